@@ -1,0 +1,3 @@
+//! The `lightfoot` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The BPF objects, built by `build.rs` and embedded as bytes.
