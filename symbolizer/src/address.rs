@@ -20,6 +20,12 @@ impl VirtualAddress {
         self.0.checked_add(bytes).map(Self)
     }
 
+    /// The address `bytes` further on, or the last one there is: nothing is mapped there, so that a read fails.
+    #[must_use]
+    pub fn past(self, bytes: u64) -> Self {
+        Self(self.0.saturating_add(bytes))
+    }
+
     /// How many bytes `self` lies after `earlier`, or `None` if it lies before it.
     pub fn checked_offset_from(self, earlier: Self) -> Option<u64> {
         self.0.checked_sub(earlier.0)

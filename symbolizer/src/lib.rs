@@ -12,6 +12,24 @@ pub mod address;
 pub mod architecture;
 pub mod source;
 
-pub use address::{FileOffset, VirtualAddress};
+pub mod image;
+pub mod relocations;
+
+pub mod build_id;
+pub mod build_info;
+
+pub mod moduledata;
+
+pub mod functions;
+pub mod inline_tree;
+
+pub mod dwarf;
+pub mod types;
+
+pub mod binary;
+
+pub use address::{FileOffset, RuntimeAddress, VirtualAddress};
 pub use architecture::Architecture;
+pub use binary::{Binary, Refusal};
+pub use image::{Image, ImageError};
 pub use source::{Source, SourceError};
