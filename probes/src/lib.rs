@@ -1,1 +1,49 @@
-//! The BPF objects, built by `build.rs` and embedded as bytes.
+//! The BPF objects, built and checked by `build.rs` and embedded as bytes.
+//!
+//! Everyone may build this crate. On a machine without the BPF toolchain it carries no object and says why; `make`
+//! installs the toolchain and makes that an error.
+#![forbid(unsafe_code)]
+
+use thiserror::Error;
+
+/// The object that only reads the processes it watches: an ELF file for the kernel's BPF machine, aligned to 8 bytes.
+pub const OBJECT: Result<&[u8], NoObject> = match option_env!("LIGHTFOOT_NO_BPF_OBJECT") {
+    Some(reason) => Err(NoObject { reason }),
+    None => Ok(&BYTES.0),
+};
+
+/// This build carries no BPF programs, so it can inspect binaries but watch nothing.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("this build of Lightfoot contains no BPF programs: {reason}")]
+pub struct NoObject {
+    /// What was missing on the machine that built it.
+    pub reason: &'static str,
+}
+
+/// Readers of ELF take headers from the bytes in place, and bytes alone would have no alignment.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/object.o")));
+
+#[cfg(test)]
+mod tests {
+    use super::OBJECT;
+
+    #[test]
+    fn the_embedded_object_is_aligned_and_passes_the_checks() {
+        let object = match OBJECT {
+            Ok(object) => object,
+            Err(absent) => {
+                println!("nothing to check: {absent}");
+                return;
+            }
+        };
+        assert_eq!(object.as_ptr().align_offset(8), 0);
+        let functions = lightfoot_probes_verify::check(object, &[]).unwrap();
+        let programs: Vec<_> = functions.iter().filter(|function| function.is_program()).collect();
+        let names: Vec<_> = programs.iter().map(|program| program.name.as_str()).collect();
+        assert_eq!(names, ["count_hit"]);
+        assert!(programs.iter().all(|program| program.section == "uprobe.multi"), "{programs:?}");
+    }
+}

@@ -1,0 +1,46 @@
+# Run `make` for the list of targets. Tools that are missing get installed into a cache folder outside the work tree.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# rustup does not install by itself on every machine, so each call names what scripts/setup.sh has installed.
+export RUSTUP_TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"$$/\1/p' rust-toolchain.toml)
+export LIGHTFOOT_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lightfoot
+# Without it a build that lacks the BPF toolchain succeeds and carries no programs.
+export LIGHTFOOT_REQUIRE_BPF := 1
+# The inner cargo commands find this bpf-linker before any other.
+export PATH := $(LIGHTFOOT_CACHE)/tools/bpf-linker-$(shell sed -n 's/^BPF_LINKER_VERSION=//p' scripts/versions.env)/bin:$(PATH)
+
+.PHONY: help demo build check test bench setup
+
+help: ## show this list
+	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Tools are kept in $(LIGHTFOOT_CACHE); set LIGHTFOOT_CACHE for another place."
+
+demo: ## build a small Go service and show what Lightfoot finds in it
+	@scripts/setup.sh bpf go
+	@scripts/demo.sh
+
+build: ## build target/release/lightfoot
+	@scripts/setup.sh bpf
+	cargo build --release --package lightfoot
+
+check: ## formatting, lints, spelling, documentation, licences
+	@scripts/setup.sh bpf checks
+	@scripts/check.sh
+
+test: ## run the tests
+	@scripts/setup.sh bpf go-tests
+	cargo test --workspace
+
+bench: ## measure
+	@scripts/setup.sh bpf go-tests
+	cargo run --release --package lightfoot-tests --bin bench
+
+setup: ## install everything that the other targets need, and nothing else
+	@scripts/setup.sh bpf checks go go-tests

@@ -1,0 +1,64 @@
+# Shared by the scripts of this folder: where tools are kept and how they get there. To be sourced by bash.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${LIGHTFOOT_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/lightfoot}
+# shellcheck source=scripts/versions.env
+source "$root/scripts/versions.env"
+toolchain=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
+
+say() {
+    printf 'lightfoot: %s\n' "$*" >&2
+}
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+# install_once FOLDER COMMAND…: unless FOLDER exists, runs COMMAND with a new folder as its last argument and renames
+# that to FOLDER, so that FOLDER is there as a whole or not at all. A second caller waits for the first.
+install_once() {
+    local folder=$1
+    shift
+    [ ! -d "$folder" ] || return 0
+    mkdir -p "$(dirname "$folder")" "$cache/locks"
+    (
+        flock 9
+        [ ! -d "$folder" ] || exit 0
+        rm -rf "$cache/unfinished/$(basename "$folder")"
+        mkdir -p "$cache/unfinished/$(basename "$folder")"
+        "$@" "$cache/unfinished/$(basename "$folder")" </dev/null
+        mv -T "$cache/unfinished/$(basename "$folder")" "$folder"
+    ) 9>"$cache/locks/$(basename "$folder")"
+}
+
+# apt_install PACKAGE: for what only the system's packages have.
+apt_install() {
+    [ "$(id -u)" = 0 ] || fail "the package $1 is missing: run 'apt-get install $1' as root, then this again"
+    say "installing the package $1"
+    # Lists of packages that were never fetched know no package.
+    if ! apt-cache show "$1" >/dev/null 2>&1; then
+        apt-get update -qq >&2
+        apt-cache show "$1" >/dev/null 2>&1 || return 1
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1" >&2
+}
+
+# pip_install REQUIREMENT FOLDER
+pip_install() {
+    local pip
+    if python3 -m pip --version >/dev/null 2>&1; then
+        pip="python3 -m pip"
+    elif command -v pip3 >/dev/null; then
+        pip=pip3
+    elif command -v pip >/dev/null; then
+        pip=pip
+    else
+        apt_install python3-pip || fail "the system's packages have no python3-pip: install pip, then run this again"
+        pip="python3 -m pip"
+    fi
+    # Through the environment, where old versions ignore what they do not know.
+    PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        $pip install --quiet --no-deps --no-compile --target "$2" "$1" >&2
+}

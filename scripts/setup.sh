@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, go and go-tests, and says so. What is there
+# already is left alone without a word.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+setup_rust() {
+    if ! command -v rustup >/dev/null; then
+        apt_install rustup || fail "rustup is missing and this system has no package of it: install it as \
+https://www.rust-lang.org/tools/install says, then run this again"
+    fi
+    local installed part
+    installed=$(RUSTUP_AUTO_INSTALL=0 rustup component list --installed --toolchain "$toolchain" 2>/dev/null || true)
+    for part in rustc rust-src rustfmt clippy; do
+        if ! grep -q "^$part" <<<"$installed"; then
+            say "installing Rust $toolchain (1 min)"
+            rustup --quiet toolchain install "$toolchain" --profile minimal --component rust-src,rustfmt,clippy \
+                --no-self-update >&2 || fail "rustup could not install Rust $toolchain"
+            return
+        fi
+    done
+}
+
+# cargo_install NAME VERSION FOLDER
+cargo_install() {
+    rustup run "$toolchain" cargo install "$1" --version "$2" --locked --quiet --root "$3" --config "net.retry=5" >&2
+}
+
+install_bpf_linker() {
+    say "installing bpf-linker $BPF_LINKER_VERSION (compiles for 2 min)"
+    cargo_install bpf-linker "$BPF_LINKER_VERSION" "$1"
+}
+
+# cargo_install_fast NAME VERSION FOLDER: for tools that run for less time than optimising them takes.
+cargo_install_fast() {
+    say "installing $1 $2 (compiles for 2 min)"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_PROFILE_RELEASE_DEBUG=0 cargo_install "$@"
+}
+
+# install_wheel NAME VERSION FOLDER
+install_wheel() {
+    say "installing $1 $2"
+    pip_install "$1==$2" "$3"
+}
+
+setup_bpf() {
+    setup_rust
+    install_once "$cache/tools/bpf-linker-$BPF_LINKER_VERSION" install_bpf_linker
+}
+
+setup_checks() {
+    setup_rust
+    install_once "$cache/tools/typos-$TYPOS_VERSION" install_wheel typos "$TYPOS_VERSION"
+    install_once "$cache/tools/taplo-$TAPLO_VERSION" install_wheel taplo "$TAPLO_VERSION"
+    install_once "$cache/tools/cargo-machete-$CARGO_MACHETE_VERSION" \
+        cargo_install_fast cargo-machete "$CARGO_MACHETE_VERSION"
+    install_once "$cache/tools/cargo-deny-$CARGO_DENY_VERSION" cargo_install_fast cargo-deny "$CARGO_DENY_VERSION"
+}
+
+setup_go() {
+    command -v go >/dev/null || "$root/scripts/go-toolchain.sh" "$GO_VERSION" >/dev/null
+}
+
+setup_go_tests() {
+    local version
+    for version in $GO_TEST_VERSIONS; do
+        "$root/scripts/go-toolchain.sh" "$version" >/dev/null
+    done
+}
+
+for part in "$@"; do
+    case $part in
+        rust | bpf | checks | go) "setup_$part" ;;
+        go-tests) setup_go_tests ;;
+        *) fail "setup.sh does not know the part $part" ;;
+    esac
+done
