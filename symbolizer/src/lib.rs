@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod architecture;
+pub mod decode;
 pub mod source;
 
 pub use address::{FileOffset, VirtualAddress};
