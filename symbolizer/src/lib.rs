@@ -11,6 +11,7 @@
 pub mod address;
 pub mod architecture;
 pub mod decode;
+pub mod go_abi;
 pub mod source;
 
 pub use address::{FileOffset, VirtualAddress};
