@@ -10,6 +10,8 @@
 
 pub mod address;
 pub mod architecture;
+pub mod decode;
+pub mod go_abi;
 pub mod source;
 
 pub mod image;
