@@ -1,10 +1,12 @@
 # Shared by the scripts of this folder: where tools are kept and how they get there. To be sourced by bash.
+# shellcheck shell=bash
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${LIGHTFOOT_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/lightfoot}
-# shellcheck source=scripts/versions.env
+# shellcheck source=versions.env
 source "$root/scripts/versions.env"
+# shellcheck disable=SC2034 # the scripts that source this use it
 toolchain=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
 
 say() {
@@ -61,4 +63,9 @@ pip_install() {
     # Through the environment, where old versions ignore what they do not know.
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
         $pip install --quiet --no-deps --no-compile --target "$2" "$1" >&2
+}
+
+# go_command: the path of the machine's own `go`, or else of the one in the cache.
+go_command() {
+    command -v go || "$root/scripts/go-toolchain.sh" "$GO_VERSION"
 }
