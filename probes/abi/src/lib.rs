@@ -1,39 +1,41 @@
 //! Types that the BPF programs and the agent share: same bytes on both sides, nothing that needs `std`.
+//!
+//! # Rules
+//! - Every struct is `#[repr(C)]`, of fixed-size integers, without hidden padding; its size is asserted here.
+//! - All zero is a valid value of every type: the kernel hands out zeroed map elements.
+//! - Numbers may change between builds. The agent embeds the object that it was built with.
+//!
+//! The maps of the object, by name:
+//!
+//! | map | kind | key | value | written by |
+//! |---|---|---|---|---|
+//! | `SETTINGS` | array | 0 | [`Settings`] | agent |
+//! | `PROCESSES` | hash | process id (`u32`) | [`Process`] | agent |
+//! | `LAYOUTS` | array | [`Process::layout`] | [`Layout`] | agent, before any process refers to it |
+//! | `SITES` | hash | [`Site`] | cookie (`u64`) | agent, only where the kernel has no cookies |
+//! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
+//! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
+//! | `EVENTS` | ring buffer | | records | BPF |
+//!
+//! Modules, in reading order:
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_op_in_unsafe_fn)]
 
-/// An index into the BPF map `COUNTERS`, an array of 64-bit counts that only grow.
-///
-/// The numbers are part of the interface between a BPF object and the agent of the same build; they may change between
-/// builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Counter {
-    /// Probe hits that reached a BPF program.
-    Hits = 0,
-}
+pub mod cookie;
+pub mod counters;
+pub mod in_flight;
+pub mod layout;
+pub mod limits;
+pub mod process;
+pub mod record;
+pub mod trace_context;
 
-impl Counter {
-    /// Every counter, in the order of the map.
-    pub const ALL: [Self; Self::COUNT as usize] = [Self::Hits];
+#[cfg(feature = "user")]
+mod user;
 
-    /// The number of counters, and so of the map's elements.
-    pub const COUNT: u32 = 1;
-
-    /// The index of this counter's element in `COUNTERS`.
-    pub const fn index(self) -> u32 {
-        self as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Counter;
-
-    #[test]
-    fn counters_are_listed_in_the_order_of_the_map() {
-        for (position, counter) in Counter::ALL.into_iter().enumerate() {
-            assert_eq!(counter.index() as usize, position, "{counter:?}");
-        }
-    }
-}
+pub use cookie::{Cookie, Site, SiteKind};
+pub use counters::{Counter, Counters};
+pub use in_flight::{InFlight, InFlightKey};
+pub use layout::Layout;
+pub use process::{PidNamespace, Process, Sampler, SamplerKind, Settings};
+pub use record::{HttpServer, ParentRule, RecordHeader, RecordKind, Text};

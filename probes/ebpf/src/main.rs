@@ -1,44 +1,70 @@
 //! The BPF programs that run at probe sites. They only read the program they watch.
+//!
+//! # Design constraints
+//! - Functions use at most 48 bytes of stack frame (`probes/verify`), so what is read goes into map elements, and what needs
+//!   registers or a map key of its own is a function of its own.
+//! - No scratch memory per processor: programs can be preempted.
+//! - Loops are bounded by constants, and the number of instructions that the verifier follows stays small for Linux 5.10.
+//! - A failed read leaves out an attribute and is counted; a lost span is counted.
+//!
+//! Modules, in reading order:
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
 #![expect(internal_features, reason = "the stable atomics lack read-modify-write on this target")]
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+mod maps;
 
-use aya_ebpf::{
-    macros::{map, uprobe},
-    maps::Array,
-    programs::ProbeContext,
-};
-use lightfoot_probes_abi::Counter;
+mod counters;
+mod memory;
+mod registers;
 
-/// Counts that only grow, indexed by [`Counter`].
-#[map]
-static COUNTERS: Array<u64> = Array::with_max_entries(Counter::COUNT, 0);
+mod in_flight;
+
+mod headers;
+mod trace;
+
+mod http_server;
+mod record;
+
+mod dispatch;
+
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext};
+use lightfoot_probes_abi::Cookie;
+
+/// Every site of every binary, where the kernel has uprobe_multi links (Linux 6.6).
+#[uprobe(multi)]
+pub fn on_site_multi(context: ProbeContext) -> u32 {
+    dispatch::dispatch(context.regs, attach_cookie(&context));
+    0
+}
+
+/// Every site of every binary, as perf events with cookies (Linux 5.15).
+#[uprobe]
+pub fn on_site(context: ProbeContext) -> u32 {
+    dispatch::dispatch(context.regs, attach_cookie(&context));
+    0
+}
+
+/// Every site of every binary, as perf events without cookies; `SITES` has them by address.
+#[uprobe]
+pub fn on_site_by_address(context: ProbeContext) -> u32 {
+    if let Some(cookie) = dispatch::cookie_by_address(context.regs) {
+        dispatch::dispatch(context.regs, cookie);
+    }
+    0
+}
+
+#[inline(always)]
+fn attach_cookie(context: &ProbeContext) -> Cookie {
+    // SAFETY: the context is the one that the kernel gave to this program.
+    Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) })
+}
 
 /// What the kernel asks before it offers helpers that only programs under the GPL may call.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";
-
-/// Counts each hit of its site.
-#[uprobe(multi)]
-pub fn count_hit(_context: ProbeContext) -> u32 {
-    count(Counter::Hits);
-    0
-}
-
-/// Adds one to a counter. Programs are preemptible and run on all processors at once, so nothing less than an atomic
-/// addition counts every event. The old value is not used: an addition that returns it needs Linux 5.12.
-#[inline(always)]
-fn count(counter: Counter) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter.index()) {
-        // SAFETY: the kernel hands out array elements aligned to 8 bytes, which live as long as the map, and this
-        // program only ever changes them atomically.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(value, 1) };
-    }
-}
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo) -> ! {

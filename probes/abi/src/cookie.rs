@@ -1,0 +1,128 @@
+//! What an attachment tells the program about the site that was hit.
+
+/// A site's kind. The numbers leave gaps for each library's later sites.
+///
+/// Unless a kind says otherwise its site is the entry of the named function: the `push %rbp` after the stack check on
+/// x86-64, the stack check's branch on arm64 (with [`Cookie::IF_NOT_TAKEN`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SiteKind {
+    /// `net/http.serverHandler.ServeHTTP`: a request starts. HTTP/2 and HTTP/3 pass here too and are left alone.
+    HttpServerStart = 1,
+    /// `net/http.(*response).finishRequest`: an HTTP/1 response is complete.
+    HttpServerEnd = 2,
+    /// The `call net/http.(*conn).hijacked` after `ServeHTTP` in `net/http.(*conn).serve`, where profile-guided
+    /// optimisation inlined `finishRequest`. [`Cookie::stack_words`] is 1 on x86-64, for the call has not pushed yet.
+    HttpServerEndInServe = 3,
+    /// `net/http.(*conn).serve.func1`: an HTTP/1 connection ends. A request still open has panicked or was hijacked.
+    HttpConnectionEnd = 4,
+    /// Any instruction where two registers hold a route pattern, as a Go string, that the request's own
+    /// `Request.Pattern` will not have; [`Cookie::registers`] tells which. An optional site.
+    HttpServerRoute = 5,
+}
+
+impl SiteKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::HttpServerStart,
+        Self::HttpServerEnd,
+        Self::HttpServerEndInServe,
+        Self::HttpConnectionEnd,
+        Self::HttpServerRoute,
+    ];
+}
+
+/// The 64 bits that come with each attachment.
+///
+/// | bits | meaning |
+/// |---|---|
+/// | 0 to 7 | [`SiteKind`] |
+/// | 8 | ignore the hit if the conditional branch at the site is taken |
+/// | 12 to 15 | by how many words the stack pointer is above that of the function entry it is compared with |
+/// | 16 to 19, 20 to 23 | argument registers with the pointer and the length of a string |
+/// | 32 to 63 | the binary's id |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Cookie(pub u64);
+
+impl Cookie {
+    /// The flag for sites on a stack check's branch (arm64's `b.ls`): taken, the stack grows and the function starts over.
+    pub const IF_NOT_TAKEN: u64 = 1 << 8;
+
+    /// The cookie of a site in a binary.
+    pub const fn new(binary: u32, kind: SiteKind) -> Self {
+        Self((binary as u64) << 32 | kind as u64)
+    }
+
+    /// The same with [`Self::IF_NOT_TAKEN`].
+    #[must_use]
+    pub const fn if_not_taken(self) -> Self {
+        Self(self.0 | Self::IF_NOT_TAKEN)
+    }
+
+    /// The same with the stack pointer's distance, up to 15 words.
+    #[must_use]
+    pub const fn with_stack_words(self, words: u8) -> Self {
+        Self(self.0 | ((words & 15) as u64) << 12)
+    }
+
+    /// The same with the registers of a string, as positions in the order of Go's integer argument registers.
+    #[must_use]
+    pub const fn with_registers(self, pointer: u8, length: u8) -> Self {
+        Self(self.0 | ((pointer & 15) as u64) << 16 | ((length & 15) as u64) << 20)
+    }
+
+    /// The id of the binary that the site belongs to.
+    pub const fn binary(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The number of the site's kind.
+    pub const fn kind(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Words between the stack pointer here and at the entry of a function called from here.
+    pub const fn stack_words(self) -> u64 {
+        self.0 >> 12 & 15
+    }
+
+    /// The positions of the registers that hold a string's pointer and length.
+    pub const fn registers(self) -> (u64, u64) {
+        (self.0 >> 16 & 15, self.0 >> 20 & 15)
+    }
+}
+
+/// Tells a site by its address, where the kernel has no cookies (before Linux 5.15).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Site {
+    /// The process.
+    pub tgid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The address of the probed instruction in the process.
+    pub address: u64,
+}
+
+const _: () = assert!(size_of::<Site>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::{Cookie, SiteKind};
+
+    #[test]
+    fn a_cookie_keeps_its_parts_apart() {
+        for kind in SiteKind::ALL {
+            let cookie =
+                Cookie::new(u32::MAX, kind).if_not_taken().with_stack_words(15).with_registers(3, 12);
+            assert_eq!(cookie.kind(), kind as u8);
+            assert_eq!(cookie.binary(), u32::MAX);
+            assert_eq!((cookie.stack_words(), cookie.registers()), (15, (3, 12)));
+            assert_ne!(cookie.0 & Cookie::IF_NOT_TAKEN, 0);
+            let plain = Cookie::new(7, kind);
+            assert_eq!((plain.binary(), plain.stack_words(), plain.registers()), (7, 0, (0, 0)));
+            assert_eq!(plain.0 & Cookie::IF_NOT_TAKEN, 0);
+        }
+    }
+}

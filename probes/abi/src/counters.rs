@@ -1,0 +1,74 @@
+//! What the programs count.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// An index into [`Counters`]. Each says of a process how often something happened since it was selected.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u32)]
+        pub enum Counter {
+            $($(#[$doc])+ $name,)+
+        }
+
+        impl Counter {
+            /// Every counter, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+counters! {
+    /// Spans started, sampled or not. Always `Ended + Unsampled + RingFull + Abandoned + ` what is in flight.
+    Started,
+    /// Spans whose record was handed to the ring buffer.
+    Ended,
+    /// Spans ended that the sampler had decided against.
+    Unsampled,
+    /// Lost: the ring buffer had no room for the record.
+    RingFull,
+    /// Lost: `IN_FLIGHT` had no room at the start of the span.
+    InFlightFull,
+    /// Lost: the goroutine's identity could not be read at the start of the span.
+    NoGoroutine,
+    /// Lost: the request could not be read at the start of the span.
+    NoRequest,
+    /// Lost: found open when something proved it dead; its end was missed.
+    Abandoned,
+    /// Ends without a start: it came before the probes, was lost, or there was none (a 417 for an unknown `Expect`).
+    EndWithoutStart,
+    /// Hits of `ServeHTTP` that are no HTTP/1 request.
+    NotHttp1,
+    /// Hits whose cookie names another binary than the process's: the file is attached twice.
+    ForeignBinary,
+    /// Hits of a kind that the programs do not know.
+    UnknownSite,
+    /// Hits in processes that are not selected; counted in element 0.
+    UnselectedProcess,
+    /// Attributes left out because memory could not be read (a page not present).
+    ReadFault,
+    /// Attributes left out because the memory read does not look as it must (a request line in two pieces).
+    Unexpected,
+    /// Header maps with more groups than are searched: a `traceparent` may have been overlooked.
+    HeaderBound,
+    /// Incoming `traceparent` headers ignored as W3C Trace Context demands.
+    BadTraceparent,
+    /// Incoming `tracestate` headers dropped, too long or with too many values.
+    TracestateDropped,
+    /// Strings cut at their limit.
+    CutString,
+    /// Times the reader was woken because the ring buffer filled.
+    Wakeups,
+    /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in tests.
+    UserReads,
+}
+
+/// The counts of one process on one processor, indexed by [`Counter`]. They only grow, and wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters(pub [u64; Counters::CAPACITY]);
+
+impl Counters {
+    /// A power of two not less than the number of counters.
+    pub const CAPACITY: usize = 32;
+}
+
+const _: () = assert!(Counter::ALL.len() <= Counters::CAPACITY && size_of::<Counters>() == 256);

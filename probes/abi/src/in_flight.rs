@@ -1,0 +1,93 @@
+//! Spans that have started and not ended.
+
+use crate::limits;
+use crate::record::HttpServer;
+
+/// Tells an open span.
+///
+/// The address of a goroutine's `runtime.g` is at hand in a register and is that of no other goroutine while this one
+/// lives. A later goroutine may get the same `g`: [`InFlight::goid`] tells them apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct InFlightKey {
+    /// The process.
+    pub tgid: u32,
+    /// How many open spans the goroutine has around this one. A server's span is always the outermost, 0.
+    pub level: u32,
+    /// The address of the goroutine's `runtime.g`.
+    pub g: u64,
+}
+
+const _: () = assert!(size_of::<InFlightKey>() == 16);
+
+/// An open span: what its end needs, and its record in the making.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct InFlight {
+    /// The goroutine's id.
+    pub goid: u64,
+    /// How deep in the goroutine's stack the span's function started, in bytes: `g.stack.hi` less the stack pointer at its
+    /// entry. The same in every copy of the stack.
+    pub depth: u64,
+    /// The address of the `http.response`.
+    pub response: u64,
+    /// The address of the original `http.Request`.
+    pub request: u64,
+    /// `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
+    pub request_line: Slice,
+    /// `http.conn.remoteAddr`, which the connection keeps in memory.
+    pub peer: Slice,
+    /// `Request.Host`, which may be dropped during the request and so is good at its start only.
+    pub host: Slice,
+    /// The values of the headers that are looked for, by [`HeaderName`]. Good at the start only.
+    pub headers: [Slice; HeaderName::COUNT],
+    /// See [`state`].
+    pub state: u32,
+    /// The index of the process's counters.
+    pub counters: u32,
+    /// How many bytes of `strings` are in use.
+    pub strings_length: u64,
+    /// Where small structs are read to.
+    pub scratch: [u64; limits::SMALL_STRUCT as usize / 8],
+    /// The record, of which `strings` is the end.
+    pub record: HttpServer,
+    /// The record's strings back to back; before they are there, larger structs are read to this place.
+    pub strings: [u64; limits::STRINGS as usize / 8],
+}
+
+const _: () = assert!(
+    size_of::<InFlight>() == 4 * 8 + 6 * 16 + 16 + 256 + size_of::<HttpServer>() + limits::STRINGS as usize
+);
+
+/// Bits of [`InFlight::state`].
+pub mod state {
+    /// The sampler decided against the span.
+    pub const UNSAMPLED: u32 = 1 << 0;
+}
+
+/// A Go string, or a slice without its capacity.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Slice {
+    /// The address of the first element.
+    pub pointer: u64,
+    /// How many elements.
+    pub length: u64,
+}
+
+/// The headers that are looked for, in Go's canonical spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HeaderName {
+    /// `Traceparent`.
+    Traceparent = 0,
+    /// `Tracestate`.
+    Tracestate = 1,
+    /// `User-Agent`.
+    UserAgent = 2,
+}
+
+impl HeaderName {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+}

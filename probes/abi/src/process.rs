@@ -1,0 +1,123 @@
+//! What the agent tells the programs: settings for all, and one element for each selected process.
+
+/// The settings that hold for all processes; the only element of `SETTINGS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// 1 while programs work, 0 makes them return at once.
+    pub enabled: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The reader is woken each time the bytes waiting in `EVENTS` pass a multiple of this: a quarter of the ring's size.
+    /// A power of two.
+    pub wake_bytes: u64,
+}
+
+const _: () = assert!(size_of::<Settings>() == 16);
+
+/// The PID namespace whose process ids the maps hold, as `stat` tells it for `/proc/self/ns/pid`: the value of the
+/// object's global `PID_NAMESPACE`. All zero stands for the host's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PidNamespace {
+    /// The device of the namespace file system, as the kernel encodes it (`new_encode_dev`).
+    pub device: u64,
+    /// The inode.
+    pub inode: u64,
+}
+
+const _: () = assert!(size_of::<PidNamespace>() == 16);
+
+/// A selected process. A process without an element is left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Process {
+    /// The id of the process's binary. Hits whose cookie carries another are dropped: the file is attached twice.
+    pub binary: u32,
+    /// The index of its layout in `LAYOUTS`.
+    pub layout: u32,
+    /// The index of its counters in `COUNTERS`; not 0, which counts what belongs to no process.
+    pub counters: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Which spans are recorded.
+    pub sampler: Sampler,
+    /// Where the image's read-only data lies in the process, from here …
+    pub image_start: u64,
+    /// … to before here. Names of common headers are told by their address there, after the first was read.
+    /// 0 where unknown.
+    pub image_end: u64,
+}
+
+const _: () = assert!(size_of::<Process>() == 48);
+
+/// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sampler {
+    /// A [`SamplerKind`].
+    pub kind: u32,
+    /// 1: a span with a parent is recorded if the parent was (`parentbased_…`). 0: `kind` decides for all.
+    pub parent_based: u32,
+    /// For [`SamplerKind::TraceIdRatio`]: recorded if the last 8 bytes of the trace id, big-endian and halved, are less.
+    /// `ratio * 2^63`, as in `go.opentelemetry.io/otel/sdk/trace/sampling.go`.
+    pub threshold: u64,
+}
+
+const _: () = assert!(size_of::<Sampler>() == 16);
+
+impl Sampler {
+    /// Whether a span is recorded. `parent` is whether its parent was, if it has one.
+    /// `trace_id_tail` is the last 8 bytes of the trace id, read as big-endian.
+    #[inline(always)]
+    pub fn samples(&self, trace_id_tail: u64, parent: Option<bool>) -> bool {
+        if self.parent_based != 0
+            && let Some(sampled) = parent
+        {
+            return sampled;
+        }
+        self.kind == SamplerKind::AlwaysOn as u32
+            || self.kind == SamplerKind::TraceIdRatio as u32 && trace_id_tail >> 1 < self.threshold
+    }
+}
+
+/// The samplers that decide for a span without a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SamplerKind {
+    /// None is recorded.
+    AlwaysOff = 0,
+    /// All are recorded.
+    AlwaysOn = 1,
+    /// A share is recorded, chosen by trace id.
+    TraceIdRatio = 2,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sampler, SamplerKind};
+
+    #[test]
+    fn samplers_decide_like_the_sdk() {
+        let sampler =
+            |kind: SamplerKind, parent_based, threshold| Sampler { kind: kind as u32, parent_based, threshold };
+        let cases = [
+            (sampler(SamplerKind::AlwaysOn, 0, 0), 0, Some(false), true),
+            (sampler(SamplerKind::AlwaysOn, 1, 0), 0, Some(false), false),
+            (sampler(SamplerKind::AlwaysOn, 1, 0), 0, None, true),
+            (sampler(SamplerKind::AlwaysOff, 0, 0), 0, Some(true), false),
+            (sampler(SamplerKind::AlwaysOff, 1, 0), 0, Some(true), true),
+            (sampler(SamplerKind::AlwaysOff, 1, u64::MAX), 0, None, false),
+            // Half of all traces: the bound is 2^62.
+            (sampler(SamplerKind::TraceIdRatio, 0, 1 << 62), (1 << 63) - 1, None, true),
+            (sampler(SamplerKind::TraceIdRatio, 0, 1 << 62), 1 << 63, None, false),
+            (sampler(SamplerKind::TraceIdRatio, 0, 1 << 62), 1 << 63, Some(true), false),
+            (sampler(SamplerKind::TraceIdRatio, 1, 1 << 62), 1 << 63, Some(true), true),
+            (sampler(SamplerKind::TraceIdRatio, 0, 1 << 63), u64::MAX, None, true),
+            (sampler(SamplerKind::TraceIdRatio, 0, 0), 0, None, false),
+        ];
+        for (sampler, tail, parent, expected) in cases {
+            assert_eq!(sampler.samples(tail, parent), expected, "{sampler:?} {tail:#x} {parent:?}");
+        }
+    }
+}

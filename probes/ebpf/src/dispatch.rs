@@ -1,0 +1,82 @@
+//! From a hit to what it means.
+
+use aya_ebpf::{
+    bindings::bpf_pidns_info,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_ns_current_pid_tgid},
+};
+use lightfoot_probes_abi::{Cookie, Counter, Site, SiteKind};
+
+use crate::{
+    counters::{NO_PROCESS, count},
+    http_server,
+    maps::{LAYOUTS, PROCESSES, SETTINGS, SITES, pid_namespace},
+    registers::{self, Registers},
+};
+
+/// Runs what belongs to the site, if the process is selected.
+#[inline(always)]
+pub fn dispatch(registers: Registers, cookie: Cookie) {
+    if SETTINGS.get(0).is_none_or(|settings| settings.enabled == 0) {
+        return;
+    }
+    let tgid = current_process();
+    // SAFETY: the agent replaces elements as a whole and never changes one in place.
+    let Some(process) = (unsafe { PROCESSES.get(&tgid) }) else {
+        count(NO_PROCESS, Counter::UnselectedProcess);
+        return;
+    };
+    if process.binary != cookie.binary() {
+        count(process.counters, Counter::ForeignBinary);
+        return;
+    }
+    if cookie.0 & Cookie::IF_NOT_TAKEN != 0 && registers::lower_or_same(registers) {
+        return;
+    }
+    let Some(layout) = LAYOUTS.get(process.layout) else { return };
+    const START: u8 = SiteKind::HttpServerStart as u8;
+    const END: u8 = SiteKind::HttpServerEnd as u8;
+    const END_IN_SERVE: u8 = SiteKind::HttpServerEndInServe as u8;
+    const CONNECTION_END: u8 = SiteKind::HttpConnectionEnd as u8;
+    const ROUTE: u8 = SiteKind::HttpServerRoute as u8;
+    match cookie.kind() {
+        START => http_server::start(registers, tgid, process, layout),
+        END => http_server::end(registers, tgid, process, layout),
+        END_IN_SERVE => http_server::end_in_serve(registers, tgid, process, layout, cookie.stack_words()),
+        CONNECTION_END => http_server::connection_end(registers, tgid, process, layout),
+        ROUTE => {
+            let (pointer, length) = cookie.registers();
+            let pointer = registers::argument_at(registers, pointer);
+            let length = registers::argument_at(registers, length);
+            http_server::route(tgid, registers::g(registers), pointer, length);
+        }
+        _ => count(process.counters, Counter::UnknownSite),
+    }
+}
+
+/// The cookie of the site that was hit, where the kernel does not hand it over.
+#[inline(always)]
+pub fn cookie_by_address(registers: Registers) -> Option<Cookie> {
+    let site = Site { tgid: current_process(), reserved: 0, address: registers::instruction(registers) };
+    // SAFETY: the agent replaces elements as a whole and never changes one in place.
+    unsafe { SITES.get(&site) }.map(|cookie| Cookie(*cookie))
+}
+
+/// The id of the current process in the agent's PID namespace.
+#[inline(always)]
+fn current_process() -> u32 {
+    let namespace = pid_namespace();
+    if namespace.inode == 0 {
+        return (bpf_get_current_pid_tgid() >> 32) as u32;
+    }
+    let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
+    // SAFETY: `ids` is written as a whole, with zeros if the process is not in the namespace.
+    unsafe {
+        bpf_get_ns_current_pid_tgid(
+            namespace.device,
+            namespace.inode,
+            &raw mut ids,
+            size_of::<bpf_pidns_info>() as u32,
+        );
+    }
+    ids.tgid
+}

@@ -1,0 +1,45 @@
+//! The maps, which `probes/abi` documents, and the constants that the agent sets before it loads the object.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use lightfoot_probes_abi::{Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site};
+
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+#[map]
+pub static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1024, 0);
+#[map]
+pub static LAYOUTS: Array<Layout> = Array::with_max_entries(256, 0);
+#[map]
+pub static SITES: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
+#[map]
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(256, 0);
+#[map]
+pub static IN_FLIGHT: HashMap<InFlightKey, InFlight> = HashMap::with_max_entries(8192, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// One element of zeros, from which entries of `IN_FLIGHT` are made: they are too large for the stack.
+#[map]
+pub static EMPTY: Array<InFlight> = Array::with_max_entries(1, 0);
+
+#[unsafe(no_mangle)]
+static PID_NAMESPACE: PidNamespace = PidNamespace { device: 0, inode: 0 };
+#[unsafe(no_mangle)]
+static COUNT_READS: u32 = 0;
+
+/// The PID namespace that process ids are told in.
+#[inline(always)]
+pub fn pid_namespace() -> PidNamespace {
+    // SAFETY: a static. Volatile, because the agent sets it after compilation; the verifier then sees the value.
+    unsafe { (&raw const PID_NAMESPACE).read_volatile() }
+}
+
+/// Whether this is a test that counts reads of user memory.
+#[inline(always)]
+pub fn counts_reads() -> bool {
+    // SAFETY: as above.
+    unsafe { (&raw const COUNT_READS).read_volatile() != 0 }
+}

@@ -1,0 +1,50 @@
+//! Reading the process's memory, and fields of what was read.
+
+use aya_ebpf::{cty::c_void, helpers::generated::bpf_probe_read_user};
+use lightfoot_probes_abi::Counter;
+
+use crate::{counters::count, maps::counts_reads};
+
+/// Reads `length` bytes at the process's address `from`. False if they could not be read, which may only mean that a page
+/// is not present; then the bytes at `to` are zero.
+///
+/// # Safety
+/// `to` must be valid for writes of `length` bytes. The verifier proves it again.
+#[inline(always)]
+pub unsafe fn read_user(slot: u32, to: *mut u8, length: u64, from: u64) -> bool {
+    if counts_reads() {
+        count(slot, Counter::UserReads);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "callers bound it by the size of a map element")]
+    let length = length as u32;
+    // SAFETY: the caller vouches for `to`; the helper checks `from`.
+    unsafe { bpf_probe_read_user(to.cast::<c_void>(), length, from as *const c_void) == 0 }
+}
+
+/// The eight bytes at `offset` of a buffer of `size` bytes, or `None` if they don't lie in it.
+///
+/// # Safety
+/// `buffer` must be valid for reads of `size` bytes.
+#[inline(always)]
+pub unsafe fn word(buffer: *const u64, size: u64, offset: u16) -> Option<u64> {
+    let offset = u64::from(offset);
+    if offset > size - 8 {
+        return None;
+    }
+    // SAFETY: within the buffer, by the comparison. Offsets of words in Go structs are multiples of 8.
+    Some(unsafe { *buffer.cast::<u8>().add(offset as usize).cast::<u64>() })
+}
+
+/// The byte at `offset` of a buffer of `size` bytes, or `None` if it does not lie in it.
+///
+/// # Safety
+/// `buffer` must be valid for reads of `size` bytes.
+#[inline(always)]
+pub unsafe fn byte(buffer: *const u64, size: u64, offset: u16) -> Option<u8> {
+    let offset = u64::from(offset);
+    if offset > size - 1 {
+        return None;
+    }
+    // SAFETY: within the buffer, by the comparison.
+    Some(unsafe { *buffer.cast::<u8>().add(offset as usize) })
+}

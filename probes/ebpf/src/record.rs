@@ -1,0 +1,75 @@
+//! Putting a record together and sending it.
+
+use core::{mem::offset_of, slice};
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use lightfoot_probes_abi::{Counter, HttpServer, InFlight, Text, in_flight::Slice, limits};
+
+use crate::{
+    counters::count,
+    maps::{EVENTS, SETTINGS},
+    memory::read_user,
+};
+
+/// Appends a string of the process to the record: at most its limit, and nothing if it cannot be read.
+#[inline(always)]
+pub fn append(entry: &mut InFlight, text: Text, string: Slice) {
+    if string.length != 0 {
+        append_bytes(entry, text as u64, text.limit(), string.pointer, string.length);
+    }
+}
+
+#[inline(never)]
+fn append_bytes(entry: &mut InFlight, text: u64, limit: u64, pointer: u64, mut length: u64) {
+    if length > limit {
+        length = limit;
+        entry.record.header.cut |= 1 << text;
+        count(entry.counters, Counter::CutString);
+    }
+    let end = entry.strings_length;
+    if end > limits::STRINGS - limit {
+        return; // it can't be: each string is appended once
+    }
+    // SAFETY: `end` plus `length` is at most the size of the strings, by the comparisons.
+    let to = unsafe { entry.strings.as_mut_ptr().cast::<u8>().add(end as usize) };
+    // SAFETY: as above.
+    if unsafe { read_user(entry.counters, to, length, pointer) } {
+        entry.strings_length = end + length;
+        entry.record.lengths[text as usize % Text::COUNT] = length as u16;
+    } else {
+        entry.record.header.missing |= 1 << text;
+        count(entry.counters, Counter::ReadFault);
+    }
+}
+
+/// Sends the record. It may be lost; then that is counted.
+#[inline(never)]
+pub fn send(entry: &mut InFlight) {
+    let strings = entry.strings_length;
+    if strings > limits::STRINGS {
+        return; // it can't be
+    }
+    let length = size_of::<HttpServer>() as u64 + strings;
+    entry.record.header.length = length as u32;
+    let counters = entry.counters;
+    let wake_up = wake_up(length, counters);
+    let start = (&raw const *entry).cast::<u8>();
+    // SAFETY: the strings lie right behind the record (`probes/abi` asserts it), so `length` bytes are within the entry.
+    let record = unsafe { slice::from_raw_parts(start.add(offset_of!(InFlight, record)), length as usize) };
+    let sent = EVENTS.output(record, wake_up).is_ok();
+    count(counters, if sent { Counter::Ended } else { Counter::RingFull });
+}
+
+/// Whether to wake the reader: no, unless the bytes that wait pass a multiple of what the agent has set. Waking an idle
+/// reader costs more than all the rest, and the reader looks at the ring on its own a few dozen times a second.
+#[inline(always)]
+fn wake_up(length: u64, counters: u32) -> u64 {
+    let Some(settings) = SETTINGS.get(0) else { return BPF_RB_NO_WAKEUP.into() };
+    let waiting = EVENTS.query(BPF_RB_AVAIL_DATA.into());
+    // Equal bits above the step mean that it was not passed.
+    if (waiting ^ waiting.wrapping_add(length)) < settings.wake_bytes {
+        return BPF_RB_NO_WAKEUP.into();
+    }
+    count(counters, Counter::Wakeups);
+    BPF_RB_FORCE_WAKEUP.into()
+}

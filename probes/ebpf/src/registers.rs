@@ -1,0 +1,104 @@
+//! Go's calling convention (`ABIInternal`, `src/cmd/compile/abi-internal.md`): which register holds what at a function's
+//! entry.
+
+use aya_ebpf::bindings::pt_regs;
+
+/// The registers as they were at the site.
+pub type Registers = *const pt_regs;
+
+/// How many integer argument registers there are.
+#[cfg(bpf_target_arch = "x86_64")]
+pub const ARGUMENTS: u64 = 9;
+/// How many integer argument registers there are.
+#[cfg(bpf_target_arch = "aarch64")]
+pub const ARGUMENTS: u64 = 16;
+
+macro_rules! register {
+    ($registers:ident, $($field:tt)+) => {
+        // SAFETY: the kernel gave the program this context; the verifier proves that the field lies in it.
+        unsafe { (*$registers).$($field)+ }
+    };
+}
+
+/// The integer argument or result at a position that is known at compile time.
+#[cfg(bpf_target_arch = "x86_64")]
+#[inline(always)]
+pub fn argument(registers: Registers, position: u64) -> u64 {
+    match position {
+        0 => register!(registers, rax),
+        1 => register!(registers, rbx),
+        2 => register!(registers, rcx),
+        3 => register!(registers, rdi),
+        4 => register!(registers, rsi),
+        5 => register!(registers, r8),
+        6 => register!(registers, r9),
+        7 => register!(registers, r10),
+        _ => register!(registers, r11),
+    }
+}
+
+/// The integer argument or result at a position that is known at compile time.
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+pub fn argument(registers: Registers, position: u64) -> u64 {
+    const { assert!(ARGUMENTS <= 31) };
+    // SAFETY: as in `register!`; the kernel has 31 of them.
+    unsafe { *(&raw const (*registers).regs).cast::<u64>().add((position % ARGUMENTS) as usize) }
+}
+
+/// The same, at a position that is known only when the program runs. The context takes constant offsets alone.
+#[inline(never)]
+pub fn argument_at(registers: Registers, position: u64) -> u64 {
+    let mut value = 0;
+    let mut candidate = 0;
+    while candidate < ARGUMENTS {
+        if candidate == position {
+            value = argument(registers, candidate);
+        }
+        candidate += 1;
+    }
+    value
+}
+
+/// The address of the current goroutine's `runtime.g`.
+#[inline(always)]
+pub fn g(registers: Registers) -> u64 {
+    #[cfg(bpf_target_arch = "x86_64")]
+    return register!(registers, r14);
+    #[cfg(bpf_target_arch = "aarch64")]
+    return argument_28(registers);
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+fn argument_28(registers: Registers) -> u64 {
+    register!(registers, regs[28])
+}
+
+/// The stack pointer.
+#[inline(always)]
+pub fn stack_pointer(registers: Registers) -> u64 {
+    #[cfg(bpf_target_arch = "x86_64")]
+    return register!(registers, rsp);
+    #[cfg(bpf_target_arch = "aarch64")]
+    return register!(registers, sp);
+}
+
+/// The address of the probed instruction.
+#[inline(always)]
+pub fn instruction(registers: Registers) -> u64 {
+    #[cfg(bpf_target_arch = "x86_64")]
+    return register!(registers, rip);
+    #[cfg(bpf_target_arch = "aarch64")]
+    return register!(registers, pc);
+}
+
+/// Whether a branch "if unsigned lower or same" at the site is taken, as the stack check's is when the stack must grow:
+/// `jbe` on x86-64, `b.ls` on arm64.
+#[inline(always)]
+pub fn lower_or_same(registers: Registers) -> bool {
+    #[cfg(bpf_target_arch = "x86_64")]
+    return register!(registers, eflags) & (1 | 1 << 6) != 0; // carry or zero
+    #[cfg(bpf_target_arch = "aarch64")]
+    return register!(registers, pstate) >> 29 & 3 != 1; // not (carry and not zero)
+}
