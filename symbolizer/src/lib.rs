@@ -12,6 +12,7 @@ pub mod address;
 pub mod architecture;
 pub mod decode;
 pub mod go_abi;
+pub mod site;
 pub mod source;
 
 pub mod image;
