@@ -1,0 +1,183 @@
+//! From a program's file to facts about it.
+//!
+//! The symbolizer opens no files; this module does, with `pread` in windows, and keeps of a program only what the
+//! catalogue asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use lightfoot_symbolizer::binary::Binary;
+use lightfoot_symbolizer::build_id::BuildId;
+use lightfoot_symbolizer::build_info::BuildInfo;
+use lightfoot_symbolizer::dwarf::{self, DwarfError};
+use lightfoot_symbolizer::functions::{FunctionError, Functions};
+use lightfoot_symbolizer::types::{TypeError, Types};
+use lightfoot_symbolizer::{Architecture, FileOffset, Refusal, Source, SourceError, VirtualAddress};
+use thiserror::Error;
+
+use crate::catalog::{LIBRARIES, Place};
+
+/// Why a program could not be inspected.
+#[derive(Debug, Error)]
+pub enum InspectError {
+    /// The file cannot be opened.
+    #[error("cannot open {path}")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It is a folder, a device, a socket.
+    #[error("{path} is not a regular file")]
+    NotAFile {
+        /// Which path.
+        path: PathBuf,
+    },
+    /// It is no Go program that can be watched.
+    #[error("{path} cannot be watched")]
+    Refused {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Refusal,
+    },
+    /// Its functions cannot be read.
+    #[error("the functions of {path} cannot be read")]
+    Functions {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: FunctionError,
+    },
+    /// Its types cannot be read.
+    #[error("the types of {path} cannot be read")]
+    Types {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: TypeError,
+    },
+}
+
+/// What is known of one program: all that a plan is made from.
+pub struct Program {
+    /// The processor it is built for.
+    pub architecture: Architecture,
+    /// Whether it is loaded at an address of the kernel's choice.
+    pub position_independent: bool,
+    /// Versions, modules, settings.
+    pub build_info: BuildInfo,
+    /// The linkers' identities of it.
+    pub build_id: BuildId,
+    /// The functions that the catalogue names, as far as the program has them.
+    pub functions: Functions,
+    /// The code of these functions, by their entry.
+    pub code: BTreeMap<VirtualAddress, Code>,
+    /// The structs that the catalogue names, and the holders of contexts.
+    pub types: Types,
+    /// What became of the search in DWARF for the structs that have no descriptor; `Ok` if none was needed.
+    pub dwarf: Result<(), DwarfError>,
+}
+
+/// The code of a function.
+pub struct Code {
+    /// Where it lies in the file.
+    pub offset: FileOffset,
+    /// Its bytes, up to the next function.
+    pub bytes: Vec<u8>,
+}
+
+impl Program {
+    /// Inspects the file at `path`.
+    pub fn inspect(path: &Path) -> Result<Self, InspectError> {
+        let file = File::open(path).map_err(|source| InspectError::Open { path: path.into(), source })?;
+        let metadata = file.metadata().map_err(|source| InspectError::Open { path: path.into(), source })?;
+        if !metadata.is_file() {
+            return Err(InspectError::NotAFile { path: path.into() });
+        }
+        let source = FileSource { file, size: metadata.len() };
+        let binary =
+            Binary::open(&source).map_err(|source| InspectError::Refused { path: path.into(), source })?;
+        let functions = |source| InspectError::Functions { path: path.into(), source };
+        let wanted = Wanted::of_the_catalog();
+        let found = binary.functions(&wanted.functions).map_err(functions)?;
+        let mut code = BTreeMap::new();
+        for function in found.iter() {
+            let bytes = function.code(&binary.image).map_err(functions)?;
+            let Some(offset) = binary.image.file_offset(function.entry) else { continue };
+            if binary.image.is_executable(function.entry) {
+                code.insert(function.entry, Code { offset, bytes });
+            }
+        }
+        let mut types = binary
+            .types(&wanted.types)
+            .map_err(|source| InspectError::Types { path: path.into(), source })?;
+        let missing: BTreeSet<&str> =
+            wanted.types.iter().copied().filter(|name| types.layout(name).is_none()).collect();
+        let dwarf = if missing.is_empty() {
+            Ok(())
+        } else {
+            dwarf::for_each_struct(&source, |name| missing.contains(name), |layout| types.add(layout))
+        };
+        Ok(Self {
+            architecture: binary.image.architecture,
+            position_independent: binary.image.position_independent,
+            build_info: binary.build_info,
+            build_id: binary.build_id,
+            functions: found,
+            code,
+            types,
+            dwarf,
+        })
+    }
+}
+
+/// All names in the catalogue.
+struct Wanted {
+    functions: Vec<&'static str>,
+    types: Vec<&'static str>,
+}
+
+impl Wanted {
+    fn of_the_catalog() -> Self {
+        let operations = || LIBRARIES.iter().flat_map(|library| library.operations);
+        let mut functions = BTreeSet::new();
+        for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
+            functions.insert(way.function);
+            match way.place {
+                Place::Entry { called_from: Some(other), .. } | Place::CallOf(other) => {
+                    functions.insert(other);
+                }
+                Place::Entry { called_from: None, .. }
+                | Place::AfterInterfaceCalls { .. }
+                | Place::Returns => {}
+            }
+        }
+        let types: BTreeSet<_> =
+            operations().flat_map(|operation| operation.layouts).map(|layout| layout.name).collect();
+        Self { functions: functions.into_iter().collect(), types: types.into_iter().collect() }
+    }
+}
+
+/// A file read with `pread`; a file that is truncated meanwhile gives an error, not a signal.
+struct FileSource {
+    file: File,
+    size: u64,
+}
+
+impl Source for FileSource {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
+        self.file.read_exact_at(buffer, offset).map_err(|source| SourceError::Io {
+            offset,
+            length: buffer.len(),
+            source,
+        })
+    }
+}
