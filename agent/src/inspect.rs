@@ -17,7 +17,7 @@ use lightfoot_symbolizer::types::{TypeError, Types};
 use lightfoot_symbolizer::{Architecture, FileOffset, Refusal, Source, SourceError, VirtualAddress};
 use thiserror::Error;
 
-use crate::catalog::{LIBRARIES, Place};
+use crate::catalog::{LIBRARIES, Operation, Place};
 
 /// Why a program could not be inspected.
 #[derive(Debug, Error)]
@@ -102,8 +102,7 @@ impl Program {
         let binary =
             Binary::open(&source).map_err(|source| InspectError::Refused { path: path.into(), source })?;
         let functions = |source| InspectError::Functions { path: path.into(), source };
-        let wanted = Wanted::of_the_catalog();
-        let found = binary.functions(&wanted.functions).map_err(functions)?;
+        let found = binary.functions(&wanted_functions()).map_err(functions)?;
         let mut code = BTreeMap::new();
         for function in found.iter() {
             let bytes = function.code(&binary.image).map_err(functions)?;
@@ -112,11 +111,11 @@ impl Program {
                 code.insert(function.entry, Code { offset, bytes });
             }
         }
-        let mut types = binary
-            .types(&wanted.types)
-            .map_err(|source| InspectError::Types { path: path.into(), source })?;
+        let wanted = wanted_types(&found);
+        let mut types =
+            binary.types(&wanted).map_err(|source| InspectError::Types { path: path.into(), source })?;
         let missing: BTreeSet<&str> =
-            wanted.types.iter().copied().filter(|name| types.layout(name).is_none()).collect();
+            wanted.into_iter().filter(|name| types.layout(name).is_none()).collect();
         let dwarf = if missing.is_empty() {
             Ok(())
         } else {
@@ -135,31 +134,33 @@ impl Program {
     }
 }
 
-/// All names in the catalogue.
-struct Wanted {
-    functions: Vec<&'static str>,
-    types: Vec<&'static str>,
+/// All functions in the catalogue.
+fn wanted_functions() -> Vec<&'static str> {
+    let mut names = BTreeSet::new();
+    for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
+        names.insert(way.function);
+        match way.place {
+            Place::Entry { called_from: Some(other), .. } | Place::CallOf(other) => {
+                names.insert(other);
+            }
+            Place::Entry { called_from: None, .. } | Place::AfterInterfaceCalls { .. } | Place::Returns => {}
+        }
+    }
+    names.into_iter().collect()
 }
 
-impl Wanted {
-    fn of_the_catalog() -> Self {
-        let operations = || LIBRARIES.iter().flat_map(|library| library.operations);
-        let mut functions = BTreeSet::new();
-        for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
-            functions.insert(way.function);
-            match way.place {
-                Place::Entry { called_from: Some(other), .. } | Place::CallOf(other) => {
-                    functions.insert(other);
-                }
-                Place::Entry { called_from: None, .. }
-                | Place::AfterInterfaceCalls { .. }
-                | Place::Returns => {}
-            }
-        }
-        let types: BTreeSet<_> =
-            operations().flat_map(|operation| operation.layouts).map(|layout| layout.name).collect();
-        Self { functions: functions.into_iter().collect(), types: types.into_iter().collect() }
-    }
+/// The structs of those operations that the program has: others would send us to DWARF for nothing.
+fn wanted_types(functions: &Functions) -> Vec<&'static str> {
+    let is_there = |operation: &&Operation| {
+        let mut ways = operation.points.iter().flat_map(|point| point.ways);
+        ways.any(|way| functions.get(way.function).is_ok())
+    };
+    let layouts = operations().filter(is_there).flat_map(|operation| operation.layouts);
+    layouts.map(|layout| layout.name).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn operations() -> impl Iterator<Item = &'static Operation> {
+    LIBRARIES.iter().flat_map(|library| library.operations)
 }
 
 /// A file read with `pread`; a file that is truncated meanwhile gives an error, not a signal.
