@@ -4,15 +4,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 tools=$cache/tools
 
-# quietly COMMAND…: shows the output only of a command that fails.
-quietly() {
-    local output
-    output=$("$@" 2>&1) || {
-        printf '%s\n' "$output" >&2
-        return 1
-    }
-}
-
 say "formatting"
 cargo fmt --all --check
 (cd probes/ebpf && cargo fmt --check)
