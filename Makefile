@@ -7,11 +7,9 @@ MAKEFLAGS += --no-print-directory
 
 # rustup does not install by itself on every machine, so each call names what scripts/setup.sh has installed.
 export RUSTUP_TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"$$/\1/p' rust-toolchain.toml)
-export LIGHTFOOT_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lightfoot
+export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lightfoot))
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
-# The inner cargo commands find this bpf-linker before any other.
-export PATH := $(LIGHTFOOT_CACHE)/tools/bpf-linker-$(shell sed -n 's/^BPF_LINKER_VERSION=//p' scripts/versions.env)/bin:$(PATH)
 
 .PHONY: help demo build check test bench setup
 

