@@ -8,4 +8,6 @@ pub mod catalog;
 pub mod inspect;
 pub mod plan;
 
+pub mod record;
+
 pub mod cli;
