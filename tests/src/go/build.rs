@@ -111,9 +111,14 @@ impl Build {
         let mut hasher = DefaultHasher::new();
         toolchain.exact.hash(&mut hasher);
         let folder = self.program.folder();
-        for file in files(&folder)? {
-            file.strip_prefix(&folder).unwrap_or(&file).hash(&mut hasher);
-            fs::read(&file).map_err(FileError::at(&file))?.hash(&mut hasher);
+        let mut inputs = files(&folder)?;
+        inputs.extend([self.versioned_module_file(), self.versioned_module_file().with_extension("sum")]);
+        if self.mode == Mode::ProfileGuided {
+            inputs.push(self.profile());
+        }
+        for input in inputs.iter().filter(|input| input.exists()) {
+            input.strip_prefix(&folder).unwrap_or(input).hash(&mut hasher);
+            fs::read(input).map_err(FileError::at(input))?.hash(&mut hasher);
         }
         let mode = self.mode.made_from().map_or(self.mode, |(mode, _)| mode);
         (mode.arguments(), mode.environment()).hash(&mut hasher);
@@ -163,20 +168,11 @@ impl fmt::Display for Build {
     }
 }
 
-/// All files below `folder`, sorted.
+/// The files in `folder`, sorted. Those in the folders below it belong to some builds only.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(FileError::at(&folder))? {
-            let path = entry.map_err(FileError::at(&folder))?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path);
-            }
-        }
-    }
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let mut found: Vec<_> = entries.map_err(FileError::at(folder))?.iter().map(fs::DirEntry::path).collect();
+    found.retain(|path| path.is_file());
     found.sort();
     Ok(found)
 }
