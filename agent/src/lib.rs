@@ -5,6 +5,9 @@
 #![deny(unsafe_code)]
 
 pub mod catalog;
+
+pub mod discover;
+
 pub mod inspect;
 pub mod plan;
 

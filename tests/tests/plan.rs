@@ -20,7 +20,8 @@ fn operations(path: &Path) -> BTreeMap<&'static str, OperationPlan> {
 
 /// The function in which a moment is caught, and the prices of the sites there.
 fn caught(operation: &OperationPlan, role: Role) -> (&'static str, Vec<Price>) {
-    let point = operation.points.iter().find(|point| point.role == role).expect("the role is in the catalogue");
+    let point =
+        operation.points.iter().find(|point| point.role == role).expect("the role is in the catalogue");
     let (function, sites) = point.chosen.as_ref().unwrap_or_else(|| panic!("{role:?}: {:?}", point.refused));
     (function, sites.iter().map(|planned| planned.site.price).collect())
 }
@@ -40,7 +41,8 @@ fn for_each(builds: impl Iterator<Item = Build>, check: impl Fn(&Build, &Path) +
                             Ok(path) => path,
                             Err(error) => return Some(format!("{build}: {error}")),
                         };
-                        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(build, &path)));
+                        let checked =
+                            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(build, &path)));
                         checked.err().map(|panic| {
                             let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                             format!("{build}: {text}")
@@ -63,7 +65,10 @@ fn check_http(build: &Build, path: &Path) {
         assert_eq!(operation.traps_per_span(), 2, "{title}");
         for role in [Role::Start, Role::End] {
             let (function, prices) = caught(operation, role);
-            assert!(prices.iter().all(|price| *price == Price::Emulated), "{title}, {role:?}: {function} {prices:?}");
+            assert!(
+                prices.iter().all(|price| *price == Price::Emulated),
+                "{title}, {role:?}: {function} {prices:?}"
+            );
         }
     }
     let server = &operations["HTTP/1 server request"];
@@ -73,7 +78,8 @@ fn check_http(build: &Build, path: &Path) {
         "net/http.(*response).finishRequest"
     };
     assert_eq!(caught(server, Role::End), (end, vec![Price::Emulated]));
-    let pattern = server.layouts.iter().find(|layout| layout.layout.name == "net/http.Request").expect("read");
+    let pattern =
+        server.layouts.iter().find(|layout| layout.layout.name == "net/http.Request").expect("read");
     let has = |field| pattern.fields.iter().any(|(name, _)| *name == field);
     // Which field holds the route is a matter of the Go version, and both exist since 1.23.
     assert_eq!((has("Pattern"), has("pat")), (build.version.minor >= 23, build.version.minor >= 22));
@@ -99,11 +105,13 @@ fn stripping_changes_nothing_that_a_plan_says() {
         let summary = |path| {
             let operations = operations(path).into_values();
             let summarise = |operation: OperationPlan| {
-                let sites = operation.points.iter().flat_map(|point| &point.chosen).map(|(function, sites)| {
-                    let sites = sites.iter().map(|site| (site.from_entry, site.site.bytes.clone()));
-                    (*function, sites.collect::<Vec<_>>())
-                });
-                let layouts = operation.layouts.iter().map(|layout| (layout.layout.name, layout.fields.clone()));
+                let sites =
+                    operation.points.iter().flat_map(|point| &point.chosen).map(|(function, sites)| {
+                        let sites = sites.iter().map(|site| (site.from_entry, site.site.bytes.clone()));
+                        (*function, sites.collect::<Vec<_>>())
+                    });
+                let layouts =
+                    operation.layouts.iter().map(|layout| (layout.layout.name, layout.fields.clone()));
                 (sites.collect::<Vec<_>>(), layouts.collect::<Vec<_>>())
             };
             operations.map(summarise).collect::<Vec<_>>()
