@@ -33,6 +33,8 @@ pub struct Operation {
     pub points: &'static [Point],
     /// What is read from memory at these points.
     pub layouts: &'static [&'static Layout],
+    /// The maps among the fields.
+    pub maps: &'static [MapField],
 }
 
 /// A moment of an operation that needs a probe.
@@ -107,4 +109,15 @@ pub struct Layout {
     pub required: &'static [&'static str],
     /// Fields that only some versions have, or that one attribute needs.
     pub optional: &'static [&'static str],
+    /// Whether only some versions have the struct itself.
+    pub is_optional: bool,
+}
+
+/// A field that is a map, whose entries are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MapField {
+    /// The struct.
+    pub structure: &'static str,
+    /// Its field.
+    pub field: &'static str,
 }

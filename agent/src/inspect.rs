@@ -13,11 +13,11 @@ use lightfoot_symbolizer::build_id::BuildId;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use lightfoot_symbolizer::dwarf::{self, DwarfError};
 use lightfoot_symbolizer::functions::{FunctionError, Functions};
-use lightfoot_symbolizer::types::{TypeError, Types};
+use lightfoot_symbolizer::types::{MapLayout, TypeError, Types};
 use lightfoot_symbolizer::{Architecture, FileOffset, Refusal, Source, SourceError, VirtualAddress};
 use thiserror::Error;
 
-use crate::catalog::{LIBRARIES, Operation, Place};
+use crate::catalog::{LIBRARIES, MapField, Operation, Place};
 
 /// Why a program could not be inspected.
 #[derive(Debug, Error)]
@@ -78,6 +78,8 @@ pub struct Program {
     pub code: BTreeMap<VirtualAddress, Code>,
     /// The structs that the catalogue names, and the holders of contexts.
     pub types: Types,
+    /// The layouts of the maps that the catalogue names.
+    pub maps: BTreeMap<MapField, MapLayout>,
     /// What became of the search in DWARF for the structs that have no descriptor; `Ok` if none was needed.
     pub dwarf: Result<(), DwarfError>,
 }
@@ -121,7 +123,9 @@ impl Program {
         } else {
             dwarf::for_each_struct(&source, |name| missing.contains(name), |layout| types.add(layout))
         };
+        let maps = map_layouts(&binary, &types);
         Ok(Self {
+            maps,
             architecture: binary.image.architecture,
             position_independent: binary.image.position_independent,
             build_info: binary.build_info,
@@ -157,6 +161,16 @@ fn wanted_types(functions: &Functions) -> Vec<&'static str> {
     };
     let layouts = operations().filter(is_there).flat_map(|operation| operation.layouts);
     layouts.map(|layout| layout.name).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The layouts of the maps in structs that have a descriptor; a map that cannot be told is left out.
+fn map_layouts<S: Source>(binary: &Binary<S>, types: &Types) -> BTreeMap<MapField, MapLayout> {
+    let descriptors = binary.descriptors();
+    let maps = operations().flat_map(|operation| operation.maps).filter_map(|map| {
+        let field = types.layout(map.structure)?.field(map.field)?;
+        Some((*map, descriptors.map(field.descriptor?).ok()?))
+    });
+    maps.collect()
 }
 
 fn operations() -> impl Iterator<Item = &'static Operation> {

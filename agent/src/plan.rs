@@ -136,6 +136,9 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
         let required = |field: &&&str| layout.layout.required.contains(*field);
         let missing: Vec<_> = layout.missing.iter().filter(required).copied().collect();
         if layout.source.is_none() {
+            if layout.layout.is_optional {
+                continue;
+            }
             refusals.push(format!("the layout of {} is not known", layout.layout.name));
         } else if !missing.is_empty() {
             refusals.push(format!("{} has no field {}", layout.layout.name, missing.join(", ")));

@@ -40,6 +40,7 @@ const SERVER: Operation = Operation {
         },
     ],
     layouts: &[&G, &STACK, &SERVER_STREAM],
+    maps: &[],
 };
 
 const UNARY_CLIENT: Operation = Operation {
@@ -66,6 +67,7 @@ const UNARY_CLIENT: Operation = Operation {
         },
     ],
     layouts: &[&G, &STACK, &CLIENT_CONN],
+    maps: &[],
 };
 
 const STREAM_CLIENT: Operation = Operation {
@@ -98,6 +100,7 @@ const STREAM_CLIENT: Operation = Operation {
         },
     ],
     layouts: &[&G, &STACK, &CLIENT_STREAM],
+    maps: &[],
 };
 
 const fn write_status(function: &'static str) -> Way {
@@ -118,13 +121,19 @@ const SERVER_STREAM: Layout = Layout {
     name: "google.golang.org/grpc/internal/transport.Stream",
     required: &["ctx", "method"],
     optional: &["id"],
+    is_optional: false,
 };
 
-const CLIENT_CONN: Layout =
-    Layout { name: "google.golang.org/grpc.ClientConn", required: &["target"], optional: &[] };
+const CLIENT_CONN: Layout = Layout {
+    name: "google.golang.org/grpc.ClientConn",
+    required: &["target"],
+    optional: &[],
+    is_optional: false,
+};
 
 const CLIENT_STREAM: Layout = Layout {
     name: "google.golang.org/grpc.clientStream",
     required: &["ctx", "callHdr"],
     optional: &["cc", "desc"],
+    is_optional: false,
 };

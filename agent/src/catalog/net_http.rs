@@ -2,8 +2,8 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
-use super::go_runtime::{G, STACK};
-use super::{Layout, Library, Operation, Place, Point, Role, Way};
+use super::go_runtime::{CLASSIC_MAP, G, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
 pub const LIBRARY: Library =
@@ -34,15 +34,20 @@ const SERVER_1: Operation = Operation {
             role: Role::ConnectionEnd,
             ways: &[Way { function: "net/http.(*conn).serve.func1", place: CLOSURE }],
         },
-        Point {
-            role: Role::Rare,
-            ways: &[Way {
-                function: "net/http.(*response).Hijack",
-                place: Place::Entry { signature: ONE_POINTER, needs: &[0], called_from: None },
-            }],
-        },
     ],
-    layouts: &[&G, &STACK, &REQUEST, &URL, &RESPONSE, &CONN],
+    layouts: &[
+        &G,
+        &STACK,
+        &REQUEST,
+        &PATTERN,
+        &RESPONSE,
+        &CONN,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
 };
 
 const SERVER_2: Operation = Operation {
@@ -59,6 +64,7 @@ const SERVER_2: Operation = Operation {
         },
     ],
     layouts: &[&G, &STACK, &REQUEST, &URL],
+    maps: &[],
 };
 
 const CLIENT: Operation = Operation {
@@ -90,6 +96,7 @@ const CLIENT: Operation = Operation {
         },
     ],
     layouts: &[&G, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE],
+    maps: &[],
 };
 
 /// `func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request)`: every request of a server passes it.
@@ -115,20 +122,34 @@ const ROUND_TRIP_RESULTS: &[GoType<'static>] = &[GoType::Pointer, GoType::Interf
 
 const REQUEST: Layout = Layout {
     name: "net/http.Request",
-    required: &["Method", "URL", "ProtoMajor", "ProtoMinor", "Header", "Host", "RequestURI", "ctx"],
+    required: &["Method", "URL", "ProtoMajor", "ProtoMinor", "Header", "Host", "RequestURI", "TLS", "ctx"],
     // Pattern is there since Go 1.23, pat since 1.22.
-    optional: &["Pattern", "pat"],
+    optional: &["Pattern", "pat", "RemoteAddr"],
+    is_optional: false,
 };
 
-const URL: Layout = Layout { name: "net/url.URL", required: &["Path", "RawQuery"], optional: &[] };
+const URL: Layout =
+    Layout { name: "net/url.URL", required: &["Path", "RawQuery"], optional: &[], is_optional: false };
 
 const RESPONSE: Layout = Layout {
     name: "net/http.response",
     required: &["conn", "req", "wroteHeader", "status", "written"],
     optional: &[],
+    is_optional: false,
 };
 
-const CONN: Layout = Layout { name: "net/http.conn", required: &["remoteAddr", "tlsState"], optional: &[] };
+const CONN: Layout =
+    Layout { name: "net/http.conn", required: &["hijackedv"], optional: &[], is_optional: false };
 
-const CLIENT_RESPONSE: Layout =
-    Layout { name: "net/http.Response", required: &["StatusCode"], optional: &["ProtoMajor", "ProtoMinor"] };
+/// What a pattern was registered as, behind `Request.pat`.
+const PATTERN: Layout =
+    Layout { name: "net/http.pattern", required: &["str"], optional: &[], is_optional: true };
+
+const HEADER: MapField = MapField { structure: "net/http.Request", field: "Header" };
+
+const CLIENT_RESPONSE: Layout = Layout {
+    name: "net/http.Response",
+    required: &["StatusCode"],
+    optional: &["ProtoMajor", "ProtoMinor"],
+    is_optional: false,
+};

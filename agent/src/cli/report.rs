@@ -211,9 +211,12 @@ impl Operation {
         for point in &self.points {
             point.write(page)?;
         }
-        let read: Vec<_> = self.layouts.iter().map(Layout::summary).collect();
+        let read: Vec<_> =
+            self.layouts.iter().filter(|layout| layout.source.is_some()).map(Layout::summary).collect();
         writeln!(page, "      {QUIET}reads {}{QUIET:#}", read.join(", "))?;
-        for layout in self.layouts.iter().filter(|layout| !layout.missing.is_empty()) {
+        for layout in
+            self.layouts.iter().filter(|layout| layout.source.is_some() && !layout.missing.is_empty())
+        {
             let missing = layout.missing.join(", ");
             writeln!(page, "      {QUIET}{} has no {missing}: left out{QUIET:#}", layout.name)?;
         }
