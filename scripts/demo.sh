@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-say "building Lightfoot (1 min the first time)"
+[ -x target/release/lightfoot ] || say "building Lightfoot (2 min)"
 cargo build --quiet --release --package lightfoot
 
 go=$(go_command)

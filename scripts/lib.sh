@@ -18,6 +18,15 @@ fail() {
     exit 1
 }
 
+# quietly COMMAND…: shows the output only of a command that fails.
+quietly() {
+    local output
+    output=$("$@" 2>&1) || {
+        printf '%s\n' "$output" >&2
+        return 1
+    }
+}
+
 # install_once FOLDER COMMAND…: unless FOLDER exists, runs COMMAND with a new folder as its last argument and renames
 # that to FOLDER, so that FOLDER is there as a whole or not at all. A second caller waits for the first.
 install_once() {
@@ -35,16 +44,22 @@ install_once() {
     ) 9>"$cache/locks/$(basename "$folder")"
 }
 
-# apt_install PACKAGE: for what only the system's packages have.
+# apt_install PACKAGE: for what only the system's packages have; fails if they do not have it either.
 apt_install() {
-    [ "$(id -u)" = 0 ] || fail "the package $1 is missing: run 'apt-get install $1' as root, then this again"
-    say "installing the package $1"
-    # Lists of packages that were never fetched know no package.
-    if ! apt-cache show "$1" >/dev/null 2>&1; then
-        apt-get update -qq >&2
-        apt-cache show "$1" >/dev/null 2>&1 || return 1
+    command -v apt-get >/dev/null || return 1
+    [ "$(id -u)" = 0 ] || fail "$1 is missing: run 'apt-get install $1' as root, then this again"
+    # A machine that never fetched the lists of packages knows none.
+    if ! apt_has "$1"; then
+        say "fetching the lists of packages"
+        quietly apt-get update -qq
+        apt_has "$1" || return 1
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends "$1" >&2
+    say "installing the package $1"
+    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends "$1"
+}
+
+apt_has() {
+    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
 }
 
 # pip_install REQUIREMENT FOLDER

@@ -13,8 +13,8 @@ https://www.rust-lang.org/tools/install says, then run this again"
     for part in rustc rust-src rustfmt clippy; do
         if ! grep -q "^$part" <<<"$installed"; then
             say "installing Rust $toolchain (1 min)"
-            rustup --quiet toolchain install "$toolchain" --profile minimal --component rust-src,rustfmt,clippy \
-                --no-self-update >&2 || fail "rustup could not install Rust $toolchain"
+            quietly rustup toolchain install "$toolchain" --profile minimal --component rust-src,rustfmt,clippy \
+                --no-self-update || fail "rustup could not install Rust $toolchain"
             return
         fi
     done

@@ -1,1 +1,16 @@
-//! The Lightfoot agent.
+//! The Lightfoot agent: from the processes of a host to OpenTelemetry spans.
+//!
+//! Data flows one way: discover → inspect → plan → attach → receive → audit → describe → deliver. A module uses the
+//! ones before it, never the ones after it. Modules in that order:
+#![deny(unsafe_code)]
+
+pub mod catalog;
+
+pub mod discover;
+
+pub mod inspect;
+pub mod plan;
+
+pub mod record;
+
+pub mod cli;

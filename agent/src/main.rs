@@ -1,3 +1,8 @@
 //! The `lightfoot` command.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lightfoot::cli::main()
+}

@@ -44,7 +44,8 @@ pub enum GoType<'a> {
 /// The types that a call passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signature<'a> {
-    /// The receiver, if there is one, then the parameters.
+    /// The receiver, if there is one, then the parameters. An instance of generic code that several types share
+    /// (`[go.shape.` in its name) takes a pointer to its dictionary as well: behind the receiver, else first.
     pub parameters: &'a [GoType<'a>],
     /// The results.
     pub results: &'a [GoType<'a>],

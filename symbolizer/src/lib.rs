@@ -10,8 +10,6 @@
 
 pub mod address;
 pub mod architecture;
-pub mod decode;
-pub mod go_abi;
 pub mod source;
 
 pub mod image;
@@ -29,6 +27,10 @@ pub mod dwarf;
 pub mod types;
 
 pub mod binary;
+
+pub mod decode;
+pub mod go_abi;
+pub mod site;
 
 pub use address::{FileOffset, RuntimeAddress, VirtualAddress};
 pub use architecture::Architecture;

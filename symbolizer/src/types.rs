@@ -16,9 +16,11 @@ use crate::source::Source;
 
 mod contexts;
 mod descriptor;
+mod maps;
 
 pub use contexts::{ContextHolder, MAX_CONTEXT_HOLDERS};
 pub use descriptor::{Descriptor, Kind};
+pub use maps::{MapKind, MapLayout};
 
 /// At most so many fields in a struct; generated code reaches a thousand.
 pub const MAX_FIELDS: u64 = 4096;

@@ -1,1 +1,11 @@
-//! The test kit.
+//! The test kit: Go programs built in every way that matters, independent views of them, and hostile inputs.
+//!
+//! Modules, in reading order:
+//! - [`go`]: toolchains, build modes, and binaries cached by content.
+//! - [`cache`]: where everything that is built or fetched lives, outside the work tree.
+//! - [`elf`]: changes of ELF files by hand.
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod elf;
+pub mod go;

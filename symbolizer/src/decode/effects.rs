@@ -1,5 +1,7 @@
 //! What an instruction writes, in the terms that both architectures share.
 
+use crate::go_abi::{Place, Registers};
+
 /// The registers and memory that an instruction writes. Every uncertainty counts as a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effects {
@@ -41,4 +43,23 @@ impl Effects {
     pub(crate) const ALL: Self = Self { integers: !0, vectors: !0, memory: MemoryWrite::Elsewhere };
     /// Nothing is written.
     pub(crate) const NONE: Self = Self { integers: 0, vectors: 0, memory: MemoryWrite::None };
+
+    /// Whether it may write the register of this number.
+    pub(crate) fn writes_integer(&self, number: u8) -> bool {
+        self.integers & 1_u32.checked_shl(number.into()).unwrap_or(!0) != 0
+    }
+
+    /// Whether it may write the place. For the stack any write to memory counts.
+    pub(crate) fn overwrites(&self, place: Place, registers: &Registers) -> bool {
+        let register = registers.at(place);
+        match (place, register) {
+            (Place::Stack(_), _) => self.memory != MemoryWrite::None,
+            // A place that does not exist is never intact.
+            (_, None) => true,
+            (Place::FloatRegister(_), Some(register)) => {
+                self.vectors & 1_u32.checked_shl(register.number.into()).unwrap_or(!0) != 0
+            }
+            (_, Some(register)) => self.writes_integer(register.number),
+        }
+    }
 }

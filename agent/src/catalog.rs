@@ -1,0 +1,123 @@
+//! What Lightfoot knows of the libraries that it watches: tables only, no code that acts.
+//!
+//! A library has one file here, and files of the same name in the other layers. A table names functions, Go
+//! signatures and struct fields; where they lie in a given program is for [`crate::inspect`] to find and for
+//! [`crate::plan`] to prove.
+
+use lightfoot_symbolizer::go_abi::{GoType, Signature};
+
+pub mod go_runtime;
+pub mod grpc;
+pub mod net_http;
+
+/// Every library, in the order in which people read about them.
+pub const LIBRARIES: &[&Library] = &[&net_http::LIBRARY, &grpc::LIBRARY];
+
+/// A Go library whose calls become spans.
+#[derive(Debug)]
+pub struct Library {
+    /// Its import path.
+    pub name: &'static str,
+    /// The module that provides it; `None` for the standard library.
+    pub module: Option<&'static str>,
+    /// The operations that become spans.
+    pub operations: &'static [Operation],
+}
+
+/// An operation of a library; each time it happens is one span.
+#[derive(Debug)]
+pub struct Operation {
+    /// What a person calls it.
+    pub title: &'static str,
+    /// Where it starts, ends and may end otherwise.
+    pub points: &'static [Point],
+    /// What is read from memory at these points.
+    pub layouts: &'static [&'static Layout],
+    /// The maps among the fields.
+    pub maps: &'static [MapField],
+}
+
+/// A moment of an operation that needs a probe.
+#[derive(Debug)]
+pub struct Point {
+    /// Which moment.
+    pub role: Role,
+    /// The places that mark it, best first; the first that a program has and that can be proven is taken.
+    pub ways: &'static [Way],
+}
+
+/// What a probe marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The start of a span: one trap each.
+    Start,
+    /// The ordinary end of a span: one trap each.
+    End,
+    /// The end of a connection: one trap for each, which also ends spans whose handler panicked.
+    ConnectionEnd,
+    /// A path that few operations take; it costs nothing until then.
+    Rare,
+}
+
+impl Role {
+    /// Whether the operation cannot be watched without it.
+    pub fn is_required(self) -> bool {
+        matches!(self, Self::Start | Self::End)
+    }
+}
+
+/// A place in a program that marks a moment.
+#[derive(Debug)]
+pub struct Way {
+    /// The function whose code is probed.
+    pub function: &'static str,
+    /// Where in its code.
+    pub place: Place,
+}
+
+/// Where in a function's code a probe goes.
+#[derive(Debug)]
+pub enum Place {
+    /// Where it is entered, once per call.
+    Entry {
+        /// Its parameters and results, receiver first.
+        signature: Signature<'static>,
+        /// The parameters, by index, that must still be readable.
+        needs: &'static [usize],
+        /// A function that must contain a direct call of it: proof that it was not inlined where it matters.
+        called_from: Option<&'static str>,
+    },
+    /// Its one direct call of another function, before the call is made.
+    CallOf(&'static str),
+    /// Behind its calls through interfaces, where their results are still in registers. Which of the calls reach
+    /// the operation is learned while it runs.
+    AfterInterfaceCalls {
+        /// The results of the called method.
+        results: &'static [GoType<'static>],
+    },
+    /// Its return instructions.
+    Returns,
+}
+
+/// The fields of a struct that probes read.
+#[derive(Debug)]
+pub struct Layout {
+    /// The struct.
+    pub name: &'static str,
+    /// Fields without which the operation cannot be watched.
+    pub required: &'static [&'static str],
+    /// Fields that only some versions have, or that one attribute needs.
+    pub optional: &'static [&'static str],
+    /// Whether only some versions have the struct itself.
+    pub is_optional: bool,
+}
+
+/// A field that is a map, whose entries are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MapField {
+    /// The struct.
+    pub structure: &'static str,
+    /// Its field.
+    pub field: &'static str,
+}

@@ -1,0 +1,43 @@
+//! Go's runtime: what tells one goroutine from another.
+
+use super::Layout;
+
+/// A goroutine (runtime/runtime2.go).
+pub const G: Layout = Layout {
+    name: "runtime.g",
+    required: &["stack", "goid"],
+    optional: &["_panic", "parentGoid"],
+    is_optional: false,
+};
+
+/// The bounds of a goroutine's stack; they move when it grows.
+pub const STACK: Layout =
+    Layout { name: "runtime.stack", required: &["hi"], optional: &[], is_optional: false };
+
+/// A map up to Go 1.23 (runtime/map.go).
+pub const CLASSIC_MAP: Layout = Layout {
+    name: "runtime.hmap",
+    required: &["B", "buckets", "oldbuckets"],
+    optional: &[],
+    is_optional: true,
+};
+
+/// A map since Go 1.24 (internal/runtime/maps/map.go).
+pub const SWISS_MAP: Layout = Layout {
+    name: "internal/runtime/maps.Map",
+    required: &["dirPtr", "dirLen"],
+    optional: &[],
+    is_optional: true,
+};
+
+/// A table of a map that has more than 8 entries (internal/runtime/maps/table.go).
+pub const SWISS_TABLE: Layout =
+    Layout { name: "internal/runtime/maps.table", required: &["groups"], optional: &[], is_optional: true };
+
+/// The groups of a table (internal/runtime/maps/group.go).
+pub const SWISS_GROUPS: Layout = Layout {
+    name: "internal/runtime/maps.groupsReference",
+    required: &["data", "lengthMask"],
+    optional: &[],
+    is_optional: true,
+};

@@ -1,0 +1,155 @@
+//! `net/http`: servers and clients.
+
+use lightfoot_symbolizer::go_abi::{GoType, Signature};
+
+use super::go_runtime::{CLASSIC_MAP, G, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
+
+/// The library.
+pub const LIBRARY: Library =
+    Library { name: "net/http", module: None, operations: &[SERVER_1, SERVER_2, CLIENT] };
+
+const SERVER_1: Operation = Operation {
+    title: "HTTP/1 server request",
+    points: &[
+        Point { role: Role::Start, ways: &[SERVE_HTTP] },
+        Point {
+            role: Role::End,
+            ways: &[
+                Way {
+                    function: "net/http.(*response).finishRequest",
+                    place: Place::Entry {
+                        signature: ONE_POINTER,
+                        needs: &[],
+                        called_from: Some("net/http.(*conn).serve"),
+                    },
+                },
+                // A profile-guided build inlines finishRequest. The check that stands before it has a defer, and
+                // such functions are never inlined (cmd/compile/internal/inline/inl.go).
+                Way { function: "net/http.(*conn).serve", place: Place::CallOf("net/http.(*conn).hijacked") },
+                Way { function: "net/http.serverHandler.ServeHTTP", place: Place::Returns },
+            ],
+        },
+        Point {
+            role: Role::ConnectionEnd,
+            ways: &[Way { function: "net/http.(*conn).serve.func1", place: CLOSURE }],
+        },
+    ],
+    layouts: &[
+        &G,
+        &STACK,
+        &REQUEST,
+        &PATTERN,
+        &RESPONSE,
+        &CONN,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+const SERVER_2: Operation = Operation {
+    title: "HTTP/2 server request",
+    points: &[
+        Point { role: Role::Start, ways: &[SERVE_HTTP] },
+        Point {
+            // Deferred, so that it runs on a panic too; handlerDone does not.
+            role: Role::End,
+            ways: &[
+                Way { function: "net/http.(*http2serverConn).runHandler.func1", place: CLOSURE },
+                Way { function: "net/http/internal/http2.(*serverConn).runHandler.func1", place: CLOSURE },
+            ],
+        },
+    ],
+    layouts: &[&G, &STACK, &REQUEST, &URL],
+    maps: &[],
+};
+
+const CLIENT: Operation = Operation {
+    title: "HTTP client request",
+    points: &[
+        Point {
+            role: Role::Start,
+            ways: &[Way {
+                function: "net/http.(*Transport).RoundTrip",
+                place: Place::Entry {
+                    signature: Signature {
+                        parameters: &[GoType::Pointer, GoType::Pointer],
+                        results: &[GoType::Pointer, GoType::Interface],
+                    },
+                    needs: &[0, 1],
+                    called_from: None,
+                },
+            }],
+        },
+        Point {
+            role: Role::End,
+            ways: &[
+                Way {
+                    function: "net/http.send",
+                    place: Place::AfterInterfaceCalls { results: ROUND_TRIP_RESULTS },
+                },
+                Way { function: "net/http.(*Transport).RoundTrip", place: Place::Returns },
+            ],
+        },
+    ],
+    layouts: &[&G, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE],
+    maps: &[],
+};
+
+/// `func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request)`: every request of a server passes it.
+const SERVE_HTTP: Way = Way {
+    function: "net/http.serverHandler.ServeHTTP",
+    place: Place::Entry {
+        signature: Signature {
+            parameters: &[GoType::Struct(&[GoType::Pointer]), GoType::Interface, GoType::Pointer],
+            results: &[],
+        },
+        needs: &[1, 2],
+        called_from: None,
+    },
+};
+
+const ONE_POINTER: Signature<'static> = Signature { parameters: &[GoType::Pointer], results: &[] };
+
+/// A deferred function without parameters; what it captured is not read.
+const CLOSURE: Place =
+    Place::Entry { signature: Signature { parameters: &[], results: &[] }, needs: &[], called_from: None };
+
+const ROUND_TRIP_RESULTS: &[GoType<'static>] = &[GoType::Pointer, GoType::Interface];
+
+const REQUEST: Layout = Layout {
+    name: "net/http.Request",
+    required: &["Method", "URL", "ProtoMajor", "ProtoMinor", "Header", "Host", "RequestURI", "TLS", "ctx"],
+    // Pattern is there since Go 1.23, pat since 1.22.
+    optional: &["Pattern", "pat", "RemoteAddr"],
+    is_optional: false,
+};
+
+const URL: Layout =
+    Layout { name: "net/url.URL", required: &["Path", "RawQuery"], optional: &[], is_optional: false };
+
+const RESPONSE: Layout = Layout {
+    name: "net/http.response",
+    required: &["conn", "req", "wroteHeader", "status", "written"],
+    optional: &[],
+    is_optional: false,
+};
+
+const CONN: Layout =
+    Layout { name: "net/http.conn", required: &["hijackedv"], optional: &[], is_optional: false };
+
+/// What a pattern was registered as, behind `Request.pat`.
+const PATTERN: Layout =
+    Layout { name: "net/http.pattern", required: &["str"], optional: &[], is_optional: true };
+
+const HEADER: MapField = MapField { structure: "net/http.Request", field: "Header" };
+
+const CLIENT_RESPONSE: Layout = Layout {
+    name: "net/http.Response",
+    required: &["StatusCode"],
+    optional: &["ProtoMajor", "ProtoMinor"],
+    is_optional: false,
+};

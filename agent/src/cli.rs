@@ -1,0 +1,100 @@
+//! The command line: one file per command.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+mod inspect;
+mod report;
+
+/// Everything went well.
+const SUCCESS: u8 = 0;
+/// The command failed; the reason is on standard error.
+const FAILURE: u8 = 1;
+/// The program was inspected and nothing of it can be watched. (2 is wrong usage, as clap has it.)
+const NOTHING_TO_WATCH: u8 = 3;
+
+/// OpenTelemetry traces from running Go services: no code change, no rebuild, no restart.
+#[derive(Parser)]
+#[command(
+    name = "lightfoot",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 nothing to watch (inspect)."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Inspect(inspect::Arguments),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: lightfoot completions bash > /etc/bash_completion.d/lightfoot
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    ///
+    /// To read it: lightfoot man | man -l -
+    Man,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "lightfoot", &mut script);
+            print(&script)
+        }
+        Command::Man => manual().and_then(|page| print(&page)),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        // Whoever reads our output has seen enough, as in `lightfoot inspect … | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(SUCCESS),
+        Err(error) => {
+            anstream::eprintln!("{}lightfoot:{:#} {error:#}", report::ERROR, report::ERROR);
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
+fn print(bytes: &[u8]) -> anyhow::Result<u8> {
+    io::stdout().lock().write_all(bytes)?;
+    Ok(SUCCESS)
+}
+
+/// The manual page, with one section for each command.
+fn manual() -> anyhow::Result<Vec<u8>> {
+    let command = Arguments::command();
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    for subcommand in command.get_subcommands() {
+        let name = format!("lightfoot {}", subcommand.get_name());
+        let subcommand = subcommand.clone().bin_name(name.clone()).display_name(name);
+        let section = clap_mangen::Man::new(subcommand);
+        section.render_name_section(&mut page)?;
+        section.render_synopsis_section(&mut page)?;
+        section.render_description_section(&mut page)?;
+        section.render_options_section(&mut page)?;
+    }
+    Ok(page)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Standard output that drops colours where nobody would see them (no terminal, `NO_COLOR`).
+fn page() -> impl io::Write {
+    let choice =
+        if io::stdout().is_terminal() { anstream::ColorChoice::Auto } else { anstream::ColorChoice::Never };
+    anstream::AutoStream::new(io::stdout().lock(), choice)
+}

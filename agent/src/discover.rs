@@ -1,0 +1,143 @@
+//! Which processes to watch: a sweep over /proc, and the rules that choose among them.
+//!
+//! Everything read here may vanish or change while it is read: a process that does is skipped, without a word.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+pub mod listeners;
+pub mod selection;
+
+pub use selection::{Decision, Selection};
+
+/// A process and the program that it runs now: `exec` keeps the number and the start time but changes the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// Its number in the agent's PID namespace.
+    pub pid: u32,
+    /// When it started, in clock ticks after boot: numbers are used again.
+    pub started: u64,
+    /// The file that it runs.
+    pub file: FileIdentity,
+}
+
+/// A file's content as good as it can be told without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileIdentity {
+    /// The device; overlay mounts of one file show different ones.
+    pub device: u64,
+    /// The inode on it; used again after a file is deleted.
+    pub inode: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Last change of its content: seconds and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+impl FileIdentity {
+    /// The identity of the file at `path`, symbolic links followed.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+}
+
+/// The process file system that sweeps look at.
+#[derive(Clone, Debug)]
+pub struct Proc {
+    root: PathBuf,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Self { root: "/proc".into() }
+    }
+}
+
+impl Proc {
+    /// A tree of the same shape elsewhere, for tests.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// All processes that run a file now; kernel threads and zombies do not.
+    pub fn sweep(&self) -> io::Result<HashSet<ProcessKey>> {
+        let pids =
+            fs::read_dir(&self.root)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(pids.filter_map(|pid| self.process(pid)).collect())
+    }
+
+    /// The process with that number, if it runs a file.
+    pub fn process(&self, pid: u32) -> Option<ProcessKey> {
+        let file = FileIdentity::of(&self.executable(pid)).ok()?;
+        // Field 22 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses.
+        let stat = fs::read(self.folder(pid).join("stat")).ok()?;
+        let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+        let fields = stat.get(after_name.checked_add(2)?..)?;
+        let started = fields.split(|byte| *byte == b' ').nth(19)?;
+        let started = std::str::from_utf8(started).ok()?.parse().ok()?;
+        Some(ProcessKey { pid, started, file })
+    }
+
+    /// The magic link to the program: it opens the file that runs, in whatever mount namespace, deleted or not.
+    pub fn executable(&self, pid: u32) -> PathBuf {
+        self.folder(pid).join("exe")
+    }
+
+    /// The program's path as the process sees it, for people and patterns.
+    pub fn executable_path(&self, pid: u32) -> Option<PathBuf> {
+        let path = fs::read_link(self.executable(pid)).ok()?;
+        let text = path.to_str()?;
+        Some(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+    }
+
+    /// The folder of one process.
+    pub fn folder(&self, pid: u32) -> PathBuf {
+        self.root.join(pid.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_from_the_next_with_its_number_and_from_what_it_executes_next() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("42");
+        fs::create_dir(&folder).unwrap();
+        fs::write(root.path().join("program"), "first").unwrap();
+        std::os::unix::fs::symlink(root.path().join("program"), folder.join("exe")).unwrap();
+        let stat = |started: u64| {
+            let stat = format!("42 (a) b (c) S 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 0 0\n");
+            fs::write(folder.join("stat"), stat).unwrap();
+        };
+        stat(700);
+        let first = Proc::at(root.path()).process(42).unwrap();
+        assert_eq!((first.pid, first.started), (42, 700));
+        stat(800);
+        let second = Proc::at(root.path()).process(42).unwrap();
+        assert_ne!(first, second, "the number was used again");
+        fs::write(root.path().join("program"), "another").unwrap();
+        assert_ne!(second, Proc::at(root.path()).process(42).unwrap(), "the program was changed");
+        assert_eq!(Proc::at(root.path()).sweep().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_process_or_has_no_program_is_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["1", "2", "self", "net", "99999999999"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        fs::write(root.path().join("1/stat"), "1 (kthreadd").unwrap();
+        assert!(Proc::at(root.path()).sweep().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,54 @@
+//! The builds that tests go through.
+
+use super::build::Build;
+use super::mode::{Mode, host};
+use super::program::Program;
+use super::version::{GoVersion, VERSIONS};
+use lightfoot_symbolizer::Architecture;
+
+/// Every version in every mode of [`Mode::GENERAL`] for both architectures: 56 builds.
+pub fn general(program: Program) -> impl Iterator<Item = Build> {
+    VERSIONS.into_iter().flat_map(move |version| {
+        Mode::GENERAL.into_iter().flat_map(move |mode| {
+            [Architecture::X86_64, Architecture::Aarch64].map(|architecture| Build {
+                program,
+                version,
+                mode,
+                architecture,
+            })
+        })
+    })
+}
+
+/// The modes that not everybody uses, for the versions where they differ: those that `minor` lists, on this machine's
+/// architecture, the ones without a C compiler on both.
+pub fn special() -> impl Iterator<Item = Build> {
+    const MODES: [(Mode, Program, &[u32]); 13] = [
+        (Mode::StaticPie, Program::Http, &[21, 25, 26, 27]),
+        (Mode::CgoExternal, Program::Cgo, &[21, 24, 25, 26, 27]),
+        (Mode::CgoExternalPie, Program::Cgo, &[21, 25, 26, 27]),
+        (Mode::RelrPie, Program::Cgo, &[21, 25, 26, 27]),
+        (Mode::ProfileGuided, Program::Http, &[21, 26, 27]),
+        (Mode::Race, Program::Http, &[21, 27]),
+        (Mode::Debug, Program::Http, &[21, 27]),
+        (Mode::Boringcrypto, Program::Http, &[21, 27]),
+        (Mode::Fips, Program::Http, &[24, 27]),
+        (Mode::NoSections, Program::Http, &[21, 25, 26, 27]),
+        (Mode::NoSectionsPie, Program::Http, &[21, 25, 26, 27]),
+        (Mode::BinutilsStripped, Program::Http, &[21, 25, 26, 27]),
+        (Mode::CgoExternal, Program::Http, &[27]),
+    ];
+    MODES.into_iter().flat_map(|(mode, program, minors)| {
+        minors.iter().filter_map(|minor| GoVersion::of_minor(*minor)).flat_map(move |version| {
+            [Architecture::X86_64, Architecture::Aarch64]
+                .map(|architecture| Build { program, version, mode, architecture })
+                .into_iter()
+                .filter(|build| build.unsupported().is_none())
+        })
+    })
+}
+
+/// One build of a program per version, in the mode that has symbols and DWARF to compare with, for this machine.
+pub fn versions(program: Program, mode: Mode) -> impl Iterator<Item = Build> {
+    VERSIONS.into_iter().map(move |version| Build { program, version, mode, architecture: host() })
+}

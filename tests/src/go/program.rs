@@ -1,0 +1,43 @@
+//! The programs in `tests/targets/`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A Go program that the tests build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Program {
+    /// Serves one route over HTTP/1, nothing else.
+    Hello,
+    /// HTTP/1 and HTTP/2, server and client, ServeMux patterns, ReverseProxy, Hijacker.
+    Http,
+    /// Calls C and serves HTTP; modes without cgo cannot build it.
+    Cgo,
+    /// A gRPC server and its client. It has dependencies: its first build fetches modules.
+    Grpc,
+    /// Structs that are hard to describe. No network.
+    Layouts,
+}
+
+impl Program {
+    /// Its folder's name, which is also its command's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Http => "http",
+            Self::Cgo => "cgo",
+            Self::Grpc => "grpc",
+            Self::Layouts => "layouts",
+        }
+    }
+
+    /// Where its sources are.
+    pub fn folder(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("targets").join(self.name())
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

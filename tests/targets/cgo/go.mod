@@ -1,0 +1,3 @@
+module lightfoot.example/cgo
+
+go 1.21

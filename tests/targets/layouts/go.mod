@@ -1,0 +1,3 @@
+module lightfoot.example/layouts
+
+go 1.21

@@ -1,0 +1,141 @@
+//! What the planner makes of real programs: every supported Go version, way to build and architecture.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lightfoot::catalog::Role;
+use lightfoot::inspect::Program as Facts;
+use lightfoot::plan::{OperationPlan, Plan};
+use lightfoot_symbolizer::Architecture;
+use lightfoot_symbolizer::site::Price;
+use lightfoot_tests::go::{Build, Mode, Program, matrix};
+
+/// The operations of a build that can be watched, by title, and the refusals of the others.
+fn operations(path: &Path) -> BTreeMap<&'static str, OperationPlan> {
+    let facts = Facts::inspect(path).unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+    let plan = Plan::new(&facts);
+    let operations = plan.libraries.into_iter().flat_map(|library| library.operations.into_iter().flatten());
+    operations.map(|operation| (operation.operation.title, operation)).collect()
+}
+
+/// The function in which a moment is caught, and the prices of the sites there.
+fn caught(operation: &OperationPlan, role: Role) -> (&'static str, Vec<Price>) {
+    let point =
+        operation.points.iter().find(|point| point.role == role).expect("the role is in the catalogue");
+    let (function, sites) = point.chosen.as_ref().unwrap_or_else(|| panic!("{role:?}: {:?}", point.refused));
+    (function, sites.iter().map(|planned| planned.site.price).collect())
+}
+
+/// Runs `check` on all builds, two at a time, and fails with the list of all that failed.
+fn for_each(builds: impl Iterator<Item = Build>, check: impl Fn(&Build, &Path) + Sync) {
+    let builds: Vec<_> = builds.collect();
+    assert!(!builds.is_empty());
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let halves: Vec<_> = (0..2)
+            .map(|half| {
+                let (builds, check) = (&builds, &check);
+                scope.spawn(move || {
+                    let mine = builds.iter().skip(half).step_by(2);
+                    mine.filter_map(|build| {
+                        let path = match build.path() {
+                            Ok(path) => path,
+                            Err(error) => return Some(format!("{build}: {error}")),
+                        };
+                        let checked =
+                            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(build, &path)));
+                        checked.err().map(|panic| {
+                            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                            format!("{build}: {text}")
+                        })
+                    })
+                    .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        halves.into_iter().flat_map(|half| half.join().expect("panics are caught inside")).collect()
+    });
+    assert!(failed.is_empty(), "{} of {} builds failed:\n{}", failed.len(), builds.len(), failed.join("\n"));
+}
+
+fn check_http(build: &Build, path: &Path) {
+    let operations = operations(path);
+    for title in ["HTTP/1 server request", "HTTP/2 server request", "HTTP client request"] {
+        let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
+        assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
+        assert_eq!(operation.traps_per_span(), 2, "{title}");
+        for role in [Role::Start, Role::End] {
+            let (function, prices) = caught(operation, role);
+            assert!(
+                prices.iter().all(|price| *price == Price::Emulated),
+                "{title}, {role:?}: {function} {prices:?}"
+            );
+        }
+    }
+    let server = &operations["HTTP/1 server request"];
+    let end = if build.mode == Mode::ProfileGuided {
+        "net/http.(*conn).serve"
+    } else {
+        "net/http.(*response).finishRequest"
+    };
+    assert_eq!(caught(server, Role::End), (end, vec![Price::Emulated]));
+    let pattern =
+        server.layouts.iter().find(|layout| layout.layout.name == "net/http.Request").expect("read");
+    let has = |field| pattern.fields.iter().any(|(name, _)| *name == field);
+    // Which field holds the route is a matter of the Go version, and both exist since 1.23.
+    assert_eq!((has("Pattern"), has("pat")), (build.version.minor >= 23, build.version.minor >= 22));
+}
+
+#[test]
+fn http_is_watched_in_two_emulated_traps_in_every_version_mode_and_architecture() {
+    for_each(matrix::general(Program::Http), check_http);
+}
+
+#[test]
+fn http_is_watched_in_two_emulated_traps_in_unusual_builds() {
+    for_each(matrix::special().filter(|build| build.mode != Mode::Race), check_http);
+}
+
+#[test]
+fn stripping_changes_nothing_that_a_plan_says() {
+    let stripped = matrix::general(Program::Http)
+        .filter(|build| matches!(build.mode, Mode::Stripped | Mode::PieStripped));
+    for_each(stripped, |build, path| {
+        let mode = if build.mode == Mode::Stripped { Mode::Plain } else { Mode::Pie };
+        let twin = Build { mode, ..*build }.path().expect("its twin builds");
+        let summary = |path| {
+            let operations = operations(path).into_values();
+            let summarise = |operation: OperationPlan| {
+                let sites =
+                    operation.points.iter().flat_map(|point| &point.chosen).map(|(function, sites)| {
+                        let sites = sites.iter().map(|site| (site.from_entry, site.site.bytes.clone()));
+                        (*function, sites.collect::<Vec<_>>())
+                    });
+                let layouts =
+                    operation.layouts.iter().map(|layout| (layout.layout.name, layout.fields.clone()));
+                (sites.collect::<Vec<_>>(), layouts.collect::<Vec<_>>())
+            };
+            operations.map(summarise).collect::<Vec<_>>()
+        };
+        assert_eq!(summary(path), summary(&twin));
+    });
+}
+
+#[test]
+fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
+    for_each(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
+        let operations = operations(path);
+        for title in ["gRPC server call", "gRPC client call", "gRPC client stream"] {
+            let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
+            assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
+            assert_eq!(caught(operation, Role::Start).1, [Price::Emulated], "{title}");
+        }
+    });
+}
+
+#[test]
+fn the_race_detectors_calls_do_not_hide_the_sites() {
+    for_each(matrix::special().filter(|build| build.mode == Mode::Race), |build, path| {
+        assert_eq!(build.architecture, Architecture::X86_64, "the machine's own");
+        check_http(build, path);
+    });
+}
