@@ -13,4 +13,12 @@ pub mod plan;
 
 pub mod record;
 
+pub mod clock;
+pub mod resource;
+pub mod semconv;
+
+pub mod describe;
+
+pub mod counters;
+
 pub mod cli;

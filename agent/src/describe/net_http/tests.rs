@@ -1,0 +1,326 @@
+use opentelemetry::Value;
+use proptest::prelude::*;
+
+use super::*;
+
+/// A request that has everything; cases change a field or two.
+fn request() -> HttpServer {
+    HttpServer {
+        method: "GET".into(),
+        target: "/items/7?color=blue".into(),
+        host: "shop.example:8080".into(),
+        pattern: "GET /items/{id}".into(),
+        user_agent: "curl/8".into(),
+        peer: "10.1.2.3:4567".into(),
+        protocol: (1, 1),
+        status: Some(200),
+        response_size: 12,
+        ..HttpServer::default()
+    }
+}
+
+fn get<'a>(description: &'a Description, key: &str) -> Option<&'a Value> {
+    description.attributes.iter().find(|attribute| attribute.key.as_str() == key).map(|found| &found.value)
+}
+
+fn text(description: &Description, key: &str) -> String {
+    get(description, key).map(ToString::to_string).unwrap_or_default()
+}
+
+/// A request with a change, described with the default settings.
+fn describe(change: impl FnOnce(&mut HttpServer)) -> Description {
+    let mut request = request();
+    change(&mut request);
+    server(&request, &Settings::default())
+}
+
+#[test]
+fn a_plain_request_has_exactly_these_attributes() {
+    let description = describe(|_| ());
+    let expected = [
+        KeyValue::new("http.request.method", "GET"),
+        KeyValue::new("url.scheme", "http"),
+        KeyValue::new("url.path", "/items/7"),
+        KeyValue::new("server.address", "shop.example"),
+        KeyValue::new("server.port", 8080),
+        KeyValue::new("network.peer.address", "10.1.2.3"),
+        KeyValue::new("network.peer.port", 4567),
+        KeyValue::new("client.address", "10.1.2.3"),
+        KeyValue::new("network.protocol.version", "1.1"),
+        KeyValue::new("user_agent.original", "curl/8"),
+        KeyValue::new("http.route", "/items/{id}"),
+        KeyValue::new("http.response.status_code", 200),
+    ];
+    assert_eq!(description.attributes, expected);
+    assert_eq!(description.name, "GET /items/{id}");
+    assert_eq!((description.kind, description.status), (SpanKind::Server, Status::Unset));
+}
+
+#[test]
+fn methods() {
+    // As sent; `http.request.method`; the original; the name with and without a route.
+    let cases = [
+        ("GET", "GET", "", "GET /r", "GET"),
+        ("QUERY", "QUERY", "", "QUERY /r", "QUERY"),
+        ("get", "_OTHER", "get", "HTTP /r", "HTTP"),
+        ("PROPFIND", "_OTHER", "PROPFIND", "HTTP /r", "HTTP"),
+        ("", "_OTHER", "", "HTTP /r", "HTTP"),
+    ];
+    for (sent, method, original, with_route, without) in cases {
+        let description = describe(|request| (request.method, request.pattern) = (sent.into(), "/r".into()));
+        assert_eq!(text(&description, "http.request.method"), method);
+        assert_eq!(text(&description, "http.request.method_original"), original);
+        assert_eq!(description.name, with_route);
+        assert_eq!(
+            describe(|request| (request.method, request.pattern) = (sent.into(), "".into())).name,
+            without
+        );
+    }
+}
+
+#[test]
+fn the_list_of_known_methods_is_replaced_not_extended() {
+    let settings = Settings::default().with_known_methods("PROPFIND, GET");
+    for (method, expected) in [("PROPFIND", "PROPFIND"), ("GET", "GET"), ("POST", "_OTHER")] {
+        let request = HttpServer { method: method.into(), ..request() };
+        assert_eq!(text(&server(&request, &settings), "http.request.method"), expected);
+    }
+    assert_eq!(Settings::default().with_known_methods(" , ").known_methods, KNOWN_METHODS);
+}
+
+#[test]
+fn targets() {
+    // Method, target, encrypted; scheme, path, address, port ("" is none).
+    let cases = [
+        ("GET", "/a%20b/c?x=1", false, "http", "/a%20b/c", "shop.example", "8080"),
+        ("GET", "/", true, "https", "/", "shop.example", "8080"),
+        ("GET", "//double/slash", false, "http", "//double/slash", "shop.example", "8080"),
+        ("GET", "/to/http://other/?q", false, "http", "/to/http://other/", "shop.example", "8080"),
+        ("OPTIONS", "*", false, "http", "*", "shop.example", "8080"),
+        ("GET", "http://other:81/x?y", false, "http", "/x", "other", "81"),
+        ("GET", "HTTPS://other", false, "https", "/", "other", ""),
+        ("GET", "http://other?y", false, "http", "/", "other", ""),
+        ("GET", "http://user:secret@other:81/x", false, "http", "/x", "other", "81"),
+        ("GET", "http://[fe80::1%25eth0]:81/x", false, "http", "/x", "fe80::1", "81"),
+        ("GET", "ftp://other/x", true, "https", "/x", "other", ""),
+        ("GET", "http:///x", false, "http", "/x", "shop.example", "8080"),
+        ("CONNECT", "other:443", false, "http", "", "other", "443"),
+        ("CONNECT", "/rpc?x", false, "http", "/rpc", "shop.example", "8080"),
+        ("GET", "", false, "http", "", "shop.example", "8080"),
+        ("GET", "?", false, "http", "", "shop.example", "8080"),
+    ];
+    for (method, target, is_tls, scheme, path, address, port) in cases {
+        let description = describe(|request| {
+            (request.method, request.target, request.is_tls) = (method.into(), target.into(), is_tls);
+        });
+        let found =
+            ["url.scheme", "url.path", "server.address", "server.port"].map(|key| text(&description, key));
+        assert_eq!(found, [scheme, path, address, port], "{method} {target}");
+        // Required, so it is there even when it is empty.
+        assert!(get(&description, "url.path").is_some());
+        assert!(get(&description, "url.query").is_none());
+        assert!(!format!("{:?}", description.attributes).contains("secret"));
+    }
+}
+
+#[test]
+fn queries_are_told_only_when_asked_for_and_without_secrets() {
+    let settings = Settings { query: true, ..Settings::default() };
+    let cases = [
+        ("/x?a=1&b=2", Some("a=1&b=2")),
+        (
+            "/x?sig=abc&Sig=1&x&Signature=&X-Amz-Signature=a=b",
+            Some("sig=REDACTED&Sig=1&x&Signature=REDACTED&X-Amz-Signature=REDACTED"),
+        ),
+        ("/x?", Some("")),
+        ("/x", None),
+    ];
+    for (target, expected) in cases {
+        let description = server(&HttpServer { target: target.into(), ..request() }, &settings);
+        assert_eq!(get(&description, "url.query"), expected.map(Value::from).as_ref(), "{target}");
+    }
+}
+
+#[test]
+fn hosts() {
+    let cases = [
+        ("example.com", "example.com", ""),
+        ("example.com:80", "example.com", "80"),
+        ("127.0.0.1:8080", "127.0.0.1", "8080"),
+        ("[::1]:8080", "::1", "8080"),
+        ("[::1]", "::1", ""),
+        ("[fe80::1%25lo]:1", "fe80::1", "1"),
+        ("::1", "::1", ""),
+        ("example.com:", "example.com", ""),
+        ("example.com:http", "example.com", ""),
+        ("example.com:+80", "example.com", ""),
+        ("example.com:0", "example.com", ""),
+        ("example.com:70000", "example.com", ""),
+        ("[::1", "::1", ""),
+        (":80", "", ""),
+        ("", "", ""),
+    ];
+    for (host, address, port) in cases {
+        let description = describe(|request| request.host = host.into());
+        assert_eq!(text(&description, "server.address"), address, "{host}");
+        assert_eq!(text(&description, "server.port"), port, "{host}");
+        assert_eq!(get(&description, "server.address").is_some(), !address.is_empty());
+    }
+}
+
+#[test]
+fn peers() {
+    let cases = [
+        ("10.1.2.3:4567", "10.1.2.3", "4567"),
+        ("[2001:db8::7]:4567", "2001:db8::7", "4567"),
+        ("[fe80::1%eth0]:4567", "fe80::1", "4567"),
+        ("/run/app.sock", "/run/app.sock", ""),
+        ("/run/odd:80", "/run/odd:80", ""),
+        ("@abstract", "@abstract", ""),
+        ("@", "", ""),
+        (":80", "", ""),
+        ("", "", ""),
+    ];
+    for (peer, address, port) in cases {
+        let description = describe(|request| request.peer = peer.into());
+        assert_eq!(text(&description, "network.peer.address"), address, "{peer}");
+        assert_eq!(text(&description, "client.address"), address, "{peer}");
+        assert_eq!(text(&description, "network.peer.port"), port, "{peer}");
+        assert_eq!(get(&description, "network.peer.address").is_some(), !address.is_empty());
+    }
+}
+
+#[test]
+fn routes_have_neither_method_nor_host() {
+    let cases = [
+        ("/items/{id}", Some("/items/{id}")),
+        ("GET /items/{id}", Some("/items/{id}")),
+        ("GET \t /items", Some("/items")),
+        ("GET shop.example/items/{$}", Some("/items/{$}")),
+        ("shop.example:80/", Some("/")),
+        ("/", Some("/")),
+        ("/files/{path...}", Some("/files/{path...}")),
+        ("GET shop.example", None),
+        ("", None),
+    ];
+    for (pattern, route) in cases {
+        let description = describe(|request| request.pattern = pattern.into());
+        assert_eq!(get(&description, "http.route"), route.map(Value::from).as_ref(), "{pattern}");
+        let name = route.map_or("GET".to_owned(), |route| format!("GET {route}"));
+        assert_eq!(description.name, name);
+    }
+}
+
+#[test]
+fn outcomes() {
+    // Status, panicked; the status code, the error type, the span's status.
+    let panicked = || Status::error("the handler panicked");
+    let cases = [
+        (Some(200), false, "200", "", Status::Unset),
+        (Some(101), false, "101", "", Status::Unset),
+        (Some(302), false, "302", "", Status::Unset),
+        (Some(404), false, "404", "", Status::Unset),
+        (Some(499), false, "499", "", Status::Unset),
+        (Some(500), false, "500", "500", Status::error("")),
+        (Some(599), false, "599", "599", Status::error("")),
+        (None, false, "", "", Status::Unset),
+        (Some(0), false, "", "", Status::Unset),
+        (None, true, "", "panic", panicked()),
+        (Some(200), true, "200", "panic", panicked()),
+        (Some(500), true, "500", "panic", panicked()),
+    ];
+    for (status, has_panicked, code, error, span_status) in cases {
+        let description = describe(|request| (request.status, request.has_panicked) = (status, has_panicked));
+        assert_eq!(text(&description, "http.response.status_code"), code);
+        assert_eq!(text(&description, "error.type"), error);
+        assert_eq!(description.status, span_status, "{status:?} {has_panicked}");
+    }
+}
+
+#[test]
+fn protocol_versions() {
+    for (protocol, version) in [((1, 0), "1.0"), ((1, 1), "1.1"), ((2, 0), "2"), ((3, 0), "3"), ((0, 0), "")]
+    {
+        let description = describe(|request| request.protocol = protocol);
+        assert_eq!(text(&description, "network.protocol.version"), version);
+    }
+}
+
+#[test]
+fn absent_texts_are_absent_attributes() {
+    let description = server(&HttpServer::default(), &Settings::default());
+    let keys: Vec<_> = description.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+    assert_eq!(keys, ["http.request.method", "url.scheme", "url.path"]);
+}
+
+#[test]
+fn cut_texts_are_named_by_their_attributes() {
+    let cut = |fields: &[&'static str], target: &str| {
+        describe(|request| (request.cut, request.target) = (fields.to_vec(), target.into())).truncated
+    };
+    assert_eq!(cut(&[], "/"), [""; 0]);
+    assert_eq!(cut(&["target"], "/long"), ["url.path"]);
+    // Cut in the query, which is not told.
+    assert_eq!(cut(&["target"], "/long?x"), [""; 0]);
+    let all = ["user_agent", "pattern", "peer", "host", "method"];
+    let attributes = [
+        "http.request.method",
+        "server.address",
+        "network.peer.address",
+        "client.address",
+        "user_agent.original",
+        "http.route",
+    ];
+    assert_eq!(cut(&all, "/"), attributes);
+    let settings = Settings { query: true, ..Settings::default() };
+    let request = HttpServer { cut: vec!["target"], ..request() };
+    assert_eq!(server(&request, &settings).truncated, ["url.query"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #[test]
+    fn any_request_has_a_valid_span(
+        method in "[A-Z]{0,8}|\\PC{0,12}",
+        target in "(CONNECT|[a-z]{0,6}://)?[/?#@:\\[\\]%*a-z&=]{0,24}|\\PC{0,40}",
+        host in "[\\[\\]:%.a-z0-9]{0,24}|.{0,24}",
+        pattern in "[ \t/{}$.A-Za-z]{0,24}|.{0,24}",
+        peer in "[\\[\\]:%.@/a-f0-9]{0,24}|.{0,24}",
+        protocol in any::<(u8, u8)>(),
+        status in any::<Option<u16>>(),
+        flags in any::<(bool, bool, bool)>(),
+    ) {
+        let request = HttpServer {
+            method, target, host, pattern, peer, protocol, status,
+            is_tls: flags.0,
+            has_panicked: flags.1,
+            cut: vec!["method", "target", "host", "pattern", "peer"],
+            ..HttpServer::default()
+        };
+        for query in [false, true] {
+            let settings = Settings { query, ..Settings::default() };
+            let description = server(&request, &settings);
+            prop_assert!(!description.name.is_empty());
+            let mut keys: Vec<_> =
+                description.attributes.iter().map(|attribute| attribute.key.as_str()).collect();
+            for required in [name::HTTP_REQUEST_METHOD, name::URL_PATH, name::URL_SCHEME] {
+                prop_assert!(keys.contains(&required));
+            }
+            keys.sort_unstable();
+            prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+            for attribute in &description.attributes {
+                let may_be_empty = matches!(attribute.key.as_str(), name::URL_PATH | name::URL_QUERY | name::HTTP_ROUTE);
+                prop_assert!(may_be_empty || !attribute.value.as_str().is_empty(), "{attribute:?}");
+            }
+            prop_assert!(description.truncated.iter().all(|key| keys.contains(key)));
+            let is_error = description.status != Status::Unset;
+            prop_assert_eq!(is_error, keys.contains(&name::ERROR_TYPE));
+            if let Some(route) = get(&description, name::HTTP_ROUTE) {
+                prop_assert!(route.as_str().starts_with('/'));
+            }
+            if let Some(Value::I64(port)) = get(&description, name::SERVER_PORT) {
+                prop_assert!((1..=65_535).contains(port) && keys.contains(&name::SERVER_ADDRESS));
+            }
+        }
+    }
+}

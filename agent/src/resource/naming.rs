@@ -1,0 +1,61 @@
+//! What a service is called, and its version.
+
+use lightfoot_symbolizer::build_info::BuildInfo;
+
+use super::environment::Environment;
+use crate::semconv as name;
+
+/// What gave a service its name; the first that says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NamedBy {
+    /// The target's `OTEL_SERVICE_NAME`.
+    ServiceNameVariable,
+    /// `service.name` in the target's `OTEL_RESOURCE_ATTRIBUTES`.
+    ResourceAttributesVariable,
+    /// The last element of the main module's path, a major version (`/v2`) left out.
+    MainModule,
+    /// The last element of the main package's path, where there is no main module.
+    MainPackage,
+    /// The file that runs.
+    Executable,
+    /// Nothing; the conventions have a name for that.
+    Nothing,
+}
+
+pub(super) fn service_name(
+    environment: &Environment,
+    build_info: &BuildInfo,
+    executable: &str,
+) -> (String, NamedBy) {
+    let mut attributes = environment.attributes.iter().rev();
+    let attribute = attributes.find(|(key, _)| key == name::SERVICE_NAME).map(|(_, value)| value.as_str());
+    let module = build_info.main.as_ref().and_then(|module| last_element(&module.path));
+    // What `go build a.go b.go` calls a package of loose files is no name.
+    let package = build_info.path.as_deref().filter(|path| *path != "command-line-arguments");
+    [
+        (environment.service_name.as_deref(), NamedBy::ServiceNameVariable),
+        (attribute, NamedBy::ResourceAttributesVariable),
+        (module, NamedBy::MainModule),
+        (package.and_then(last_element), NamedBy::MainPackage),
+        (Some(executable), NamedBy::Executable),
+    ]
+    .into_iter()
+    .find_map(|(name, by)| name.filter(|name| !name.is_empty()).map(|name| (name.to_owned(), by)))
+    .unwrap_or_else(|| ("unknown_service".to_owned(), NamedBy::Nothing))
+}
+
+/// The main module's version if it is one: a work tree has `(devel)` or none.
+pub(super) fn service_version(build_info: &BuildInfo) -> Option<&str> {
+    let version = build_info.main.as_ref()?.version.as_str();
+    (!version.is_empty() && version != "(devel)").then_some(version)
+}
+
+/// Of `github.com/acme/shop/v2` the `shop`.
+fn last_element(path: &str) -> Option<&str> {
+    let mut elements = path.rsplit('/');
+    let last = elements.next()?;
+    let is_major = last
+        .strip_prefix('v')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_major { elements.next().or(Some(last)) } else { Some(last) }
+}

@@ -1,0 +1,24 @@
+//! The names of attributes: the semantic conventions as a table.
+//!
+//! The released conventions are 1.44; the crate carries 1.42. Between the two nothing listed here was renamed, added or
+//! removed (the schema file of 1.44.0 and CHANGELOG.md of open-telemetry/semantic-conventions).
+
+pub use opentelemetry_semantic_conventions::attribute::{
+    CLIENT_ADDRESS, ERROR_TYPE, HOST_ARCH, HOST_NAME, HTTP_REQUEST_METHOD, HTTP_REQUEST_METHOD_ORIGINAL,
+    HTTP_RESPONSE_STATUS_CODE, HTTP_ROUTE, NETWORK_PEER_ADDRESS, NETWORK_PEER_PORT, NETWORK_PROTOCOL_VERSION,
+    OS_TYPE, PROCESS_CREATION_TIME, PROCESS_EXECUTABLE_NAME, PROCESS_EXECUTABLE_PATH, PROCESS_PID,
+    PROCESS_RUNTIME_NAME, PROCESS_RUNTIME_VERSION, PROCESS_VPID, SERVER_ADDRESS, SERVER_PORT,
+    SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, TELEMETRY_DISTRO_NAME, TELEMETRY_DISTRO_VERSION,
+    TELEMETRY_SDK_LANGUAGE, TELEMETRY_SDK_NAME, TELEMETRY_SDK_VERSION, URL_PATH, URL_QUERY, URL_SCHEME,
+    USER_AGENT_ORIGINAL,
+};
+
+/// The conventions that all of this follows.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// How the parent was found: `incoming`, `context`, `goroutine` or `parent_goroutine`. Not on roots.
+pub const PARENT_RULE: &str = "lightfoot.parent.rule";
+/// True where the parent is an inference: the one documented way to be wrong.
+pub const PARENT_INFERRED: &str = "lightfoot.parent.inferred";
+/// The attributes of this span whose values were cut at a limit, by name.
+pub const TRUNCATED: &str = "lightfoot.truncated";
