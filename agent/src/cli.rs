@@ -7,6 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod inspect;
 mod report;
+mod run;
 
 /// Everything went well.
 const SUCCESS: u8 = 0;
@@ -30,6 +31,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Arguments),
     Inspect(inspect::Arguments),
     /// Print a completion script for a shell
     ///
@@ -47,6 +49,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -97,4 +100,23 @@ fn page() -> impl io::Write {
     let choice =
         if io::stdout().is_terminal() { anstream::ColorChoice::Auto } else { anstream::ColorChoice::Never };
     anstream::AutoStream::new(io::stdout().lock(), choice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_tells_of_every_command() {
+        let page = String::from_utf8(manual().unwrap()).unwrap();
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name().replace('-', "\\-");
+            assert!(page.contains(&format!("lightfoot {name}")), "{name} is not in\n{page}");
+        }
+    }
 }

@@ -11,7 +11,12 @@ pub mod discover;
 pub mod inspect;
 pub mod plan;
 
+pub mod attach;
+pub mod watch;
+
+pub mod receive;
 pub mod record;
+pub mod session;
 
 pub mod clock;
 pub mod resource;
@@ -22,3 +27,5 @@ pub mod describe;
 pub mod counters;
 
 pub mod cli;
+
+mod sys;

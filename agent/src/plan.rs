@@ -11,6 +11,8 @@ use lightfoot_symbolizer::{Architecture, FileOffset};
 use crate::catalog::{LIBRARIES, Layout, Library, Operation, Place, Point, Role, Way};
 use crate::inspect::Program;
 
+pub mod layouts;
+
 /// What can be watched in one program, and how.
 #[derive(Debug)]
 pub struct Plan {

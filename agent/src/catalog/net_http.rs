@@ -9,7 +9,8 @@ use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 pub const LIBRARY: Library =
     Library { name: "net/http", module: None, operations: &[SERVER_1, SERVER_2, CLIENT] };
 
-const SERVER_1: Operation = Operation {
+/// A request over HTTP/1.
+pub const SERVER_1: Operation = Operation {
     title: "HTTP/1 server request",
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
@@ -17,7 +18,7 @@ const SERVER_1: Operation = Operation {
             role: Role::End,
             ways: &[
                 Way {
-                    function: "net/http.(*response).finishRequest",
+                    function: FINISH_REQUEST,
                     place: Place::Entry {
                         signature: ONE_POINTER,
                         needs: &[],
@@ -49,6 +50,9 @@ const SERVER_1: Operation = Operation {
     ],
     maps: &[HEADER],
 };
+
+/// Completes a response; it does not run after a panic or a hijack.
+pub const FINISH_REQUEST: &str = "net/http.(*response).finishRequest";
 
 const SERVER_2: Operation = Operation {
     title: "HTTP/2 server request",
@@ -120,7 +124,8 @@ const CLOSURE: Place =
 
 const ROUND_TRIP_RESULTS: &[GoType<'static>] = &[GoType::Pointer, GoType::Interface];
 
-const REQUEST: Layout = Layout {
+/// A request, of a server or a client.
+pub const REQUEST: Layout = Layout {
     name: "net/http.Request",
     required: &["Method", "URL", "ProtoMajor", "ProtoMinor", "Header", "Host", "RequestURI", "TLS", "ctx"],
     // Pattern is there since Go 1.23, pat since 1.22.
@@ -131,21 +136,24 @@ const REQUEST: Layout = Layout {
 const URL: Layout =
     Layout { name: "net/url.URL", required: &["Path", "RawQuery"], optional: &[], is_optional: false };
 
-const RESPONSE: Layout = Layout {
+/// A response in the making.
+pub const RESPONSE: Layout = Layout {
     name: "net/http.response",
     required: &["conn", "req", "wroteHeader", "status", "written"],
     optional: &[],
     is_optional: false,
 };
 
-const CONN: Layout =
+/// A server's connection.
+pub const CONN: Layout =
     Layout { name: "net/http.conn", required: &["hijackedv"], optional: &[], is_optional: false };
 
 /// What a pattern was registered as, behind `Request.pat`.
-const PATTERN: Layout =
+pub const PATTERN: Layout =
     Layout { name: "net/http.pattern", required: &["str"], optional: &[], is_optional: true };
 
-const HEADER: MapField = MapField { structure: "net/http.Request", field: "Header" };
+/// A request's header.
+pub const HEADER: MapField = MapField { structure: "net/http.Request", field: "Header" };
 
 const CLIENT_RESPONSE: Layout = Layout {
     name: "net/http.Response",

@@ -99,8 +99,11 @@ mod tests {
 
     #[test]
     fn samplers_decide_like_the_sdk() {
-        let sampler =
-            |kind: SamplerKind, parent_based, threshold| Sampler { kind: kind as u32, parent_based, threshold };
+        let sampler = |kind: SamplerKind, parent_based, threshold| Sampler {
+            kind: kind as u32,
+            parent_based,
+            threshold,
+        };
         let cases = [
             (sampler(SamplerKind::AlwaysOn, 0, 0), 0, Some(false), true),
             (sampler(SamplerKind::AlwaysOn, 1, 0), 0, Some(false), false),

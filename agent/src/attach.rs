@@ -1,0 +1,355 @@
+//! The only room that knows aya: loading the BPF object, filling its maps, attaching and detaching.
+//!
+//! One program, one link for each binary where the kernel has uprobe_multi; the cookie says which site was hit. A link
+//! is owned by its [`Attachment`]: dropping that detaches.
+
+use std::collections::HashMap as StdHashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
+use aya::programs::{ProgramError, UProbe};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use lightfoot_probes_abi::{
+    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, SiteKind,
+};
+use thiserror::Error;
+
+mod slots;
+
+use slots::Slots;
+
+/// At most so many binaries are watched at once: the size of `LAYOUTS`.
+pub const MAX_BINARIES: u32 = 256;
+/// At most so many processes are watched at once: the size of `COUNTERS`, less the one that counts for nobody.
+pub const MAX_PROCESSES: u32 = 255;
+
+/// Why the kernel did not take what was asked.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// The kernel refused the object or a map in it.
+    #[error("the kernel does not load the BPF programs")]
+    Load(#[source] Box<EbpfError>),
+    /// The object lacks a program or map: it is another build's.
+    #[error("the BPF object has no {0}")]
+    Missing(&'static str),
+    /// The kernel refused a program.
+    #[error("the kernel does not accept the BPF program {program}")]
+    Program {
+        /// Its name.
+        program: &'static str,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// The kernel refused to place the probes.
+    #[error("the kernel does not place probes in {path}")]
+    Place {
+        /// The program's file.
+        path: PathBuf,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// A map could not be read or written.
+    #[error("the BPF map {map} cannot be used")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// The agent's PID namespace is unknown.
+    #[error("/proc/self/ns/pid cannot be read")]
+    PidNamespace(#[source] io::Error),
+    /// The number of processors is unknown.
+    #[error("the number of processors cannot be told")]
+    Processors(#[source] io::Error),
+    /// [`MAX_BINARIES`] are watched already.
+    #[error("{MAX_BINARIES} binaries are watched already; choose with --exe, --port or --pid")]
+    TooManyBinaries,
+    /// [`MAX_PROCESSES`] are watched already.
+    #[error("{MAX_PROCESSES} processes are watched already; choose with --exe, --port or --pid")]
+    TooManyProcesses,
+}
+
+/// How probes are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Method {
+    /// One `uprobe_multi` link for each binary (Linux 6.6): fast, and without CAP_SYS_ADMIN.
+    UprobeMulti,
+    /// One perf event for each site (Linux 5.15).
+    PerfEvent,
+}
+
+impl Method {
+    fn program(self) -> &'static str {
+        match self {
+            Self::UprobeMulti => "on_site_multi",
+            Self::PerfEvent => "on_site",
+        }
+    }
+}
+
+/// A site to be probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Where, in bytes from the start of the file.
+    pub offset: u64,
+    /// What it marks.
+    pub kind: SiteKind,
+    /// Whether a hit counts only if the conditional branch there is not taken.
+    pub if_not_taken: bool,
+}
+
+/// A binary with its probes in place; dropping it takes them away.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The number by which cookies and processes name it.
+    pub binary: u32,
+    layout: u32,
+    link: UProbeLink,
+}
+
+/// The loaded BPF object.
+pub struct Kernel {
+    method: Method,
+    object: Ebpf,
+    settings: Array<MapData, Settings>,
+    processes: HashMap<MapData, u32, Process>,
+    layouts: Array<MapData, Layout>,
+    counters: PerCpuArray<MapData, Counters>,
+    in_flight: HashMap<MapData, InFlightKey, InFlight>,
+    next_binary: u32,
+    layout_slots: Slots,
+    counter_slots: Slots,
+    by_process: StdHashMap<u32, Process>,
+}
+
+impl Kernel {
+    /// Loads the object, with `ring_bytes` (a power of two) of ring buffer. No probe is placed yet.
+    pub fn load(
+        object: &[u8],
+        method: Option<Method>,
+        ring_bytes: u32,
+    ) -> Result<(Self, RingBuf<MapData>), AttachError> {
+        let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
+        let mut failed = None;
+        for method in method.map_or(vec![Method::UprobeMulti, Method::PerfEvent], |method| vec![method]) {
+            match Self::load_for(object, method, namespace, ring_bytes) {
+                Ok(loaded) => return Ok(loaded),
+                // The first failure tells most: later methods need more privileges.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or(AttachError::Missing("program")))
+    }
+
+    fn load_for(
+        object: &[u8],
+        method: Method,
+        namespace: PidNamespace,
+        ring_bytes: u32,
+    ) -> Result<(Self, RingBuf<MapData>), AttachError> {
+        let mut object = EbpfLoader::new()
+            // The log costs time at each start and fills a screen when a program is refused.
+            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .override_global("PID_NAMESPACE", &namespace, true)
+            .map_max_entries("EVENTS", ring_bytes)
+            .load(object)
+            .map_err(|error| AttachError::Load(Box::new(error)))?;
+        let name = method.program();
+        let program: &mut UProbe =
+            object.program_mut(name).ok_or(AttachError::Missing(name))?.try_into().map_err(refused(name))?;
+        program.load().map_err(refused(name))?;
+        let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
+        let mut kernel = Self {
+            method,
+            settings: take(&mut object, "SETTINGS")?.try_into().map_err(map_error("SETTINGS"))?,
+            processes: take(&mut object, "PROCESSES")?.try_into().map_err(map_error("PROCESSES"))?,
+            layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
+            counters: take(&mut object, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?,
+            in_flight: take(&mut object, "IN_FLIGHT")?.try_into().map_err(map_error("IN_FLIGHT"))?,
+            object,
+            next_binary: 1,
+            layout_slots: Slots::new(0..MAX_BINARIES),
+            counter_slots: Slots::new(1..MAX_PROCESSES + 1),
+            by_process: StdHashMap::new(),
+        };
+        kernel.enable(u64::from(ring_bytes / 4))?;
+        Ok((kernel, ring))
+    }
+
+    /// How probes are placed.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    fn enable(&mut self, wake_bytes: u64) -> Result<(), AttachError> {
+        let settings = Settings { enabled: 1, reserved: 0, wake_bytes };
+        self.settings.set(0, &settings, 0).map_err(map_error("SETTINGS"))
+    }
+
+    /// The off switch: programs return at once, whatever is still attached.
+    pub fn disable(&mut self) -> Result<(), AttachError> {
+        self.settings.set(0, &Settings::default(), 0).map_err(map_error("SETTINGS"))
+    }
+
+    /// Places probes in the file at `path`; nothing is recorded until a process is selected.
+    pub fn attach(
+        &mut self,
+        path: &Path,
+        layout: Layout,
+        probes: &[Probe],
+    ) -> Result<Attachment, AttachError> {
+        let slot = self.layout_slots.take().ok_or(AttachError::TooManyBinaries)?;
+        let binary = self.next_binary;
+        self.next_binary = self.next_binary.wrapping_add(1).max(1);
+        let result = self.place(path, binary, slot, layout, probes);
+        if result.is_err() {
+            self.layout_slots.give_back(slot);
+        }
+        result
+    }
+
+    fn place(
+        &mut self,
+        path: &Path,
+        binary: u32,
+        slot: u32,
+        layout: Layout,
+        probes: &[Probe],
+    ) -> Result<Attachment, AttachError> {
+        self.layouts.set(slot, &layout, 0).map_err(map_error("LAYOUTS"))?;
+        let name = self.method.program();
+        let program: &mut UProbe = self
+            .object
+            .program_mut(name)
+            .ok_or(AttachError::Missing(name))?
+            .try_into()
+            .map_err(refused(name))?;
+        let points = probes.iter().map(|probe| {
+            let cookie = Cookie::new(binary, probe.kind);
+            let cookie = if probe.if_not_taken { cookie.if_not_taken() } else { cookie };
+            let cookie = if probe.kind == SiteKind::HttpServerEndInServe && cfg!(target_arch = "x86_64") {
+                // The call has not pushed its return address yet.
+                cookie.with_stack_words(1)
+            } else {
+                cookie
+            };
+            UProbeAttachPoint {
+                location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
+                cookie: Some(cookie.0),
+            }
+        });
+        let placed = |source| AttachError::Place { path: path.into(), source: Box::new(source) };
+        let id = program.attach(points, path, UProbeScope::AllProcesses).map_err(placed)?;
+        let link = program.take_link(id).map_err(placed)?;
+        Ok(Attachment { binary, layout: slot, link })
+    }
+
+    /// Takes the probes of a binary away. Its processes must have been left before.
+    pub fn detach(&mut self, attachment: Attachment) {
+        let Attachment { binary: _, layout, link } = attachment;
+        drop(link);
+        self.layout_slots.give_back(layout);
+    }
+
+    /// Starts recording the spans of a process. `image` is where its file's read-only parts are mapped.
+    pub fn watch(
+        &mut self,
+        pid: u32,
+        attachment: &Attachment,
+        sampler: lightfoot_probes_abi::Sampler,
+        image: (u64, u64),
+    ) -> Result<(), AttachError> {
+        let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
+        let process = Process {
+            binary: attachment.binary,
+            layout: attachment.layout,
+            counters,
+            reserved: 0,
+            sampler,
+            image_start: image.0,
+            image_end: image.1,
+        };
+        let zeroed = aya::util::nr_cpus().map_err(|(_, error)| error).and_then(|cpus| {
+            let cpus = usize::try_from(cpus.get()).unwrap_or(usize::MAX);
+            PerCpuValues::try_from(vec![Counters([0; Counters::CAPACITY]); cpus])
+        });
+        let zeroed = zeroed.map_err(AttachError::Processors);
+        let result = zeroed.and_then(|values| {
+            self.counters.set(counters, values, 0).map_err(map_error("COUNTERS"))?;
+            self.processes.insert(&pid, &process, 0).map_err(map_error("PROCESSES"))
+        });
+        match result {
+            Ok(()) => {
+                self.by_process.insert(pid, process);
+                Ok(())
+            }
+            Err(error) => {
+                self.counter_slots.give_back(counters);
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops recording the spans of a process. Returns its last counts, and how many spans were open.
+    pub fn leave(&mut self, pid: u32) -> Result<Option<(Counters, u64)>, AttachError> {
+        let Some(process) = self.by_process.remove(&pid) else { return Ok(None) };
+        match self.processes.remove(&pid) {
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(error) => return Err(map_error("PROCESSES")(error)),
+        }
+        let open: Vec<_> =
+            self.in_flight.keys().filter_map(Result::ok).filter(|key| key.tgid == pid).collect();
+        for key in &open {
+            // Already gone is as good as removed.
+            let _ = self.in_flight.remove(key);
+        }
+        let counts = self.counts_at(process.counters)?;
+        self.counter_slots.give_back(process.counters);
+        Ok(Some((counts, open.len() as u64)))
+    }
+
+    /// The counts of a watched process, or of those hits that belong to none.
+    pub fn counts(&self, pid: Option<u32>) -> Result<Counters, AttachError> {
+        let slot = pid.and_then(|pid| self.by_process.get(&pid)).map_or(0, |process| process.counters);
+        self.counts_at(slot)
+    }
+
+    fn counts_at(&self, slot: u32) -> Result<Counters, AttachError> {
+        let values = self.counters.get(&slot, 0).map_err(map_error("COUNTERS"))?;
+        let mut sum = Counters([0; Counters::CAPACITY]);
+        for cpu in values.iter() {
+            for (total, count) in sum.0.iter_mut().zip(cpu.0) {
+                *total = total.wrapping_add(count);
+            }
+        }
+        Ok(sum)
+    }
+}
+
+/// One count of a process.
+pub fn count(counters: &Counters, counter: Counter) -> u64 {
+    counters.0.get(counter as usize).copied().unwrap_or(0)
+}
+
+/// The agent's own PID namespace, in whose numbers it names processes.
+fn pid_namespace() -> io::Result<PidNamespace> {
+    let metadata = fs::metadata("/proc/self/ns/pid")?;
+    Ok(PidNamespace { device: metadata.dev(), inode: metadata.ino() })
+}
+
+fn take(object: &mut Ebpf, name: &'static str) -> Result<Map, AttachError> {
+    object.take_map(name).ok_or(AttachError::Missing(name))
+}
+
+fn map_error(map: &'static str) -> impl Fn(MapError) -> AttachError {
+    move |source| AttachError::Map { map, source }
+}
+
+fn refused(program: &'static str) -> impl Fn(ProgramError) -> AttachError {
+    move |source| AttachError::Program { program, source: Box::new(source) }
+}

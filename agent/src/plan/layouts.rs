@@ -1,0 +1,160 @@
+//! From found layouts to the numbers that BPF programs read by.
+
+use lightfoot_probes_abi::layout::{self, Map, MapKind, NONE};
+use lightfoot_probes_abi::{Layout, limits};
+use lightfoot_symbolizer::types;
+
+use crate::catalog::{MapField, go_runtime, net_http};
+use crate::inspect::Program;
+
+/// The layout of everything that BPF reads in a program. What was not found is [`NONE`], and the programs leave out what
+/// depends on it.
+pub fn layout(program: &Program) -> Layout {
+    let g = Struct::of(program, go_runtime::G.name);
+    let stack = Struct::of(program, go_runtime::STACK.name);
+    let response = Struct::of(program, net_http::RESPONSE.name);
+    let request = Struct::of(program, net_http::REQUEST.name);
+    let goroutine = layout::G {
+        size: 0,
+        stack_hi: sum(g.offset("stack"), stack.offset("hi")),
+        panic: g.offset("_panic"),
+        goid: g.offset("goid"),
+    };
+    Layout {
+        g: layout::G {
+            size: end_of([goroutine.stack_hi, goroutine.panic, goroutine.goid], 8, limits::SMALL_STRUCT),
+            ..goroutine
+        },
+        response: layout::Response {
+            size: response.size(&["conn", "wroteHeader", "status", "written"], limits::SMALL_STRUCT),
+            connection: response.offset("conn"),
+            wrote_header: response.offset("wroteHeader"),
+            status: response.offset("status"),
+            written: response.offset("written"),
+        },
+        connection: layout::Connection {
+            hijacked: Struct::of(program, net_http::CONN.name).offset("hijackedv"),
+        },
+        request: layout::Request {
+            size: request.size(
+                &["Method", "ProtoMajor", "ProtoMinor", "Header", "Host", "RemoteAddr", "RequestURI", "TLS"],
+                limits::LARGE_STRUCT,
+            ),
+            method: request.offset("Method"),
+            proto_major: request.offset("ProtoMajor"),
+            proto_minor: request.offset("ProtoMinor"),
+            header: request.offset("Header"),
+            host: request.offset("Host"),
+            remote_addr: request.offset("RemoteAddr"),
+            request_uri: request.offset("RequestURI"),
+            tls: request.offset("TLS"),
+            pattern: request.offset("Pattern"),
+            pat: request.offset("pat"),
+            pattern_str: Struct::of(program, net_http::PATTERN.name).offset("str"),
+        },
+        header: map(program, net_http::HEADER).unwrap_or(UNKNOWN_MAP),
+    }
+}
+
+const UNKNOWN_MAP: Map = Map {
+    kind: MapKind::Unknown as u16,
+    size: NONE,
+    groups: NONE,
+    old_groups: NONE,
+    length: NONE,
+    table_size: NONE,
+    table_groups: NONE,
+    table_mask: NONE,
+    group_size: NONE,
+    keys: NONE,
+    key_stride: NONE,
+    values: NONE,
+    value_stride: NONE,
+    overflow: NONE,
+};
+
+/// The layout of a map, if all of it is known: half a map is of no use.
+fn map(program: &Program, field: MapField) -> Option<Map> {
+    let entries = program.maps.get(&field)?;
+    let entry = Map {
+        group_size: number(entries.group_size)?,
+        keys: number(entries.keys)?,
+        key_stride: number(entries.key_stride)?,
+        values: number(entries.values)?,
+        value_stride: number(entries.value_stride)?,
+        ..UNKNOWN_MAP
+    };
+    if u64::from(entry.group_size) > limits::LARGE_STRUCT / limits::HEADER_GROUPS_READ {
+        return None;
+    }
+    let known = |offset: u16| (offset != NONE).then_some(offset);
+    match entries.kind {
+        types::MapKind::Classic { overflow } => {
+            let head = Struct::of(program, go_runtime::CLASSIC_MAP.name);
+            Some(Map {
+                kind: MapKind::Classic as u16,
+                size: known(head.size(&["B", "buckets", "oldbuckets"], limits::SMALL_STRUCT))?,
+                groups: known(head.offset("buckets"))?,
+                old_groups: known(head.offset("oldbuckets"))?,
+                length: known(head.offset("B"))?,
+                overflow: number(overflow)?,
+                ..entry
+            })
+        }
+        types::MapKind::Swiss => {
+            let head = Struct::of(program, go_runtime::SWISS_MAP.name);
+            let table = Struct::of(program, go_runtime::SWISS_TABLE.name);
+            let groups = Struct::of(program, go_runtime::SWISS_GROUPS.name);
+            let data = known(sum(table.offset("groups"), groups.offset("data")))?;
+            let mask = known(sum(table.offset("groups"), groups.offset("lengthMask")))?;
+            Some(Map {
+                kind: MapKind::Swiss as u16,
+                size: known(head.size(&["dirPtr", "dirLen"], limits::SMALL_STRUCT))?,
+                groups: known(head.offset("dirPtr"))?,
+                length: known(head.offset("dirLen"))?,
+                table_size: known(end_of([data, mask], 8, limits::SMALL_STRUCT))?,
+                table_groups: data,
+                table_mask: mask,
+                ..entry
+            })
+        }
+    }
+}
+
+/// A struct that may not have been found.
+struct Struct<'a>(Option<&'a types::StructLayout>);
+
+impl<'a> Struct<'a> {
+    fn of(program: &'a Program, name: &str) -> Self {
+        Self(program.types.layout(name))
+    }
+
+    fn field(&self, name: &str) -> Option<&'a types::Field> {
+        self.0?.field(name)
+    }
+
+    fn offset(&self, name: &str) -> u16 {
+        self.field(name).and_then(|field| number(field.offset)).unwrap_or(NONE)
+    }
+
+    /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.
+    fn size(&self, fields: &[&str], limit: u64) -> u16 {
+        let ends = fields.iter().filter_map(|name| self.field(name)).map(|field| field.offset + field.size);
+        ends.filter(|end| *end <= limit).max().and_then(number).unwrap_or(NONE)
+    }
+}
+
+fn number(value: u64) -> Option<u16> {
+    u16::try_from(value).ok().filter(|number| *number != NONE)
+}
+
+/// The offset of a field of a field.
+fn sum(outer: u16, inner: u16) -> u16 {
+    if outer == NONE || inner == NONE { NONE } else { outer.checked_add(inner).unwrap_or(NONE) }
+}
+
+/// The end of the last of some fields of `size` bytes each that lie within `limit`.
+fn end_of<const N: usize>(offsets: [u16; N], size: u64, limit: u64) -> u16 {
+    let ends = offsets.into_iter().filter(|offset| *offset != NONE).map(|offset| u64::from(offset) + size);
+    ends.filter(|end| *end <= limit).max().and_then(number).unwrap_or(NONE)
+}

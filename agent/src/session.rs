@@ -1,0 +1,124 @@
+//! From the ring buffer to whoever takes the records, until told to stop.
+//!
+//! The ring is read on a timer, for waking a reader costs the watched program more than all else; BPF wakes us only
+//! when a quarter of the ring is full.
+
+use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use lightfoot_probes_abi::Counters;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::receive;
+use crate::record::Record;
+use crate::sys;
+use crate::watch::{Command, Event, Watcher};
+
+/// How often the ring is read. A span waits so long at most before it is described.
+const DRAIN: Duration = Duration::from_millis(20);
+/// Records taken at once before anything else gets its turn.
+const BATCH: usize = 65_536;
+/// Events of processes that may wait to be heard.
+const EVENTS: usize = 64;
+
+/// Who takes what a session brings. Calls come one at a time and must not wait for anything.
+pub trait Sink {
+    /// A process began, ended, or cannot be watched.
+    fn event(&mut self, event: Event);
+    /// An operation finished.
+    fn record(&mut self, record: Record);
+    /// The kernel sent bytes that are no record of ours.
+    fn malformed(&mut self, error: receive::ReceiveError);
+}
+
+/// The counts of each process that is watched, and of the hits that belong to none.
+pub type Report = Vec<(Option<u32>, Counters)>;
+
+/// A running session.
+pub struct Session {
+    ring: AsyncFd<RingBuf<MapData>>,
+    events: mpsc::Receiver<Event>,
+    commands: SyncSender<Command>,
+}
+
+impl Session {
+    /// Starts the thread that watches processes.
+    pub fn start(
+        ring: RingBuf<MapData>,
+        watcher: impl FnOnce(mpsc::Sender<Event>) -> Watcher,
+    ) -> io::Result<Self> {
+        let (tell, events) = mpsc::channel(EVENTS);
+        let (commands, obey) = sync_channel(4);
+        let watcher = watcher(tell);
+        thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&obey))?;
+        Ok(Self { ring: sys::readable(ring)?, events, commands })
+    }
+
+    /// Brings records to `sink` until `stop` is done; then detaches and brings what is left in the ring.
+    /// Each `report` is answered by way of the channel that comes with it.
+    pub async fn run(
+        &mut self,
+        sink: &mut impl Sink,
+        stop: impl Future<Output = ()>,
+        mut report: mpsc::Receiver<oneshot::Sender<Report>>,
+    ) {
+        let mut stop = std::pin::pin!(stop);
+        let mut tick = interval(DRAIN);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                Some(answer) = report.recv() => {
+                    // A busy watcher answers after its sweep; a dead one never does.
+                    let _ = self.commands.try_send(Command::Report(answer));
+                }
+                _ = tick.tick() => {}
+                ready = self.ring.readable_mut() => {
+                    if let Ok(mut ready) = ready {
+                        ready.clear_ready();
+                    }
+                }
+            }
+            self.drain(sink);
+        }
+        let (answer, mut stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop(answer)).is_err() {
+            return;
+        }
+        // The watcher tells of each process that it leaves, and waits if nobody listens.
+        loop {
+            tokio::select! {
+                _ = &mut stopped => break,
+                _ = tick.tick() => self.drain(sink),
+            }
+        }
+        self.drain(sink);
+    }
+
+    /// Events first: a process is announced before its first record.
+    fn drain(&mut self, sink: &mut impl Sink) {
+        let mut ended = Vec::new();
+        while let Ok(event) = self.events.try_recv() {
+            match event {
+                // Its last records may still be in the ring.
+                Event::Ended { .. } => ended.push(event),
+                event => sink.event(event),
+            }
+        }
+        for _ in 0..BATCH {
+            let Some(bytes) = self.ring.get_mut().next() else { break };
+            match receive::record(&bytes) {
+                Ok(record) => sink.record(record),
+                Err(error) => sink.malformed(error),
+            }
+        }
+        for event in ended {
+            sink.event(event);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The last check before an attach: what a process has loaded is what its file says.
+//!
+//! A program that rewrites its own code, or another that runs under the same name, would be hit at places that mean
+//! something else. A breakpoint at a known site is no mismatch: it is another tracer's, or our own for a second process.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use lightfoot_symbolizer::{FileOffset, RuntimeAddress};
+use thiserror::Error;
+
+use super::analysis::Analysis;
+use crate::discover::Proc;
+
+/// At most so many bytes of a process's list of mappings are read.
+const MAX_MAPS: u64 = 16 << 20;
+
+/// Why a process is not what its file says.
+#[derive(Debug, Error)]
+pub enum LoadedError {
+    /// Its memory or mappings cannot be read.
+    #[error("the memory of process {pid} cannot be read (needs CAP_SYS_PTRACE)")]
+    Read {
+        /// The process.
+        pid: u32,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The code is not mapped.
+    #[error("process {pid} has not loaded the code at file offset {offset}")]
+    NotMapped {
+        /// The process.
+        pid: u32,
+        /// The place of a probe.
+        offset: FileOffset,
+    },
+    /// Other bytes are there.
+    #[error("process {pid} has other code at {address} than its file: it was changed after loading")]
+    Changed {
+        /// The process.
+        pid: u32,
+        /// The place of a probe.
+        address: RuntimeAddress,
+    },
+}
+
+/// Checks every probe's place; returns where the file's read-only parts are mapped, from and to.
+pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<(u64, u64), LoadedError> {
+    let read = |source| LoadedError::Read { pid, source };
+    let folder = proc.folder(pid);
+    let mut text = String::new();
+    {
+        use io::Read as _;
+        File::open(folder.join("maps"))
+            .map_err(read)?
+            .take(MAX_MAPS)
+            .read_to_string(&mut text)
+            .map_err(read)?;
+    }
+    let file = fs::metadata(proc.executable(pid)).map_err(read)?;
+    let mappings: Vec<_> = text.lines().filter_map(Mapping::parse).collect();
+    let memory = File::open(folder.join("mem")).map_err(read)?;
+    let inode = std::os::unix::fs::MetadataExt::ino(&file);
+    let own = || mappings.iter().filter(move |mapping| mapping.inode == inode);
+    for (probe, expected) in analysis.probes.iter().zip(&analysis.expected) {
+        let offset = probe.offset;
+        let mapping = own()
+            .filter(|mapping| mapping.executable)
+            .find(|mapping| {
+                (mapping.offset..mapping.offset + (mapping.end - mapping.start)).contains(&offset)
+            })
+            .ok_or(LoadedError::NotMapped { pid, offset: FileOffset(offset) })?;
+        let address = mapping.start + (offset - mapping.offset);
+        let mut bytes = vec![0; expected.len()];
+        memory.read_exact_at(&mut bytes, address).map_err(read)?;
+        if bytes != *expected && !is_breakpoint(&bytes, expected) {
+            return Err(LoadedError::Changed { pid, address: RuntimeAddress(address) });
+        }
+    }
+    let read_only = || own().filter(|mapping| !mapping.writable);
+    let start = read_only().map(|mapping| mapping.start).min().unwrap_or(0);
+    let end = read_only().map(|mapping| mapping.end).max().unwrap_or(0);
+    Ok((start, end))
+}
+
+/// Whether `bytes` are `expected` with a uprobe's breakpoint in place.
+fn is_breakpoint(bytes: &[u8], expected: &[u8]) -> bool {
+    // arch/x86/include/asm/uprobes.h: int3; arch/arm64/include/asm/debug-monitors.h: BRK64_OPCODE_UPROBES.
+    if cfg!(target_arch = "x86_64") {
+        bytes.first() == Some(&0xcc) && bytes.get(1..) == expected.get(1..)
+    } else {
+        bytes == 0xd420_00a0_u32.to_le_bytes()
+    }
+}
+
+/// A line of proc_pid_maps(5).
+struct Mapping {
+    start: u64,
+    end: u64,
+    writable: bool,
+    executable: bool,
+    offset: u64,
+    inode: u64,
+}
+
+impl Mapping {
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace();
+        let (start, end) = fields.next()?.split_once('-')?;
+        let rights = fields.next()?.as_bytes();
+        let offset = fields.next()?;
+        let inode = fields.nth(1)?;
+        let hex = |text| u64::from_str_radix(text, 16).ok();
+        let (start, end) = (hex(start)?, hex(end)?);
+        let offset = hex(offset)?;
+        offset.checked_add(end.checked_sub(start)?)?;
+        Some(Self {
+            start,
+            end,
+            writable: rights.get(1) == Some(&b'w'),
+            executable: rights.get(2) == Some(&b'x'),
+            offset,
+            inode: inode.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_maps_are_read_and_odd_ones_passed_over() {
+        let line = "00400000-0065f000 r-xp 00001000 fe:01 4242       /srv/shop server (deleted)";
+        let mapping = Mapping::parse(line).unwrap();
+        assert_eq!(
+            (mapping.start, mapping.end, mapping.offset, mapping.inode),
+            (0x40_0000, 0x65_f000, 0x1000, 4242)
+        );
+        assert!(mapping.executable && !mapping.writable);
+        for odd in
+            ["", "x", "2-1 r-xp 0 0:0 1", "0-ffffffffffffffff r-xp ffffffffffffffff 0:0 1", "0-1 r-xp 0 0:0"]
+        {
+            assert!(Mapping::parse(odd).is_none(), "{odd}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_breakpoint_hides_one_byte_only() {
+        assert!(is_breakpoint(&[0xcc, 2, 3], &[1, 2, 3]));
+        assert!(!is_breakpoint(&[0xcc, 2, 4], &[1, 2, 3]));
+        assert!(!is_breakpoint(&[1, 2, 4], &[1, 2, 3]));
+    }
+}
