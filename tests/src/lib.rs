@@ -3,9 +3,11 @@
 //! Modules, in reading order:
 //! - [`go`]: toolchains, build modes, and binaries cached by content.
 //! - [`cache`]: where everything that is built or fetched lives, outside the work tree.
+//! - [`oracle`]: what DWARF and Go's tools say about a binary.
 //! - [`elf`]: changes of ELF files by hand.
 #![forbid(unsafe_code)]
 
 pub mod cache;
 pub mod elf;
 pub mod go;
+pub mod oracle;

@@ -1,6 +1,7 @@
 // Command layouts holds structs that are hard to describe; the tests compare their type descriptors with DWARF.
 //
-// Every type is allocated and kept, so the linker cannot drop its descriptor.
+// Every type has a variable, which is what makes the compiler describe it in DWARF, and is kept through an interface, which
+// is what keeps its type descriptor.
 package main
 
 import (
@@ -72,7 +73,17 @@ type Everything struct {
 	unexported float32
 }
 
-var kept []any
+var (
+	zeroSizeLast   ZeroSizeLast
+	zeroSizeMiddle ZeroSizeMiddle
+	arrays         Arrays
+	blank          Blank
+	pair           Pair[int, string]
+	pairOfLarge    Pair[context.Context, map[string]Arrays]
+	tree           Tree[time.Duration]
+	everything     Everything
+	kept           []any
+)
 
 //go:noinline
 func keep(value any) {
@@ -86,14 +97,11 @@ func main() {
 	}
 	keep(&local{Name: "of main"})
 	other()
-	keep(&ZeroSizeLast{})
-	keep(&ZeroSizeMiddle{})
-	keep(&Arrays{})
-	keep(&Blank{Größe: 1, 日本: "x"})
-	keep(&Pair[int, string]{})
-	keep(&Pair[context.Context, map[string]Arrays]{})
-	keep(&Tree[time.Duration]{})
-	keep(&Everything{})
+	for _, value := range []any{
+		&zeroSizeLast, &zeroSizeMiddle, &arrays, &blank, &pair, &pairOfLarge, &tree, &everything,
+	} {
+		keep(value)
+	}
 	contexts()
 	for _, value := range kept {
 		fmt.Printf("%T\n", value)
