@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod each;
 pub mod elf;
 pub mod go;
 pub mod oracle;

@@ -8,6 +8,7 @@ use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::{OperationPlan, Plan};
 use lightfoot_symbolizer::Architecture;
 use lightfoot_symbolizer::site::Price;
+use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::{Build, Mode, Program, matrix};
 
 /// The operations of a build that can be watched, by title, and the refusals of the others.
@@ -24,37 +25,6 @@ fn caught(operation: &OperationPlan, role: Role) -> (&'static str, Vec<Price>) {
         operation.points.iter().find(|point| point.role == role).expect("the role is in the catalogue");
     let (function, sites) = point.chosen.as_ref().unwrap_or_else(|| panic!("{role:?}: {:?}", point.refused));
     (function, sites.iter().map(|planned| planned.site.price).collect())
-}
-
-/// Runs `check` on all builds, two at a time, and fails with the list of all that failed.
-fn for_each(builds: impl Iterator<Item = Build>, check: impl Fn(&Build, &Path) + Sync) {
-    let builds: Vec<_> = builds.collect();
-    assert!(!builds.is_empty());
-    let failed: Vec<String> = std::thread::scope(|scope| {
-        let halves: Vec<_> = (0..2)
-            .map(|half| {
-                let (builds, check) = (&builds, &check);
-                scope.spawn(move || {
-                    let mine = builds.iter().skip(half).step_by(2);
-                    mine.filter_map(|build| {
-                        let path = match build.path() {
-                            Ok(path) => path,
-                            Err(error) => return Some(format!("{build}: {error}")),
-                        };
-                        let checked =
-                            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(build, &path)));
-                        checked.err().map(|panic| {
-                            let text = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                            format!("{build}: {text}")
-                        })
-                    })
-                    .collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        halves.into_iter().flat_map(|half| half.join().expect("panics are caught inside")).collect()
-    });
-    assert!(failed.is_empty(), "{} of {} builds failed:\n{}", failed.len(), builds.len(), failed.join("\n"));
 }
 
 fn check_http(build: &Build, path: &Path) {
@@ -87,19 +57,19 @@ fn check_http(build: &Build, path: &Path) {
 
 #[test]
 fn http_is_watched_in_two_emulated_traps_in_every_version_mode_and_architecture() {
-    for_each(matrix::general(Program::Http), check_http);
+    each_build(matrix::general(Program::Http), check_http);
 }
 
 #[test]
 fn http_is_watched_in_two_emulated_traps_in_unusual_builds() {
-    for_each(matrix::special().filter(|build| build.mode != Mode::Race), check_http);
+    each_build(matrix::special().filter(|build| build.mode != Mode::Race), check_http);
 }
 
 #[test]
 fn stripping_changes_nothing_that_a_plan_says() {
     let stripped = matrix::general(Program::Http)
         .filter(|build| matches!(build.mode, Mode::Stripped | Mode::PieStripped));
-    for_each(stripped, |build, path| {
+    each_build(stripped, |build, path| {
         let mode = if build.mode == Mode::Stripped { Mode::Plain } else { Mode::Pie };
         let twin = Build { mode, ..*build }.path().expect("its twin builds");
         let summary = |path| {
@@ -122,7 +92,7 @@ fn stripping_changes_nothing_that_a_plan_says() {
 
 #[test]
 fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
-    for_each(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
+    each_build(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
         let operations = operations(path);
         for title in ["gRPC server call", "gRPC client call", "gRPC client stream"] {
             let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
@@ -134,7 +104,7 @@ fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
 
 #[test]
 fn the_race_detectors_calls_do_not_hide_the_sites() {
-    for_each(matrix::special().filter(|build| build.mode == Mode::Race), |build, path| {
+    each_build(matrix::special().filter(|build| build.mode == Mode::Race), |build, path| {
         assert_eq!(build.architecture, Architecture::X86_64, "the machine's own");
         check_http(build, path);
     });

@@ -1,0 +1,37 @@
+//! Going through builds two at a time, and failing with the list of all that failed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+
+use crate::go::Build;
+
+/// Runs `check` on every build.
+///
+/// # Panics
+/// With every failed build and why, once all were tried; or if there is nothing to try.
+#[expect(clippy::panic, reason = "it is an assertion for tests")]
+pub fn each_build(builds: impl Iterator<Item = Build>, check: impl Fn(&Build, &Path) + Sync) {
+    let builds: Vec<_> = builds.collect();
+    let of = |half: usize| builds.iter().skip(half).step_by(2).filter_map(|build| failure(build, &check));
+    let failed: Vec<String> = thread::scope(|scope| {
+        let other = scope.spawn(|| of(1).collect::<Vec<_>>());
+        let mut failed: Vec<_> = of(0).collect();
+        failed.extend(other.join().unwrap_or_else(|_| vec!["the other half".to_owned()]));
+        failed
+    });
+    if builds.is_empty() || !failed.is_empty() {
+        panic!("{} of {} builds failed:\n{}", failed.len(), builds.len(), failed.join("\n"));
+    }
+}
+
+fn failure(build: &Build, check: &(impl Fn(&Build, &Path) + Sync)) -> Option<String> {
+    let path = match build.path() {
+        Ok(path) => path,
+        Err(error) => return Some(format!("{build}: {error}")),
+    };
+    let panic = catch_unwind(AssertUnwindSafe(|| check(build, &path))).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+    Some(format!("{build}: {}", text.unwrap_or_default()))
+}

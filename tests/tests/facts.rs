@@ -1,0 +1,139 @@
+//! The symbolizer's facts about real programs against what Go's own tools and DWARF say.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lightfoot::inspect::Program as Facts;
+use lightfoot::plan::Plan;
+use lightfoot_symbolizer::Binary;
+use lightfoot_symbolizer::types::{LayoutSource, StructLayout};
+use lightfoot_tests::each::each_build;
+use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, VERSIONS, matrix};
+use lightfoot_tests::oracle;
+
+/// All layouts that the program's descriptors give, by name. Local types of different functions share a name.
+fn from_descriptors(bytes: &[u8]) -> HashMap<String, Vec<StructLayout>> {
+    let binary = Binary::open(bytes).expect("it is a Go program");
+    let mut layouts: HashMap<String, Vec<_>> = HashMap::new();
+    let visit = |layout: StructLayout| layouts.entry(layout.name.clone()).or_default().push(layout);
+    binary.descriptors().for_each_struct(&binary.module, visit).expect("descriptors are read");
+    layouts
+}
+
+#[test]
+fn layouts_from_descriptors_are_those_of_dwarf() {
+    static COMPARED: AtomicUsize = AtomicUsize::new(0);
+    let with_dwarf = |build: &Build| matches!(build.mode, Mode::Plain | Mode::Pie);
+    let builds = matrix::general(Program::Http)
+        .chain(VERSIONS.into_iter().map(|version| Build::here(Program::Layouts, version, Mode::Plain)))
+        .chain(VERSIONS.into_iter().map(|version| Build::here(Program::Grpc, version, Mode::Plain)))
+        .filter(with_dwarf);
+    each_build(builds, |build, path| {
+        let bytes = fs::read(path).expect("the binary is there");
+        let found = from_descriptors(&bytes);
+        let mut compared = 0;
+        for expected in oracle::struct_layouts(&bytes).expect("DWARF is read") {
+            let Some(layouts) = found.get(&expected.name) else { continue };
+            let shape = |layout: &StructLayout| {
+                let fields = layout.fields.iter().map(|field| (field.name.clone(), field.offset, field.size, field.embedded));
+                (layout.size, fields.collect::<Vec<_>>())
+            };
+            let fields = expected.fields.iter().map(|field| (field.name.clone(), field.offset, field.size, field.embedded));
+            let expected_shape = (expected.size, fields.collect::<Vec<_>>());
+            let equal = layouts.iter().any(|layout| shape(layout) == expected_shape);
+            assert!(equal, "{}: DWARF {expected_shape:?}, descriptors {layouts:?}", expected.name);
+            compared += 1;
+        }
+        let least = if build.program == Program::Layouts { 200 } else { 500 };
+        assert!(compared >= least, "only {compared} compared");
+        COMPARED.fetch_add(compared, Ordering::Relaxed);
+    });
+    println!("{} layouts compared, all equal", COMPARED.load(Ordering::Relaxed));
+}
+
+#[test]
+fn the_fallback_reads_the_same_layouts_from_dwarf() {
+    each_build(matrix::versions(Program::Http, Mode::Plain), |_, path| {
+        let bytes = fs::read(path).expect("the binary is there");
+        let expected: BTreeMap<_, _> = oracle::struct_layouts(&bytes)
+            .expect("DWARF is read")
+            .into_iter()
+            .map(|layout| {
+                let fields = layout.fields.iter().map(|field| (field.name.clone(), field.offset, field.size));
+                (layout.name, (layout.size, fields.collect::<Vec<_>>()))
+            })
+            .collect();
+        let mut found = 0;
+        let visit = |layout: StructLayout| {
+            assert_eq!(layout.source, LayoutSource::Dwarf);
+            let fields = layout.fields.iter().map(|field| (field.name.clone(), field.offset, field.size));
+            let shape = (layout.size, fields.collect::<Vec<_>>());
+            assert_eq!(Some(&shape), expected.get(&layout.name), "{}", layout.name);
+            found += 1;
+        };
+        let wanted = |name: &str| name.starts_with("net/http.") || name == "runtime.schedt";
+        lightfoot_symbolizer::dwarf::for_each_struct(&&bytes[..], wanted, visit).expect("DWARF is read");
+        assert!(found > 50, "only {found}");
+    });
+}
+
+#[test]
+fn build_information_is_what_go_version_prints() {
+    let builds = matrix::versions(Program::Grpc, Mode::Stripped).chain(matrix::versions(Program::Http, Mode::Pie));
+    each_build(builds, |build, path| {
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let printed = oracle::tools::build_info(&toolchain, path).expect("go version -m reads it");
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let mut ours = Vec::new();
+        let info = &facts.build_info;
+        ours.extend(info.path.iter().map(|path| vec!["path".to_owned(), path.clone()]));
+        let named = |keyword: &str, module: &lightfoot_symbolizer::build_info::Module| {
+            vec![keyword.to_owned(), module.path.clone(), module.version.clone()]
+        };
+        ours.extend(info.main.iter().map(|module| named("mod", module)));
+        for module in &info.dependencies {
+            ours.push(named("dep", module));
+            ours.extend(module.replaced_by.iter().map(|module| named("=>", module)));
+        }
+        ours.extend(info.settings.iter().map(|(key, value)| vec!["build".to_owned(), format!("{key}={value}")]));
+        let printed: Vec<_> = printed
+            .into_iter()
+            .map(|line| line.iter().take(3).map(|word| word.replace('"', "")).collect::<Vec<_>>())
+            .collect();
+        for line in &ours {
+            let line: Vec<_> = line.iter().filter(|word| !word.is_empty()).cloned().collect();
+            assert!(printed.iter().any(|other| other.starts_with(&line)), "{line:?} is not in {printed:?}");
+        }
+        let (major, minor, patch) = (1, info.version().expect("a release").minor, info.version().expect("a release").patch);
+        assert!(toolchain.exact.contains(&format!("{major}.{minor}.{patch}")), "{} {}", toolchain.exact, info.go_version);
+    });
+}
+
+#[test]
+fn functions_and_sites_are_where_gos_disassembler_has_instructions() {
+    let builds = matrix::general(Program::Http).filter(|build| build.mode == Mode::Plain);
+    each_build(builds, |build, path| {
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let symbols = oracle::tools::symbols(&toolchain, path).expect("go tool nm reads it");
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let mut checked = 0;
+        for function in facts.functions.iter() {
+            let symbol = symbols.get(&function.name).unwrap_or_else(|| panic!("nm lacks {}", function.name));
+            assert_eq!(symbol.address, function.entry.0, "{}", function.name);
+        }
+        let plan = Plan::new(&facts);
+        let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
+        let points = operations.flat_map(|operation| &operation.points);
+        for (function, sites) in points.filter_map(|point| point.chosen.as_ref()) {
+            let listing = oracle::tools::instructions(&toolchain, path, function).expect("go tool objdump reads it");
+            for planned in sites {
+                let found = listing.iter().find(|instruction| instruction.address == planned.site.address.0);
+                let found = found.unwrap_or_else(|| panic!("no instruction at {} in {function}", planned.site.address));
+                assert_eq!(found.size, planned.site.bytes.len() as u64, "{function}: {}", found.text);
+                checked += 1;
+            }
+        }
+        assert!(checked >= 6, "only {checked} sites");
+    });
+}
