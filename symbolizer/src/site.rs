@@ -177,10 +177,10 @@ pub fn entry(code: Code<'_>, needs: &[Place]) -> Result<Site, SiteError> {
 /// All return instructions of the function: stepped on x86-64, emulated on arm64.
 ///
 /// A panic that passes through the function runs none of them. A function that also leaves by a jump to another one
-/// is refused.
+/// is refused, as method wrappers do (through a register since Go 1.27).
 pub fn returns(code: Code<'_>) -> Result<Vec<Site>, SiteError> {
     let body = Body::decode(code)?;
-    if let Some(from) = body.jump_out() {
+    if let Some(from) = body.leaving_jump() {
         return Err(SiteError::TailCall { from });
     }
     let sites = body.sites(Reason::Return, |instruction| instruction.flow == Flow::Return);

@@ -62,14 +62,18 @@ impl<'a> Body<'a> {
         self.branches.get(first..behind).unwrap_or_default()
     }
 
-    /// The first direct jump or branch out of the function.
-    pub(super) fn jump_out(&self) -> Option<VirtualAddress> {
+    /// The first jump that leaves the function, or may do so: an indirect one without a frame on the stack is no jump
+    /// table of a function that has a frame.
+    pub(super) fn leaving_jump(&self) -> Option<VirtualAddress> {
         let entry = self.instructions.first()?.address;
-        let leaves = |instruction: &&Instruction<'_>| match instruction.flow {
+        let depths = Depths::of(self);
+        let leaves = |index: usize, flow: Flow| match flow {
             Flow::Jump(Some(target)) | Flow::Branch(target) => !(entry..self.end).contains(&target),
-            _ => false,
+            Flow::Jump(None) => depths.before(index).is_none_or(|depth| depth == 0),
+            Flow::Next | Flow::Call(_) | Flow::Return | Flow::Stop => false,
         };
-        self.instructions.iter().find(leaves).map(|instruction| instruction.address)
+        let mut all = self.instructions.iter().enumerate();
+        all.find(|(index, jump)| leaves(*index, jump.flow)).map(|(_, jump)| jump.address)
     }
 
     /// A site on every instruction that is `wanted`.

@@ -60,8 +60,9 @@ fn x86_64(instruction: &Instruction<'_>) -> Option<Part> {
     let (first, second) = (decoded.op0_register(), decoded.op1_register());
     let memory = (decoded.memory_base(), decoded.memory_index());
     match decoded.code() {
-        // Assembly functions (ABI0) load g from thread-local storage first.
+        // Assembly functions (ABI0) load g from thread-local storage first, position-independent ones in two steps.
         Code::Mov_r64_rm64 if first == Register::R14 && second == Register::None => Some(Part::Preparation),
+        Code::Mov_rm64_imm32 if first == Register::R14 => Some(Part::Preparation),
         Code::Lea_r64_m if first == Register::R12 && memory == (Register::RSP, Register::None) => {
             Some(Part::Preparation)
         }

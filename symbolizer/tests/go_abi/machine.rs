@@ -12,6 +12,7 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn run<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
         let mut machine = Self::default();
+        machine.registers.insert("ZR".to_owned(), 0);
         for line in lines {
             let (mnemonic, operands) = line.split_once(' ').unwrap_or((line, ""));
             if mnemonic == "RET" {

@@ -23,10 +23,12 @@ pub(crate) struct Parameter {
     pub(crate) name: String,
     pub(crate) go_type: GoType<'static>,
     pub(crate) is_result: bool,
-    /// Offset in the value, size in bytes and place of every part that has a place at the entry; `None` without a
-    /// location there. A stack place has no size of its own.
-    pub(crate) pieces: Option<Vec<(u64, Option<u64>, Place)>>,
+    /// Every part that has a place at the entry; `None` without a location there.
+    pub(crate) pieces: Option<Vec<Piece>>,
 }
+
+/// Size in bytes, if the value has several parts, and place.
+pub(crate) type Piece = (Option<u64>, Place);
 
 pub(crate) struct Program<'a> {
     architecture: Architecture,
@@ -157,14 +159,10 @@ impl<'a> Program<'a> {
         (unit, offset.to_unit_offset(&self.units[unit].1.header).unwrap())
     }
 
-    fn pieces(
-        &self,
-        unit: usize,
-        expression: Expression<Reader<'a>>,
-    ) -> Option<Vec<(u64, Option<u64>, Place)>> {
+    fn pieces(&self, unit: usize, expression: Expression<Reader<'a>>) -> Option<Vec<Piece>> {
         let registers = Registers::of(self.architecture);
         let mut operations = expression.operations(self.units[unit].1.encoding());
-        let (mut pieces, mut offset, mut place) = (Vec::new(), 0, None);
+        let (mut pieces, mut place) = (Vec::new(), None);
         while let Some(operation) = operations.next().unwrap() {
             match operation {
                 Operation::Register { register } => {
@@ -174,14 +172,15 @@ impl<'a> Program<'a> {
                 Operation::CallFrameCFA => place = Some(self.above_frame(0)),
                 Operation::FrameOffset { offset } => place = Some(self.above_frame(offset)),
                 Operation::Piece { size_in_bits, .. } => {
-                    pieces.extend(place.take().map(|place| (offset, Some(size_in_bits / 8), place)));
-                    offset += size_in_bits / 8;
+                    pieces.extend(place.take().map(|place| (Some(size_in_bits / 8), place)));
                 }
                 // A parameter that was moved to the heap is found through a pointer.
                 _ => return None,
             }
         }
-        pieces.extend(place.map(|place| (0, None, place)));
+        pieces.extend(place.map(|place| (None, place)));
+        // Go 1.21 repeats pieces; no two parts of a value share a place.
+        pieces.dedup();
         (!pieces.is_empty()).then_some(pieces)
     }
 

@@ -39,4 +39,9 @@ impl Frames {
         let rows = self.rows.get(&function)?;
         rows.iter().find(|(start, end, _)| (*start..*end).contains(&address)).map(|row| row.2)
     }
+
+    /// Whether this is Go's function: C compilers write another section.
+    pub(crate) fn knows(&self, function: u64) -> bool {
+        self.rows.contains_key(&function)
+    }
 }
