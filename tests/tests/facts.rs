@@ -36,10 +36,16 @@ fn layouts_from_descriptors_are_those_of_dwarf() {
         for expected in oracle::struct_layouts(&bytes).expect("DWARF is read") {
             let Some(layouts) = found.get(&expected.name) else { continue };
             let shape = |layout: &StructLayout| {
-                let fields = layout.fields.iter().map(|field| (field.name.clone(), field.offset, field.size, field.embedded));
+                let fields = layout
+                    .fields
+                    .iter()
+                    .map(|field| (field.name.clone(), field.offset, field.size, field.embedded));
                 (layout.size, fields.collect::<Vec<_>>())
             };
-            let fields = expected.fields.iter().map(|field| (field.name.clone(), field.offset, field.size, field.embedded));
+            let fields = expected
+                .fields
+                .iter()
+                .map(|field| (field.name.clone(), field.offset, field.size, field.embedded));
             let expected_shape = (expected.size, fields.collect::<Vec<_>>());
             let equal = layouts.iter().any(|layout| shape(layout) == expected_shape);
             assert!(equal, "{}: DWARF {expected_shape:?}, descriptors {layouts:?}", expected.name);
@@ -80,7 +86,8 @@ fn the_fallback_reads_the_same_layouts_from_dwarf() {
 
 #[test]
 fn build_information_is_what_go_version_prints() {
-    let builds = matrix::versions(Program::Grpc, Mode::Stripped).chain(matrix::versions(Program::Http, Mode::Pie));
+    let builds =
+        matrix::versions(Program::Grpc, Mode::Stripped).chain(matrix::versions(Program::Http, Mode::Pie));
     each_build(builds, |build, path| {
         let toolchain = GoToolchain::find(build.version).expect("it built the program");
         let printed = oracle::tools::build_info(&toolchain, path).expect("go version -m reads it");
@@ -96,7 +103,9 @@ fn build_information_is_what_go_version_prints() {
             ours.push(named("dep", module));
             ours.extend(module.replaced_by.iter().map(|module| named("=>", module)));
         }
-        ours.extend(info.settings.iter().map(|(key, value)| vec!["build".to_owned(), format!("{key}={value}")]));
+        ours.extend(
+            info.settings.iter().map(|(key, value)| vec!["build".to_owned(), format!("{key}={value}")]),
+        );
         let printed: Vec<_> = printed
             .into_iter()
             .map(|line| line.iter().take(3).map(|word| word.replace('"', "")).collect::<Vec<_>>())
@@ -105,8 +114,14 @@ fn build_information_is_what_go_version_prints() {
             let line: Vec<_> = line.iter().filter(|word| !word.is_empty()).cloned().collect();
             assert!(printed.iter().any(|other| other.starts_with(&line)), "{line:?} is not in {printed:?}");
         }
-        let (major, minor, patch) = (1, info.version().expect("a release").minor, info.version().expect("a release").patch);
-        assert!(toolchain.exact.contains(&format!("{major}.{minor}.{patch}")), "{} {}", toolchain.exact, info.go_version);
+        let (major, minor, patch) =
+            (1, info.version().expect("a release").minor, info.version().expect("a release").patch);
+        assert!(
+            toolchain.exact.contains(&format!("{major}.{minor}.{patch}")),
+            "{} {}",
+            toolchain.exact,
+            info.go_version
+        );
     });
 }
 
@@ -126,10 +141,19 @@ fn functions_and_sites_are_where_gos_disassembler_has_instructions() {
         let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
         let points = operations.flat_map(|operation| &operation.points);
         for (function, sites) in points.filter_map(|point| point.chosen.as_ref()) {
-            let listing = oracle::tools::instructions(&toolchain, path, function).expect("go tool objdump reads it");
+            let exactly: String = function
+                .chars()
+                .flat_map(|c| ['\\', c].into_iter().skip(usize::from(c.is_alphanumeric())))
+                .collect();
+            let listing = oracle::tools::instructions(&toolchain, path, &format!("^{exactly}$"))
+                .expect("go tool objdump reads it");
             for planned in sites {
-                let found = listing.iter().find(|instruction| instruction.address == planned.site.address.0);
-                let found = found.unwrap_or_else(|| panic!("no instruction at {} in {function}", planned.site.address));
+                let found = listing
+                    .values()
+                    .flatten()
+                    .find(|instruction| instruction.address == planned.site.address.0);
+                let found = found
+                    .unwrap_or_else(|| panic!("no instruction at {} in {function}", planned.site.address));
                 assert_eq!(found.size, planned.site.bytes.len() as u64, "{function}: {}", found.text);
                 checked += 1;
             }
