@@ -124,7 +124,7 @@ fn every_kind_of_request(version: GoVersion, end: End) {
     let records = watch.collect(clients * each);
     let truth = server.stop();
     assert_eq!(truth.len(), clients * each);
-    println!("{version}: {:?}", watch.counters());
+    println!("{version}: {:?}, {} waits", watch.counters(), watch.counter(Counter::PageWaits));
     assert_equal(&records, &truth, version.minor >= 22);
     assert_eq!(watch.open_spans(), 0);
     let expected = [(Counter::Started, truth.len() as u64), (Counter::Ended, truth.len() as u64)];

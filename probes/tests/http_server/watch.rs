@@ -28,6 +28,7 @@ impl Watch {
         let count_reads = u32::from(count_reads);
         let mut ebpf = EbpfLoader::new()
             .override_global("COUNT_READS", &count_reads, true)
+            .override_global("MAY_SLEEP", &1_u32, true)
             .map_max_entries("EVENTS", RING)
             .load(object)
             .map_err(|why| format!("{why:?}"))?;
@@ -87,9 +88,9 @@ impl Watch {
         counters.get(&slot, 0).unwrap().iter().map(|counters| counters.0[counter as usize]).sum()
     }
 
-    /// The counters that are not 0, for messages.
+    /// The counters that are not 0, but for waits, which are the machine's business.
     pub fn counters(&self) -> Vec<(Counter, u64)> {
-        let values = Counter::ALL.iter().map(|counter| (*counter, self.counter(*counter)));
+        let values = Counter::ALL.iter().filter(|counter| **counter != Counter::PageWaits).map(|counter| (*counter, self.counter(*counter)));
         values.filter(|(_, value)| *value != 0).collect()
     }
 
