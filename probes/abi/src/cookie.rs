@@ -11,9 +11,11 @@ pub enum SiteKind {
     HttpServerStart = 1,
     /// `net/http.(*response).finishRequest`: an HTTP/1 response is complete.
     HttpServerEnd = 2,
-    /// The `call net/http.(*conn).hijacked` after `ServeHTTP` in `net/http.(*conn).serve`, where profile-guided
-    /// optimisation inlined `finishRequest`. [`Cookie::stack_words`] is 1 on x86-64, for the call has not pushed yet.
-    HttpServerEndInServe = 3,
+    /// An instruction that always runs between the return of the handler and the end of the request, for programs where
+    /// profile-guided optimisation inlined `finishRequest`: the `call net/http.(*conn).hijacked` after `ServeHTTP` in
+    /// `net/http.(*conn).serve` ([`Cookie::stack_words`] is 1 on x86-64, for the call has not pushed yet), or a return of
+    /// `ServeHTTP` itself (0).
+    HttpServerEndByDepth = 3,
     /// `net/http.(*conn).serve.func1`: an HTTP/1 connection ends. A request still open has panicked or was hijacked.
     HttpConnectionEnd = 4,
     /// Any instruction where two registers hold a route pattern, as a Go string, that the request's own
@@ -26,7 +28,7 @@ impl SiteKind {
     pub const ALL: [Self; 5] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
-        Self::HttpServerEndInServe,
+        Self::HttpServerEndByDepth,
         Self::HttpConnectionEnd,
         Self::HttpServerRoute,
     ];

@@ -43,8 +43,10 @@ counters! {
     UnknownSite,
     /// Hits in processes that are not selected; counted in element 0.
     UnselectedProcess,
-    /// Attributes left out because memory could not be read (a page not present).
+    /// Attributes left out because memory could not be read.
     ReadFault,
+    /// Reads that had to wait for a page that was not present. Where programs may not wait they are faults.
+    PageWaits,
     /// Attributes left out because the memory read does not look as it must (a request line in two pieces).
     Unexpected,
     /// Header maps with more groups than are searched: a `traceparent` may have been overlooked.

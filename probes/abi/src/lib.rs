@@ -39,3 +39,5 @@ pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
 pub use process::{PidNamespace, Process, Sampler, SamplerKind, Settings};
 pub use record::{HttpServer, ParentRule, RecordHeader, RecordKind, Text};
+#[cfg(feature = "user")]
+pub use user::{Record, RecordError, Texts};

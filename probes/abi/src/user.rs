@@ -1,5 +1,8 @@
-//! Lets aya copy the types in and out of maps.
+//! What only the agent needs: copying types in and out of maps, and reading records.
 
+use core::ops::Range;
+
+use crate::record::{HttpServer, RecordHeader, RecordKind, Text, VERSION};
 use crate::{Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site};
 
 macro_rules! plain {
@@ -12,3 +15,130 @@ macro_rules! plain {
 }
 
 plain!(Counters InFlight InFlightKey Layout PidNamespace Process Settings Site);
+
+/// A record with its strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A served HTTP/1 request.
+    HttpServer(HttpServer, Texts<'a>),
+}
+
+/// The strings of a record, by [`Text`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Texts<'a>([&'a [u8]; Text::COUNT]);
+
+impl<'a> Texts<'a> {
+    /// A string; empty if the program had none.
+    pub fn get(&self, text: Text) -> &'a [u8] {
+        self.0.get(text as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Bytes that are no record of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordError {
+    /// Fewer bytes than the record says it has, or than its fixed part or its strings take.
+    Truncated,
+    /// Written by programs of another version.
+    Version(u8),
+    /// Of an unknown kind.
+    Kind(u8),
+}
+
+impl core::error::Error for RecordError {}
+
+impl core::fmt::Display for RecordError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("the record is shorter than it says"),
+            Self::Version(version) => write!(f, "the record has version {version}, not {VERSION}"),
+            Self::Kind(kind) => write!(f, "the record has the unknown kind {kind}"),
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads a record as it comes from the ring buffer or from a file, at any alignment. Bytes behind it are ignored.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        let header: RecordHeader = read(bytes).ok_or(RecordError::Truncated)?;
+        if header.version != VERSION {
+            return Err(RecordError::Version(header.version));
+        }
+        if header.kind != RecordKind::HttpServer as u8 {
+            return Err(RecordError::Kind(header.kind));
+        }
+        let record: HttpServer = read(bytes).ok_or(RecordError::Truncated)?;
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let strings = bytes.get(size_of::<HttpServer>()..length).ok_or(RecordError::Truncated)?;
+        let mut texts = Texts::default();
+        let mut start = 0_usize;
+        for (text, length) in texts.0.iter_mut().zip(record.lengths) {
+            let end = start + usize::from(length);
+            *text = strings.get(Range { start, end }).ok_or(RecordError::Truncated)?;
+            start = end;
+        }
+        Ok(Self::HttpServer(record, texts))
+    }
+}
+
+/// A type that any bytes are a valid value of.
+trait AnyBytes: Copy {}
+impl AnyBytes for RecordHeader {}
+impl AnyBytes for HttpServer {}
+
+fn read<T: AnyBytes>(bytes: &[u8]) -> Option<T> {
+    let bytes = bytes.get(..size_of::<T>())?;
+    // SAFETY: there are as many bytes as the type has, and it is valid for all of them.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Record, RecordError};
+    use crate::record::{HttpServer, RecordHeader, RecordKind, Text, VERSION};
+
+    fn bytes() -> std::vec::Vec<u8> {
+        let header = RecordHeader {
+            length: 112 + 7,
+            kind: RecordKind::HttpServer as u8,
+            version: VERSION,
+            goid: 9,
+            ..RecordHeader::default()
+        };
+        let record = HttpServer { header, status: 404, lengths: [4, 0, 0, 1, 2, 0], ..HttpServer::default() };
+        // SAFETY: the struct has no padding.
+        let fixed: [u8; 112] = unsafe { core::mem::transmute(record) };
+        [&fixed[..], b"hostrGEbehind"].concat()
+    }
+
+    #[test]
+    fn strings_are_told_apart() {
+        let bytes = bytes();
+        let Record::HttpServer(record, texts) = Record::parse(&bytes).unwrap();
+        assert_eq!((record.status, record.header.goid), (404, 9));
+        let read = Text::ALL.map(|text| texts.get(text));
+        assert_eq!(read, [&b"host"[..], b"", b"", b"r", b"GE", b""]);
+    }
+
+    #[test]
+    fn damaged_records_are_errors() {
+        let good = bytes();
+        for length in 0..112 + 7 {
+            assert_eq!(Record::parse(&good[..length]), Err(RecordError::Truncated));
+        }
+        for place in 0..good.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut damaged = good.clone();
+                damaged[place] = value;
+                drop(Record::parse(&damaged));
+            }
+        }
+        let mut other = good.clone();
+        other[4] = 77;
+        assert_eq!(Record::parse(&other), Err(RecordError::Kind(77)));
+        other[5] = VERSION + 1;
+        assert_eq!(Record::parse(&other), Err(RecordError::Version(VERSION + 1)));
+    }
+
+    extern crate std;
+}

@@ -35,13 +35,13 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
     let Some(layout) = LAYOUTS.get(process.layout) else { return };
     const START: u8 = SiteKind::HttpServerStart as u8;
     const END: u8 = SiteKind::HttpServerEnd as u8;
-    const END_IN_SERVE: u8 = SiteKind::HttpServerEndInServe as u8;
+    const END_BY_DEPTH: u8 = SiteKind::HttpServerEndByDepth as u8;
     const CONNECTION_END: u8 = SiteKind::HttpConnectionEnd as u8;
     const ROUTE: u8 = SiteKind::HttpServerRoute as u8;
     match cookie.kind() {
         START => http_server::start(registers, tgid, process, layout),
         END => http_server::end(registers, tgid, process, layout),
-        END_IN_SERVE => http_server::end_in_serve(registers, tgid, process, layout, cookie.stack_words()),
+        END_BY_DEPTH => http_server::end_by_depth(registers, tgid, process, layout, cookie.stack_words()),
         CONNECTION_END => http_server::connection_end(registers, tgid, process, layout),
         ROUTE => {
             let (pointer, length) = cookie.registers();

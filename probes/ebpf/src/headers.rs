@@ -106,7 +106,10 @@ fn classic(entry: &mut InFlight, layout: &Map) {
         if bucket == 0 {
             break;
         }
-        scan(entry, layout, bucket, 1);
+        let size = u64::from(layout.group_size);
+        if size <= LARGE_STRUCT && read_groups(entry, size, bucket) {
+            scan_group(entry, layout, 0);
+        }
         next += 1;
     }
 }
@@ -121,9 +124,7 @@ fn scan(entry: &mut InFlight, layout: &Map, mut groups: u64, mut length: u64) {
     let mut batch = 0;
     while batch < HEADER_GROUPS / HEADER_GROUPS_READ {
         let size = if length > 1 { 2 * group_size } else { group_size };
-        // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
-        if unsafe { !read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) } {
-            count(entry.counters, Counter::ReadFault);
+        if !read_groups(entry, size, groups) {
             return;
         }
         scan_group(entry, layout, 0);
@@ -138,6 +139,17 @@ fn scan(entry: &mut InFlight, layout: &Map, mut groups: u64, mut length: u64) {
         batch += 1;
     }
     count(entry.counters, Counter::HeaderBound);
+}
+
+/// Reads `size` bytes, at most `LARGE_STRUCT`, of groups to where the strings will stand.
+#[inline(never)]
+fn read_groups(entry: &mut InFlight, size: u64, groups: u64) -> bool {
+    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    let read = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) };
+    if !read {
+        count(entry.counters, Counter::ReadFault);
+    }
+    read
 }
 
 /// Looks through the 8 slots of the group that was read to `start` of the strings.

@@ -78,9 +78,9 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
     in_flight::close(tgid, g);
 }
 
-/// The `call (*conn).hijacked` that follows `ServeHTTP` in `(*conn).serve`; no register holds the response any more.
+/// The handler has returned to `(*conn).serve`; no register holds the response any more.
 #[inline(never)]
-pub fn end_in_serve(registers: Registers, tgid: u32, process: &Process, layout: &Layout, stack_words: u64) {
+pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: &Layout, stack_words: u64) {
     let g = registers::g(registers);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else {

@@ -32,8 +32,8 @@ mod dispatch;
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext};
 use lightfoot_probes_abi::Cookie;
 
-/// Every site of every binary, where the kernel has uprobe_multi links (Linux 6.6).
-#[uprobe(multi)]
+/// Every site of every binary, where the kernel has uprobe_multi links (Linux 6.6). It may sleep: `MAY_SLEEP` is to be 1.
+#[uprobe(multi, sleepable)]
 pub fn on_site_multi(context: ProbeContext) -> u32 {
     dispatch::dispatch(context.regs, attach_cookie(&context));
     0

@@ -29,6 +29,8 @@ pub static EMPTY: Array<InFlight> = Array::with_max_entries(1, 0);
 static PID_NAMESPACE: PidNamespace = PidNamespace { device: 0, inode: 0 };
 #[unsafe(no_mangle)]
 static COUNT_READS: u32 = 0;
+#[unsafe(no_mangle)]
+static MAY_SLEEP: u32 = 0;
 
 /// The PID namespace that process ids are told in.
 #[inline(always)]
@@ -42,4 +44,11 @@ pub fn pid_namespace() -> PidNamespace {
 pub fn counts_reads() -> bool {
     // SAFETY: as above.
     unsafe { (&raw const COUNT_READS).read_volatile() != 0 }
+}
+
+/// Whether the program that is loaded may wait for memory: `on_site_multi` alone.
+#[inline(always)]
+pub fn may_sleep() -> bool {
+    // SAFETY: as above.
+    unsafe { (&raw const MAY_SLEEP).read_volatile() != 0 }
 }

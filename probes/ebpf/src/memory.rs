@@ -1,12 +1,14 @@
 //! Reading the process's memory, and fields of what was read.
 
-use aya_ebpf::{cty::c_void, helpers::generated::bpf_probe_read_user};
+use aya_ebpf::{cty::c_void, helpers::generated::{bpf_copy_from_user, bpf_probe_read_user}};
 use lightfoot_probes_abi::Counter;
 
-use crate::{counters::count, maps::counts_reads};
+use crate::{counters::count, maps::{counts_reads, may_sleep}};
 
-/// Reads `length` bytes at the process's address `from`. False if they could not be read, which may only mean that a page
-/// is not present; then the bytes at `to` are zero.
+/// Reads `length` bytes at the process's address `from`. False if that is not possible; then the bytes at `to` are zero.
+///
+/// A page may be out for a moment (swapped, migrated, made part of a huge page): where the kernel permits, the program
+/// waits for it.
 ///
 /// # Safety
 /// `to` must be valid for writes of `length` bytes. The verifier proves it again.
@@ -18,7 +20,21 @@ pub unsafe fn read_user(slot: u32, to: *mut u8, length: u64, from: u64) -> bool 
     #[expect(clippy::cast_possible_truncation, reason = "callers bound it by the size of a map element")]
     let length = length as u32;
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
-    unsafe { bpf_probe_read_user(to.cast::<c_void>(), length, from as *const c_void) == 0 }
+    unsafe {
+        bpf_probe_read_user(to.cast::<c_void>(), length, from as *const c_void) == 0
+            || may_sleep() && wait_and_read(slot, to, length, from)
+    }
+}
+
+/// The same where the first attempt failed.
+///
+/// # Safety
+/// `to` must be valid for writes of `length` bytes.
+#[inline(never)]
+unsafe fn wait_and_read(slot: u32, to: *mut u8, length: u32, from: u64) -> bool {
+    count(slot, Counter::PageWaits);
+    // SAFETY: the caller vouches for `to`; the helper checks `from`.
+    unsafe { bpf_copy_from_user(to.cast::<c_void>(), length, from as *const c_void) == 0 }
 }
 
 /// The eight bytes at `offset` of a buffer of `size` bytes, or `None` if they don't lie in it.

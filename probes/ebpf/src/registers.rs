@@ -46,15 +46,15 @@ pub fn argument(registers: Registers, position: u64) -> u64 {
     unsafe { *(&raw const (*registers).regs).cast::<u64>().add((position % ARGUMENTS) as usize) }
 }
 
-/// The same, at a position that is known only when the program runs. The context takes constant offsets alone.
+/// The same, at a position that is known only when the program runs. All are read, for the context takes constant offsets
+/// alone.
 #[inline(never)]
 pub fn argument_at(registers: Registers, position: u64) -> u64 {
     let mut value = 0;
     let mut candidate = 0;
     while candidate < ARGUMENTS {
-        if candidate == position {
-            value = argument(registers, candidate);
-        }
+        let mask = u64::from(candidate == position).wrapping_neg();
+        value |= argument(registers, candidate) & mask;
         candidate += 1;
     }
     value

@@ -1,0 +1,99 @@
+//! The Go server that is watched, and its own truth.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use lightfoot_tests::cache::{self, FileError};
+use lightfoot_tests::go::toolchain::run;
+use lightfoot_tests::go::{GoToolchain, GoVersion};
+use serde::Deserialize;
+
+/// What the server knows of one request.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Truth {
+    pub method: String,
+    pub target: String,
+    pub host: String,
+    pub peer: String,
+    pub user_agent: String,
+    pub traceparent: Option<Vec<String>>,
+    pub tracestate: Option<Vec<String>>,
+    pub minor: u16,
+    pub status: u16,
+    pub written: i64,
+    pub route: String,
+    pub copied: bool,
+    pub panicked: bool,
+    pub hijacked: bool,
+    pub nanoseconds: u64,
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    pub address: SocketAddr,
+}
+
+/// Builds the server with a Go version, or finds it in the cache.
+pub fn build(version: GoVersion, arguments: &[&str]) -> PathBuf {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http_server/target");
+    let names = ["main.go", "patterns.go", "patterns_go121.go"];
+    let texts = names.map(|name| fs::read_to_string(sources.join(name)).unwrap());
+    let key = {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        (&texts, arguments).hash(&mut hasher);
+        hasher.finish()
+    };
+    let path = cache::folder().join("targets").join(format!("probes-target-{version}-{key:016x}"));
+    cache::file(&path, |to| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in names.iter().zip(&texts) {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let module = format!("module example.test/target\n\ngo {}\n", version.language());
+        fs::write(folder.path().join("go.mod"), module).unwrap();
+        let toolchain = GoToolchain::find(version).unwrap();
+        run(toolchain.command().current_dir(&folder).args(["build", "-trimpath"]).args(arguments).arg("-o").arg(to))
+            .unwrap();
+        Ok::<_, FileError>(())
+    })
+    .unwrap();
+    path
+}
+
+impl Server {
+    pub fn start(binary: &Path) -> Self {
+        let mut child =
+            Command::new(binary).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the server");
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        Self { child, output, address: line.trim().parse().expect("an address") }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the server and returns its truth.
+    pub fn stop(mut self) -> Vec<Truth> {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A failed assertion leaves it running; it is this process's own child.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
