@@ -76,7 +76,8 @@ pub fn for_each_struct<S: Source>(
         let unit = dwarf.unit(header)?;
         let mut entries = unit.entries();
         while let Some(entry) = entries.next_dfs()? {
-            if entry.tag() != dw::DW_TAG_structure_type {
+            // Strings, slices and interfaces are structures to DWARF as well; Go marks each with its kind.
+            if entry.tag() != dw::DW_TAG_structure_type || kind(entry.attr_value(GO_KIND)) != Some(Kind::Struct) {
                 continue;
             }
             let Some(name) = string(&dwarf, &unit, entry.attr_value(dw::DW_AT_name))? else { continue };
@@ -92,8 +93,16 @@ pub fn for_each_struct<S: Source>(
     Ok(())
 }
 
-const SECTIONS: &[&str] =
-    &[".debug_info", ".debug_abbrev", ".debug_str", ".debug_line_str", ".debug_str_offsets"];
+/// gimli reads the head of a unit's line table and its address base whether asked or not.
+const SECTIONS: &[&str] = &[
+    ".debug_info",
+    ".debug_abbrev",
+    ".debug_str",
+    ".debug_line_str",
+    ".debug_str_offsets",
+    ".debug_line",
+    ".debug_addr",
+];
 
 fn layout(
     dwarf: &gimli::Dwarf<Slice<'_>>,
@@ -129,7 +138,7 @@ fn field_type(
     unit: &gimli::Unit<Slice<'_>>,
     reference: Option<AttributeValue<Slice<'_>>>,
 ) -> Result<Option<(String, u64, Kind)>, DwarfError> {
-    let (mut name, mut kind, mut reference) = (None, None, reference);
+    let (mut name, mut of_kind, mut reference) = (None, None, reference);
     for _ in 0..MAX_TYPEDEFS {
         // Go's linker refers to types of other units by offsets in the whole section.
         let next = match reference {
@@ -146,9 +155,8 @@ fn field_type(
         if name.is_none() {
             name = string(dwarf, unit, entry.attr_value(dw::DW_AT_name))?;
         }
-        if kind.is_none() {
-            let number = entry.attr_value(GO_KIND).and_then(|kind| kind.udata_value());
-            kind = number.and_then(|number| Kind::from_number(u8::try_from(number).ok()?));
+        if of_kind.is_none() {
+            of_kind = kind(entry.attr_value(GO_KIND));
         }
         match entry.tag() {
             dw::DW_TAG_typedef => reference = entry.attr_value(dw::DW_AT_type),
@@ -157,11 +165,15 @@ fn field_type(
                     Some(size) => Some(size),
                     None => matches!(tag, dw::DW_TAG_pointer_type | dw::DW_TAG_subroutine_type).then_some(8),
                 };
-                return Ok(name.zip(size).zip(kind).map(|((name, size), kind)| (name, size, kind)));
+                return Ok(name.zip(size).zip(of_kind).map(|((name, size), kind)| (name, size, kind)));
             }
         }
     }
     Ok(None)
+}
+
+fn kind(value: Option<AttributeValue<Slice<'_>>>) -> Option<Kind> {
+    Kind::from_number(u8::try_from(value?.udata_value()?).ok()?)
 }
 
 fn other_unit<'a>(

@@ -2,6 +2,10 @@
 //!
 //! Offsets are those of a 64-bit little-endian ELF header (`Elf64_Ehdr` in the System V ABI).
 
+/// Offset of `e_phoff`, 8 bytes.
+pub const PROGRAM_HEADER_OFFSET: usize = 0x20;
+/// Offset of `e_phnum`, 2 bytes.
+pub const PROGRAM_HEADER_COUNT: usize = 0x38;
 /// Offset of `e_shoff`, 8 bytes.
 pub const SECTION_HEADER_OFFSET: usize = 0x28;
 /// Offset of `e_shentsize`, 2 bytes.

@@ -4,6 +4,7 @@
 //! - [`go`]: toolchains, build modes, and binaries cached by content.
 //! - [`cache`]: where everything that is built or fetched lives, outside the work tree.
 //! - [`oracle`]: what DWARF and Go's tools say about a binary.
+//! - [`hostile`]: files that a parser must survive, and the harness that shows it does.
 //! - [`elf`]: changes of ELF files by hand.
 #![forbid(unsafe_code)]
 
@@ -11,4 +12,5 @@ pub mod cache;
 pub mod each;
 pub mod elf;
 pub mod go;
+pub mod hostile;
 pub mod oracle;

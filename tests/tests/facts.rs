@@ -51,7 +51,7 @@ fn layouts_from_descriptors_are_those_of_dwarf() {
             assert!(equal, "{}: DWARF {expected_shape:?}, descriptors {layouts:?}", expected.name);
             compared += 1;
         }
-        let least = if build.program == Program::Layouts { 200 } else { 500 };
+        let least = if build.program == Program::Layouts { 150 } else { 500 };
         assert!(compared >= least, "only {compared} compared");
         COMPARED.fetch_add(compared, Ordering::Relaxed);
     });
