@@ -9,6 +9,7 @@ mod watch;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
 use lightfoot_probes_abi::{Counter, Process, Sampler, SamplerKind};
@@ -120,8 +121,7 @@ fn every_kind_of_request(version: GoVersion, end: End) {
     let Some(mut watch) = load(false) else { return };
     let (server, _) = watched(&mut watch, version, end, ALWAYS_ON);
     let (clients, each) = (16, 170);
-    load_server(server.address, clients, each, mixed);
-    let records = watch.collect(clients * each);
+    let (records, _) = watch.collect(clients * each, || load_server(server.address, clients, each, mixed));
     let truth = server.stop();
     assert_eq!(truth.len(), clients * each);
     println!("{version}: {:?}, {} waits", watch.counters(), watch.counter(Counter::PageWaits));
@@ -136,4 +136,53 @@ fn every_kind_of_request_in_every_go_version() {
     for version in VERSIONS {
         every_kind_of_request(version, End::FinishRequest);
     }
+}
+
+/// What the documentation promises for a request with 8 headers and a `traceparent`: two traps, no matter how many
+/// requests a connection serves, and one when it closes.
+#[test]
+fn two_traps_a_request() {
+    let _alone = alone();
+    let Some(mut watch) = load(false) else { return };
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    let (server, _) = watched(&mut watch, newest(), End::FinishRequest, ALWAYS_ON);
+    let (clients, each) = (8, 5000);
+    let (before, time_before) = watch.runs();
+    let requests = (clients * each) as u64;
+    let (records, connections) =
+        watch.collect(clients * each, || load_server(server.address, clients, each, fixed));
+    assert_eq!(records.len(), clients * each);
+    // A server notices the end of a connection a moment later.
+    thread::sleep(Duration::from_millis(100));
+    let (after, time_after) = watch.runs();
+    drop(server.stop());
+    assert_eq!(after - before, 2 * requests + connections);
+    println!("{:?} of BPF run time a request", (time_after - time_before) / (requests as u32));
+}
+
+/// Each read of user memory has its price, so their number is fixed.
+#[test]
+fn reads_of_user_memory_are_counted() {
+    let _alone = alone();
+    for version in VERSIONS {
+        let Some(mut watch) = load(true) else { return };
+        let (server, _) = watched(&mut watch, version, End::FinishRequest, ALWAYS_ON);
+        let requests = 100;
+        let (records, _) = watch.collect(requests, || load_server(server.address, 1, requests, fixed));
+        assert_eq!(records.len(), requests);
+        let reads = watch.counter(Counter::UserReads);
+        println!("{version}: {reads} reads in {requests} requests");
+        drop(server.stop());
+    }
+}
+
+/// The fixed request of the measurements: 8 headers and a `traceparent`.
+fn fixed(number: usize) -> Vec<u8> {
+    format!(
+        "GET /body/{number}?size=10 HTTP/1.1\r\nHost: example.test:8080\r\nUser-Agent: a-usual-client/1.0 (linux)\r\n\
+         Accept: text/html,application/json\r\nAccept-Encoding: gzip\r\nAccept-Language: en\r\nConnection: keep-alive\r\n\
+         Cookie: session=0123456789\r\nX-Request-Id: {number}\r\ntraceparent: {}\r\n\r\n",
+        traceparent(number)
+    )
+    .into_bytes()
 }

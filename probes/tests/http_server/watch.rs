@@ -1,6 +1,7 @@
 //! Loads the object, attaches it and reads what it sends.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
@@ -70,15 +71,23 @@ impl Watch {
         }
     }
 
-    /// Collects records until there are `wanted`, for up to ten seconds.
-    pub fn collect(&mut self, wanted: usize) -> Vec<Vec<u8>> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+    /// Collects records while `work` is done and for up to ten seconds after, until there are `wanted`.
+    pub fn collect<T: Send>(&mut self, wanted: usize, work: impl FnOnce() -> T + Send) -> (Vec<Vec<u8>>, T) {
         let mut records = Vec::new();
+        let done = thread::scope(|scope| {
+            let worker = scope.spawn(work);
+            while !worker.is_finished() {
+                self.drain(|record| records.push(record.to_vec()));
+                thread::sleep(Duration::from_millis(5));
+            }
+            worker.join().unwrap()
+        });
+        let deadline = Instant::now() + Duration::from_secs(10);
         while records.len() < wanted && Instant::now() < deadline {
             self.drain(|record| records.push(record.to_vec()));
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
-        records
+        (records, done)
     }
 
     /// A counter of the process under test, or of no process.
