@@ -232,7 +232,7 @@ impl Kernel {
         let points = probes.iter().map(|probe| {
             let cookie = Cookie::new(binary, probe.kind);
             let cookie = if probe.if_not_taken { cookie.if_not_taken() } else { cookie };
-            let cookie = if probe.kind == SiteKind::HttpServerEndInServe && cfg!(target_arch = "x86_64") {
+            let cookie = if probe.kind == SiteKind::HttpServerEndByDepth && cfg!(target_arch = "x86_64") {
                 // The call has not pushed its return address yet.
                 cookie.with_stack_words(1)
             } else {

@@ -77,7 +77,9 @@ pub fn for_each_struct<S: Source>(
         let mut entries = unit.entries();
         while let Some(entry) = entries.next_dfs()? {
             // Strings, slices and interfaces are structures to DWARF as well; Go marks each with its kind.
-            if entry.tag() != dw::DW_TAG_structure_type || kind(entry.attr_value(GO_KIND)) != Some(Kind::Struct) {
+            if entry.tag() != dw::DW_TAG_structure_type
+                || kind(entry.attr_value(GO_KIND)) != Some(Kind::Struct)
+            {
                 continue;
             }
             let Some(name) = string(&dwarf, &unit, entry.attr_value(dw::DW_AT_name))? else { continue };

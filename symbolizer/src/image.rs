@@ -119,11 +119,11 @@ impl<S: Source> Image<S> {
         let [0x7f, b'E', b'L', b'F', class, order, ..] = header else {
             return Err(ImageError::NotElf);
         };
-        if class == elf::ELFCLASS32.0 {
-            return Err(ImageError::Class32);
-        }
-        if order == elf::ELFDATA2MSB.0 {
-            return Err(ImageError::BigEndian);
+        match (elf::FileClass(class), elf::DataEncoding(order)) {
+            (elf::ELFCLASS32, _) => return Err(ImageError::Class32),
+            (elf::ELFCLASS64, elf::ELFDATA2LSB) => {}
+            (elf::ELFCLASS64, elf::ELFDATA2MSB) => return Err(ImageError::BigEndian),
+            _ => return Err(ImageError::ProgramHeaders("the ELF header's class or byte order is unknown")),
         }
         if present < header.len() {
             return Err(ImageError::ProgramHeaders("the file ends within the ELF header"));

@@ -61,7 +61,7 @@ fn sites(server: &OperationPlan) -> impl Iterator<Item = (SiteKind, &PlannedSite
         let kind = match point.role {
             Role::Start => SiteKind::HttpServerStart,
             Role::End if function == net_http::FINISH_REQUEST => SiteKind::HttpServerEnd,
-            Role::End => SiteKind::HttpServerEndInServe,
+            Role::End => SiteKind::HttpServerEndByDepth,
             Role::ConnectionEnd | Role::Rare => SiteKind::HttpConnectionEnd,
         };
         sites.iter().map(move |site| (kind, site))

@@ -32,7 +32,9 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// Loads the programs, or prints why not.
 fn load(count_reads: bool) -> Option<Watch> {
-    Watch::load(count_reads).inspect_err(|why| println!("skipped: the programs cannot be loaded here: {why}")).ok()
+    Watch::load(count_reads)
+        .inspect_err(|why| println!("skipped: the programs cannot be loaded here: {why}"))
+        .ok()
 }
 
 fn newest() -> GoVersion {
@@ -51,7 +53,12 @@ fn watched(watch: &mut Watch, version: GoVersion, end: End, sampler: Sampler) ->
 }
 
 /// Sends `each` requests over each of `clients` connections at once. Returns how many connections were opened.
-fn load_server(address: SocketAddr, clients: usize, each: usize, request: impl Fn(usize) -> Vec<u8> + Sync) -> u64 {
+fn load_server(
+    address: SocketAddr,
+    clients: usize,
+    each: usize,
+    request: impl Fn(usize) -> Vec<u8> + Sync,
+) -> u64 {
     thread::scope(|scope| {
         let request = &request;
         let threads: Vec<_> = (0..clients)
@@ -112,7 +119,8 @@ fn mixed(number: usize) -> Vec<u8> {
     }
     let method = ["GET", "GET", "POST", "PUT", "BREW"][number % 5];
     let method = if path.starts_with("/users") { "GET" } else { method };
-    format!("{method} {path} HTTP/1.1\r\nHost: host-{number}.test\r\nContent-Length: 0\r\n{headers}\r\n").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: host-{number}.test\r\nContent-Length: 0\r\n{headers}\r\n")
+        .into_bytes()
 }
 
 /// Watches all kinds of requests at once and compares all that is sent with the server's truth.

@@ -58,8 +58,14 @@ pub fn build(version: GoVersion, arguments: &[&str]) -> PathBuf {
         let module = format!("module example.test/target\n\ngo {}\n", version.language());
         fs::write(folder.path().join("go.mod"), module).unwrap();
         let toolchain = GoToolchain::find(version).unwrap();
-        run(toolchain.command().current_dir(&folder).args(["build", "-trimpath"]).args(arguments).arg("-o").arg(to))
-            .unwrap();
+        run(toolchain
+            .command()
+            .current_dir(&folder)
+            .args(["build", "-trimpath"])
+            .args(arguments)
+            .arg("-o")
+            .arg(to))
+        .unwrap();
         Ok::<_, FileError>(())
     })
     .unwrap();

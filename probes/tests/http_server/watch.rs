@@ -50,7 +50,8 @@ impl Watch {
 
     /// Selects a process.
     pub fn select(&mut self, tgid: u32, process: Process) {
-        let mut processes: HashMap<_, u32, Process> = self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
+        let mut processes: HashMap<_, u32, Process> =
+            self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
         processes.insert(&tgid, &Process { counters: SLOT, ..process }, 0).unwrap();
     }
 
@@ -99,7 +100,10 @@ impl Watch {
 
     /// The counters that are not 0, but for waits, which are the machine's business.
     pub fn counters(&self) -> Vec<(Counter, u64)> {
-        let values = Counter::ALL.iter().filter(|counter| **counter != Counter::PageWaits).map(|counter| (*counter, self.counter(*counter)));
+        let values = Counter::ALL
+            .iter()
+            .filter(|counter| **counter != Counter::PageWaits)
+            .map(|counter| (*counter, self.counter(*counter)));
         values.filter(|(_, value)| *value != 0).collect()
     }
 
