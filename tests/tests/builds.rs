@@ -2,7 +2,7 @@
 
 use lightfoot_symbolizer::Architecture;
 use lightfoot_tests::go::version::{NEWEST, OLDEST};
-use lightfoot_tests::go::{Build, Mode, Program};
+use lightfoot_tests::go::{Build, Mode, Program, matrix};
 use std::process::Command;
 
 #[test]
@@ -12,6 +12,14 @@ fn a_server_of_the_oldest_and_the_newest_go_serves_itself() {
         let output = Command::new(binary).args(["-requests", "200"]).output().unwrap();
         assert!(output.status.success(), "Go {version}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).starts_with("http 127.0.0.1:"));
+    }
+}
+
+#[test]
+fn a_grpc_server_of_every_go_calls_itself() {
+    for build in matrix::versions(Program::Grpc, Mode::Plain) {
+        let output = Command::new(build.path().unwrap()).args(["-calls", "3"]).output().unwrap();
+        assert!(output.status.success(), "{build}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

@@ -1,0 +1,23 @@
+#!/bin/bash
+# Fuzzes one target of tests/fuzz/ with libFuzzer for a bounded time.
+# Usage: scripts/fuzz.sh TARGET SECONDS
+#
+# It runs on the pinned stable toolchain: coverage counters are an LLVM pass that rustc can be asked for, and without
+# unsafe code an address sanitizer, which needs a nightly flag, would have nothing to find. Memory per input is bounded
+# to 512 MB and time to 10 s. Inputs that break a promise are left in tests/fuzz/artifacts/TARGET/; the corpus grows in
+# tests/fuzz/corpus/TARGET/. A target that takes whole files starts better with
+# `cargo run -p lightfoot-tests --bin fuzz-seeds tests/fuzz/corpus/TARGET`.
+set -euo pipefail
+[ $# -eq 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
+target=$1 seconds=$2
+cd "$(dirname "$(realpath "$0")")/../tests/fuzz"
+host=$(rustc -vV | sed -n 's/^host: //p')
+flags="--cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1"
+for argument in level=4 inline-8bit-counters pc-table trace-compares; do
+    flags+=" -Cllvm-args=-sanitizer-coverage-$argument"
+done
+# An explicit target keeps the flags away from build scripts, which have no fuzzer to link with.
+RUSTFLAGS=$flags cargo build --quiet --locked --release --target "$host" --bin "$target"
+mkdir -p "corpus/$target" "artifacts/$target"
+exec "target/$host/release/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
+    -artifact_prefix="artifacts/$target/" "corpus/$target"
