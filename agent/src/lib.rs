@@ -17,5 +17,6 @@ pub mod semconv;
 pub mod describe;
 
 pub mod counters;
+pub mod deliver;
 
 pub mod cli;
