@@ -36,13 +36,15 @@ pub enum Counter {
     PrinterBehind,
     /// Lost: standard output could not be written.
     PrintFailed,
+    /// Lost: not printed yet when the time to stop was up.
+    Unprinted,
     /// Exports that failed.
     FailedExports,
 }
 
 impl Counter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Pushed,
         Self::Exported,
         Self::Printed,
@@ -53,6 +55,7 @@ impl Counter {
         Self::Unfinished,
         Self::PrinterBehind,
         Self::PrintFailed,
+        Self::Unprinted,
         Self::FailedExports,
     ];
 
@@ -69,6 +72,7 @@ impl Counter {
             Self::Unfinished => "spans_lost_unfinished",
             Self::PrinterBehind => "spans_lost_printer_behind",
             Self::PrintFailed => "spans_lost_print_failed",
+            Self::Unprinted => "spans_lost_unprinted",
             Self::FailedExports => "exports_failed",
         }
     }
@@ -86,6 +90,7 @@ impl Counter {
             Self::Unfinished => "spans lost because they were not acknowledged when the time to stop was up",
             Self::PrinterBehind => "spans lost because the reader of standard output was too slow",
             Self::PrintFailed => "spans lost because standard output could not be written",
+            Self::Unprinted => "spans lost because they were not printed when the time to stop was up",
             Self::FailedExports => "batches that the OTLP endpoint did not take, after all retries",
         }
     }
@@ -100,6 +105,7 @@ impl Counter {
                 | Self::Unfinished
                 | Self::PrinterBehind
                 | Self::PrintFailed
+                | Self::Unprinted
         )
     }
 }
@@ -139,6 +145,17 @@ impl Counters {
         }
         let name = if services.len() < MAX_SERVICES { name } else { OTHER_SERVICES };
         Arc::clone(services.entry(name.into()).or_default())
+    }
+
+    /// Counts as [`Counter::Unprinted`] whatever was handed over and is in none of the counters of printing. To be
+    /// called once, when nothing is printed any more.
+    pub fn count_unprinted(&self) {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        for own in services.values() {
+            let settled = [Counter::Printed, Counter::PrinterBehind, Counter::PrintFailed];
+            let settled = settled.map(|counter| own.get(counter)).into_iter().fold(0, u64::saturating_add);
+            own.add(Counter::Unprinted, own.get(Counter::Pushed).saturating_sub(settled));
+        }
     }
 
     /// The values now.

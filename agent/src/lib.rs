@@ -25,6 +25,7 @@ pub mod semconv;
 pub mod describe;
 
 pub mod counters;
+pub mod deliver;
 
 pub mod cli;
 

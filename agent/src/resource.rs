@@ -106,8 +106,7 @@ impl ProcessIdentity {
         let stat = fs::read(&path).map_err(|source| ResourceError::Read { path: path.clone(), source })?;
         let (command, start_time) = parse_stat(&stat).ok_or(ResourceError::Malformed { path })?;
         let executable = fs::read_link(process.join("exe")).ok();
-        let executable =
-            executable.as_ref().map(|path| without_deleted(&path.as_os_str().as_bytes().to_vec()));
+        let executable = executable.as_ref().map(|path| without_deleted(path.as_os_str().as_bytes()));
         let environment = Environment::read(&process.join("environ"));
 
         let executable_name = match &executable {

@@ -315,6 +315,6 @@ impl Layout {
 }
 
 /// Names come from the program; one that could steer a terminal is shown with its control characters escaped.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use lightfoot_probes_abi::{Sampler, SamplerKind};
@@ -18,6 +19,7 @@ use crate::discover::{Proc, Selection};
 use crate::session::Session;
 use crate::watch::Watcher;
 
+mod counts;
 mod output;
 
 /// Watch Go services and show or send their spans
@@ -54,6 +56,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let object = lightfoot_probes::OBJECT?;
+    let settings = arguments.output.settings()?;
     let mut selection = Selection {
         pids: arguments.pid.iter().copied().collect(),
         executables: arguments
@@ -62,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .map(|glob| Selection::executable(glob).with_context(|| format!("--exe {glob}")))
             .collect::<Result<_, _>>()?,
         ports: arguments.port.iter().copied().collect(),
-        export_port: arguments.output.local_export_port(),
+        export_port: output::local_export_port(&settings),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -74,12 +77,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         if let Some(pid) = child.as_ref().and_then(Child::id) {
             selection.pids.insert(pid);
         }
-        let mut sink = output::Sink::new(&arguments.output)?;
+        let counts = Arc::new(counts::Counts::default());
+        let mut sink = output::Sink::start(&settings, &counts)?;
         let sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
         let mut session =
             Session::start(ring, |events| Watcher::new(Proc::default(), selection, sampler, kernel, events))?;
         let (ask, asked) = mpsc::channel(1);
-        let reports = tokio::spawn(output::report_on_signal(ask, signal(SignalKind::user_defined1())?));
+        let reports = tokio::spawn(output::report_on_signal(ask, signal(SignalKind::user_defined1())?, counts));
         let mut ended = None;
         session.run(&mut sink, wait(child.as_mut(), &mut ended)?, asked).await;
         reports.abort();

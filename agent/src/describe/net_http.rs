@@ -49,6 +49,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The settings with the known methods of `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`, if that says any.
+    #[must_use]
     pub fn with_known_methods(mut self, list: &str) -> Self {
         let methods: Vec<_> =
             list.split(',').map(str::trim).filter(|method| !method.is_empty()).map(str::to_owned).collect();

@@ -12,6 +12,20 @@ macro_rules! counters {
         impl Counter {
             /// Every counter, in the order of their numbers.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// Its name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What it counts, as documented here.
+            pub const fn help(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($doc),+),)+
+                }
+            }
         }
     };
 }

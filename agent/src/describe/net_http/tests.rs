@@ -72,7 +72,7 @@ fn methods() {
         assert_eq!(text(&description, "http.request.method_original"), original);
         assert_eq!(description.name, with_route);
         assert_eq!(
-            describe(|request| (request.method, request.pattern) = (sent.into(), "".into())).name,
+            describe(|request| (request.method, request.pattern) = (sent.into(), String::new())).name,
             without
         );
     }

@@ -1,0 +1,141 @@
+//! Where spans go: standard output, an OTLP endpoint, both, or nowhere.
+//!
+//! [`Pipeline::push`] never waits: what does not fit into the bounds is dropped and counted, by service and cause
+//! ([`crate::counters`]). A span reaches the endpoint or the output within a second of being pushed: batches leave when
+//! they are full and at least every [`Settings::schedule_delay`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_sdk::trace::SpanData;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+
+use crate::counters::{Counter, Counters};
+use crate::resource::ProcessIdentity;
+
+mod export;
+mod otlp;
+mod printer;
+mod queue;
+pub mod settings;
+#[cfg(test)]
+mod testing;
+
+pub use otlp::OtlpError;
+pub use printer::Format;
+pub use settings::{Flags, OtlpSettings, Protocol, Settings, SettingsError};
+
+use otlp::Otlp;
+use printer::Printer;
+use queue::Queue;
+
+/// Why delivery cannot start.
+#[derive(Debug, Error)]
+pub enum DeliverError {
+    /// The exporter cannot be set up.
+    #[error("cannot set up the OTLP exporter")]
+    Otlp(#[from] OtlpError),
+    /// The thread that prints cannot be started.
+    #[error("cannot start the thread that prints")]
+    Printer(#[source] io::Error),
+}
+
+/// Delivery under way.
+pub struct Pipeline {
+    counters: Arc<Counters>,
+    queue: Arc<Queue>,
+    worker: Option<JoinHandle<()>>,
+    printer: Option<Printer>,
+}
+
+impl Pipeline {
+    /// Starts delivery; must be called within a tokio runtime. Nothing is connected yet: an endpoint that is down now
+    /// may be up when the first batch leaves.
+    pub fn start(settings: &Settings, counters: Arc<Counters>) -> Result<Self, DeliverError> {
+        Self::start_with_output(settings, counters, printer::standard_output)
+    }
+
+    /// As [`Pipeline::start`], with another place than standard output to print to.
+    pub fn start_with_output(
+        settings: &Settings,
+        counters: Arc<Counters>,
+        output: impl FnOnce() -> Box<dyn io::Write + Send>,
+    ) -> Result<Self, DeliverError> {
+        let queue = Arc::new(Queue::new(settings, Arc::clone(&counters)));
+        let worker = match &settings.otlp {
+            None => None,
+            Some(otlp) => {
+                let otlp = Otlp::new(otlp)?;
+                Some(tokio::spawn(export::run(Arc::clone(&queue), otlp, settings.clone())))
+            }
+        };
+        let printer = match settings.format {
+            None => None,
+            Some(format) => Some(Printer::start(format, output()).map_err(DeliverError::Printer)?),
+        };
+        Ok(Self { counters, queue, worker, printer })
+    }
+
+    /// Hands over a span of the process `identity`. Never waits.
+    pub fn push(&self, identity: &Arc<ProcessIdentity>, span: SpanData) {
+        if let Some(printer) = &self.printer {
+            let counters = self.queue.counters_of(identity);
+            if self.worker.is_some() {
+                self.queue.push(identity, span.clone());
+            } else {
+                counters.add(Counter::Pushed, 1);
+            }
+            printer.push(Arc::clone(identity), counters, span);
+        } else if self.worker.is_some() {
+            self.queue.push(identity, span);
+        } else {
+            let counters = self.queue.counters_of(identity);
+            counters.add(Counter::Pushed, 1);
+            counters.add(Counter::Discarded, 1);
+        }
+    }
+
+    /// Sends what waits now, and returns once everything is acknowledged or given up, or the time is up. Returns the
+    /// spans that still wait or are under way; they stay. What is printed needs no flush: nothing is held back longer
+    /// than half a second.
+    pub async fn flush(&self, within: Duration) -> usize {
+        if self.worker.is_some() { self.queue.drain(within).await } else { 0 }
+    }
+
+    /// Flushes, and ends delivery. What is not acknowledged by then is counted as [`Counter::Unfinished`].
+    pub async fn stop(mut self, within: Duration) {
+        let deadline = tokio::time::Instant::now() + within;
+        self.flush(within).await;
+        if let Some(worker) = self.worker.take() {
+            self.queue.give_up();
+            // It fails if it panicked; what it held was counted when it was dropped.
+            let _ = worker.await;
+            self.queue.count_rest();
+        }
+        if let Some(printer) = self.printer.take()
+            && !printer.stop(deadline).await
+        {
+            self.counters.count_unprinted();
+        }
+    }
+
+    /// The counters of all services.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What the last failed export said.
+    pub fn last_export_error(&self) -> Option<String> {
+        self.queue.last_error()
+    }
+
+    /// Whether standard output was closed by its reader.
+    pub fn is_output_closed(&self) -> bool {
+        self.printer.as_ref().is_some_and(Printer::is_closed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,384 @@
+//! Delivery over real sockets: a small HTTP server stands in for an endpoint, so that it can misbehave.
+
+use std::io::{Read as _, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+
+use super::testing::{process, span};
+use super::*;
+
+/// An endpoint that answers every request with what `answer` says, and keeps what it accepted.
+struct Endpoint {
+    address: String,
+    requests: Arc<AtomicUsize>,
+    accepted: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+}
+
+impl Endpoint {
+    /// `answer` gets the number of the request and gives a status line, or `None` for none at all.
+    fn start(answer: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Self {
+            address: format!("http://{}", listener.local_addr().unwrap()),
+            requests: Arc::default(),
+            accepted: Arc::default(),
+        };
+        let (requests, accepted) = (Arc::clone(&endpoint.requests), Arc::clone(&endpoint.accepted));
+        let answer = Arc::new(answer);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (requests, accepted) = (Arc::clone(&requests), Arc::clone(&accepted));
+                let answer = Arc::clone(&answer);
+                thread::spawn(move || serve(&stream.unwrap(), &requests, &accepted, &*answer));
+            }
+        });
+        endpoint
+    }
+
+    /// Spans accepted, by service.
+    fn spans(&self) -> Vec<(String, usize)> {
+        let accepted = self.accepted.lock().unwrap();
+        let resources = accepted.iter().flat_map(|request| &request.resource_spans);
+        let mut found = std::collections::BTreeMap::new();
+        for resource in resources {
+            let attributes = &resource.resource.as_ref().unwrap().attributes;
+            let name = attributes.iter().find(|attribute| attribute.key == "service.name").unwrap();
+            let count: usize = resource.scope_spans.iter().map(|scope| scope.spans.len()).sum();
+            *found.entry(format!("{:?}", name.value.as_ref().unwrap().value)).or_default() += count;
+        }
+        found.into_iter().collect()
+    }
+}
+
+fn serve(
+    mut stream: &TcpStream,
+    requests: &AtomicUsize,
+    accepted: &Mutex<Vec<ExportTraceServiceRequest>>,
+    answer: &dyn Fn(usize) -> Option<&'static str>,
+) {
+    let mut input = Vec::new();
+    loop {
+        let header = loop {
+            if let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+            let mut chunk = [0; 4096];
+            match stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => input.extend_from_slice(&chunk[..count]),
+            }
+        };
+        let head = String::from_utf8(input[..header].to_vec()).unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("post /v1/traces "), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let mut body = input.split_off(header);
+        let missing = length.trim().parse::<usize>().unwrap() - body.len();
+        let mut rest = vec![0; missing];
+        stream.read_exact(&mut rest).unwrap();
+        body.extend(rest);
+        input.clear();
+        let Some(status) = answer(requests.fetch_add(1, Ordering::SeqCst)) else {
+            thread::sleep(Duration::from_secs(60));
+            return;
+        };
+        if status.starts_with("200") {
+            accepted.lock().unwrap().push(ExportTraceServiceRequest::decode(&*body).unwrap());
+        }
+        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+    }
+}
+
+fn settings(endpoint: &str, change: impl FnOnce(&mut Settings)) -> Settings {
+    let flags = Flags { endpoint: Some(endpoint.into()), ..Flags::default() };
+    let mut settings = Settings::from_env_and_flags(|_| None, &flags).unwrap();
+    change(&mut settings);
+    settings
+}
+
+fn start(settings: &Settings) -> Pipeline {
+    Pipeline::start(settings, Arc::default()).unwrap()
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+/// Pushed is delivered plus lost plus what still waits.
+fn totals(counters: &Counters) -> impl Fn(Counter) -> u64 {
+    let snapshot = counters.snapshot();
+    move |counter| snapshot.total(counter)
+}
+
+#[test]
+fn a_span_arrives_within_a_second_without_being_asked_for() {
+    let endpoint = Endpoint::start(|_| Some("200 OK"));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |_| ()));
+        let (shop, stock) = (process("shop"), process("stock"));
+        // The first tick of the worker must not be what delivers it.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let pushed = Instant::now();
+        pipeline.push(&shop, span(1, 1, 0, 0));
+        pipeline.push(&shop, span(1, 2, 1, 0));
+        pipeline.push(&stock, span(1, 3, 2, 0));
+        while totals(pipeline.counters())(Counter::Exported) < 3 {
+            assert!(pushed.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(pushed.elapsed() < Duration::from_secs(1), "{:?}", pushed.elapsed());
+    });
+    let spans = endpoint.spans();
+    assert_eq!(spans.len(), 2);
+    assert!(spans[0].0.contains("shop") && spans[0].1 == 2 && spans[1].1 == 1, "{spans:?}");
+}
+
+#[test]
+fn a_full_batch_does_not_wait() {
+    let endpoint = Endpoint::start(|_| Some("200 OK"));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |settings| {
+            settings.schedule_delay = Duration::from_secs(3600);
+            settings.batch_spans = 10;
+        }));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let shop = process("shop");
+        for _ in 0..35 {
+            pipeline.push(&shop, span(1, 1, 0, 0));
+        }
+        let pushed = Instant::now();
+        while totals(pipeline.counters())(Counter::Exported) < 30 {
+            assert!(pushed.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(pipeline.flush(Duration::from_secs(5)).await, 0);
+        assert_eq!(totals(pipeline.counters())(Counter::Exported), 35);
+    });
+    assert_eq!(endpoint.requests.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn what_can_be_retried_is_and_arrives_once() {
+    let endpoint = Endpoint::start(|request| Some(if request < 2 { "503 Busy" } else { "200 OK" }));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |_| ()));
+        pipeline.push(&process("shop"), span(1, 1, 0, 0));
+        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+        assert_eq!(totals(pipeline.counters())(Counter::Exported), 1);
+    });
+    assert_eq!((endpoint.requests.load(Ordering::SeqCst), endpoint.spans()[0].1), (3, 1));
+}
+
+#[test]
+fn refused_batches_are_counted_by_service() {
+    let endpoint = Endpoint::start(|_| Some("400 Bad"));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |_| ()));
+        let (shop, stock) = (process("shop"), process("stock"));
+        pipeline.push(&shop, span(1, 1, 0, 0));
+        pipeline.push(&shop, span(1, 2, 1, 0));
+        pipeline.push(&stock, span(1, 3, 2, 0));
+        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+        let snapshot = pipeline.counters().snapshot();
+        assert_eq!(snapshot.of(Counter::ExportFailed).collect::<Vec<_>>(), [("shop", 2), ("stock", 1)]);
+        assert_eq!(snapshot.total(Counter::FailedExports), 2);
+        assert_eq!(snapshot.total(Counter::Exported), 0);
+        assert!(pipeline.last_export_error().unwrap().contains("400"), "{:?}", pipeline.last_export_error());
+    });
+    // What the specification says must not be retried is not.
+    assert_eq!(endpoint.requests.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn an_endpoint_that_is_down_costs_spans_but_none_go_uncounted() {
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+        block_on(async {
+            let pipeline = start(&settings(&format!("http://{address}"), |settings| {
+                settings.otlp.as_mut().unwrap().protocol = protocol;
+            }));
+            pipeline.push(&process("shop"), span(1, 1, 0, 0));
+            assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+            assert_eq!(totals(pipeline.counters())(Counter::ExportFailed), 1, "{protocol:?}");
+        });
+    }
+}
+
+#[test]
+fn a_full_queue_drops_what_comes_and_says_so() {
+    let endpoint = Endpoint::start(|_| None);
+    let bytes = |settings: &mut Settings| settings.queue_bytes = 3_000;
+    let spans = |settings: &mut Settings| settings.queue_spans = 3;
+    for (bound, cause) in
+        [(&spans as &dyn Fn(&mut Settings), Counter::QueueFull), (&bytes, Counter::QueueBytes)]
+    {
+        block_on(async {
+            let pipeline = start(&settings(&endpoint.address, |settings| bound(settings)));
+            let shop = process("shop");
+            for _ in 0..20 {
+                pipeline.push(&shop, span(1, 1, 0, 0));
+            }
+            // A batch that is under way still occupies the queue.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            pipeline.push(&shop, span(1, 1, 0, 0));
+            let counters = Arc::clone(&pipeline.counters);
+            let before = totals(&counters);
+            assert!(before(cause) >= 10, "{}", before(cause));
+            // The endpoint never answers, so that the rest is unfinished at the stop.
+            let stopping = Instant::now();
+            pipeline.stop(Duration::from_millis(200)).await;
+            assert!(stopping.elapsed() < Duration::from_secs(2));
+            let after = totals(&counters);
+            assert_eq!(after(Counter::Pushed), 21);
+            assert_eq!(after(cause) + after(Counter::Unfinished), 21);
+            assert_eq!(after(Counter::Exported) + after(Counter::ExportFailed), 0);
+        });
+    }
+}
+
+#[test]
+fn an_answer_that_never_comes_is_given_up() {
+    let endpoint = Endpoint::start(|_| None);
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |settings| {
+            settings.export_timeout = Duration::from_millis(200);
+        }));
+        pipeline.push(&process("shop"), span(1, 1, 0, 0));
+        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+        assert_eq!(totals(pipeline.counters())(Counter::ExportFailed), 1);
+    });
+}
+
+#[test]
+fn processes_that_are_gone_are_forgotten_once_their_spans_are() {
+    let endpoint = Endpoint::start(|_| Some("200 OK"));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |_| ()));
+        let identities: Vec<_> = (0..5).map(|number| process(&format!("service-{number}"))).collect();
+        for identity in &identities {
+            pipeline.push(identity, span(1, 1, 0, 0));
+        }
+        assert_eq!(pipeline.flush(Duration::from_secs(5)).await, 0);
+        let weak: Vec<_> = identities.iter().map(Arc::downgrade).collect();
+        drop(identities);
+        pipeline.push(&process("new"), span(1, 1, 0, 0));
+        assert!(weak.iter().all(|identity| identity.upgrade().is_none()));
+        pipeline.stop(Duration::from_secs(5)).await;
+    });
+}
+
+/// An output that can be read later, or that fails.
+#[derive(Clone, Default)]
+struct Output {
+    text: Arc<Mutex<Vec<u8>>>,
+    error: Option<io::ErrorKind>,
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.error {
+            // As a pipe that nobody reads.
+            Some(io::ErrorKind::WouldBlock) => thread::sleep(Duration::from_secs(60)),
+            Some(kind) => return Err(kind.into()),
+            None => self.text.lock().unwrap().extend_from_slice(bytes),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn print(format: Format, error: Option<io::ErrorKind>, spans: u64) -> (String, Arc<Counters>, bool) {
+    let output = Output { error, ..Output::default() };
+    let flags = Flags { format: Some(format), ..Flags::default() };
+    let settings = Settings::from_env_and_flags(|_| None, &flags).unwrap();
+    let counters = Arc::new(Counters::default());
+    let to = output.clone();
+    let is_closed = block_on(async {
+        let pipeline =
+            Pipeline::start_with_output(&settings, Arc::clone(&counters), || Box::new(to)).unwrap();
+        let shop = process("shop\u{9b}");
+        for number in 0..spans {
+            pipeline.push(&shop, span(7, 2, 1, number));
+        }
+        let is_closed = async {
+            while totals(&counters)(Counter::PrintFailed) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            pipeline.is_output_closed()
+        };
+        let patience = Duration::from_secs(if error == Some(io::ErrorKind::BrokenPipe) { 10 } else { 0 });
+        let is_closed = tokio::time::timeout(patience, is_closed).await.unwrap_or(false);
+        pipeline.stop(Duration::from_millis(300)).await;
+        is_closed
+    });
+    let text = String::from_utf8(output.text.lock().unwrap().clone()).unwrap();
+    (text, counters, is_closed)
+}
+
+#[test]
+fn every_format_prints_every_span() {
+    for format in [Format::Tree, Format::Json, Format::OtlpJson] {
+        let (text, counters, _) = print(format, None, 3);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(!text.contains('\u{9b}'), "{text}");
+        assert_eq!(totals(&counters)(Counter::Printed), 3);
+        if format == Format::Tree {
+            continue;
+        }
+        for line in text.lines() {
+            let json: serde_json::Value = serde_json::from_str(line).unwrap();
+            let object = json.as_object().unwrap();
+            if format == Format::Json {
+                assert!(object.values().all(|value| !value.is_object()), "{line}");
+                assert_eq!(object["service.name"], "shop\u{9b}");
+                assert_eq!(object["trace_id"], "07070707070707070707070707070707");
+                assert_eq!(object["http.response.status_code"], 200);
+                assert_eq!(object["duration_ns"], 2_000_000);
+            } else {
+                let request: ExportTraceServiceRequest = serde_json::from_str(line).unwrap();
+                assert_eq!(request.resource_spans[0].scope_spans[0].spans[0].trace_id, [7; 16]);
+                let printed = &object["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+                assert_eq!(printed["traceId"], "07070707070707070707070707070707");
+                assert_eq!(printed["kind"], 2);
+                assert!(printed["startTimeUnixNano"].is_string(), "{printed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_output_that_fails_is_told_and_counted() {
+    let (_, counters, is_closed) = print(Format::Json, Some(io::ErrorKind::BrokenPipe), 5);
+    assert_eq!(totals(&counters)(Counter::PrintFailed), 5);
+    assert!(is_closed);
+}
+
+#[test]
+fn an_output_that_blocks_holds_up_nothing_and_loses_nothing_silently() {
+    let started = Instant::now();
+    let (_, counters, _) = print(Format::Json, Some(io::ErrorKind::WouldBlock), 6_000);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let total = totals(&counters);
+    assert!(total(Counter::PrinterBehind) > 0);
+    assert_eq!(total(Counter::PrinterBehind) + total(Counter::Unprinted), 6_000);
+}
+
+#[test]
+fn with_nowhere_to_go_spans_are_counted() {
+    block_on(async {
+        let none = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".into());
+        let settings = Settings::from_env_and_flags(none, &Flags::default()).unwrap();
+        let pipeline = start(&settings);
+        pipeline.push(&process("shop"), span(1, 1, 0, 0));
+        assert_eq!(totals(pipeline.counters())(Counter::Discarded), 1);
+    });
+}
