@@ -83,7 +83,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let mut session =
             Session::start(ring, |events| Watcher::new(Proc::default(), selection, sampler, kernel, events))?;
         let (ask, asked) = mpsc::channel(1);
-        let reports = tokio::spawn(output::report_on_signal(ask, signal(SignalKind::user_defined1())?, counts));
+        let reports =
+            tokio::spawn(output::report_on_signal(ask, signal(SignalKind::user_defined1())?, counts));
         let mut ended = None;
         session.run(&mut sink, wait(child.as_mut(), &mut ended)?, asked).await;
         reports.abort();

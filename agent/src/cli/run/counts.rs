@@ -27,13 +27,7 @@ struct Kernel {
 
 impl Default for Kernel {
     fn default() -> Self {
-        Self {
-            counters: [0; Counters::CAPACITY],
-            open: 0,
-            unidentified: 0,
-            without_process: 0,
-            malformed: 0,
-        }
+        Self { counters: [0; Counters::CAPACITY], open: 0, unidentified: 0, without_process: 0, malformed: 0 }
     }
 }
 
@@ -99,9 +93,21 @@ impl fmt::Display for Kernel {
         for (counter, count) in Counter::ALL.iter().zip(self.counters) {
             line(&snake_case(counter.name()), count, counter.help().trim())?;
         }
-        line("spans_open_at_end", self.open, "Lost: open when their process ended or we stopped watching it.")?;
-        line("processes_unidentified", self.unidentified, "Processes that ended before anything was known of them.")?;
-        line("records_without_process", self.without_process, "Lost: records of processes that nothing is known of.")?;
+        line(
+            "spans_open_at_end",
+            self.open,
+            "Lost: open when their process ended or we stopped watching it.",
+        )?;
+        line(
+            "processes_unidentified",
+            self.unidentified,
+            "Processes that ended before anything was known of them.",
+        )?;
+        line(
+            "records_without_process",
+            self.without_process,
+            "Lost: records of processes that nothing is known of.",
+        )?;
         line("records_malformed", self.malformed, "Lost: records that could not be read.")
     }
 }

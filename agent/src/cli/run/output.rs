@@ -92,13 +92,8 @@ impl session::Sink for Sink {
     fn event(&mut self, event: Event) {
         match event {
             Event::Started { key, executable, build_info } => {
-                let identity = ProcessIdentity::read(
-                    Path::new("/proc"),
-                    key.pid,
-                    &build_info,
-                    &self.host,
-                    &self.clock,
-                );
+                let identity =
+                    ProcessIdentity::read(Path::new("/proc"), key.pid, &build_info, &self.host, &self.clock);
                 match identity {
                     Ok(identity) => {
                         let path = executable.display();
