@@ -379,7 +379,13 @@ pub fn count(counters: &Counters, counter: Counter) -> u64 {
 
 /// The agent's own PID namespace, in whose numbers it names processes.
 fn pid_namespace() -> io::Result<PidNamespace> {
+    // `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the host's namespace, in which every process has a number. In any
+    // other one `bpf_get_ns_current_pid_tgid` knows only those that live in that very one, not those below it.
+    const HOST: u64 = 0xefff_fffc;
     let metadata = fs::metadata("/proc/self/ns/pid")?;
+    if metadata.ino() == HOST {
+        return Ok(PidNamespace::default());
+    }
     Ok(PidNamespace { device: metadata.dev(), inode: metadata.ino() })
 }
 

@@ -14,6 +14,10 @@ pub enum Program {
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
     Grpc,
+    /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
+    Lifecycle,
+    /// Serves HTTP under the name of a Collector.
+    Backend,
     /// Structs that are hard to describe. No network.
     Layouts,
 }
@@ -26,6 +30,8 @@ impl Program {
             Self::Http => "http",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
+            Self::Lifecycle => "lifecycle",
+            Self::Backend => "backend",
             Self::Layouts => "layouts",
         }
     }

@@ -194,7 +194,11 @@ pub(super) async fn report_on_signal(
         if ask.send(answer).await.is_err() {
             return;
         }
-        anstream::eprint!("{}", counts.with(&report.await.unwrap_or_default()));
+        let report = report.await.unwrap_or_default();
+        // One of them counts what belongs to no process. With nothing counted there is this line at least.
+        let watched = report.len().saturating_sub(1);
+        let (text, own) = (counts.with(&report), std::process::id());
+        anstream::eprintln!("{text}counts of process {own}, which watches {watched} processes now");
     }
 }
 

@@ -1,0 +1,3 @@
+module go.opentelemetry.io/collector/lookalike
+
+go 1.21

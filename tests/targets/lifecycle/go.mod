@@ -1,0 +1,3 @@
+module lightfoot.example/lifecycle
+
+go 1.21

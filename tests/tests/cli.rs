@@ -1,0 +1,329 @@
+//! The command line of `lightfoot run`: what it refuses and how, and `run -- COMMAND`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use lightfoot_tests::go::Program;
+use lightfoot_tests::lifecycle::target::{code_at, probes};
+use lightfoot_tests::lifecycle::{Agent, Target, agent, binary, copy_of, get, is_privileged, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Runs `lightfoot` with these words, and nothing of the environment but PATH and `variables`.
+fn lightfoot(words: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(agent());
+    command.args(words).env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path)));
+    command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn is_one_sentence(text: &str) -> bool {
+    text.starts_with("lightfoot: ") && text.lines().count() == 1
+}
+
+#[test]
+fn help_names_every_flag_and_no_hidden_one() {
+    let output = lightfoot(&["run", "--help"], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for flag in ["--pid", "--exe", "--port", "--endpoint", "--protocol", "--format", "--ring-size", "SIGUSR1"] {
+        assert!(text.contains(flag), "{flag} is not in\n{text}");
+    }
+    assert!(!text.contains("--max-open-spans"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    let commands = lightfoot(&["--help"], &[]).stdout;
+    assert!(!String::from_utf8(commands).unwrap().contains("exec"));
+}
+
+#[test]
+fn wrong_usage_names_the_flag() {
+    let cases: [(&[&str], &str); 9] = [
+        (&["--pid", "0"], "--pid <PID>"),
+        (&["--pid", "x"], "--pid <PID>"),
+        (&["--port", "0"], "--port <PORT>"),
+        (&["--port", "65536"], "--port <PORT>"),
+        (&["--exe", "[a"], "--exe <GLOB>"),
+        (&["--ring-size", "1000"], "--ring-size <KIB>"),
+        (&["--ring-size", "2"], "--ring-size <KIB>"),
+        (&["--format", "xml"], "--format <FORMAT>"),
+        (&["--attach-method", "ptrace"], "--attach-method <METHOD>"),
+    ];
+    for (words, named) in cases {
+        let output = lightfoot(&[&["run"], words].concat(), &[]);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(errors(&output).contains(named), "{words:?}: {}", errors(&output));
+    }
+}
+
+#[test]
+fn all_settings_that_are_refused_are_named_at_once() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+        ("OTEL_TRACES_EXPORTER", "otlp,zipkin"),
+    ];
+    let output = lightfoot(&["run", "--endpoint", "nowhere", "--protocol", "smoke"], &variables);
+    assert_eq!(output.status.code(), Some(1));
+    let text = errors(&output);
+    let named = variables.map(|(name, _)| name);
+    for name in named.into_iter().chain(["--endpoint", "--protocol"]) {
+        assert!(text.contains(name), "{name} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_is_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::write(&data, "").unwrap();
+    let cases = [("no-such-command", 127), ("/no/such/command", 127), (data.to_str().unwrap(), 126)];
+    for (command, code) in cases {
+        let output = lightfoot(&["run", "--", command], &[]);
+        assert_eq!(output.status.code(), Some(code), "{command}");
+        assert!(is_one_sentence(&errors(&output)) && errors(&output).contains(command), "{}", errors(&output));
+    }
+}
+
+#[test]
+fn a_process_that_is_not_there_is_one_sentence() {
+    if !is_privileged("a process that is not there") {
+        return;
+    }
+    let output = lightfoot(&["run", "--pid", "4194999"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(is_one_sentence(&errors(&output)) && errors(&output).contains("4194999"), "{}", errors(&output));
+}
+
+#[test]
+fn a_process_that_cannot_be_watched_is_named_with_the_reason() {
+    if !is_privileged("a process that cannot be watched") {
+        return;
+    }
+    let mut other = Command::new("sleep").arg("60").spawn().unwrap();
+    let agent = Agent::start(["--pid", &other.id().to_string()], &[]).unwrap();
+    let said = agent.says("not a Go program");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    said.unwrap();
+    let messages = agent.stop().unwrap().messages;
+    assert!(messages.contains(&format!("(process {})", other.id())) && !messages.contains("/proc/"), "{messages}");
+}
+
+#[test]
+fn without_privileges_it_says_what_is_missing() {
+    if !is_privileged("giving privileges up") {
+        return;
+    }
+    // Where another user can execute it.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("lightfoot");
+    fs::copy(agent(), &program).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(words).arg(&program).args(["run", "--", "true"]).env("RUST_BACKTRACE", "0");
+        command.output().unwrap()
+    };
+    let nobody = run(&["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    let text = errors(&nobody);
+    for capability in ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "sudo"] {
+        assert!(text.contains(capability), "{text}");
+    }
+    assert!(is_one_sentence(&text), "{text}");
+    // All but one; SYS_ADMIN would stand for it.
+    let text = errors(&run(&["--bounding-set", "-bpf,-sys_admin", "--inh-caps", "-bpf,-sys_admin"]));
+    assert!(is_one_sentence(&text) && text.contains("without CAP_BPF:"), "{text}");
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// `run -- COMMAND …`
+fn under_watch(words: &[&str], variables: &[(&str, &str)]) -> Agent {
+    Agent::start([&["--"], words].concat(), variables).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The process that the agent started and says to watch.
+fn child(agent: &Agent) -> Pid {
+    let number = wait_for("the command to be watched", || {
+        let messages = agent.messages();
+        let line = messages.lines().find(|line| line.starts_with("watching "))?;
+        line.split_once("(process ")?.1.split(',').next()?.parse().ok()
+    });
+    Pid::from_raw(number.unwrap()).unwrap()
+}
+
+#[test]
+fn a_command_is_watched_from_its_first_request() {
+    if !is_privileged("a command under watch") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    for _ in 0..5 {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let agent = under_watch(&[text(&path), "-listen", &address.to_string()], &[]);
+        // The first connection that is taken at all is the first request that is served.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while get(address, "/first").is_err() {
+            assert!(Instant::now() < deadline, "{}", agent.messages());
+        }
+        assert_eq!(get(address, "/second").unwrap(), 200);
+        agent.span("/first").unwrap();
+        agent.span("/second").unwrap();
+        assert!(agent.other_output().starts_with("listening "), "{}", agent.other_output());
+        let outcome = agent.stop().unwrap();
+        assert_eq!(outcome.paths(), ["/first", "/second"]);
+        assert_eq!(outcome.count("records_without_process"), 0, "{}", outcome.messages);
+        assert!(outcome.messages.starts_with("watching lifecycle (process "), "{}", outcome.messages);
+    }
+}
+
+#[test]
+fn exit_codes_and_signals_are_passed_on() {
+    if !is_privileged("exit codes") {
+        return;
+    }
+    let server = binary(Program::Lifecycle).unwrap();
+    // By itself, by the signal that the agent got, and by one that nobody handles.
+    for (words, signal, code) in [
+        (vec!["true"], None, 0),
+        (vec!["sh", "-c", "exit 7"], None, 7),
+        (vec!["sh", "-c", "kill -KILL $$"], None, 128 + 9),
+        (vec![text(&server), "-exit-code", "5"], Some(Signal::TERM), 5),
+        (vec![text(&server)], Some(Signal::QUIT), 2),
+        (vec!["sleep", "60"], Some(Signal::INT), 128 + 2),
+    ] {
+        let agent = under_watch(&words, &[]);
+        if let Some(signal) = signal {
+            if words.first() == Some(&"sleep") {
+                agent.says("not a Go program").unwrap();
+            } else {
+                wait_for("the server", || agent.other_output().contains("user ").then_some(())).unwrap();
+            }
+            agent.signal(signal);
+        }
+        let outcome = agent.wait().unwrap();
+        assert_eq!(outcome.status.code(), Some(code), "{words:?}: {}", outcome.messages);
+    }
+}
+
+#[test]
+fn a_command_that_ignores_requests_to_end_can_be_killed() {
+    if !is_privileged("a command that ignores signals") {
+        return;
+    }
+    let server = binary(Program::Lifecycle).unwrap();
+    let agent = under_watch(&[text(&server), "-deaf"], &[]);
+    let heard = |count: usize, number: i32| {
+        let line = format!("signal {number}\n");
+        wait_for(&line, || (agent.other_output().matches(&line).count() == count).then_some(())).unwrap();
+    };
+    wait_for("the server", || agent.other_output().contains("user ").then_some(())).unwrap();
+    for (signal, number) in [(Signal::HUP, 1), (Signal::USR2, 12)] {
+        agent.signal(signal);
+        heard(1, number);
+    }
+    agent.signal(Signal::INT);
+    heard(1, 2);
+    agent.signal(Signal::INT);
+    heard(2, 2);
+    agent.says("once more kills it").unwrap();
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.wait().unwrap().status.code(), Some(128 + 9));
+}
+
+#[test]
+fn the_command_runs_as_the_user_who_called_sudo() {
+    if !is_privileged("sudo") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let variables = [("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("HOME", "/root"), ("USER", "root")];
+    let agent = under_watch(&[text(&path)], &variables);
+    let line = wait_for("the server", || {
+        agent.other_output().lines().find(|line| line.starts_with("user ")).map(ToOwned::to_owned)
+    });
+    assert!(line.as_deref().unwrap().starts_with("user 65534 group 65534 name nobody home /"), "{line:?}");
+    assert!(!line.unwrap().contains("/root"));
+    let address = agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok());
+    assert_eq!(get(address.unwrap(), "/sudo").unwrap(), 200);
+    agent.span("/sudo").unwrap();
+    // Our own descriptors are none of its business.
+    let own = fs::read_dir(format!("/proc/{}/fd", child(&agent).as_raw_nonzero())).unwrap();
+    let targets: Vec<_> = own.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok()).collect();
+    assert!(!targets.iter().any(|target| text(target).contains("bpf")), "{targets:?}");
+    agent.stop().unwrap();
+}
+
+#[test]
+fn a_wrapper_that_executes_the_server_is_followed() {
+    if !is_privileged("a wrapper") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let agent = under_watch(&["sh", "-c", &format!("sleep 0.1; exec {}", text(&path))], &[]);
+    child(&agent);
+    agent.counts().unwrap();
+    let address = agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok());
+    assert_eq!(get(address.unwrap(), "/wrapped").unwrap(), 200);
+    agent.span("/wrapped").unwrap();
+    agent.stop().unwrap();
+}
+
+#[test]
+fn an_agent_that_is_killed_leaves_the_command_alone_and_unprobed() {
+    if !is_privileged("a killed agent") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let offsets = probes(&path).unwrap();
+    let agent = under_watch(&[text(&path)], &[]);
+    let child = child(&agent);
+    let pid = child.as_raw_nonzero().get().cast_unsigned();
+    let address = wait_for("the server", || {
+        agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
+    });
+    let original = code_at(Target::start(&binary(Program::Lifecycle).unwrap()).unwrap().pid(), &offsets).unwrap();
+    assert_ne!(code_at(pid, &offsets).unwrap(), original);
+    agent.signal(Signal::KILL);
+    agent.wait().unwrap();
+    wait_for("the original code", || (code_at(pid, &offsets).unwrap() == original).then_some(())).unwrap();
+    assert_eq!(get(address.unwrap(), "/orphan").unwrap(), 200);
+    kill_process(child, Signal::KILL).unwrap();
+}
+
+#[test]
+fn nothing_is_started_where_nothing_can_be_watched() {
+    if !is_privileged("an object that is refused") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    // So many open spans do not fit into memory that may be locked, or into memory at all; or they do, and that is fine.
+    let script = format!("touch {}", text(&trace));
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-perfmon,-sys_admin", "--inh-caps", "-perfmon,-sys_admin"]).arg(agent());
+    let output = command.args(["run", "--", "sh", "-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
+    thread::sleep(Duration::from_millis(200));
+    assert!(!trace.exists(), "{}", errors(&output));
+}
