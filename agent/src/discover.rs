@@ -23,7 +23,7 @@ pub struct ProcessKey {
     /// When it started, in clock ticks after boot: numbers are used again.
     pub started: u64,
     /// Where its stack begins: another place after each `exec`, of the same file too, as long as address spaces are laid
-    /// out at random. 0 if we may not know.
+    /// out at random.
     pub stack: u64,
     /// The file that it runs.
     pub file: FileIdentity,
@@ -95,7 +95,7 @@ impl Proc {
         Ok(pids.filter_map(|pid| self.process(pid)).collect())
     }
 
-    /// The process with that number, if it runs a file.
+    /// The process with that number, if it runs a file: not one in the midst of `exec`, which has mapped none yet.
     pub fn process(&self, pid: u32) -> Option<ProcessKey> {
         let file = FileIdentity::of(&self.executable(pid)).ok()?;
         // Fields 22 and 28 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses.
@@ -105,7 +105,9 @@ impl Proc {
         let mut fields = fields.split(|byte| *byte == b' ').skip(19);
         let mut number = |skip| std::str::from_utf8(fields.nth(skip)?).ok()?.parse().ok();
         let started = number(0)?;
-        Some(ProcessKey { pid, started, stack: number(5)?, file })
+        // `exec` sets it last (fs/binfmt_elf.c). Whoever may not see it may not see the program either.
+        let stack = number(5).filter(|stack| *stack != 0)?;
+        Some(ProcessKey { pid, started, stack, file })
     }
 
     /// The magic link to the program: it opens the file that runs, in whatever mount namespace, deleted or not.
@@ -151,6 +153,9 @@ mod tests {
         stat(800, 6);
         let second = Proc::at(root.path()).process(42).unwrap();
         assert_ne!(first, second, "the number was used again");
+        stat(800, 0);
+        assert_eq!(Proc::at(root.path()).process(42), None, "in the midst of exec");
+        stat(800, 6);
         fs::write(root.path().join("program"), "another").unwrap();
         assert_ne!(second, Proc::at(root.path()).process(42).unwrap(), "the program was changed");
         assert_eq!(Proc::at(root.path()).sweep().unwrap().len(), 1);

@@ -302,7 +302,9 @@ fn an_agent_that_is_killed_leaves_the_command_alone_and_unprobed() {
     let address = wait_for("the server", || {
         agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
     });
-    let original = code_at(Target::start(&binary(Program::Lifecycle).unwrap()).unwrap().pid(), &offsets).unwrap();
+    let other = Target::start(&binary(Program::Lifecycle).unwrap()).unwrap();
+    other.address().unwrap();
+    let original = code_at(other.pid(), &offsets).unwrap();
     assert_ne!(code_at(pid, &offsets).unwrap(), original);
     agent.signal(Signal::KILL);
     agent.wait().unwrap();

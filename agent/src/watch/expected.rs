@@ -45,8 +45,9 @@ impl Watcher {
     pub(super) fn meet_expected(&mut self) {
         let Some(Expected { pid, file, since }) = self.expected else { return };
         let key = self.proc.process(pid);
-        if key.is_some_and(|key| Some(key.file) == self.own) {
-            return;
+        let runs = FileIdentity::of(&self.proc.executable(pid)).ok();
+        if runs.is_some() && (key.is_none() || runs == self.own) {
+            return; // it waits, or is in the midst of exec
         }
         self.expected = None;
         let met = key.filter(|key| key.file == file && !self.watched.contains_key(key)).and_then(|key| {

@@ -108,10 +108,15 @@ impl Agent {
     }
 
     /// Starts any command that is or becomes an agent.
-    pub fn spawn(mut command: Command, variables: &[(&str, &str)]) -> io::Result<Self> {
+    pub fn spawn(command: Command, variables: &[(&str, &str)]) -> io::Result<Self> {
+        Self::spawn_into(Stdio::piped(), command, variables)
+    }
+
+    /// As [`Agent::spawn`], with a standard output that is not looked at.
+    pub fn spawn_into(output: Stdio, mut command: Command, variables: &[(&str, &str)]) -> io::Result<Self> {
         let started = Instant::now();
         command.env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path))).envs(variables.iter().copied());
-        let streams = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let streams = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
         let mut child = streams.spawn()?;
         let (output, messages) = (Lines::of(child.stdout.take()), Lines::of(child.stderr.take()));
         Ok(Self { child, output, messages, started })

@@ -152,7 +152,8 @@ pub fn probes(binary: &Path) -> io::Result<Vec<u64>> {
     Ok(sites.map(|planned| planned.offset.0).collect())
 }
 
-/// Where the byte at an offset of its executable lies in a process.
+/// Where the byte at an offset of its executable lies in a process that has printed something: before, it may not be
+/// mapped.
 pub fn address_in(pid: u32, offset: u64) -> io::Result<u64> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let address = maps.lines().filter(|line| line.contains(" r-xp ")).find_map(|line| {
