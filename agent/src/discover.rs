@@ -141,8 +141,9 @@ mod tests {
         fs::write(root.path().join("program"), "first").unwrap();
         std::os::unix::fs::symlink(root.path().join("program"), folder.join("exe")).unwrap();
         let stat = |started: u64, stack: u64| {
-            let stat =
-                format!("42 (a) b (c) S 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 1 2 3 4 5 {stack} 7\n");
+            let stat = format!(
+                "42 (a) b (c) S 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 1 2 3 4 5 {stack} 7\n"
+            );
             fs::write(folder.join("stat"), stat).unwrap();
         };
         stat(700, 6);

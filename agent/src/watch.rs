@@ -277,7 +277,10 @@ impl Watcher {
             Err(error) => {
                 self.left.insert(key);
                 let reason = WatchError::Open(Arc::new(error));
-                return if early.is_some() { self.tell(Event::Refused { key, executable, reason }) };
+                if early.is_some() {
+                    self.tell(Event::Refused { key, executable, reason });
+                }
+                return;
             }
         };
         if !FileIdentity::of_open(&file).is_ok_and(|identity| identity == key.file) {
@@ -317,13 +320,10 @@ impl Watcher {
         let build_info = Arc::clone(&analysis.build_info);
         let loaded = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
         let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
-        let owner = match twin {
-            Some(twin) => twin,
-            None => {
-                self.attach(key.file, file, running)?;
-                key.file
-            }
-        };
+        if twin.is_none() {
+            self.attach(key.file, file, running)?;
+        }
+        let owner = twin.unwrap_or(key.file);
         let since = boot_time();
         self.watched.insert(key, owner);
         self.tell(Event::Started { key, executable: executable.into(), build_info, since });

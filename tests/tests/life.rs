@@ -2,11 +2,12 @@
 //!
 //! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
 //! `true`.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::fs;
 use std::net::TcpStream;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::lifecycle::target::{address_in, code_at, probes, request};
-use lightfoot_tests::lifecycle::{Agent, Target, copy_of, get, is_privileged, wait_for, wait_within};
+use lightfoot_tests::lifecycle::{Agent, Target, agent, copy_of, get, is_privileged, wait_for, wait_within};
 use rustix::process::Signal;
 
 /// Within which everything must be detached (issue: "detached within two seconds").
@@ -159,8 +160,10 @@ fn processes_in_other_mount_and_pid_namespaces_are_watched() {
     let folder = tempfile::tempdir().unwrap();
     let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
     let agent = watching(&path);
-    let mut target =
-        Target::spawn(Command::new("unshare").args(["--pid", "--mount", "--fork", "--kill-child"]).arg(&path)).unwrap();
+    let mut target = Target::spawn(
+        Command::new("unshare").args(["--pid", "--mount", "--fork", "--kill-child"]).arg(&path),
+    )
+    .unwrap();
     let address = target.address().unwrap();
     agent.says(text(&path)).unwrap();
     agent.counts().unwrap();
@@ -186,7 +189,8 @@ fn one_file_in_two_overlay_mounts_gives_each_span_once() {
     let lower = make("lower");
     copy_of(Program::Lifecycle, &lower, "server").unwrap();
     let start = |name: &str| {
-        let (upper, work, merged) = (make(&format!("{name}-upper")), make(&format!("{name}-work")), make(name));
+        let (upper, work, merged) =
+            (make(&format!("{name}-upper")), make(&format!("{name}-work")), make(name));
         let script = format!(
             "mount -t overlay overlay -o lowerdir={},upperdir={},workdir={} {} && exec {}/server",
             text(&lower),
@@ -219,7 +223,12 @@ fn one_file_in_two_overlay_mounts_gives_each_span_once() {
     agent.span("/two/alone").unwrap();
     let outcome = agent.stop().unwrap();
     assert_eq!(outcome.paths(), ["/one", "/two", "/two/alone"]);
-    assert_eq!(outcome.count("foreign_binary"), 0, "each request costs two traps, not four: {}", outcome.messages);
+    assert_eq!(
+        outcome.count("foreign_binary"),
+        0,
+        "each request costs two traps, not four: {}",
+        outcome.messages
+    );
 }
 
 #[test]
@@ -234,7 +243,8 @@ fn a_hundred_short_lived_processes_leave_nothing_behind() {
     let first = Target::start(&path).unwrap();
     agent.watches(first.pid()).unwrap();
     drop(first);
-    let is_watching = |number: usize| agent.messages().ends_with(&format!("which watches {number} processes now\n"));
+    let is_watching =
+        |number: usize| agent.messages().ends_with(&format!("which watches {number} processes now\n"));
     let nothing_watched = || agent.counts().is_ok_and(|_| is_watching(0)).then_some(());
     wait_for("the first one to be left", nothing_watched).unwrap();
     let before = descriptors();
@@ -253,7 +263,12 @@ fn a_hundred_short_lived_processes_leave_nothing_behind() {
     let outcome = agent.stop().unwrap();
     assert!(outcome.status.success());
     let spans = outcome.spans.len() as u64;
-    assert_eq!(outcome.count("ended"), spans + outcome.count("records_without_process"), "{}", outcome.messages);
+    assert_eq!(
+        outcome.count("ended"),
+        spans + outcome.count("records_without_process"),
+        "{}",
+        outcome.messages
+    );
 }
 
 #[test]
@@ -282,8 +297,7 @@ fn a_process_that_changed_its_code_is_refused_and_others_go_on() {
     assert!(!code_at(same_file.pid(), &offsets).unwrap().contains(&BREAKPOINT));
     let outcome = agent.stop().unwrap();
     assert_eq!(outcome.paths(), ["/other"]);
-    let refusals: Vec<_> =
-        outcome.messages.lines().filter(|line| line.starts_with("not watching")).collect();
+    let refusals: Vec<_> = outcome.messages.lines().filter(|line| line.starts_with("not watching")).collect();
     assert_eq!(refusals.len(), 2, "{}", outcome.messages);
     assert!(refusals.iter().all(|line| line.contains(&format!("process {} has other code", changed.pid()))));
 }
@@ -347,6 +361,37 @@ fn nothing_stays_attached_when_the_agent_ends_or_is_killed() {
 }
 
 #[test]
+fn four_capabilities_are_enough() {
+    if !is_privileged("giving most capabilities up") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let program = folder.path().join("lightfoot");
+    fs::copy(agent(), &program).unwrap();
+    let target = Target::start(&path).unwrap();
+    target.address().unwrap();
+    let start = |capabilities: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(&program);
+        command.args(["run", "--format", "json", "--pid", &target.pid().to_string()]);
+        Agent::spawn(command, &[]).unwrap()
+    };
+    let agent = start("-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search");
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(target.get("/four").unwrap(), 200);
+    assert_eq!(agent.span("/four").unwrap().text("service.name"), "lifecycle");
+    agent.stop().unwrap();
+    // One less: it is said at once, and of the process too.
+    let agent = start("-all,+bpf,+perfmon,+sys_ptrace");
+    agent.says("without CAP_DAC_READ_SEARCH the processes of other users").unwrap();
+    agent.says(&format!("not watching {} (process {})", text(&path), target.pid())).unwrap();
+    agent.stop().unwrap();
+}
+
+#[test]
 fn a_closed_output_ends_the_agent() {
     if !is_privileged("a closed output") {
         return;
@@ -355,8 +400,10 @@ fn a_closed_output_ends_the_agent() {
     let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
     let target = Target::start(&path).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut command = Command::new(lightfoot_tests::lifecycle::agent());
-    command.args(["run", "--format", "json", "--exe", text(&path)]).stdout(writer.as_fd().try_clone_to_owned().unwrap());
+    let mut command = Command::new(agent());
+    command
+        .args(["run", "--format", "json", "--exe", text(&path)])
+        .stdout(writer.as_fd().try_clone_to_owned().unwrap());
     let mut agent = command.spawn().unwrap();
     drop((reader, writer, command));
     let ended = wait_for("its end", || {

@@ -112,7 +112,9 @@ fn too_many_open_spans_are_counted_at_their_start_and_at_their_end() {
     assert_eq!(count("started") + count("in_flight_full"), 200, "{counts:?}");
     assert!(count("in_flight_full") > 100, "{counts:?}");
     drop(open);
-    let ended = || agent.counts().ok().filter(|counts| counts.get("end_without_start") == counts.get("in_flight_full"));
+    let ended = || {
+        agent.counts().ok().filter(|counts| counts.get("end_without_start") == counts.get("in_flight_full"))
+    };
     wait_for("the ends", ended).unwrap();
     wait_for("the spans", || (agent.spans().len() as u64 == count("started")).then_some(())).unwrap();
     let outcome = agent.stop().unwrap();
@@ -212,7 +214,8 @@ fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
     let pid = scene.target.pid().to_string();
     let mut command = Command::new(agent());
     command.args(["run", "--pid", &pid, "--endpoint", &url, "--protocol", "http/protobuf"]);
-    let agent = Agent::spawn(command, &[("OTEL_BSP_EXPORT_TIMEOUT", "500"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")]);
+    let agent =
+        Agent::spawn(command, &[("OTEL_BSP_EXPORT_TIMEOUT", "500"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")]);
     let agent = agent.unwrap();
     agent.watches(scene.target.pid()).unwrap();
     scene.requests(20);
@@ -265,7 +268,11 @@ fn counts_are_printed_on_request_and_say_what_they_count() {
     for name in ["started", "ended", "spans_pushed"] {
         assert_eq!(counts.get(name), Some(&7), "{name}: {counts:?}");
     }
-    assert!(agent.messages().contains("Spans whose record was handed to the ring buffer"), "{}", agent.messages());
+    assert!(
+        agent.messages().contains("Spans whose record was handed to the ring buffer"),
+        "{}",
+        agent.messages()
+    );
     // They go on counting.
     assert_eq!(get(scene.target.address().unwrap(), "/more").unwrap(), 200);
     agent.span("/more").unwrap();

@@ -81,8 +81,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let sizes =
-            Sizes { ring_bytes: arguments.ring_size * 1024, open_spans: arguments.max_open_spans };
+        let sizes = Sizes { ring_bytes: arguments.ring_size * 1024, open_spans: arguments.max_open_spans };
         let (kernel, ring) =
             Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(counts::Counts::default());

@@ -21,7 +21,9 @@ const MAX_MAPS: u64 = 16 << 20;
 #[derive(Debug, Error)]
 pub enum LoadedError {
     /// Its memory or mappings cannot be read.
-    #[error("the memory of process {pid} cannot be read (needs CAP_SYS_PTRACE)")]
+    #[error(
+        "the memory of process {pid} cannot be read (it takes CAP_SYS_PTRACE, and CAP_DAC_READ_SEARCH if it is another user's)"
+    )]
     Read {
         /// The process.
         pid: u32,

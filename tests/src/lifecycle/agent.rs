@@ -115,7 +115,10 @@ impl Agent {
     /// As [`Agent::spawn`], with a standard output that is not looked at.
     pub fn spawn_into(output: Stdio, mut command: Command, variables: &[(&str, &str)]) -> io::Result<Self> {
         let started = Instant::now();
-        command.env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path))).envs(variables.iter().copied());
+        command
+            .env_clear()
+            .envs(env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(variables.iter().copied());
         let streams = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
         let mut child = streams.spawn()?;
         let (output, messages) = (Lines::of(child.stdout.take()), Lines::of(child.stderr.take()));
@@ -141,7 +144,9 @@ impl Agent {
     /// The spans so far.
     pub fn spans(&self) -> Vec<Span> {
         let lines = self.output.all().into_iter();
-        lines.filter_map(|(line, seen)| Some(Span { json: serde_json::from_str(&line).ok()?, seen })).collect()
+        lines
+            .filter_map(|(line, seen)| Some(Span { json: serde_json::from_str(&line).ok()?, seen }))
+            .collect()
     }
 
     /// Waits until it has said `text`.
@@ -202,7 +207,8 @@ impl Agent {
         for lines in [&mut self.output, &mut self.messages] {
             // A process that it started may hold the stream open; what the agent wrote is there by now.
             let reader = lines.reader.take();
-            let _ = wait_for("all lines", || reader.as_ref().is_none_or(JoinHandle::is_finished).then_some(()));
+            let _ =
+                wait_for("all lines", || reader.as_ref().is_none_or(JoinHandle::is_finished).then_some(()));
         }
         Ok(Outcome { status, spans: self.spans(), messages: self.messages() })
     }

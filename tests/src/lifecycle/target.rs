@@ -123,7 +123,9 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<u16> {
 /// A request over a connection that stays open; the status.
 pub fn request(connection: &mut TcpStream, path: &str, keep: &str) -> io::Result<u16> {
     connection.set_read_timeout(Some(PATIENCE))?;
-    write!(connection, "GET {path} HTTP/1.1\r\nHost: host.test\r\nConnection: {keep}\r\n\r\n")?;
+    // In one piece: a second one would wait for the first to be acknowledged.
+    let text = format!("GET {path} HTTP/1.1\r\nHost: host.test\r\nConnection: {keep}\r\n\r\n");
+    connection.write_all(text.as_bytes())?;
     let mut reader = BufReader::new(connection);
     let (mut status, mut length) = (String::new(), 0);
     reader.read_line(&mut status)?;

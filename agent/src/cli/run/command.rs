@@ -40,8 +40,8 @@ pub(super) struct StartError {
 
 /// Says why, and returns the exit code for it.
 pub(super) fn complain(error: &StartError) -> u8 {
-    let text = report::printable(&error.to_string()).to_string();
-    anstream::eprintln!("{}lightfoot:{:#} {text}", report::ERROR, report::ERROR);
+    let text = error.to_string();
+    anstream::eprintln!("{}lightfoot:{:#} {}", report::ERROR, report::ERROR, report::printable(&text));
     if error.source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE }
 }
 
@@ -154,7 +154,9 @@ pub(in crate::cli) fn exec(arguments: &ExecArguments) -> u8 {
         && rustix::process::getuid().is_root()
     {
         command.uid(user).gid(group);
-        if let Some((name, home)) = fs::read_to_string("/etc/passwd").ok().and_then(|users| account(&users, user)) {
+        if let Some((name, home)) =
+            fs::read_to_string("/etc/passwd").ok().and_then(|users| account(&users, user))
+        {
             command.env("USER", &name).env("LOGNAME", name).env("HOME", home);
         }
     }
@@ -215,8 +217,10 @@ impl Signals {
                 say("waiting", "for the command to end; once more kills it");
             }
             // Ctrl-C reaches the command without us, and a second signal means "at once" to many programs.
-            let came_from_terminal =
-                requests <= 1 && kind != SignalKind::terminate() && kind != SignalKind::user_defined2() && is_in_foreground();
+            let came_from_terminal = requests <= 1
+                && kind != SignalKind::terminate()
+                && kind != SignalKind::user_defined2()
+                && is_in_foreground();
             if !came_from_terminal {
                 running.kill(kind.as_raw_value());
             }

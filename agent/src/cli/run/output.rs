@@ -114,7 +114,8 @@ impl Sink {
         let problem = self.pipeline.last_export_error();
         self.held.iter().for_each(|_| self.counts.without_process());
         self.pipeline.stop(LAST_FLUSH).await;
-        anstream::eprint!("{}", self.counts);
+        let counts = self.counts.to_string();
+        anstream::eprint!("{counts}");
         if let Some(problem) = problem {
             say("warning", &format!("the last failed export said: {problem}"));
         }
@@ -162,7 +163,9 @@ impl session::Sink for Sink {
             self.clock.reanchor();
             self.anchored = Instant::now();
         }
-        while self.held.len() >= MAX_HELD || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD) {
+        while self.held.len() >= MAX_HELD
+            || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
+        {
             self.held.pop_front();
             self.counts.without_process();
         }
@@ -198,11 +201,14 @@ pub(super) async fn report_on_signal(
         // One of them counts what belongs to no process. With nothing counted there is this line at least.
         let watched = report.len().saturating_sub(1);
         let (text, own) = (counts.with(&report), std::process::id());
-        anstream::eprintln!("{text}counts of process {own}, which watches {watched} processes now");
+        let all = format!("{text}counts of process {own}, which watches {watched} processes now\n");
+        anstream::eprint!("{all}");
     }
 }
 
 /// A line on standard error.
 pub(super) fn say(what: &str, text: &str) {
-    anstream::eprintln!("{what} {}", report::printable(text));
+    // In one piece, for the command that was started may write there too.
+    let line = format!("{what} {}\n", report::printable(text));
+    anstream::eprint!("{line}");
 }

@@ -1,0 +1,114 @@
+//! What is watched with nothing said. Alone in its binary: this agent watches every Go server of the host.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lightfoot_tests::go::toolchain::GoToolchain;
+use lightfoot_tests::go::{GoVersion, Program};
+use lightfoot_tests::lifecycle::{Agent, Target, agent, copy_of, get, is_privileged, wait_for};
+
+#[test]
+fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets_the_spans() {
+    if !is_privileged("the default selection") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |program, name: &str| copy_of(program, folder.path(), name).unwrap();
+    let (server, endpoint) = (copy(Program::Lifecycle, "server"), copy(Program::Lifecycle, "endpoint"));
+    let backend = copy(Program::Backend, "backend");
+    // It reads standard input, and waits for it.
+    let go = GoToolchain::find(GoVersion::of_minor(26).unwrap()).unwrap();
+    let gofmt = String::from_utf8(go.command().args(["env", "GOROOT"]).output().unwrap().stdout).unwrap();
+    let mut other = Command::new(format!("{}/bin/gofmt", gofmt.trim()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let endpoint = Target::start(&endpoint).unwrap();
+    let before = Target::start(&server).unwrap();
+    let backend = Target::start(&backend).unwrap();
+
+    let mut command = Command::new(agent());
+    let url = format!("http://{}", endpoint.address().unwrap());
+    command.args(["run", "--format", "json", "--endpoint", &url, "--protocol", "http/protobuf"]);
+    let agent = Agent::spawn(command, &[("OTEL_BSP_SCHEDULE_DELAY", "100")]).unwrap();
+    agent.watches(before.pid()).unwrap();
+    let started = Instant::now();
+    let after = Target::start(&server).unwrap();
+    agent.watches(after.pid()).unwrap();
+    let found = started.elapsed();
+    println!("a server was found {found:?} after its start");
+    assert!(found < Duration::from_secs(10), "{found:?}, where 2 s are meant");
+    for (target, path) in
+        [(&before, "/before"), (&after, "/after"), (&backend, "/backend"), (&endpoint, "/endpoint")]
+    {
+        assert_eq!(target.get(path).unwrap(), 200);
+    }
+    for path in ["/before", "/after"] {
+        agent.span(path).unwrap();
+    }
+    let exported = || (*agent.counts().ok()?.get("spans_exported")? >= 2).then_some(());
+    wait_for("the export", exported).unwrap();
+    // Were the endpoint watched, each export would make a span, and that an export.
+    thread::sleep(Duration::from_secs(1));
+    let own = agent.pid();
+    let outcome = agent.stop().unwrap();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let of = |pid: u32| outcome.spans.iter().filter(|span| span.json["process.pid"] == pid).count();
+    assert_eq!((of(before.pid()), of(after.pid())), (1, 1));
+    assert_eq!((of(backend.pid()), of(endpoint.pid()), of(own)), (0, 0, 0), "{}", outcome.messages);
+    assert!(!outcome.spans.iter().any(|span| span.path() == "/v1/traces"));
+    for pid in [other.id(), backend.pid(), endpoint.pid(), own] {
+        assert!(!outcome.messages.contains(&format!("(process {pid}")), "{pid} is in {}", outcome.messages);
+    }
+}
+
+#[test]
+fn a_port_selects_whoever_opens_it_and_patterns_select_by_path() {
+    if !is_privileged("selection by port and path") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "port-server").unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let agent = Agent::start(["--port", &port.to_string()], &[]).unwrap();
+    let neighbour = Target::start(&path).unwrap();
+    // Two sweeps see it before it listens.
+    let mut command = Command::new(&path);
+    let target = Target::spawn(command.args(["-listen", &address.to_string(), "-delay", "2500ms"])).unwrap();
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(get(address, "/port").unwrap(), 200);
+    assert_eq!(neighbour.get("/neighbour").unwrap(), 200);
+    agent.span("/port").unwrap();
+    assert_eq!(agent.stop().unwrap().paths(), ["/port"]);
+
+    for pattern in ["port-s*", "port-server", &format!("{}/*", folder.path().display()), "**/port-?erver"] {
+        let agent = Agent::start(["--exe", "nothing-else", "--exe", pattern], &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(get(address, "/path").unwrap(), 200);
+        agent.span("/path").unwrap();
+        assert_eq!(agent.stop().unwrap().paths(), ["/path"], "{pattern}");
+    }
+}
+
+#[test]
+fn whoever_gets_the_spans_is_left_alone_even_if_asked_for_and_told_so() {
+    if !is_privileged("asking for the endpoint") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = copy_of(Program::Lifecycle, folder.path(), "endpoint").unwrap();
+    let target = Target::start(&path).unwrap();
+    let url = format!("http://{}", target.address().unwrap());
+    let mut command = Command::new(agent());
+    command.args(["run", "--pid", &target.pid().to_string(), "--endpoint", &url]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent
+        .says(&format!("(process {}): it listens on the port that spans are sent to", target.pid()))
+        .unwrap();
+    agent.stop().unwrap();
+}
