@@ -356,6 +356,25 @@ fn every_format_prints_every_span() {
 }
 
 #[test]
+fn spans_can_be_exported_and_printed() {
+    let endpoint = Endpoint::start(|_| Some("200 OK"));
+    let output = Output::default();
+    let settings = settings(&endpoint.address, |settings| settings.format = Some(Format::Tree));
+    let counters = Arc::new(Counters::default());
+    let to = output.clone();
+    block_on(async {
+        let pipeline =
+            Pipeline::start_with_output(&settings, Arc::clone(&counters), || Box::new(to)).unwrap();
+        pipeline.push(&process("shop"), span(1, 1, 0, 0));
+        pipeline.stop(Duration::from_secs(10)).await;
+    });
+    let total = totals(&counters);
+    let counted = [Counter::Pushed, Counter::Exported, Counter::Printed].map(total);
+    assert_eq!((counted, endpoint.spans()[0].1), ([1, 1, 1], 1));
+    assert!(String::from_utf8(output.text.lock().unwrap().clone()).unwrap().contains("GET /1"));
+}
+
+#[test]
 fn an_output_that_fails_is_told_and_counted() {
     let (_, counters, is_closed) = print(Format::Json, Some(io::ErrorKind::BrokenPipe), 5);
     assert_eq!(totals(&counters)(Counter::PrintFailed), 5);
