@@ -186,13 +186,25 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
         values: number(entries.values),
         value_stride: number(entries.value_stride),
         overflow: NONE,
+        first_in_use: 0,
+        last_in_use: 0,
     };
     match entries.kind {
         types::MapKind::Classic { overflow } => {
             let at = |field| offset(types, "runtime.hmap", field);
             let (groups, old_groups, length) = (at("buckets"), at("oldbuckets"), at("B"));
             let size = size(&[groups, old_groups]);
-            Map { kind: MapKind::Classic as u16, size, groups, old_groups, length, overflow: number(overflow), ..common }
+            Map {
+                kind: MapKind::Classic as u16,
+                size,
+                groups,
+                old_groups,
+                length,
+                overflow: number(overflow),
+                first_in_use: 5,
+                last_in_use: 255,
+                ..common
+            }
         }
         types::MapKind::Swiss => {
             let at = |field| offset(types, "internal/runtime/maps.Map", field);
@@ -208,6 +220,7 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
                 table_size: size(&[table_mask]),
                 table_groups,
                 table_mask,
+                last_in_use: 127,
                 ..common
             }
         }
