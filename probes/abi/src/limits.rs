@@ -19,15 +19,18 @@ pub const PEER: u64 = 64;
 /// Bytes that the strings of one record can take together.
 pub const STRINGS: u64 = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
 
-/// Groups (Go 1.24 and later) or buckets (before) of 8 header names that are searched, counted from the first.
-pub const HEADER_GROUPS: u64 = 16;
-/// Groups or buckets that one read fetches at most.
-pub const HEADER_GROUPS_READ: u64 = 2;
+/// How often groups (Go 1.24 and later) or buckets (before) of 8 headers are read, two at a time where they lie side by
+/// side. That is enough for at least 112 headers in a map that has grown to hold them.
+pub const HEADER_READS: u64 = 12;
+/// How many pieces of a header map are followed; each overflow bucket of a classic map is one.
+pub const HEADER_RUNS: usize = 10;
+/// How many headers may have names as long as those that are looked for; names of further ones are not read.
+pub const HEADER_CANDIDATES: usize = 40;
 
 /// Bytes of a `runtime.g`, `http.response` or map header that one read fetches at most: the fields' offsets plus their
 /// size must not exceed it.
 pub const SMALL_STRUCT: u64 = 256;
-/// Bytes of an `http.Request` or of [`HEADER_GROUPS_READ`] groups that one read fetches at most.
+/// Bytes of an `http.Request` or of two groups that one read fetches at most.
 pub const LARGE_STRUCT: u64 = 1024;
 
 // The larger structs are read to where the strings of the record will stand.

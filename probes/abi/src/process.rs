@@ -42,14 +42,9 @@ pub struct Process {
     pub reserved: u32,
     /// Which spans are recorded.
     pub sampler: Sampler,
-    /// Where the image's read-only data lies in the process, from here …
-    pub image_start: u64,
-    /// … to before here. Names of common headers are told by their address there, after the first was read.
-    /// 0 where unknown.
-    pub image_end: u64,
 }
 
-const _: () = assert!(size_of::<Process>() == 48);
+const _: () = assert!(size_of::<Process>() == 32);
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

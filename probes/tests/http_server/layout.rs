@@ -72,13 +72,9 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
     let end = match end {
         End::FinishRequest => entry("net/http.(*response).finishRequest", SiteKind::HttpServerEnd, &[0]),
         End::CallOfHijacked => {
-            let (caller, callee) =
-                (function("net/http.(*conn).serve"), function("net/http.(*conn).hijacked"));
+            let (caller, callee) = (function("net/http.(*conn).serve"), function("net/http.(*conn).hijacked"));
             let bytes = code(caller);
-            let [site] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).unwrap()[..]
-            else {
-                panic!()
-            };
+            let [site] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).unwrap()[..] else { panic!() };
             assert_eq!(site.price, Price::Emulated);
             let words = if cfg!(target_arch = "x86_64") { 1 } else { 0 };
             (place(site), cookie(site, SiteKind::HttpServerEndByDepth).with_stack_words(words))
@@ -93,9 +89,7 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
     let route = functions.get("net/http.(*ServeMux).findHandler").ok().and_then(|callee| {
         let caller = functions.get("net/http.(*ServeMux).ServeHTTP").ok()?;
         let bytes = code(caller);
-        let [call] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).ok()?[..] else {
-            return None;
-        };
+        let [call] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).ok()?[..] else { return None };
         // findHandler returns (Handler, string, …).
         let keep = [Place::IntegerRegister(2), Place::IntegerRegister(3)];
         let site = site::after_call(view(architecture, caller, &bytes), call.address, &keep);
@@ -192,6 +186,8 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
         values: number(entries.values),
         value_stride: number(entries.value_stride),
         overflow: NONE,
+        first_in_use: 0,
+        last_in_use: 0,
     };
     match entries.kind {
         types::MapKind::Classic { overflow } => {
@@ -205,6 +201,8 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
                 old_groups,
                 length,
                 overflow: number(overflow),
+                first_in_use: 5,
+                last_in_use: 255,
                 ..common
             }
         }
@@ -222,6 +220,7 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
                 table_size: size(&[table_mask]),
                 table_groups,
                 table_mask,
+                last_in_use: 127,
                 ..common
             }
         }

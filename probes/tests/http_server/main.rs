@@ -115,7 +115,7 @@ fn mixed(number: usize) -> Vec<u8> {
     // From one group or bucket to several.
     for header in 0..number % 41 {
         headers += &format!("X-{}: {header}\r\n", "h".repeat(1 + header % 12));
-        headers += &format!("Y-Header-{header}: {header}\r\n");
+        headers += &format!("Y-Head-{header}: {header}\r\n");
     }
     let method = ["GET", "GET", "POST", "PUT", "BREW"][number % 5];
     let method = if path.starts_with("/users") { "GET" } else { method };
@@ -193,4 +193,32 @@ fn fixed(number: usize) -> Vec<u8> {
         traceparent(number)
     )
     .into_bytes()
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn cost() {
+    let _alone = alone();
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    for (name, sampler) in [("on", ALWAYS_ON), ("off", Sampler::default())] {
+        let Some(mut watch) = load(false) else { return };
+        let (server, _) = watched(&mut watch, newest(), End::FinishRequest, sampler);
+        let (clients, each) = (8, 1000);
+        let mut all = Vec::new();
+        for _ in 0..12 {
+            let (_, before) = watch.runs();
+            watch.collect(0, || load_server(server.address, clients, each, fixed));
+            let (_, after) = watch.runs();
+            all.push((after - before) / (clients * each) as u32);
+        }
+        all.sort();
+        println!("{name}: min {:?} median {:?}", all[0], all[6]);
+        drop(server.stop());
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn only_load() {
+    load(false).unwrap();
 }

@@ -35,6 +35,7 @@ impl Watch {
             .map_err(|why| format!("{why:?}"))?;
         let program: &mut UProbe = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
         program.load().map_err(|why| format!("{why:?}"))?;
+        println!("verified: {:?}", program.info().unwrap().verified_instruction_count());
         let mut settings: Array<_, Settings> = ebpf.map_mut("SETTINGS").unwrap().try_into().unwrap();
         let wake_bytes = u64::from(RING / 4);
         settings.set(0, &Settings { enabled: 1, reserved: 0, wake_bytes }, 0).unwrap();
