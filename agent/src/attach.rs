@@ -14,7 +14,8 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink,
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, SiteKind,
+    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Sampler, Settings,
+    SiteKind,
 };
 use thiserror::Error;
 
@@ -256,24 +257,11 @@ impl Kernel {
         self.layout_slots.give_back(layout);
     }
 
-    /// Starts recording the spans of a process. `image` is where its file's read-only parts are mapped.
-    pub fn watch(
-        &mut self,
-        pid: u32,
-        attachment: &Attachment,
-        sampler: lightfoot_probes_abi::Sampler,
-        image: (u64, u64),
-    ) -> Result<(), AttachError> {
+    /// Starts recording the spans of a process.
+    pub fn watch(&mut self, pid: u32, attachment: &Attachment, sampler: Sampler) -> Result<(), AttachError> {
         let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
-        let process = Process {
-            binary: attachment.binary,
-            layout: attachment.layout,
-            counters,
-            reserved: 0,
-            sampler,
-            image_start: image.0,
-            image_end: image.1,
-        };
+        let process =
+            Process { binary: attachment.binary, layout: attachment.layout, counters, reserved: 0, sampler };
         let zeroed = aya::util::nr_cpus().map_err(|(_, error)| error).and_then(|cpus| {
             let cpus = usize::try_from(cpus.get()).unwrap_or(usize::MAX);
             PerCpuValues::try_from(vec![Counters([0; Counters::CAPACITY]); cpus])

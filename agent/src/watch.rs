@@ -226,7 +226,7 @@ impl Watcher {
     fn start(&mut self, key: ProcessKey, executable: &std::path::Path) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get_mut(&key.file) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        let image = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
+        loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
         if binary.attachment.is_none() {
             let path = self.proc.executable(key.pid);
             let attached = self.kernel.attach(&path, analysis.layout, &analysis.probes);
@@ -238,7 +238,7 @@ impl Watcher {
         self.tell(Event::Started { key, executable: executable.into(), build_info });
         let attachment = self.binaries.get(&key.file).and_then(|binary| binary.attachment.as_ref());
         let Some(attachment) = attachment else { return Ok(()) };
-        if let Err(error) = self.kernel.watch(key.pid, attachment, self.sampler, image) {
+        if let Err(error) = self.kernel.watch(key.pid, attachment, self.sampler) {
             self.leave(key);
             return Err(Arc::new(error).into());
         }

@@ -71,6 +71,8 @@ const UNKNOWN_MAP: Map = Map {
     values: NONE,
     value_stride: NONE,
     overflow: NONE,
+    first_in_use: 0,
+    last_in_use: 0,
 };
 
 /// The layout of a map, if all of it is known: half a map is of no use.
@@ -84,7 +86,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
         value_stride: number(entries.value_stride)?,
         ..UNKNOWN_MAP
     };
-    if u64::from(entry.group_size) > limits::LARGE_STRUCT / limits::HEADER_GROUPS_READ {
+    if u64::from(entry.group_size) > limits::LARGE_STRUCT / 2 {
         return None;
     }
     let known = |offset: u16| (offset != NONE).then_some(offset);
@@ -98,6 +100,9 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
                 old_groups: known(head.offset("oldbuckets"))?,
                 length: known(head.offset("B"))?,
                 overflow: number(overflow)?,
+                // runtime/map.go: below minTopHash a slot is empty or was moved.
+                first_in_use: 5,
+                last_in_use: 255,
                 ..entry
             })
         }
@@ -115,6 +120,8 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
                 table_size: known(end_of([data, mask], 8, limits::SMALL_STRUCT))?,
                 table_groups: data,
                 table_mask: mask,
+                // internal/runtime/maps/group.go: empty and deleted slots have the top bit set.
+                last_in_use: 127,
                 ..entry
             })
         }

@@ -45,8 +45,8 @@ pub enum LoadedError {
     },
 }
 
-/// Checks every probe's place; returns where the file's read-only parts are mapped, from and to.
-pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<(u64, u64), LoadedError> {
+/// Checks every probe's place.
+pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<(), LoadedError> {
     let read = |source| LoadedError::Read { pid, source };
     let folder = proc.folder(pid);
     let mut text = String::new();
@@ -78,10 +78,7 @@ pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<(u64,
             return Err(LoadedError::Changed { pid, address: RuntimeAddress(address) });
         }
     }
-    let read_only = || own().filter(|mapping| !mapping.writable);
-    let start = read_only().map(|mapping| mapping.start).min().unwrap_or(0);
-    let end = read_only().map(|mapping| mapping.end).max().unwrap_or(0);
-    Ok((start, end))
+    Ok(())
 }
 
 /// Whether `bytes` are `expected` with a uprobe's breakpoint in place.
@@ -98,7 +95,6 @@ fn is_breakpoint(bytes: &[u8], expected: &[u8]) -> bool {
 struct Mapping {
     start: u64,
     end: u64,
-    writable: bool,
     executable: bool,
     offset: u64,
     inode: u64,
@@ -118,7 +114,6 @@ impl Mapping {
         Some(Self {
             start,
             end,
-            writable: rights.get(1) == Some(&b'w'),
             executable: rights.get(2) == Some(&b'x'),
             offset,
             inode: inode.parse().ok()?,
@@ -138,7 +133,7 @@ mod tests {
             (mapping.start, mapping.end, mapping.offset, mapping.inode),
             (0x40_0000, 0x65_f000, 0x1000, 4242)
         );
-        assert!(mapping.executable && !mapping.writable);
+        assert!(mapping.executable);
         for odd in
             ["", "x", "2-1 r-xp 0 0:0 1", "0-ffffffffffffffff r-xp ffffffffffffffff 0:0 1", "0-1 r-xp 0 0:0"]
         {

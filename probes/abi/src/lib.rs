@@ -20,6 +20,12 @@
 //! Modules, in reading order:
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::inline_always,
+    reason = "compiled for BPF as well: casts and indices are by constants, and calls cost stack frames there"
+)]
 
 pub mod cookie;
 pub mod counters;
@@ -31,7 +37,7 @@ pub mod record;
 pub mod trace_context;
 
 #[cfg(feature = "user")]
-mod user;
+pub mod user;
 
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};

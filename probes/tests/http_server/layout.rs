@@ -72,9 +72,13 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
     let end = match end {
         End::FinishRequest => entry("net/http.(*response).finishRequest", SiteKind::HttpServerEnd, &[0]),
         End::CallOfHijacked => {
-            let (caller, callee) = (function("net/http.(*conn).serve"), function("net/http.(*conn).hijacked"));
+            let (caller, callee) =
+                (function("net/http.(*conn).serve"), function("net/http.(*conn).hijacked"));
             let bytes = code(caller);
-            let [site] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).unwrap()[..] else { panic!() };
+            let [site] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).unwrap()[..]
+            else {
+                panic!()
+            };
             assert_eq!(site.price, Price::Emulated);
             let words = if cfg!(target_arch = "x86_64") { 1 } else { 0 };
             (place(site), cookie(site, SiteKind::HttpServerEndByDepth).with_stack_words(words))
@@ -89,7 +93,9 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
     let route = functions.get("net/http.(*ServeMux).findHandler").ok().and_then(|callee| {
         let caller = functions.get("net/http.(*ServeMux).ServeHTTP").ok()?;
         let bytes = code(caller);
-        let [call] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).ok()?[..] else { return None };
+        let [call] = &site::calls_to(view(architecture, caller, &bytes), callee.entry).ok()?[..] else {
+            return None;
+        };
         // findHandler returns (Handler, string, …).
         let keep = [Place::IntegerRegister(2), Place::IntegerRegister(3)];
         let site = site::after_call(view(architecture, caller, &bytes), call.address, &keep);
