@@ -19,10 +19,8 @@ pub fn record(bytes: &[u8]) -> Result<Record, ReceiveError> {
         end: header.end,
         trace_id: trace_id(header.trace_id),
         span_id: header.span_id.to_ne_bytes(),
-        parent: (header.parent_rule == record::ParentRule::Remote as u8).then_some(Parent {
-            span_id: header.parent_span_id.to_ne_bytes(),
-            rule: ParentRule::Incoming,
-        }),
+        parent: (header.parent_rule == record::ParentRule::Remote as u8)
+            .then_some(Parent { span_id: header.parent_span_id.to_ne_bytes(), rule: ParentRule::Incoming }),
         flags: header.trace_flags,
         trace_state: Some(trace_state).filter(|state| !state.is_empty()),
         operation: Operation::HttpServer(http_server(&server, &texts)),
@@ -53,7 +51,11 @@ fn http_server(server: &record::HttpServer, texts: &Texts<'_>) -> HttpServer {
         is_tls: has(http_flags::TLS),
         has_panicked,
         was_hijacked,
-        cut: Text::ALL.into_iter().filter(|text| server.header.cut & 1 << *text as u8 != 0).map(name).collect(),
+        cut: Text::ALL
+            .into_iter()
+            .filter(|text| server.header.cut & 1 << *text as u8 != 0)
+            .map(name)
+            .collect(),
     }
 }
 

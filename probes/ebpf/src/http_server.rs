@@ -87,7 +87,9 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
         return count(process.counters, Counter::EndWithoutStart);
     };
     let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
-    if in_flight::depth(entry, layout, g, stack_pointer) == Some(entry.depth) && is_same_goroutine(entry, layout) {
+    if in_flight::depth(entry, layout, g, stack_pointer) == Some(entry.depth)
+        && is_same_goroutine(entry, layout)
+    {
         note_hijacking(entry, layout);
         finish(entry, layout);
     } else {
@@ -219,7 +221,8 @@ fn read_string(entry: &mut InFlight, from: u64) -> bool {
 fn copy_tracestate(entry: &mut InFlight, values: u64, number: u64) {
     let start = entry.strings_length;
     let mut value = 0;
-    while value < TRACESTATE_VALUES && value < number && append_tracestate(entry, start, values + value * 16) {
+    while value < TRACESTATE_VALUES && value < number && append_tracestate(entry, start, values + value * 16)
+    {
         value += 1;
     }
     if value == number {
@@ -285,7 +288,12 @@ fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
     // SAFETY: the scratch memory has more than 8 bytes.
     let read = unsafe {
         read_user(entry.counters, scratch.cast(), 8, entry.response.wrapping_add(connection))
-            && read_user(entry.counters, scratch.cast(), 1, (*scratch).wrapping_add(layout.connection.hijacked.into()))
+            && read_user(
+                entry.counters,
+                scratch.cast(),
+                1,
+                (*scratch).wrapping_add(layout.connection.hijacked.into()),
+            )
     };
     if !read {
         entry.record.header.missing |= MISSING_FIELDS;

@@ -29,7 +29,9 @@ mod record;
 
 mod dispatch;
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext,
+};
 use lightfoot_probes_abi::Cookie;
 
 /// Every site of every binary, where the kernel has uprobe_multi links (Linux 6.6). It may sleep: `MAY_SLEEP` is to be 1.

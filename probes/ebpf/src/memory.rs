@@ -1,9 +1,15 @@
 //! Reading the process's memory, and fields of what was read.
 
-use aya_ebpf::{cty::c_void, helpers::generated::{bpf_copy_from_user, bpf_probe_read_user}};
+use aya_ebpf::{
+    cty::c_void,
+    helpers::generated::{bpf_copy_from_user, bpf_probe_read_user},
+};
 use lightfoot_probes_abi::Counter;
 
-use crate::{counters::count, maps::{counts_reads, may_sleep}};
+use crate::{
+    counters::count,
+    maps::{counts_reads, may_sleep},
+};
 
 /// Reads `length` bytes at the process's address `from`. False if that is not possible; then the bytes at `to` are zero.
 ///
