@@ -8,7 +8,7 @@ pub struct Settings {
     pub enabled: u32,
     /// Zero.
     pub reserved: u32,
-    /// The reader is woken each time the bytes waiting in `EVENTS` pass a multiple of this: a quarter of the ring's size.
+    /// A quarter of the size of `EVENTS`: the reader is woken each time the bytes waiting there pass a multiple of this.
     /// A power of two.
     pub wake_bytes: u64,
 }
@@ -94,8 +94,11 @@ mod tests {
 
     #[test]
     fn samplers_decide_like_the_sdk() {
-        let sampler =
-            |kind: SamplerKind, parent_based, threshold| Sampler { kind: kind as u32, parent_based, threshold };
+        let sampler = |kind: SamplerKind, parent_based, threshold| Sampler {
+            kind: kind as u32,
+            parent_based,
+            threshold,
+        };
         let cases = [
             (sampler(SamplerKind::AlwaysOn, 0, 0), 0, Some(false), true),
             (sampler(SamplerKind::AlwaysOn, 1, 0), 0, Some(false), false),

@@ -155,14 +155,26 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
     }
     // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
     if unsafe { !read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) } {
-        count(entry.counters, Counter::ReadFault);
-        return true;
+        read_to_page_end(entry, size, groups);
     }
     scan_group(entry, layout, 0);
     if size != group_size {
         scan_group(entry, layout, group_size);
     }
     true
+}
+
+/// Reads at least what stands on the first page. Go does not touch the slots of a new map before it uses them, so the next
+/// page may never have been there, and then nothing is on it.
+#[inline(never)]
+fn read_to_page_end(entry: &mut InFlight, size: u64, groups: u64) {
+    const PAGE: u64 = 4096; // or a multiple
+    count(entry.counters, Counter::ReadFault);
+    let rest = PAGE - groups % PAGE;
+    if rest < size && size <= LARGE_STRUCT {
+        // SAFETY: the strings take `LARGE_STRUCT` bytes or more. The failed read has left zeros behind these.
+        let _ = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), rest, groups) };
+    }
 }
 
 /// Looks through the 8 slots of the group that was read to `start` of the strings.

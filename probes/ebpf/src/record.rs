@@ -66,8 +66,10 @@ pub fn send(entry: &mut InFlight) {
 fn wake_up(length: u64, counters: u32) -> u64 {
     let Some(settings) = SETTINGS.get(0) else { return BPF_RB_NO_WAKEUP.into() };
     let waiting = EVENTS.query(BPF_RB_AVAIL_DATA.into());
-    // Equal bits above the step mean that it was not passed.
-    if (waiting ^ waiting.wrapping_add(length)) < settings.wake_bytes {
+    // A record has a header of 8 bytes there and ends at a multiple of 8.
+    let after = waiting + (length + 15 & !7);
+    // Equal bits above the step mean that it was not passed. A full ring has woken the reader three times already.
+    if (waiting ^ after) < settings.wake_bytes || after >= 4 * settings.wake_bytes {
         return BPF_RB_NO_WAKEUP.into();
     }
     count(counters, Counter::Wakeups);
