@@ -20,17 +20,13 @@ fn spans(requests: &[String]) -> Option<(Vec<Span>, Watch)> {
     Some((records.iter().map(|record| Span::parse(record)).collect(), watch))
 }
 
-fn limit(text: Text) -> usize {
-    usize::try_from(text.limit()).unwrap()
-}
-
 #[test]
 fn long_strings_are_cut_and_flagged() {
     let _alone = alone();
     let target = format!("/body/{}", "p".repeat(8192));
     let (agent, host, method) = ("a".repeat(257), "h".repeat(300), "M".repeat(2000));
-    let kept = "u".repeat(limit(Text::UserAgent));
-    let fitting = format!("/body/{}", "f".repeat(limit(Text::RequestLine) - "GET /body/".len()));
+    let kept = "u".repeat(Text::UserAgent.limit());
+    let fitting = format!("/body/{}", "f".repeat(Text::RequestLine.limit() - "GET /body/".len()));
     let head = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
     let Some((spans, watch)) = spans(&[
         head(&target, "short") + "\r\n",
@@ -43,14 +39,14 @@ fn long_strings_are_cut_and_flagged() {
         return;
     };
     let [long, agents, kept_agent, hosts, methods, fits] = &spans[..] else { panic!("{}", spans.len()) };
-    assert_eq!(long.text(Text::RequestLine), &format!("GET {target}")[..limit(Text::RequestLine)]);
+    assert_eq!(long.text(Text::RequestLine), &format!("GET {target}")[..Text::RequestLine.limit()]);
     assert_eq!((long.method(), long.fixed.header.cut), ("GET", 1 << Text::RequestLine as u8));
-    assert_eq!(agents.text(Text::UserAgent), &agent[..limit(Text::UserAgent)]);
+    assert_eq!(agents.text(Text::UserAgent), &agent[..Text::UserAgent.limit()]);
     assert_eq!(agents.fixed.header.cut, 1 << Text::UserAgent as u8);
     assert_eq!((kept_agent.text(Text::UserAgent), kept_agent.fixed.header.cut), (kept.as_str(), 0));
-    assert_eq!(hosts.text(Text::Host), &host[..limit(Text::Host)]);
+    assert_eq!(hosts.text(Text::Host), &host[..Text::Host.limit()]);
     assert_eq!(hosts.fixed.header.cut, 1 << Text::Host as u8);
-    assert_eq!(methods.method(), &method[..limit(Text::RequestLine)]);
+    assert_eq!(methods.method(), &method[..Text::RequestLine.limit()]);
     assert_eq!(methods.fixed.header.cut, 1 << Text::RequestLine as u8);
     assert_eq!((fits.target(), fits.fixed.header.cut), (fitting.as_str(), 0));
     assert_eq!(watch.counter(Counter::CutString), 4);
@@ -66,14 +62,14 @@ fn a_tracestate_is_kept_whole_or_dropped() {
         format!("GET /body/1 HTTP/1.1\r\nHost: a\r\ntraceparent: {}\r\n{states}\r\n", traceparent(1))
     };
     let of_length = |length: usize| format!("a={}", "x".repeat(length - 2));
-    let most = limit(Text::Tracestate);
+    let most = Text::Tracestate.limit();
     let table = [
         (vec![of_length(most)], true),
         (vec![of_length(most + 1)], false),
         (vec![of_length(most / 2), of_length(most / 2 - 1)], true),
         (vec![of_length(most / 2), of_length(most / 2)], false),
-        (vec!["a=1".to_owned(); usize::try_from(limits::TRACESTATE_VALUES).unwrap()], true),
-        (vec!["a=1".to_owned(); usize::try_from(limits::TRACESTATE_VALUES).unwrap() + 1], false),
+        (vec!["a=1".to_owned(); limits::TRACESTATE_VALUES], true),
+        (vec!["a=1".to_owned(); limits::TRACESTATE_VALUES + 1], false),
     ];
     let requests: Vec<_> = table.iter().map(|(states, _)| request(states)).collect();
     let Some((spans, watch)) = spans(&requests) else { return };
