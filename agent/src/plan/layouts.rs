@@ -86,7 +86,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
         value_stride: number(entries.value_stride)?,
         ..UNKNOWN_MAP
     };
-    if u64::from(entry.group_size) > limits::LARGE_STRUCT / 2 {
+    if usize::from(entry.group_size) > limits::LARGE_STRUCT / 2 {
         return None;
     }
     let known = |offset: u16| (offset != NONE).then_some(offset);
@@ -145,10 +145,14 @@ impl<'a> Struct<'a> {
     }
 
     /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.
-    fn size(&self, fields: &[&str], limit: u64) -> u16 {
+    fn size(&self, fields: &[&str], limit: usize) -> u16 {
         let ends = fields.iter().filter_map(|name| self.field(name)).map(|field| field.offset + field.size);
-        ends.filter(|end| *end <= limit).max().and_then(number).unwrap_or(NONE)
+        ends.filter(|end| is_within(*end, limit)).max().and_then(number).unwrap_or(NONE)
     }
+}
+
+fn is_within(end: u64, limit: usize) -> bool {
+    usize::try_from(end).is_ok_and(|end| end <= limit)
 }
 
 fn number(value: u64) -> Option<u16> {
@@ -161,7 +165,7 @@ fn sum(outer: u16, inner: u16) -> u16 {
 }
 
 /// The end of the last of some fields of `size` bytes each that lie within `limit`.
-fn end_of<const N: usize>(offsets: [u16; N], size: u64, limit: u64) -> u16 {
+fn end_of<const N: usize>(offsets: [u16; N], size: u64, limit: usize) -> u16 {
     let ends = offsets.into_iter().filter(|offset| *offset != NONE).map(|offset| u64::from(offset) + size);
-    ends.filter(|end| *end <= limit).max().and_then(number).unwrap_or(NONE)
+    ends.filter(|end| is_within(*end, limit)).max().and_then(number).unwrap_or(NONE)
 }

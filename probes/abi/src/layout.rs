@@ -23,7 +23,7 @@ pub struct Layout {
     pub header: Map,
 }
 
-const _: () = assert!(size_of::<Layout>() == 76 && size_of::<Layout>().is_multiple_of(2));
+const _: () = assert!(size_of::<Layout>() == 76);
 
 /// `runtime.g`. All but `parent_goid` lie within [`crate::limits::SMALL_STRUCT`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,12 +20,6 @@
 //! Modules, in reading order:
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
-    clippy::inline_always,
-    reason = "compiled for BPF as well: casts and indices are by constants, and calls cost stack frames there"
-)]
 
 pub mod cookie;
 pub mod counters;

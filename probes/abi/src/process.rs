@@ -8,7 +8,7 @@ pub struct Settings {
     pub enabled: u32,
     /// Zero.
     pub reserved: u32,
-    /// The reader is woken each time the bytes waiting in `EVENTS` pass a multiple of this: a quarter of the ring's size.
+    /// A quarter of the size of `EVENTS`: the reader is woken each time the bytes waiting there pass a multiple of this.
     /// A power of two.
     pub wake_bytes: u64,
 }
@@ -64,7 +64,7 @@ const _: () = assert!(size_of::<Sampler>() == 16);
 impl Sampler {
     /// Whether a span is recorded. `parent` is whether its parent was, if it has one.
     /// `trace_id_tail` is the last 8 bytes of the trace id, read as big-endian.
-    #[inline(always)]
+    #[inline]
     pub fn samples(&self, trace_id_tail: u64, parent: Option<bool>) -> bool {
         if self.parent_based != 0
             && let Some(sampled) = parent

@@ -16,10 +16,10 @@ use crate::{
     memory::{byte, read_user, word},
 };
 
-const SLOTS: u64 = 8;
+const SLOTS: usize = 8;
 
 /// The scratch memory, in words: what is read of the map's header and of names, …
-const FIRST_BYTES: usize = 8;
+const SIZE: usize = 8 * 8; // bytes
 /// … how many runs were noted, how many are done, how many candidates were noted, …
 const RUNS_NOTED: usize = 8;
 const RUNS_DONE: usize = 9;
@@ -27,16 +27,16 @@ const CANDIDATES_NOTED: usize = 10;
 /// … and the runs, each with address and length.
 const RUN: usize = 12;
 /// Where in the strings the candidates stand, behind the groups: each has two words of its name and two of its values.
-const CANDIDATE: usize = LARGE_STRUCT as usize / 8;
+const CANDIDATE: usize = LARGE_STRUCT / 8;
 
-const _: () = assert!(RUN + 2 * HEADER_RUNS <= SMALL_STRUCT as usize / 8);
-const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS as usize / 8);
+const _: () = assert!(RUN + 2 * HEADER_RUNS <= SMALL_STRUCT / 8);
+const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
 
 /// Notes the values of the wanted headers in `entry.headers`. Overwrites the scratch memory and the strings.
 #[inline(never)]
 pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
-    let size = u64::from(layout.size);
-    if size > FIRST_BYTES as u64 * 8 || header == 0 {
+    let size = usize::from(layout.size);
+    if size > SIZE || header == 0 {
         return;
     }
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
@@ -56,7 +56,7 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
     }
     let mut candidate = 0;
     while candidate < HEADER_CANDIDATES {
-        if candidate as u64 >= entry.scratch[CANDIDATES_NOTED] {
+        if candidate >= entry.scratch[CANDIDATES_NOTED] as usize {
             break;
         }
         match_candidate(entry, candidate);
@@ -67,7 +67,6 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
 /// Notes where the groups of the map are whose header was read.
 #[inline(never)]
 fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
-    const SIZE: u64 = FIRST_BYTES as u64 * 8;
     entry.scratch[RUNS_NOTED] = 0;
     entry.scratch[RUNS_DONE] = 0;
     entry.scratch[CANDIDATES_NOTED] = 0;
@@ -103,8 +102,7 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
 /// Notes the groups of the first table in a swiss map's directory.
 #[inline(never)]
 fn note_table(entry: &mut InFlight, layout: &Map, directory: u64) -> bool {
-    const SIZE: u64 = FIRST_BYTES as u64 * 8;
-    let size = u64::from(layout.table_size);
+    let size = usize::from(layout.table_size);
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory is larger.
     let (groups, mask) = unsafe {
@@ -127,36 +125,35 @@ fn note_run(entry: &mut InFlight, groups: u64, length: u64) {
     if groups == 0 || length == 0 {
         return;
     }
-    let noted = entry.scratch[RUNS_NOTED];
-    if noted >= HEADER_RUNS as u64 {
+    let noted = entry.scratch[RUNS_NOTED] as usize;
+    if noted >= HEADER_RUNS {
         return count(entry.counters, Counter::HeaderBound);
     }
-    entry.scratch[RUN + 2 * noted as usize] = groups;
-    entry.scratch[RUN + 2 * noted as usize + 1] = length;
-    entry.scratch[RUNS_NOTED] = noted + 1;
+    entry.scratch[RUN + 2 * noted] = groups;
+    entry.scratch[RUN + 2 * noted + 1] = length;
+    entry.scratch[RUNS_NOTED] = noted as u64 + 1;
 }
 
 /// Reads one or two groups of the run whose turn it is and looks through them. False if all runs are done.
 #[inline(never)]
 fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
-    let group_size = u64::from(layout.group_size);
-    let done = entry.scratch[RUNS_DONE];
-    if done >= entry.scratch[RUNS_NOTED] || done >= HEADER_RUNS as u64 || group_size > LARGE_STRUCT / 2 {
+    let group_size = usize::from(layout.group_size);
+    let done = entry.scratch[RUNS_DONE] as usize;
+    if done >= entry.scratch[RUNS_NOTED] as usize || done >= HEADER_RUNS || group_size > LARGE_STRUCT / 2 {
         return false;
     }
-    let run = RUN + 2 * done as usize;
+    let run = RUN + 2 * done;
     let (groups, length) = (entry.scratch[run], entry.scratch[run + 1]);
     let size = if length > 1 { 2 * group_size } else { group_size };
     if length > 2 {
-        entry.scratch[run] = groups.wrapping_add(size);
+        entry.scratch[run] = groups.wrapping_add(size as u64);
         entry.scratch[run + 1] = length - 2;
     } else {
-        entry.scratch[RUNS_DONE] = done + 1;
+        entry.scratch[RUNS_DONE] = done as u64 + 1;
     }
     // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
     if unsafe { !read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) } {
-        count(entry.counters, Counter::ReadFault);
-        return true;
+        read_to_page_end(entry, size, groups);
     }
     scan_group(entry, layout, 0);
     if size != group_size {
@@ -165,58 +162,71 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
     true
 }
 
+/// Reads at least what stands on the first page. Go does not touch the slots of a new map before it uses them, so the next
+/// page may never have been there, and then nothing is on it.
+#[inline(never)]
+fn read_to_page_end(entry: &mut InFlight, size: usize, groups: u64) {
+    const PAGE: usize = 4096; // or a multiple
+    count(entry.counters, Counter::ReadFault);
+    let rest = PAGE - groups as usize % PAGE;
+    if rest < size && size <= LARGE_STRUCT {
+        // SAFETY: the strings take `LARGE_STRUCT` bytes or more. The failed read has left zeros behind these.
+        let _ = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), rest, groups) };
+    }
+}
+
 /// Looks through the 8 slots of the group that was read to `start` of the strings.
 #[inline(never)]
-fn scan_group(entry: &mut InFlight, layout: &Map, start: u64) {
-    let mut key = start + u64::from(layout.keys);
+fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
+    let mut key = start + usize::from(layout.keys);
     let mut slot = 0;
     while slot < SLOTS {
         if key > LARGE_STRUCT - 16 {
             return;
         }
         // SAFETY: within the strings, by the comparison.
-        let length = unsafe { *entry.strings.as_ptr().cast::<u8>().add(key as usize + 8).cast::<u64>() };
+        let length = unsafe { *entry.strings.as_ptr().cast::<u8>().add(key + 8).cast::<u64>() };
         if length == 10 || length == 11 {
             note_candidate(entry, layout, start, slot, key);
         }
-        key += u64::from(layout.key_stride);
+        key += usize::from(layout.key_stride);
         slot += 1;
     }
-    let overflow = start + u64::from(layout.overflow);
+    let overflow = start + usize::from(layout.overflow);
     if overflow <= LARGE_STRUCT - 8 {
         // SAFETY: within the strings, by the comparison.
-        let bucket = unsafe { *entry.strings.as_ptr().cast::<u8>().add(overflow as usize).cast::<u64>() };
+        let bucket = unsafe { *entry.strings.as_ptr().cast::<u8>().add(overflow).cast::<u64>() };
         note_run(entry, bucket, 1);
     }
 }
 
 /// Notes a slot whose name, at `key` of the strings, is as long as a wanted one, if the slot is in use.
 #[inline(never)]
-fn note_candidate(entry: &mut InFlight, layout: &Map, start: u64, slot: u64, key: u64) {
-    let value = start + u64::from(layout.values) + slot * u64::from(layout.value_stride);
+fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize, key: usize) {
+    let value = start + usize::from(layout.values) + slot * usize::from(layout.value_stride);
     let control = start + slot;
     if key > LARGE_STRUCT - 16 || value > LARGE_STRUCT - 16 || control > LARGE_STRUCT - 1 {
         return;
     }
-    let noted = entry.scratch[CANDIDATES_NOTED];
-    if noted >= HEADER_CANDIDATES as u64 {
+    let noted = entry.scratch[CANDIDATES_NOTED] as usize;
+    if noted >= HEADER_CANDIDATES {
         return count(entry.counters, Counter::HeaderBound);
     }
     let group = entry.strings.as_mut_ptr().cast::<u8>();
     // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
     unsafe {
-        let control = u16::from(*group.add(control as usize));
+        let control = u16::from(*group.add(control));
         if control < layout.first_in_use || control > layout.last_in_use {
             return;
         }
-        let candidate = entry.strings.as_mut_ptr().add(CANDIDATE + 4 * noted as usize);
-        let (key, value) = (group.add(key as usize).cast::<u64>(), group.add(value as usize).cast::<u64>());
+        let candidate = entry.strings.as_mut_ptr().add(CANDIDATE + 4 * noted);
+        let (key, value) = (group.add(key).cast::<u64>(), group.add(value).cast::<u64>());
         *candidate = *key;
         *candidate.add(1) = *key.add(1);
         *candidate.add(2) = *value;
         *candidate.add(3) = *value.add(1);
     }
-    entry.scratch[CANDIDATES_NOTED] = noted + 1;
+    entry.scratch[CANDIDATES_NOTED] = noted as u64 + 1;
 }
 
 /// Reads the name of a candidate and notes its values if it is a wanted one.
@@ -230,11 +240,11 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
         return count(entry.counters, Counter::ReadFault);
     }
     let (head, tail) = (entry.scratch[0], entry.scratch[1] & 0xff_ffff);
-    let header = if length == 11 && head == chars(b"Tracepar") && tail == chars(b"ent\0\0\0\0\0") {
+    let header = if length == 11 && head == chars(*b"Tracepar") && tail == chars(*b"ent\0\0\0\0\0") {
         HeaderName::Traceparent
-    } else if length == 10 && head == chars(b"Tracesta") && tail & 0xffff == chars(b"te\0\0\0\0\0\0") {
+    } else if length == 10 && head == chars(*b"Tracesta") && tail & 0xffff == chars(*b"te\0\0\0\0\0\0") {
         HeaderName::Tracestate
-    } else if length == 10 && head == chars(b"User-Age") && tail & 0xffff == chars(b"nt\0\0\0\0\0\0") {
+    } else if length == 10 && head == chars(*b"User-Age") && tail & 0xffff == chars(*b"nt\0\0\0\0\0\0") {
         HeaderName::UserAgent
     } else {
         return;
@@ -242,6 +252,6 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
     entry.headers[header as usize] = Slice { pointer: entry.strings[at + 2], length: entry.strings[at + 3] };
 }
 
-const fn chars(text: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*text)
+const fn chars(text: [u8; 8]) -> u64 {
+    u64::from_le_bytes(text)
 }

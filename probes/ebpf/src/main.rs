@@ -11,6 +11,7 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
+#![expect(clippy::needless_pass_by_value, reason = "aya hands contexts over by value")]
 #![expect(internal_features, reason = "the stable atomics lack read-modify-write on this target")]
 
 mod maps;
