@@ -6,6 +6,7 @@
 //! - [`oracle`]: what DWARF and Go's tools say about a binary.
 //! - [`hostile`]: files that a parser must survive, and the harness that shows it does.
 //! - [`elf`]: changes of ELF files by hand.
+//! - [`live`]: a server, the agent that watches it, and what both say.
 #![forbid(unsafe_code)]
 
 pub mod cache;
@@ -13,4 +14,5 @@ pub mod each;
 pub mod elf;
 pub mod go;
 pub mod hostile;
+pub mod live;
 pub mod oracle;
