@@ -90,7 +90,7 @@ pub(crate) fn inspect(path: &Path, id: u32, end: End) -> Facts {
                 panic!()
             };
             assert_eq!(site.price, Price::Emulated);
-            let words = if cfg!(target_arch = "x86_64") { 1 } else { 0 };
+            let words = u8::from(cfg!(target_arch = "x86_64"));
             place(site, Cookie::new(id, SiteKind::HttpServerEndByDepth).with_stack_words(words))
         }
         End::ReturnOfServeHttp => {

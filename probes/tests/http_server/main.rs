@@ -4,6 +4,14 @@
 //! - [`target`]: the Go server and its truth; [`client`]: requests to it; [`layout`]: what is known of its binary;
 //!   [`watch`]: the loaded programs; [`compare`]: records against the truth.
 //! - [`requests`], [`traces`], [`limits`], [`losses`], [`cost`]: the tests.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test fail by panicking, too"
+)]
+#![expect(clippy::format_push_string, clippy::format_collect, reason = "requests read best as they are sent")]
 
 mod client;
 mod compare;

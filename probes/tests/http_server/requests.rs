@@ -114,13 +114,13 @@ fn mixed(number: usize) -> Vec<u8> {
     ];
     let path = PATHS[number % PATHS.len()].replace('N', &number.to_string());
     let mut headers = String::new();
-    if number % 3 != 0 {
+    if !number.is_multiple_of(3) {
         headers += &format!("traceparent: {}\r\n", traceparent(number));
     }
     if number % 3 == 2 {
         headers += &format!("TraceState: a={number}\r\nTracestate: b=2,c=3\r\n");
     }
-    if number % 4 != 0 {
+    if !number.is_multiple_of(4) {
         headers += &format!("user-agent: agent/{number}\r\n");
     }
     // From one group or bucket to several.

@@ -61,9 +61,10 @@ impl Watch {
     fn try_load(options: Options) -> Result<Self, String> {
         let object = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string())?;
         let own = fs::metadata("/proc/self/ns/pid").unwrap();
-        let namespace = match options.in_pid_namespace {
-            true => PidNamespace { device: own.dev(), inode: own.ino() },
-            false => PidNamespace::default(),
+        let namespace = if options.in_pid_namespace {
+            PidNamespace { device: own.dev(), inode: own.ino() }
+        } else {
+            PidNamespace::default()
         };
         let mut ebpf = EbpfLoader::new()
             .override_global("COUNT_READS", &u32::from(options.count_reads), true)
