@@ -278,7 +278,7 @@ impl Watcher {
                 self.left.insert(key);
                 let reason = WatchError::Open(Arc::new(error));
                 return if early.is_some() {
-                    self.tell(Event::Refused { key, executable, reason })
+                    self.tell(Event::Refused { key, executable, reason });
                 };
             }
         };
@@ -319,12 +319,11 @@ impl Watcher {
         let build_info = Arc::clone(&analysis.build_info);
         let loaded = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
         let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
-        let owner = match twin {
-            Some(twin) => twin,
-            None => {
-                self.attach(key.file, file, running)?;
-                key.file
-            }
+        let owner = if let Some(twin) = twin {
+            twin
+        } else {
+            self.attach(key.file, file, running)?;
+            key.file
         };
         let since = boot_time();
         self.watched.insert(key, owner);

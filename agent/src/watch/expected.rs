@@ -56,17 +56,14 @@ impl Watcher {
             binary.processes.insert(key);
             Some((key, Arc::clone(&analysis.build_info)))
         });
-        match met {
-            Some((key, build_info)) => {
-                self.watched.insert(key, file);
-                let executable = self.proc.executable_path(pid).unwrap_or_default();
-                self.tell(Event::Started { key, executable, build_info, since });
-            }
-            None => {
-                // Nothing that it did is of interest; a sweep looks at what it is instead.
-                let _ = self.kernel.leave(pid);
-                self.detach_unused(file);
-            }
+        if let Some((key, build_info)) = met {
+            self.watched.insert(key, file);
+            let executable = self.proc.executable_path(pid).unwrap_or_default();
+            self.tell(Event::Started { key, executable, build_info, since });
+        } else {
+            // Nothing that it did is of interest; a sweep looks at what it is instead.
+            let _ = self.kernel.leave(pid);
+            self.detach_unused(file);
         }
     }
 }

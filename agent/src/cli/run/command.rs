@@ -40,7 +40,7 @@ pub(super) struct StartError {
 
 /// Says why, and returns the exit code for it.
 pub(super) fn complain(error: &StartError) -> u8 {
-    let text = report::printable(&error.to_string()).to_string();
+    let text = report::printable(&error.to_string()).clone();
     anstream::eprintln!("{}lightfoot:{:#} {text}", report::ERROR, report::ERROR);
     if error.source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE }
 }
