@@ -11,4 +11,5 @@
 
 mod expected;
 mod load;
+mod rows;
 mod scene;
