@@ -13,3 +13,4 @@ mod expected;
 mod load;
 mod rows;
 mod scene;
+mod trace_context;
