@@ -6,6 +6,7 @@ use std::path::Path;
 
 use lightfoot_tests::go::{Build, Mode};
 use lightfoot_tests::live::{Client, Span, Truth};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::expected;
@@ -26,6 +27,8 @@ struct Row {
 enum How {
     Tcp,
     Unix,
+    /// Not sent: the server asks itself over TLS.
+    Tls,
     /// Leave while the handler runs.
     Leave,
 }
@@ -128,6 +131,11 @@ const ROWS: &[Row] = &[
         ),
         ..row("unix-socket", "GET /plain/1 HTTP/1.1\n@\n")
     },
+    Row {
+        how: How::Tls,
+        besides: But(|| json!({"url.scheme": "https"})),
+        ..row("tls", "GET /plain/1?size=5 HTTP/1.1\n@\n")
+    },
 ];
 
 fn connect() -> Json {
@@ -190,7 +198,9 @@ fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
             let truth = truth.iter().find(|truth| is_of(span, truth) || requests(row) == 1);
             check_attributes(row, span, truth.copied(), &build);
         }
-        for truth in truth.iter().filter(|truth| !truth.hijacked && !truth.panicked && row.how != How::Leave)
+        for truth in truth
+            .iter()
+            .filter(|truth| !truth.hijacked && !truth.panicked && !matches!(row.how, How::Leave | How::Tls))
         {
             assert!(answers.contains(&truth.status), "{answers:?} {truth:?}");
         }
@@ -245,6 +255,11 @@ fn send(scene: &Scene, row: &Row) -> Vec<u16> {
     let mut client = match row.how {
         How::Unix => Client::unix(scene.server.socket()),
         How::Tcp | How::Leave => scene.client(),
+        How::Tls => {
+            let pid = Pid::from_raw(scene.server.pid().cast_signed()).unwrap();
+            kill_process(pid, Signal::USR1).unwrap();
+            return Vec::new();
+        }
     };
     let mut text = row
         .request
