@@ -4,17 +4,19 @@
 //! is owned by its [`Attachment`]: dropping that detaches.
 
 use std::collections::HashMap as StdHashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::thread;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, SiteKind,
+    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Sampler, Settings,
+    SiteKind,
 };
 use thiserror::Error;
 
@@ -45,13 +47,8 @@ pub enum AttachError {
         source: Box<ProgramError>,
     },
     /// The kernel refused to place the probes.
-    #[error("the kernel does not place probes in {path}")]
-    Place {
-        /// The program's file.
-        path: PathBuf,
-        /// Why.
-        source: Box<ProgramError>,
-    },
+    #[error("the kernel does not place probes in it")]
+    Place(#[source] Box<ProgramError>),
     /// A map could not be read or written.
     #[error("the BPF map {map} cannot be used")]
     Map {
@@ -74,6 +71,9 @@ pub enum AttachError {
     TooManyProcesses,
 }
 
+/// Links are closed by so many threads at most: each waits for the kernel, not for a processor.
+const CLOSERS: usize = 16;
+
 /// How probes are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Method {
@@ -90,6 +90,15 @@ impl Method {
             Self::PerfEvent => "on_site",
         }
     }
+}
+
+/// The sizes of what the kernel is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of the ring buffer, a power of two.
+    pub ring_bytes: u32,
+    /// At most so many spans are open at once, over all processes.
+    pub open_spans: u32,
 }
 
 /// A site to be probed.
@@ -128,16 +137,16 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads the object, with `ring_bytes` (a power of two) of ring buffer. No probe is placed yet.
+    /// Loads the object. No probe is placed yet.
     pub fn load(
         object: &[u8],
         method: Option<Method>,
-        ring_bytes: u32,
+        sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
         let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
         let mut failed = None;
         for method in method.map_or(vec![Method::UprobeMulti, Method::PerfEvent], |method| vec![method]) {
-            match Self::load_for(object, method, namespace, ring_bytes) {
+            match Self::load_for(object, method, namespace, sizes) {
                 Ok(loaded) => return Ok(loaded),
                 // The first failure tells most: later methods need more privileges.
                 Err(error) => failed = failed.or(Some(error)),
@@ -150,13 +159,16 @@ impl Kernel {
         object: &[u8],
         method: Method,
         namespace: PidNamespace,
-        ring_bytes: u32,
+        sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
         let mut object = EbpfLoader::new()
             // The log costs time at each start and fills a screen when a program is refused.
             .verifier_log_level(VerifierLogLevel::DISABLE)
             .override_global("PID_NAMESPACE", &namespace, true)
-            .map_max_entries("EVENTS", ring_bytes)
+            // Only a program that is attached by uprobe_multi can be sleepable, and wait for a page.
+            .override_global("MAY_SLEEP", &u32::from(method == Method::UprobeMulti), true)
+            .map_max_entries("EVENTS", sizes.ring_bytes)
+            .map_max_entries("IN_FLIGHT", sizes.open_spans)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         let name = method.program();
@@ -177,7 +189,7 @@ impl Kernel {
             counter_slots: Slots::new(1..MAX_PROCESSES + 1),
             by_process: StdHashMap::new(),
         };
-        kernel.enable(u64::from(ring_bytes / 4))?;
+        kernel.enable(u64::from(sizes.ring_bytes / 4))?;
         Ok((kernel, ring))
     }
 
@@ -196,17 +208,17 @@ impl Kernel {
         self.settings.set(0, &Settings::default(), 0).map_err(map_error("SETTINGS"))
     }
 
-    /// Places probes in the file at `path`; nothing is recorded until a process is selected.
+    /// Places probes in the file; nothing is recorded until a process is selected.
     pub fn attach(
         &mut self,
-        path: &Path,
+        file: &File,
         layout: Layout,
         probes: &[Probe],
     ) -> Result<Attachment, AttachError> {
         let slot = self.layout_slots.take().ok_or(AttachError::TooManyBinaries)?;
         let binary = self.next_binary;
         self.next_binary = self.next_binary.wrapping_add(1).max(1);
-        let result = self.place(path, binary, slot, layout, probes);
+        let result = self.place(file, binary, slot, layout, probes);
         if result.is_err() {
             self.layout_slots.give_back(slot);
         }
@@ -215,7 +227,7 @@ impl Kernel {
 
     fn place(
         &mut self,
-        path: &Path,
+        file: &File,
         binary: u32,
         slot: u32,
         layout: Layout,
@@ -243,37 +255,41 @@ impl Kernel {
                 cookie: Some(cookie.0),
             }
         });
-        let placed = |source| AttachError::Place { path: path.into(), source: Box::new(source) };
+        let placed = |source| AttachError::Place(Box::new(source));
+        // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let id = program.attach(points, path, UProbeScope::AllProcesses).map_err(placed)?;
         let link = program.take_link(id).map_err(placed)?;
         Ok(Attachment { binary, layout: slot, link })
     }
 
-    /// Takes the probes of a binary away. Its processes must have been left before.
-    pub fn detach(&mut self, attachment: Attachment) {
-        let Attachment { binary: _, layout, link } = attachment;
-        drop(link);
-        self.layout_slots.give_back(layout);
+    /// Takes the probes of binaries away. Their processes must have been left before.
+    pub fn detach(&mut self, attachments: Vec<Attachment>) {
+        let (slots, links): (Vec<_>, Vec<_>) =
+            attachments.into_iter().map(|attachment| (attachment.layout, attachment.link)).unzip();
+        // Each waits until no processor can be within a program any more; together they wait once.
+        let mut shares: Vec<Vec<UProbeLink>> = Vec::new();
+        shares.resize_with(CLOSERS.min(links.len()), Vec::new);
+        for (number, link) in links.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(number % CLOSERS) {
+                share.push(link);
+            }
+        }
+        thread::scope(|scope| {
+            for share in shares {
+                scope.spawn(|| drop(share));
+            }
+        });
+        for slot in slots {
+            self.layout_slots.give_back(slot);
+        }
     }
 
-    /// Starts recording the spans of a process. `image` is where its file's read-only parts are mapped.
-    pub fn watch(
-        &mut self,
-        pid: u32,
-        attachment: &Attachment,
-        sampler: lightfoot_probes_abi::Sampler,
-        image: (u64, u64),
-    ) -> Result<(), AttachError> {
+    /// Starts recording the spans of a process.
+    pub fn watch(&mut self, pid: u32, attachment: &Attachment, sampler: Sampler) -> Result<(), AttachError> {
         let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
-        let process = Process {
-            binary: attachment.binary,
-            layout: attachment.layout,
-            counters,
-            reserved: 0,
-            sampler,
-            image_start: image.0,
-            image_end: image.1,
-        };
+        let process =
+            Process { binary: attachment.binary, layout: attachment.layout, counters, reserved: 0, sampler };
         let zeroed = aya::util::nr_cpus().map_err(|(_, error)| error).and_then(|cpus| {
             let cpus = usize::try_from(cpus.get()).unwrap_or(usize::MAX);
             PerCpuValues::try_from(vec![Counters([0; Counters::CAPACITY]); cpus])
@@ -300,17 +316,23 @@ impl Kernel {
         let Some(process) = self.by_process.remove(&pid) else { return Ok(None) };
         match self.processes.remove(&pid) {
             Ok(()) | Err(MapError::KeyNotFound) => {}
+            // Its slot stays taken: a program could still count there.
             Err(error) => return Err(map_error("PROCESSES")(error)),
         }
-        let open: Vec<_> =
-            self.in_flight.keys().filter_map(Result::ok).filter(|key| key.tgid == pid).collect();
+        let counts = self.counts_at(process.counters);
+        self.counter_slots.give_back(process.counters);
+        // Also what a program that was under way opened after an earlier process was left.
+        let open: Vec<_> = self
+            .in_flight
+            .keys()
+            .filter_map(Result::ok)
+            .filter(|key| !self.by_process.contains_key(&key.tgid))
+            .collect();
         for key in &open {
             // Already gone is as good as removed.
             let _ = self.in_flight.remove(key);
         }
-        let counts = self.counts_at(process.counters)?;
-        self.counter_slots.give_back(process.counters);
-        Ok(Some((counts, open.len() as u64)))
+        Ok(Some((counts?, open.len() as u64)))
     }
 
     /// The counts of a watched process, or of those hits that belong to none.

@@ -33,6 +33,9 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Inspect(inspect::Arguments),
+    /// Become a program when told, as `run -- COMMAND` starts it
+    #[command(hide = true)]
+    Exec(run::ExecArguments),
     /// Print a completion script for a shell
     ///
     /// For bash: lightfoot completions bash > /etc/bash_completion.d/lightfoot
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "lightfoot", &mut script);

@@ -3,8 +3,10 @@
 //! Everything read here may vanish or change while it is read: a process that does is skipped, without a word.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,13 +15,16 @@ pub mod selection;
 
 pub use selection::{Decision, Selection};
 
-/// A process and the program that it runs now: `exec` keeps the number and the start time but changes the program.
+/// A process and the program that it runs now: `exec` keeps the number and the start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessKey {
     /// Its number in the agent's PID namespace.
     pub pid: u32,
     /// When it started, in clock ticks after boot: numbers are used again.
     pub started: u64,
+    /// Where its stack begins: another place after each `exec`, of the same file too, as long as address spaces are laid
+    /// out at random. 0 if we may not know.
+    pub stack: u64,
     /// The file that it runs.
     pub file: FileIdentity,
 }
@@ -40,13 +45,28 @@ pub struct FileIdentity {
 impl FileIdentity {
     /// The identity of the file at `path`, symbolic links followed.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
+        Ok(Self::from(&fs::metadata(path)?))
+    }
+
+    /// The identity of an open file.
+    pub fn of_open(file: &fs::File) -> io::Result<Self> {
+        Ok(Self::from(&file.metadata()?))
+    }
+
+    /// Whether all but the device is the same: it may be the same file, shown by another mount.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        Self { device: other.device, ..*self } == *other
+    }
+}
+
+impl From<&fs::Metadata> for FileIdentity {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self {
             device: metadata.dev(),
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-        })
+        }
     }
 }
 
@@ -78,13 +98,14 @@ impl Proc {
     /// The process with that number, if it runs a file.
     pub fn process(&self, pid: u32) -> Option<ProcessKey> {
         let file = FileIdentity::of(&self.executable(pid)).ok()?;
-        // Field 22 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses.
+        // Fields 22 and 28 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses.
         let stat = fs::read(self.folder(pid).join("stat")).ok()?;
         let after_name = stat.iter().rposition(|byte| *byte == b')')?;
         let fields = stat.get(after_name.checked_add(2)?..)?;
-        let started = fields.split(|byte| *byte == b' ').nth(19)?;
-        let started = std::str::from_utf8(started).ok()?.parse().ok()?;
-        Some(ProcessKey { pid, started, file })
+        let mut fields = fields.split(|byte| *byte == b' ').skip(19);
+        let mut number = |skip| std::str::from_utf8(fields.nth(skip)?).ok()?.parse().ok();
+        let started = number(0)?;
+        Some(ProcessKey { pid, started, stack: number(5)?, file })
     }
 
     /// The magic link to the program: it opens the file that runs, in whatever mount namespace, deleted or not.
@@ -95,8 +116,9 @@ impl Proc {
     /// The program's path as the process sees it, for people and patterns.
     pub fn executable_path(&self, pid: u32) -> Option<PathBuf> {
         let path = fs::read_link(self.executable(pid)).ok()?;
-        let text = path.to_str()?;
-        Some(text.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
+        let bytes = path.as_os_str().as_bytes();
+        let kept = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+        Some(PathBuf::from(OsStr::from_bytes(kept)))
     }
 
     /// The folder of one process.
@@ -116,14 +138,18 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::write(root.path().join("program"), "first").unwrap();
         std::os::unix::fs::symlink(root.path().join("program"), folder.join("exe")).unwrap();
-        let stat = |started: u64| {
-            let stat = format!("42 (a) b (c) S 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 0 0\n");
+        let stat = |started: u64, stack: u64| {
+            let stat = format!(
+                "42 (a) b (c) S 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 1 2 3 4 5 {stack} 7\n"
+            );
             fs::write(folder.join("stat"), stat).unwrap();
         };
-        stat(700);
+        stat(700, 6);
         let first = Proc::at(root.path()).process(42).unwrap();
-        assert_eq!((first.pid, first.started), (42, 700));
-        stat(800);
+        assert_eq!((first.pid, first.started, first.stack), (42, 700, 6));
+        stat(700, 9);
+        assert_ne!(first, Proc::at(root.path()).process(42).unwrap(), "it executed its own file again");
+        stat(800, 6);
         let second = Proc::at(root.path()).process(42).unwrap();
         assert_ne!(first, second, "the number was used again");
         fs::write(root.path().join("program"), "another").unwrap();

@@ -4,12 +4,14 @@
 //! when a quarter of the ring is full.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 use lightfoot_probes_abi::Counters;
+use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
@@ -34,7 +36,14 @@ pub trait Sink {
     fn record(&mut self, record: Record);
     /// The kernel sent bytes that are no record of ours.
     fn malformed(&mut self, error: receive::ReceiveError);
+    /// Whether there is no use in going on.
+    fn is_done(&self) -> bool;
 }
+
+/// The thread that watches processes has ended on its own. Nothing is attached any more.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the thread that watches processes has failed, so nothing is watched any more")]
+pub struct WatcherFailed;
 
 /// The counts of each process that is watched, and of the hits that belong to none.
 pub type Report = Vec<(Option<u32>, Counters)>;
@@ -44,6 +53,8 @@ pub struct Session {
     ring: AsyncFd<RingBuf<MapData>>,
     events: mpsc::Receiver<Event>,
     commands: SyncSender<Command>,
+    /// Processes that have ended, until all that they left in the ring is read.
+    ended: Vec<Event>,
 }
 
 impl Session {
@@ -56,21 +67,29 @@ impl Session {
         let (commands, obey) = sync_channel(4);
         let watcher = watcher(tell);
         thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&obey))?;
-        Ok(Self { ring: sys::readable(ring)?, events, commands })
+        Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new() })
     }
 
-    /// Brings records to `sink` until `stop` is done; then detaches and brings what is left in the ring.
+    /// Prepares for a process that is about to execute `program`. Ready when it may; never if nothing is watched.
+    pub fn expect(&self, pid: u32, program: PathBuf) -> oneshot::Receiver<()> {
+        let (answer, ready) = oneshot::channel();
+        // If nobody obeys any more, the answer is dropped, and that is an answer.
+        let _ = self.commands.try_send(Command::Expect { pid, program, answer });
+        ready
+    }
+
+    /// Brings records to `sink` until `stop` is done or the sink is; then detaches and brings what is left in the ring.
     /// Each `report` is answered by way of the channel that comes with it.
     pub async fn run(
         &mut self,
         sink: &mut impl Sink,
         stop: impl Future<Output = ()>,
         mut report: mpsc::Receiver<oneshot::Sender<Report>>,
-    ) {
+    ) -> Result<(), WatcherFailed> {
         let mut stop = std::pin::pin!(stop);
         let mut tick = interval(DRAIN);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !sink.is_done() {
             tokio::select! {
                 () = &mut stop => break,
                 Some(answer) = report.recv() => {
@@ -85,40 +104,42 @@ impl Session {
                 }
             }
             self.drain(sink);
-        }
-        let (answer, mut stopped) = oneshot::channel();
-        if self.commands.send(Command::Stop(answer)).is_err() {
-            return;
-        }
-        // The watcher tells of each process that it leaves, and waits if nobody listens.
-        loop {
-            tokio::select! {
-                _ = &mut stopped => break,
-                _ = tick.tick() => self.drain(sink),
+            if self.events.is_closed() {
+                break;
             }
         }
-        self.drain(sink);
+        let (answer, mut stopped) = oneshot::channel();
+        let is_watched = self.commands.send(Command::Stop(answer)).is_ok();
+        let result = loop {
+            // The watcher tells of each process that it leaves, and waits if nobody listens.
+            tokio::select! {
+                answer = &mut stopped => break answer,
+                _ = tick.tick() => { self.drain(sink); }
+            }
+        };
+        while !self.drain(sink) {}
+        if is_watched && result.is_ok() { Ok(()) } else { Err(WatcherFailed) }
     }
 
-    /// Events first: a process is announced before its first record.
-    fn drain(&mut self, sink: &mut impl Sink) {
-        let mut ended = Vec::new();
+    /// Events first: a process is announced before its first record. Returns whether the ring is empty.
+    fn drain(&mut self, sink: &mut impl Sink) -> bool {
         while let Ok(event) = self.events.try_recv() {
             match event {
                 // Its last records may still be in the ring.
-                Event::Ended { .. } => ended.push(event),
+                Event::Ended { .. } => self.ended.push(event),
                 event => sink.event(event),
             }
         }
         for _ in 0..BATCH {
-            let Some(bytes) = self.ring.get_mut().next() else { break };
+            let Some(bytes) = self.ring.get_mut().next() else {
+                self.ended.drain(..).for_each(|event| sink.event(event));
+                return true;
+            };
             match receive::record(&bytes) {
                 Ok(record) => sink.record(record),
                 Err(error) => sink.malformed(error),
             }
         }
-        for event in ended {
-            sink.event(event);
-        }
+        false
     }
 }

@@ -1,10 +1,12 @@
 //! The one room of the agent with unsafe code.
 #![expect(
     unsafe_code,
-    reason = "the safe interface to wait for a file descriptor that aya owns was found unsound"
+    reason = "the safe interface to wait for a file descriptor that aya owns was found unsound; descriptors are inherited \
+              by number"
 )]
 
 use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
@@ -15,4 +17,10 @@ pub(crate) fn readable(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<Map
     // SAFETY: the ring owns its map's descriptor, hands out the same one each time and closes it when dropped; it is
     // given away here and never replaced.
     unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// The file descriptor that the parent left open in this process for this purpose. To be called once, at the start.
+pub(crate) fn inherited(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: the parent passes the number of a descriptor that nothing else in this process knows of.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
 }

@@ -5,25 +5,32 @@
 //! sent before the first record of that process can be.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::{Counters, Sampler};
+use lightfoot_symbolizer::Refusal;
 use lightfoot_symbolizer::build_info::BuildInfo;
+use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
 use crate::attach::{AttachError, Attachment, Kernel};
+use crate::discover::selection::Rule;
 use crate::discover::{Decision, FileIdentity, Proc, ProcessKey, Selection};
 use crate::inspect::InspectError;
 
 mod analysis;
+mod expected;
 mod loaded;
 
 use analysis::Analysis;
+use expected::Expected;
 pub use loaded::LoadedError;
 
 /// How often /proc is swept.
@@ -42,6 +49,8 @@ pub enum Event {
         executable: PathBuf,
         /// What it was built from.
         build_info: Arc<BuildInfo>,
+        /// Nanoseconds since boot: each of its spans starts later, and each of a process that had its number, earlier.
+        since: u64,
     },
     /// Its spans are no longer recorded.
     Ended {
@@ -51,6 +60,11 @@ pub enum Event {
         counters: Box<Counters>,
         /// Spans that were open and have no end.
         open: u64,
+    },
+    /// At the end: the hits that belong to no watched process.
+    Unwatched {
+        /// Their counts.
+        counters: Box<Counters>,
     },
     /// It was to be watched, and cannot be.
     Refused {
@@ -68,6 +82,15 @@ pub enum Event {
 pub enum Command {
     /// Answer with the counts of each process that is watched now, and of the hits that belong to none.
     Report(oneshot::Sender<Vec<(Option<u32>, Counters)>>),
+    /// A process is about to execute `program`: prepare for it, so that its first request is seen. Answered when it may.
+    Expect {
+        /// The process.
+        pid: u32,
+        /// What it will execute.
+        program: PathBuf,
+        /// Who waits.
+        answer: oneshot::Sender<()>,
+    },
     /// Detach from everything and end; answered when no probe is left.
     Stop(oneshot::Sender<()>),
 }
@@ -75,9 +98,18 @@ pub enum Command {
 /// Why a process cannot be watched.
 #[derive(Clone, Debug, Error)]
 pub enum WatchError {
+    /// It is no Go program that can be watched.
+    #[error(transparent)]
+    Refused(Arc<Refusal>),
     /// Its file cannot be inspected.
     #[error(transparent)]
     Inspect(#[from] Arc<InspectError>),
+    /// Its file cannot be opened.
+    #[error("its file cannot be opened")]
+    Open(#[source] Arc<io::Error>),
+    /// It was asked for, but a rule forbids it.
+    #[error("{0}")]
+    Forbidden(Rule),
     /// Nothing in it can be watched.
     #[error("nothing in it can be watched: {0}")]
     Nothing(String),
@@ -96,9 +128,12 @@ pub struct Watcher {
     sampler: Sampler,
     kernel: Kernel,
     events: Sender<Event>,
+    own: Option<FileIdentity>,
     binaries: HashMap<FileIdentity, Binary>,
+    /// Each process with the file whose probes are its: its own, or the same one as another mount shows it.
     watched: HashMap<ProcessKey, FileIdentity>,
     left: HashSet<ProcessKey>,
+    expected: Option<Expected>,
 }
 
 /// A file that processes run.
@@ -106,6 +141,22 @@ struct Binary {
     analysis: Result<Analysis, WatchError>,
     attachment: Option<Attachment>,
     processes: HashSet<ProcessKey>,
+}
+
+impl Binary {
+    /// The analysis of a file, remembered from the first time.
+    fn analysis<'a>(
+        binaries: &'a mut HashMap<FileIdentity, Self>,
+        identity: FileIdentity,
+        file: &File,
+    ) -> &'a Result<Analysis, WatchError> {
+        let binary = binaries.entry(identity).or_insert_with(|| Self {
+            analysis: Analysis::of(file),
+            attachment: None,
+            processes: HashSet::new(),
+        });
+        &binary.analysis
+    }
 }
 
 impl Watcher {
@@ -118,6 +169,7 @@ impl Watcher {
         events: Sender<Event>,
     ) -> Self {
         Self {
+            own: FileIdentity::of(&proc.executable(std::process::id())).ok(),
             proc,
             selection,
             sampler,
@@ -126,18 +178,30 @@ impl Watcher {
             binaries: HashMap::new(),
             watched: HashMap::new(),
             left: HashSet::new(),
+            expected: None,
         }
     }
 
     /// Watches until [`Command::Stop`], or until nobody could tell it any more.
     pub fn run(mut self, commands: &Receiver<Command>) {
+        let mut next_sweep = Instant::now();
         loop {
-            self.sweep();
-            match commands.recv_timeout(SWEEP) {
+            self.meet_expected();
+            if Instant::now() >= next_sweep {
+                self.sweep();
+                next_sweep = Instant::now() + SWEEP;
+            }
+            let until_sweep = next_sweep.saturating_duration_since(Instant::now());
+            let wait = if self.expected.is_some() { expected::POLL.min(until_sweep) } else { until_sweep };
+            match commands.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Report(answer)) => {
                     // Whoever asked may have gone meanwhile.
                     let _ = answer.send(self.report());
+                }
+                Ok(Command::Expect { pid, program, answer }) => {
+                    self.expect(pid, &program);
+                    let _ = answer.send(());
                 }
                 Ok(Command::Stop(answer)) => {
                     self.stop();
@@ -160,21 +224,22 @@ impl Watcher {
         }
         self.left.retain(|key| running.contains(key));
         let own = std::process::id();
-        for key in running {
-            if key.pid == own || self.left.contains(&key) {
+        for key in &running {
+            // Another of ours is no Go program, and one that is about to execute a command is not yet what it will be.
+            if key.pid == own || Some(key.file) == self.own || self.left.contains(key) {
                 continue;
             }
-            if self.watched.contains_key(&key) {
+            if self.watched.contains_key(key) {
                 if self.receives_our_spans(key.pid) {
-                    self.leave(key);
-                    self.left.insert(key);
+                    self.leave(*key);
+                    self.forbid(*key, Rule::ExportEndpoint);
                 }
                 continue;
             }
-            self.consider(key);
+            self.consider(*key, &running);
         }
         if self.binaries.len() > MAX_REMEMBERED {
-            self.binaries.retain(|_, binary| !binary.processes.is_empty());
+            self.binaries.retain(|_, binary| binary.attachment.is_some());
         }
     }
 
@@ -182,37 +247,56 @@ impl Watcher {
         self.selection.export_port.is_some_and(|port| self.proc.listening_ports(pid).contains(&port))
     }
 
+    /// Leaves a process alone; whoever asked for it is told why.
+    fn forbid(&mut self, key: ProcessKey, rule: Rule) {
+        self.left.insert(key);
+        if self.selection.is_explicit() && rule != Rule::NotSelected {
+            let executable = self.proc.executable_path(key.pid).unwrap_or_default();
+            self.tell(Event::Refused { key, executable, reason: WatchError::Forbidden(rule) });
+        }
+    }
+
     /// Decides about a process that is neither watched nor left alone.
-    fn consider(&mut self, key: ProcessKey) {
+    fn consider(&mut self, key: ProcessKey, running: &HashSet<ProcessKey>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
         let asks_for_ports = !self.selection.ports.is_empty() || self.selection.export_port.is_some();
         let ports = if asks_for_ports { self.proc.listening_ports(key.pid) } else { HashSet::new() };
         let early = self.selection.before_inspection(key.pid, &executable, &ports);
         match early {
-            Some(Decision::Leave(_)) => {
-                self.left.insert(key);
-                return;
-            }
+            Some(Decision::Leave(rule)) => return self.forbid(key, rule),
             Some(Decision::Wait(_)) => return,
             Some(Decision::Watch(_)) | None => {}
         }
-        let path = self.proc.executable(key.pid);
-        let binary = self.binaries.entry(key.file).or_insert_with(|| Binary {
-            analysis: Analysis::of(&path),
-            attachment: None,
-            processes: HashSet::new(),
-        });
-        let decision = match (&early, &binary.analysis) {
+        let opened = File::open(self.proc.executable(key.pid));
+        // It may have gone, or executed something else: the next sweep knows.
+        if self.proc.process(key.pid) != Some(key) {
+            return;
+        }
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) => {
+                self.left.insert(key);
+                let reason = WatchError::Open(Arc::new(error));
+                return if early.is_some() {
+                    self.tell(Event::Refused { key, executable, reason });
+                };
+            }
+        };
+        if !FileIdentity::of_open(&file).is_ok_and(|identity| identity == key.file) {
+            return;
+        }
+        let analysis = Binary::analysis(&mut self.binaries, key.file, &file);
+        let decision = match (&early, analysis) {
             (Some(decision), _) => decision.clone(),
             (None, Ok(analysis)) => self.selection.by_default(&analysis.build_info),
             // Nobody asked for it; that most programs are not Go's is no news.
-            (None, Err(_)) => Decision::Leave(crate::discover::selection::Rule::NotSelected),
+            (None, Err(_)) => Decision::Leave(Rule::NotSelected),
         };
         if !matches!(decision, Decision::Watch(_)) {
             self.left.insert(key);
             return;
         }
-        match self.start(key, &executable) {
+        match self.start(key, &executable, &file, running) {
             Ok(()) => {}
             // It went away under our hands: the next sweep knows.
             Err(_) if self.proc.process(key.pid) != Some(key) => {}
@@ -223,42 +307,98 @@ impl Watcher {
         }
     }
 
-    fn start(&mut self, key: ProcessKey, executable: &std::path::Path) -> Result<(), WatchError> {
-        let Some(binary) = self.binaries.get_mut(&key.file) else { return Ok(()) };
+    fn start(
+        &mut self,
+        key: ProcessKey,
+        executable: &Path,
+        file: &File,
+        running: &HashSet<ProcessKey>,
+    ) -> Result<(), WatchError> {
+        let Some(binary) = self.binaries.get(&key.file) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        let image = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
-        if binary.attachment.is_none() {
-            let path = self.proc.executable(key.pid);
-            let attached = self.kernel.attach(&path, analysis.layout, &analysis.probes);
-            binary.attachment = Some(attached.map_err(Arc::new)?);
-        }
         let build_info = Arc::clone(&analysis.build_info);
+        let loaded = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
+        let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
+        let owner = if let Some(twin) = twin {
+            twin
+        } else {
+            self.attach(key.file, file, running)?;
+            key.file
+        };
+        let since = boot_time();
+        self.watched.insert(key, owner);
+        self.tell(Event::Started { key, executable: executable.into(), build_info, since });
+        let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
         binary.processes.insert(key);
-        self.watched.insert(key, key.file);
-        self.tell(Event::Started { key, executable: executable.into(), build_info });
-        let attachment = self.binaries.get(&key.file).and_then(|binary| binary.attachment.as_ref());
-        let Some(attachment) = attachment else { return Ok(()) };
-        if let Err(error) = self.kernel.watch(key.pid, attachment, self.sampler, image) {
+        let Some(attachment) = &binary.attachment else { return Ok(()) };
+        if let Err(error) = self.kernel.watch(key.pid, attachment, self.sampler) {
             self.leave(key);
             return Err(Arc::new(error).into());
         }
         Ok(())
     }
 
-    /// Stops watching a process; its binary is detached with its last one.
-    fn leave(&mut self, key: ProcessKey) {
-        let Some(file) = self.watched.remove(&key) else { return };
-        let counts = self.kernel.leave(key.pid).ok().flatten();
-        let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
-        if let Some(binary) = self.binaries.get_mut(&file) {
-            binary.processes.remove(&key);
-            if binary.processes.is_empty()
-                && let Some(attachment) = binary.attachment.take()
-            {
-                self.kernel.detach(attachment);
+    /// The same file as another mount shows it, if probes are placed through that one already: overlay mounts show
+    /// devices of their own, and the kernel, which places probes in the file below, would place them twice.
+    ///
+    /// Equal inode, size and time alone prove nothing (think of snapshots). That breakpoints stand at all of our sites
+    /// in a process that runs this one does.
+    fn attached_twin(&self, file: FileIdentity) -> Option<FileIdentity> {
+        let is_attached = |identity: &FileIdentity| {
+            self.binaries.get(identity).is_some_and(|binary| binary.attachment.is_some())
+        };
+        if is_attached(&file) {
+            return None;
+        }
+        self.binaries.keys().find(|other| other.is_alike(&file) && is_attached(other)).copied()
+    }
+
+    /// Places the probes of a binary unless they are.
+    fn attach(
+        &mut self,
+        identity: FileIdentity,
+        file: &File,
+        running: &HashSet<ProcessKey>,
+    ) -> Result<(), WatchError> {
+        let Some(binary) = self.binaries.get_mut(&identity) else { return Ok(()) };
+        let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
+        if binary.attachment.is_some() {
+            return Ok(());
+        }
+        // Probes act on every process that runs the file, selected or not.
+        for other in running.iter().filter(|other| other.file.is_alike(&identity)) {
+            match loaded::verify(&self.proc, other.pid, analysis) {
+                Err(error @ LoadedError::Changed { .. }) if self.proc.process(other.pid) == Some(*other) => {
+                    return Err(Arc::new(error).into());
+                }
+                _ => {}
             }
         }
+        let attached = self.kernel.attach(file, analysis.layout, &analysis.probes);
+        binary.attachment = Some(attached.map_err(Arc::new)?);
+        Ok(())
+    }
+
+    /// Stops watching a process; its binary is detached with its last one.
+    fn leave(&mut self, key: ProcessKey) {
+        let Some(owner) = self.watched.remove(&key) else { return };
+        let counts = self.kernel.leave(key.pid).ok().flatten();
+        let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
+        if let Some(binary) = self.binaries.get_mut(&owner) {
+            binary.processes.remove(&key);
+        }
+        self.detach_unused(owner);
         self.tell(Event::Ended { key, counters: Box::new(counters), open });
+    }
+
+    fn detach_unused(&mut self, file: FileIdentity) {
+        let is_expected = self.expected.as_ref().is_some_and(|expected| expected.file == file);
+        if let Some(binary) = self.binaries.get_mut(&file)
+            && binary.processes.is_empty()
+            && !is_expected
+        {
+            self.kernel.detach(binary.attachment.take().into_iter().collect());
+        }
     }
 
     fn report(&self) -> Vec<(Option<u32>, Counters)> {
@@ -267,11 +407,17 @@ impl Watcher {
     }
 
     fn stop(&mut self) {
-        // With the switch off, nothing more is recorded while links close one after the other.
+        // With the switch off, nothing more is recorded while links are closed.
         let _ = self.kernel.disable();
+        let attachments = self.binaries.values_mut().filter_map(|binary| binary.attachment.take());
+        self.kernel.detach(attachments.collect());
+        // Only now does no program run any more, and the counts are final.
         let watched: Vec<_> = self.watched.keys().copied().collect();
         for key in watched {
             self.leave(key);
+        }
+        if let Ok(counters) = self.kernel.counts(None) {
+            self.tell(Event::Unwatched { counters: Box::new(counters) });
         }
     }
 
@@ -279,4 +425,11 @@ impl Watcher {
         // Fails only when the agent has stopped listening, and then nobody needs to know.
         let _ = self.events.blocking_send(event);
     }
+}
+
+/// Nanoseconds since boot, as the programs stamp their records.
+fn boot_time() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
 }

@@ -1,4 +1,5 @@
 //! The symbolizer's facts about real programs against what Go's own tools and DWARF say.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

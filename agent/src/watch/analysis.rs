@@ -1,6 +1,8 @@
 //! What is kept of an inspected binary: where its probes go and what they read.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lightfoot_probes_abi::{Layout, SiteKind};
@@ -9,7 +11,7 @@ use lightfoot_symbolizer::build_info::BuildInfo;
 use super::WatchError;
 use crate::attach::Probe;
 use crate::catalog::{Role, net_http};
-use crate::inspect::Program;
+use crate::inspect::{InspectError, Program};
 use crate::plan::{OperationPlan, Plan, PlannedSite, layouts};
 
 /// A binary that can be watched.
@@ -25,8 +27,14 @@ pub(super) struct Analysis {
 }
 
 impl Analysis {
-    pub(super) fn of(path: &Path) -> Result<Self, WatchError> {
-        let program = Program::inspect(path).map_err(Arc::new)?;
+    pub(super) fn of(file: &File) -> Result<Self, WatchError> {
+        // By its descriptor: it is this file whose identity was checked, whatever the process executes meanwhile.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let program = Program::inspect(&path).map_err(|error| match error {
+            // The path means nothing to anybody.
+            InspectError::Refused { path: _, source } => WatchError::Refused(Arc::new(source)),
+            error => WatchError::Inspect(Arc::new(error)),
+        })?;
         let plan = Plan::new(&program);
         let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
         let server = operations

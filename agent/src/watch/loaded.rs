@@ -4,7 +4,8 @@
 //! something else. A breakpoint at a known site is no mismatch: it is another tracer's, or our own for a second process.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 
 use lightfoot_symbolizer::{FileOffset, RuntimeAddress};
@@ -45,27 +46,38 @@ pub enum LoadedError {
     },
 }
 
-/// Checks every probe's place; returns where the file's read-only parts are mapped, from and to.
-pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<(u64, u64), LoadedError> {
+/// What a process has loaded.
+pub(super) struct Loaded {
+    /// Whether a breakpoint stands at the place of every probe.
+    pub(super) has_all_breakpoints: bool,
+}
+
+/// Checks every probe's place.
+pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<Loaded, LoadedError> {
     let read = |source| LoadedError::Read { pid, source };
     let folder = proc.folder(pid);
-    let mut text = String::new();
-    {
-        use io::Read as _;
-        File::open(folder.join("maps"))
-            .map_err(read)?
-            .take(MAX_MAPS)
-            .read_to_string(&mut text)
-            .map_err(read)?;
-    }
-    let file = fs::metadata(proc.executable(pid)).map_err(read)?;
-    let mappings: Vec<_> = text.lines().filter_map(Mapping::parse).collect();
+    let mut text = Vec::new();
+    File::open(folder.join("maps")).map_err(read)?.take(MAX_MAPS).read_to_end(&mut text).map_err(read)?;
+    // Overlay file systems, and kernels before and after Linux 6.8, disagree about device and inode of a mapping; the
+    // path is printed by the same function for both. It escapes line feeds in maps(5) alone.
+    let executable = fs::read_link(proc.executable(pid)).map_err(read)?;
+    let executable: Vec<u8> = executable
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .flat_map(|byte| if *byte == b'\n' { b"\\012".as_slice() } else { std::slice::from_ref(byte) })
+        .copied()
+        .collect();
+    let own: Vec<_> = text
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| Mapping::parse(line.strip_suffix(executable.as_slice())?))
+        .collect();
     let memory = File::open(folder.join("mem")).map_err(read)?;
-    let inode = std::os::unix::fs::MetadataExt::ino(&file);
-    let own = || mappings.iter().filter(move |mapping| mapping.inode == inode);
+    let mut breakpoints = 0;
     for (probe, expected) in analysis.probes.iter().zip(&analysis.expected) {
         let offset = probe.offset;
-        let mapping = own()
+        let mapping = own
+            .iter()
             .filter(|mapping| mapping.executable)
             .find(|mapping| {
                 (mapping.offset..mapping.offset + (mapping.end - mapping.start)).contains(&offset)
@@ -74,14 +86,13 @@ pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<(u64,
         let address = mapping.start + (offset - mapping.offset);
         let mut bytes = vec![0; expected.len()];
         memory.read_exact_at(&mut bytes, address).map_err(read)?;
-        if bytes != *expected && !is_breakpoint(&bytes, expected) {
+        if is_breakpoint(&bytes, expected) {
+            breakpoints += 1;
+        } else if bytes != *expected {
             return Err(LoadedError::Changed { pid, address: RuntimeAddress(address) });
         }
     }
-    let read_only = || own().filter(|mapping| !mapping.writable);
-    let start = read_only().map(|mapping| mapping.start).min().unwrap_or(0);
-    let end = read_only().map(|mapping| mapping.end).max().unwrap_or(0);
-    Ok((start, end))
+    Ok(Loaded { has_all_breakpoints: breakpoints == analysis.probes.len() })
 }
 
 /// Whether `bytes` are `expected` with a uprobe's breakpoint in place.
@@ -94,35 +105,26 @@ fn is_breakpoint(bytes: &[u8], expected: &[u8]) -> bool {
     }
 }
 
-/// A line of proc_pid_maps(5).
+/// A line of proc_pid_maps(5) without its path.
 struct Mapping {
     start: u64,
     end: u64,
-    writable: bool,
     executable: bool,
     offset: u64,
-    inode: u64,
 }
 
 impl Mapping {
-    fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split_ascii_whitespace();
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;
         let rights = fields.next()?.as_bytes();
-        let offset = fields.next()?;
-        let inode = fields.nth(1)?;
         let hex = |text| u64::from_str_radix(text, 16).ok();
-        let (start, end) = (hex(start)?, hex(end)?);
-        let offset = hex(offset)?;
+        let (start, end, offset) = (hex(start)?, hex(end)?, hex(fields.next()?)?);
+        let (_device, _inode) = fields.next().zip(fields.next())?;
         offset.checked_add(end.checked_sub(start)?)?;
-        Some(Self {
-            start,
-            end,
-            writable: rights.get(1) == Some(&b'w'),
-            executable: rights.get(2) == Some(&b'x'),
-            offset,
-            inode: inode.parse().ok()?,
-        })
+        // What is left is the end of another path.
+        fields.next().is_none().then_some(())?;
+        Some(Self { start, end, executable: rights.get(2) == Some(&b'x'), offset })
     }
 }
 
@@ -132,17 +134,19 @@ mod tests {
 
     #[test]
     fn lines_of_maps_are_read_and_odd_ones_passed_over() {
-        let line = "00400000-0065f000 r-xp 00001000 fe:01 4242       /srv/shop server (deleted)";
+        let line = b"00400000-0065f000 r-xp 00001000 fe:01 4242       ";
         let mapping = Mapping::parse(line).unwrap();
-        assert_eq!(
-            (mapping.start, mapping.end, mapping.offset, mapping.inode),
-            (0x40_0000, 0x65_f000, 0x1000, 4242)
-        );
-        assert!(mapping.executable && !mapping.writable);
-        for odd in
-            ["", "x", "2-1 r-xp 0 0:0 1", "0-ffffffffffffffff r-xp ffffffffffffffff 0:0 1", "0-1 r-xp 0 0:0"]
-        {
-            assert!(Mapping::parse(odd).is_none(), "{odd}");
+        assert_eq!((mapping.start, mapping.end, mapping.offset), (0x40_0000, 0x65_f000, 0x1000));
+        assert!(mapping.executable);
+        for odd in [
+            "",
+            "x",
+            "2-1 r-xp 0 0:0 1",
+            "0-ffffffffffffffff r-xp ffffffffffffffff 0:0 1",
+            "0-1 r-xp 0 0:0",
+            "0-1 r-xp 0 0:0 1 /chroot",
+        ] {
+            assert!(Mapping::parse(odd.as_bytes()).is_none(), "{odd}");
         }
     }
 

@@ -23,7 +23,7 @@ pub struct Layout {
     pub header: Map,
 }
 
-const _: () = assert!(size_of::<Layout>() == 72 && size_of::<Layout>() % 2 == 0);
+const _: () = assert!(size_of::<Layout>() == 76);
 
 /// `runtime.g`. All but `parent_goid` lie within [`crate::limits::SMALL_STRUCT`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +114,7 @@ pub struct Map {
     pub table_groups: u16,
     /// Swiss: `groups.lengthMask` in the table, the number of groups less one.
     pub table_mask: u16,
-    /// The size of a bucket or group; at most [`crate::limits::LARGE_STRUCT`] /
-    /// [`crate::limits::HEADER_GROUPS_READ`]. The first 8 bytes tell which slots are in use.
+    /// The size of a bucket or group; at most [`crate::limits::LARGE_STRUCT`] / 2. The first 8 bytes tell which slots are in use.
     pub group_size: u16,
     /// Where the first name stands in it.
     pub keys: u16,
@@ -127,16 +126,20 @@ pub struct Map {
     pub value_stride: u16,
     /// Classic: where the pointer to the overflow bucket stands in it.
     pub overflow: u16,
+    /// A slot is in use if its byte among the first 8 is at least this (5 in classic maps, `minTopHash`; 0 in swiss maps) …
+    pub first_in_use: u16,
+    /// … and at most this (255 in classic maps; 127 in swiss maps).
+    pub last_in_use: u16,
 }
 
-/// How a map says which slots are in use, and how groups are reached.
+/// How the groups of a map are reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum MapKind {
     /// Unknown; headers are not read.
     Unknown = 0,
-    /// Up to Go 1.23 (`runtime/map.go`): a slot is in use if its `tophash` is 5 or more.
+    /// Up to Go 1.23 (`runtime/map.go`).
     Classic = 1,
-    /// Since Go 1.24 (`internal/runtime/maps`): a slot is in use if the top bit of its control byte is clear.
+    /// Since Go 1.24 (`internal/runtime/maps`).
     Swiss = 2,
 }

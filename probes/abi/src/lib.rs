@@ -31,7 +31,7 @@ pub mod record;
 pub mod trace_context;
 
 #[cfg(feature = "user")]
-mod user;
+pub mod user;
 
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};

@@ -8,7 +8,7 @@ pub struct Settings {
     pub enabled: u32,
     /// Zero.
     pub reserved: u32,
-    /// The reader is woken each time the bytes waiting in `EVENTS` pass a multiple of this: a quarter of the ring's size.
+    /// A quarter of the size of `EVENTS`: the reader is woken each time the bytes waiting there pass a multiple of this.
     /// A power of two.
     pub wake_bytes: u64,
 }
@@ -42,14 +42,9 @@ pub struct Process {
     pub reserved: u32,
     /// Which spans are recorded.
     pub sampler: Sampler,
-    /// Where the image's read-only data lies in the process, from here …
-    pub image_start: u64,
-    /// … to before here. Names of common headers are told by their address there, after the first was read.
-    /// 0 where unknown.
-    pub image_end: u64,
 }
 
-const _: () = assert!(size_of::<Process>() == 48);
+const _: () = assert!(size_of::<Process>() == 32);
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +64,7 @@ const _: () = assert!(size_of::<Sampler>() == 16);
 impl Sampler {
     /// Whether a span is recorded. `parent` is whether its parent was, if it has one.
     /// `trace_id_tail` is the last 8 bytes of the trace id, read as big-endian.
-    #[inline(always)]
+    #[inline]
     pub fn samples(&self, trace_id_tail: u64, parent: Option<bool>) -> bool {
         if self.parent_based != 0
             && let Some(sampled) = parent

@@ -87,7 +87,9 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
         return count(process.counters, Counter::EndWithoutStart);
     };
     let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
-    if in_flight::depth(entry, layout, g, stack_pointer) == Some(entry.depth) && is_same_goroutine(entry, layout) {
+    if in_flight::depth(entry, layout, g, stack_pointer) == Some(entry.depth)
+        && is_same_goroutine(entry, layout)
+    {
         note_hijacking(entry, layout);
         finish(entry, layout);
     } else {
@@ -131,7 +133,7 @@ const NOT_HTTP1: u64 = u64::MAX - 1;
 /// Reads the request and notes what is needed of it; returns the address of its header map.
 #[inline(never)]
 fn read_request(entry: &mut InFlight, layout: &Layout) -> u64 {
-    let size = u64::from(layout.request.size);
+    let size = usize::from(layout.request.size);
     if size > LARGE_STRUCT {
         return NO_REQUEST;
     }
@@ -171,7 +173,7 @@ fn note_request_line(entry: &mut InFlight, layout: &Layout) {
         return count(entry.counters, Counter::Unexpected);
     }
     entry.request_line = Slice { pointer: method.pointer, length: method.length + 1 + target.length };
-    let limit = Text::RequestLine.limit();
+    let limit = Text::RequestLine.limit() as u64;
     entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
 }
 
@@ -219,7 +221,10 @@ fn read_string(entry: &mut InFlight, from: u64) -> bool {
 fn copy_tracestate(entry: &mut InFlight, values: u64, number: u64) {
     let start = entry.strings_length;
     let mut value = 0;
-    while value < TRACESTATE_VALUES && value < number && append_tracestate(entry, start, values + value * 16) {
+    while value < TRACESTATE_VALUES as u64
+        && value < number
+        && append_tracestate(entry, start, values + value * 16)
+    {
         value += 1;
     }
     if value == number {
@@ -237,23 +242,24 @@ fn append_tracestate(entry: &mut InFlight, start: u64, from: u64) -> bool {
     if !read_string(entry, from) {
         return false;
     }
-    let length = entry.scratch[1];
-    let comma = u64::from(entry.strings_length != start);
-    let end = entry.strings_length;
+    let length = entry.scratch[1] as usize;
+    let end = entry.strings_length as usize;
+    let start = start as usize;
+    let comma = usize::from(end != start);
     if length > TRACESTATE || end - start + comma + length > TRACESTATE || end > STRINGS - 2 * TRACESTATE {
         return false;
     }
     // SAFETY: at most `TRACESTATE` bytes are read to at most `STRINGS - 2 * TRACESTATE + 1`.
     let read = unsafe {
-        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end as usize);
+        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end);
         *to = b',';
-        read_user(entry.counters, to.add(comma as usize), length, entry.scratch[0])
+        read_user(entry.counters, to.add(comma), length, entry.scratch[0])
     };
     if !read {
         count(entry.counters, Counter::ReadFault);
         return false;
     }
-    entry.strings_length = end + comma + length;
+    entry.strings_length = (end + comma + length) as u64;
     true
 }
 
@@ -285,7 +291,12 @@ fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
     // SAFETY: the scratch memory has more than 8 bytes.
     let read = unsafe {
         read_user(entry.counters, scratch.cast(), 8, entry.response.wrapping_add(connection))
-            && read_user(entry.counters, scratch.cast(), 1, (*scratch).wrapping_add(layout.connection.hijacked.into()))
+            && read_user(
+                entry.counters,
+                scratch.cast(),
+                1,
+                (*scratch).wrapping_add(layout.connection.hijacked.into()),
+            )
     };
     if !read {
         entry.record.header.missing |= MISSING_FIELDS;
@@ -312,7 +323,7 @@ fn finish(entry: &mut InFlight, layout: &Layout) {
 
 #[inline(never)]
 fn read_response(entry: &mut InFlight, layout: &Layout) {
-    let size = u64::from(layout.response.size);
+    let size = usize::from(layout.response.size);
     let response = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
     let fields = unsafe {

@@ -47,7 +47,7 @@ pub fn close(tgid: u32, g: u64) {
 /// that could not be read. The goroutine's id is then in `goid`.
 #[inline(always)]
 pub fn depth(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> Option<u64> {
-    let size = u64::from(layout.g.size);
+    let size = usize::from(layout.g.size);
     if size > SMALL_STRUCT {
         return None;
     }

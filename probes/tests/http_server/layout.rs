@@ -34,40 +34,50 @@ const TYPES: [&str; 9] = [
 
 /// Which of the possible ends is probed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     FinishRequest,
     CallOfHijacked,
     ReturnOfServeHttp,
 }
 
+/// A probe.
+#[derive(Clone, Copy)]
+pub(crate) struct PlacedSite {
+    /// In the file.
+    pub(crate) offset: u64,
+    /// In the process, for programs that are not position independent.
+    pub(crate) address: u64,
+    pub(crate) cookie: Cookie,
+}
+
 /// What is probed and read of a binary.
-pub struct Facts {
-    pub layout: Layout,
-    /// File offsets and cookies of the sites of every request and connection.
-    pub sites: Vec<(u64, Cookie)>,
+pub(crate) struct Facts {
+    pub(crate) layout: Layout,
+    /// The sites of every request (start, end) and connection.
+    pub(crate) sites: Vec<PlacedSite>,
     /// Behind the match of a route, if the binary has one: an extra site.
-    pub route: Option<(u64, Cookie)>,
+    pub(crate) route: Option<PlacedSite>,
 }
 
 /// Finds out about a binary; `id` goes into the cookies.
-pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
+pub(crate) fn inspect(path: &Path, id: u32, end: End) -> Facts {
     let bytes = std::fs::read(path).unwrap();
     let binary = Binary::open(&bytes[..]).unwrap();
     let functions = binary.functions(&FUNCTIONS).unwrap();
     let function = |name| functions.get(name).unwrap();
     let code = |function: &Function| function.code(&binary.image).unwrap();
     let architecture = binary.image.architecture;
-    let place = |site: &Site| binary.image.file_offset(site.address).unwrap().0;
-    let cookie = |site: &Site, kind| {
-        let cookie = Cookie::new(id, kind);
-        if site.condition.is_some() { cookie.if_not_taken() } else { cookie }
+    let place = |site: &Site, cookie: Cookie| PlacedSite {
+        offset: binary.image.file_offset(site.address).unwrap().0,
+        address: site.address.0,
+        cookie: if site.condition.is_some() { cookie.if_not_taken() } else { cookie },
     };
     let entry = |name, kind, needs: &[u8]| {
         let function = function(name);
         let needs: Vec<_> = needs.iter().map(|index| Place::IntegerRegister(*index)).collect();
         let site = site::entry(view(architecture, function, &code(function)), &needs).unwrap();
         assert_eq!(site.price, Price::Emulated);
-        (place(&site), cookie(&site, kind))
+        place(&site, Cookie::new(id, kind))
     };
     let end = match end {
         End::FinishRequest => entry("net/http.(*response).finishRequest", SiteKind::HttpServerEnd, &[0]),
@@ -80,14 +90,14 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
                 panic!()
             };
             assert_eq!(site.price, Price::Emulated);
-            let words = if cfg!(target_arch = "x86_64") { 1 } else { 0 };
-            (place(site), cookie(site, SiteKind::HttpServerEndByDepth).with_stack_words(words))
+            let words = u8::from(cfg!(target_arch = "x86_64"));
+            place(site, Cookie::new(id, SiteKind::HttpServerEndByDepth).with_stack_words(words))
         }
         End::ReturnOfServeHttp => {
             let caller = function("net/http.serverHandler.ServeHTTP");
             let bytes = code(caller);
             let [site] = &site::returns(view(architecture, caller, &bytes)).unwrap()[..] else { panic!() };
-            (place(site), cookie(site, SiteKind::HttpServerEndByDepth))
+            place(site, Cookie::new(id, SiteKind::HttpServerEndByDepth))
         }
     };
     let route = functions.get("net/http.(*ServeMux).findHandler").ok().and_then(|callee| {
@@ -100,7 +110,7 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
         let keep = [Place::IntegerRegister(2), Place::IntegerRegister(3)];
         let site = site::after_call(view(architecture, caller, &bytes), call.address, &keep);
         let site = site.inspect_err(|why| println!("no route site: {why}")).ok()?;
-        Some((place(&site), cookie(&site, SiteKind::HttpServerRoute).with_registers(2, 3)))
+        Some(place(&site, Cookie::new(id, SiteKind::HttpServerRoute).with_registers(2, 3)))
     });
     let types = binary.types(&TYPES).unwrap();
     Facts {
@@ -192,6 +202,8 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
         values: number(entries.values),
         value_stride: number(entries.value_stride),
         overflow: NONE,
+        first_in_use: 0,
+        last_in_use: 0,
     };
     match entries.kind {
         types::MapKind::Classic { overflow } => {
@@ -205,6 +217,8 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
                 old_groups,
                 length,
                 overflow: number(overflow),
+                first_in_use: 5,
+                last_in_use: 255,
                 ..common
             }
         }
@@ -222,6 +236,7 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
                 table_size: size(&[table_mask]),
                 table_groups,
                 table_mask,
+                last_in_use: 127,
                 ..common
             }
         }

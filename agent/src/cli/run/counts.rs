@@ -47,6 +47,10 @@ impl Counts {
         });
     }
 
+    pub(super) fn unwatched(&self, counters: &Counters) {
+        self.change(|kernel| kernel.add(counters));
+    }
+
     pub(super) fn unidentified(&self) {
         self.change(|kernel| kernel.unidentified += 1);
     }

@@ -1,6 +1,6 @@
 //! Where the spans of a session go, and what is said about it on standard error.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::cli::report;
 use crate::clock::{Clock, REANCHOR_INTERVAL};
 use crate::deliver::{Flags, Format, Pipeline, Settings};
 use crate::describe::{self, Describer};
+use crate::discover::ProcessKey;
 use crate::receive::ReceiveError;
 use crate::record::Record;
 use crate::resource::{Host, ProcessIdentity};
@@ -22,6 +23,10 @@ use crate::watch::Event;
 
 /// How long spans that were not sent yet may take at the end.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
+/// How long a record waits for its process to be announced.
+const HOLD: Duration = Duration::from_secs(1);
+/// At most so many records wait.
+const MAX_HELD: usize = 4_096;
 
 #[derive(clap::Args)]
 pub(super) struct OutputArguments {
@@ -59,27 +64,55 @@ pub(super) struct Sink {
     clock: Clock,
     anchored: Instant,
     describer: Describer,
-    identities: HashMap<u32, Arc<ProcessIdentity>>,
+    /// By number, for each process that had it and of which records may come; the last one is the newest.
+    processes: HashMap<u32, Vec<Known>>,
+    held: VecDeque<(Instant, Record)>,
     pipeline: Pipeline,
     counts: Arc<Counts>,
+    ends_with_output: bool,
+    said_malformed: bool,
+}
+
+/// A process that records come from.
+struct Known {
+    key: ProcessKey,
+    since: u64,
+    identity: Arc<ProcessIdentity>,
 }
 
 impl Sink {
-    pub(super) fn start(settings: &Settings, counts: &Arc<Counts>) -> anyhow::Result<Self> {
+    /// With `ends_with_output` there is no use in going on when nobody reads the only output any more.
+    pub(super) fn start(
+        settings: &Settings,
+        counts: &Arc<Counts>,
+        ends_with_output: bool,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             host: Host::detect(Path::new("/proc")),
             clock: Clock::start(),
             anchored: Instant::now(),
             describer: Describer::new(describe::Settings::default()),
-            identities: HashMap::new(),
+            processes: HashMap::new(),
+            held: VecDeque::new(),
             pipeline: Pipeline::start(settings, Arc::clone(&counts.delivery))?,
             counts: Arc::clone(counts),
+            ends_with_output: ends_with_output && settings.otlp.is_none(),
+            said_malformed: false,
         })
+    }
+
+    /// Describes a record and hands it on, if its process is known.
+    fn deliver(&self, record: &Record) -> bool {
+        let known = self.processes.get(&record.pid).into_iter().flatten();
+        let Some(known) = known.rev().find(|known| known.since <= record.start) else { return false };
+        self.pipeline.push(&known.identity, self.describer.span(record, &self.clock));
+        true
     }
 
     /// Sends what is left, and says what became of everything.
     pub(super) async fn finish(self) {
         let problem = self.pipeline.last_export_error();
+        self.held.iter().for_each(|_| self.counts.without_process());
         self.pipeline.stop(LAST_FLUSH).await;
         anstream::eprint!("{}", self.counts);
         if let Some(problem) = problem {
@@ -91,23 +124,32 @@ impl Sink {
 impl session::Sink for Sink {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Started { key, executable, build_info } => {
+            Event::Started { key, executable, build_info, since } => {
                 let identity =
                     ProcessIdentity::read(Path::new("/proc"), key.pid, &build_info, &self.host, &self.clock);
                 match identity {
                     Ok(identity) => {
                         let path = executable.display();
                         say("watching", &format!("{} (process {}, {path})", identity.service_name, key.pid));
-                        self.identities.insert(key.pid, Arc::new(identity));
+                        let known = Known { key, since, identity: Arc::new(identity) };
+                        self.processes.entry(key.pid).or_default().push(known);
+                        let held = std::mem::take(&mut self.held);
+                        self.held = held.into_iter().filter(|(_, record)| !self.deliver(record)).collect();
                     }
                     // It ended before it was known; its records, if any, are counted.
                     Err(_) => self.counts.unidentified(),
                 }
             }
             Event::Ended { key, counters, open } => {
-                self.identities.remove(&key.pid);
+                if let Some(known) = self.processes.get_mut(&key.pid) {
+                    known.retain(|known| known.key != key);
+                    if known.is_empty() {
+                        self.processes.remove(&key.pid);
+                    }
+                }
                 self.counts.ended(&counters, open);
             }
+            Event::Unwatched { counters } => self.counts.unwatched(&counters),
             Event::Refused { key, executable, reason } => {
                 let reason = anyhow::Error::from(reason);
                 say("not watching", &format!("{} (process {}): {reason:#}", executable.display(), key.pid));
@@ -120,15 +162,26 @@ impl session::Sink for Sink {
             self.clock.reanchor();
             self.anchored = Instant::now();
         }
-        match self.identities.get(&record.pid) {
-            Some(identity) => self.pipeline.push(identity, self.describer.span(&record, &self.clock)),
-            None => self.counts.without_process(),
+        while self.held.len() >= MAX_HELD
+            || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
+        {
+            self.held.pop_front();
+            self.counts.without_process();
+        }
+        if !self.deliver(&record) {
+            self.held.push_back((Instant::now(), record));
         }
     }
 
     fn malformed(&mut self, error: ReceiveError) {
         self.counts.malformed();
-        say("warning", &error.to_string());
+        if !std::mem::replace(&mut self.said_malformed, true) {
+            say("warning", &format!("{error}; further ones are only counted"));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.ends_with_output && self.pipeline.is_output_closed()
     }
 }
 
@@ -147,6 +200,7 @@ pub(super) async fn report_on_signal(
     }
 }
 
-fn say(what: &str, text: &str) {
+/// A line on standard error.
+pub(super) fn say(what: &str, text: &str) {
     anstream::eprintln!("{what} {}", report::printable(text));
 }

@@ -1,0 +1,69 @@
+//! A process that is about to execute a program: probes stand before its first instruction runs.
+//!
+//! `lightfoot run -- COMMAND` starts a process that waits until [`Command::Expect`](super::Command) is answered, and
+//! then executes the command. Were the command found by a sweep, its first requests could be missed.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Binary, Event, Watcher, boot_time, loaded};
+use crate::discover::FileIdentity;
+
+/// How often is looked whether it has executed the program.
+pub(super) const POLL: Duration = Duration::from_millis(1);
+
+/// A process whose number is selected in the kernel before it runs the program.
+pub(super) struct Expected {
+    pid: u32,
+    pub(super) file: FileIdentity,
+    since: u64,
+}
+
+impl Watcher {
+    /// Prepares for `program` in the process `pid`, if it can be watched. If not, a sweep finds out and says why.
+    pub(super) fn expect(&mut self, pid: u32, program: &Path) {
+        let Ok(file) = File::open(program) else { return };
+        let Ok(identity) = FileIdentity::of_open(&file) else { return };
+        let Ok(running) = self.proc.sweep() else { return };
+        let analysis = Binary::analysis(&mut self.binaries, identity, &file);
+        if analysis.is_err() || self.attach(identity, &file, &running).is_err() {
+            return;
+        }
+        let since = boot_time();
+        let attachment = self.binaries.get(&identity).and_then(|binary| binary.attachment.as_ref());
+        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.sampler));
+        if matches!(watched, Some(Ok(()))) {
+            self.expected = Some(Expected { pid, file: identity, since });
+        } else {
+            self.detach_unused(identity);
+        }
+    }
+
+    /// Looks whether the expected process has become what it was to be.
+    pub(super) fn meet_expected(&mut self) {
+        let Some(Expected { pid, file, since }) = self.expected else { return };
+        let key = self.proc.process(pid);
+        if key.is_some_and(|key| Some(key.file) == self.own) {
+            return;
+        }
+        self.expected = None;
+        let met = key.filter(|key| key.file == file && !self.watched.contains_key(key)).and_then(|key| {
+            let binary = self.binaries.get_mut(&file)?;
+            let analysis = binary.analysis.as_ref().ok()?;
+            loaded::verify(&self.proc, pid, analysis).ok()?;
+            binary.processes.insert(key);
+            Some((key, Arc::clone(&analysis.build_info)))
+        });
+        if let Some((key, build_info)) = met {
+            self.watched.insert(key, file);
+            let executable = self.proc.executable_path(pid).unwrap_or_default();
+            self.tell(Event::Started { key, executable, build_info, since });
+        } else {
+            // Nothing that it did is of interest; a sweep looks at what it is instead.
+            let _ = self.kernel.leave(pid);
+            self.detach_unused(file);
+        }
+    }
+}
