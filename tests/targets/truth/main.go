@@ -1,7 +1,8 @@
 // Command truth is an HTTP/1 server that writes down what really happened: one JSON object a line for each request that
 // a handler got, to the file -truth.
 //
-// It prints the address that it listens on and serves until SIGTERM. With -unix it serves on that socket too.
+// It prints the address that it listens on and serves until SIGTERM. With -unix it serves on that socket too. On SIGUSR1
+// it sends itself a request over TLS.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"syscall"
@@ -26,7 +28,10 @@ func main() {
 		log.Fatal(err)
 	}
 	quiet := log.New(io.Discard, "", 0) // handlers panic on purpose
-	server := &http.Server{Handler: witness(file, routes()), ErrorLog: quiet}
+	handler := witness(file, routes())
+	server := &http.Server{Handler: handler, ErrorLog: quiet}
+	encrypted := httptest.NewTLSServer(handler) // it speaks HTTP/1.1 unless told otherwise
+	defer encrypted.Close()
 	serve := func(network, address string) net.Listener {
 		listener, err := net.Listen(network, address)
 		if err != nil {
@@ -39,9 +44,24 @@ func main() {
 	if *unix != "" {
 		serve("unix", *unix)
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
 	fmt.Println(listener.Addr())
-	<-stop
+	for (<-signals) == syscall.SIGUSR1 {
+		get(encrypted)
+	}
 	server.Close()
+}
+
+func get(server *httptest.Server) {
+	request, err := http.NewRequest(http.MethodGet, server.URL+"/plain/1?size=5", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Header.Set("User-Agent", "row/tls")
+	response, err := server.Client().Do(request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	response.Body.Close()
 }

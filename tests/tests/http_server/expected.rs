@@ -35,7 +35,7 @@ const KNOWN: [&str; 10] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 
 /// The attributes of a request whose target is a path, within all limits.
-fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
+pub(crate) fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
     let mut all = Attributes::new();
     let mut add = |key: &str, value: Json| assert!(all.insert(key.to_owned(), value).is_none(), "{key}");
     if KNOWN.contains(&truth.method.as_str()) {
@@ -46,17 +46,18 @@ fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
     }
     add("url.scheme", "http".into());
     add("url.path", truth.target.split('?').next().unwrap().into());
-    match truth.host.rsplit_once(':') {
-        Some((host, port)) => {
-            add("server.address", host.into());
-            add("server.port", port.parse::<u64>().unwrap().into());
+    let mut add_address = |text: &str, address: &[&str], port: &str| {
+        let (host, digits) =
+            text.rsplit_once(':').map_or((text, None), |(host, digits)| (host, Some(digits)));
+        for key in address {
+            add(key, host.into());
         }
-        None => add("server.address", truth.host.as_str().into()),
-    }
-    let (peer, port) = truth.peer.rsplit_once(':').unwrap();
-    add("client.address", peer.into());
-    add("network.peer.address", peer.into());
-    add("network.peer.port", port.parse::<u64>().unwrap().into());
+        if let Some(digits) = digits {
+            add(port, digits.parse::<u64>().unwrap().into());
+        }
+    };
+    add_address(&truth.host, &["server.address"], "server.port");
+    add_address(&truth.peer, &["client.address", "network.peer.address"], "network.peer.port");
     add("network.protocol.version", format!("1.{}", truth.minor).into());
     if !truth.user_agent.is_empty() {
         add("user_agent.original", truth.user_agent.as_str().into());

@@ -11,4 +11,6 @@
 
 mod expected;
 mod load;
+mod rows;
 mod scene;
+mod trace_context;
