@@ -153,7 +153,7 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
     }
     // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
     if unsafe { !read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) } {
-        read_to_page_end(entry, size, groups);
+        read_to_page_end(entry, groups);
     }
     scan_group(entry, layout, 0);
     if size != group_size {
@@ -165,11 +165,13 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
 /// Reads at least what stands on the first page. Go does not touch the slots of a new map before it uses them, so the next
 /// page may never have been there, and then nothing is on it.
 #[inline(never)]
-fn read_to_page_end(entry: &mut InFlight, size: usize, groups: u64) {
+fn read_to_page_end(entry: &mut InFlight, groups: u64) {
     const PAGE: usize = 4096; // or a multiple
     count(entry.counters, Counter::ReadFault);
     let rest = PAGE - groups as usize % PAGE;
-    if rest < size && size <= LARGE_STRUCT {
+    // Verifiers of before Linux 6.8 understand comparisons with constants alone. More than failed is not read: it would
+    // fail again.
+    if rest < LARGE_STRUCT {
         // SAFETY: the strings take `LARGE_STRUCT` bytes or more. The failed read has left zeros behind these.
         let _ = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), rest, groups) };
     }
