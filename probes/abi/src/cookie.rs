@@ -68,7 +68,7 @@ impl Cookie {
         Self(self.0 | ((words & 15) as u64) << 12)
     }
 
-    /// The same with the registers of a string, as positions in the order of Go's integer argument registers.
+    /// The same with the registers of a string, as positions below 9 in the order of Go's integer argument registers.
     #[must_use]
     pub const fn with_registers(self, pointer: u8, length: u8) -> Self {
         Self(self.0 | ((pointer & 15) as u64) << 16 | ((length & 15) as u64) << 20)

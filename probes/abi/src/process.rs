@@ -15,18 +15,26 @@ pub struct Settings {
 
 const _: () = assert!(size_of::<Settings>() == 16);
 
-/// The PID namespace whose process ids the maps hold, as `stat` tells it for `/proc/self/ns/pid`: the value of the
-/// object's global `PID_NAMESPACE`. All zero stands for the host's.
+/// The PID namespace whose process ids the maps hold. All zero stands for the host's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PidNamespace {
-    /// The device of the namespace file system, as the kernel encodes it (`new_encode_dev`).
+    /// The device of the namespace file system, as the kernel keeps it (`MKDEV` in `include/linux/kdev_t.h`).
     pub device: u64,
     /// The inode.
     pub inode: u64,
 }
 
 const _: () = assert!(size_of::<PidNamespace>() == 16);
+
+impl PidNamespace {
+    /// The namespace whose file, such as `/proc/self/ns/pid`, has this device and inode according to `stat`, which
+    /// encodes devices in another way (`new_encode_dev`).
+    pub const fn from_stat(device: u64, inode: u64) -> Self {
+        let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+        Self { device: major << 20 | minor, inode }
+    }
+}
 
 /// A selected process. A process without an element is left alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +98,15 @@ pub enum SamplerKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sampler, SamplerKind};
+    use super::{PidNamespace, Sampler, SamplerKind};
+
+    #[test]
+    fn devices_are_encoded_as_the_kernel_does() {
+        // include/linux/kdev_t.h: new_encode_dev(MKDEV(0, 4)) and new_encode_dev(MKDEV(0x12, 0x34567)).
+        assert_eq!(PidNamespace::from_stat(4, 7), PidNamespace { device: 4, inode: 7 });
+        let encoded = 0x67 | 0x12 << 8 | 0x34500 << 12;
+        assert_eq!(PidNamespace::from_stat(encoded, 7).device, 0x12 << 20 | 0x34567);
+    }
 
     #[test]
     fn samplers_decide_like_the_sdk() {

@@ -7,7 +7,7 @@
 use lightfoot_probes_abi::{
     Counter, InFlight,
     in_flight::{HeaderName, Slice},
-    layout::{Map, MapKind},
+    layout::{Map, MapKind, NONE},
     limits::{HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, SMALL_STRUCT, STRINGS},
 };
 
@@ -35,7 +35,7 @@ const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
 /// Notes the values of the wanted headers in `entry.headers`. Overwrites the scratch memory and the strings.
 #[inline(never)]
 pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
-    let size = usize::from(layout.size);
+    let size = layout.size as usize;
     if size > SIZE || header == 0 {
         return;
     }
@@ -73,7 +73,7 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
     let scratch = entry.scratch.as_ptr();
     // SAFETY: the scratch memory is larger.
     let groups = unsafe { word(scratch, SIZE, layout.groups) };
-    if layout.kind == MapKind::Classic as u16 {
+    if layout.kind == MapKind::Classic as u64 {
         // SAFETY: as above.
         let (old, logarithm) =
             unsafe { (word(scratch, SIZE, layout.old_groups), byte(scratch, SIZE, layout.length)) };
@@ -102,7 +102,7 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
 /// Notes the groups of the first table in a swiss map's directory.
 #[inline(never)]
 fn note_table(entry: &mut InFlight, layout: &Map, directory: u64) -> bool {
-    let size = usize::from(layout.table_size);
+    let size = layout.table_size as usize;
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory is larger.
     let (groups, mask) = unsafe {
@@ -137,7 +137,7 @@ fn note_run(entry: &mut InFlight, groups: u64, length: u64) {
 /// Reads one or two groups of the run whose turn it is and looks through them. False if all runs are done.
 #[inline(never)]
 fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
-    let group_size = usize::from(layout.group_size);
+    let group_size = layout.group_size as usize;
     let done = entry.scratch[RUNS_DONE] as usize;
     if done >= entry.scratch[RUNS_NOTED] as usize || done >= HEADER_RUNS || group_size > LARGE_STRUCT / 2 {
         return false;
@@ -180,7 +180,7 @@ fn read_to_page_end(entry: &mut InFlight, groups: u64) {
 /// Looks through the 8 slots of the group that was read to `start` of the strings.
 #[inline(never)]
 fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
-    let mut key = start + usize::from(layout.keys);
+    let mut key = start + layout.keys as usize;
     let mut slot = 0;
     while slot < SLOTS {
         if key > LARGE_STRUCT - 16 {
@@ -191,10 +191,13 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
         if length == 10 || length == 11 {
             note_candidate(entry, layout, start, slot, key);
         }
-        key += usize::from(layout.key_stride);
+        key += layout.key_stride as usize;
         slot += 1;
     }
-    let overflow = start + usize::from(layout.overflow);
+    if layout.overflow == NONE {
+        return;
+    }
+    let overflow = start + layout.overflow as usize;
     if overflow <= LARGE_STRUCT - 8 {
         // SAFETY: within the strings, by the comparison.
         let bucket = unsafe { *entry.strings.as_ptr().cast::<u8>().add(overflow).cast::<u64>() };
@@ -205,7 +208,7 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
 /// Notes a slot whose name, at `key` of the strings, is as long as a wanted one, if the slot is in use.
 #[inline(never)]
 fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize, key: usize) {
-    let value = start + usize::from(layout.values) + slot * usize::from(layout.value_stride);
+    let value = start + layout.values as usize + slot * layout.value_stride as usize;
     let control = start + slot;
     if key > LARGE_STRUCT - 16 || value > LARGE_STRUCT - 16 || control > LARGE_STRUCT - 1 {
         return;
@@ -217,7 +220,7 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
     let group = entry.strings.as_mut_ptr().cast::<u8>();
     // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
     unsafe {
-        let control = u16::from(*group.add(control));
+        let control = u64::from(*group.add(control));
         if control < layout.first_in_use || control > layout.last_in_use {
             return;
         }

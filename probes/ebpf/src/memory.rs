@@ -47,8 +47,8 @@ unsafe fn wait_and_read(slot: u32, to: *mut u8, length: u32, from: u64) -> bool 
 /// # Safety
 /// `buffer` must be valid for reads of `size` bytes.
 #[inline(always)]
-pub unsafe fn word(buffer: *const u64, size: usize, offset: u16) -> Option<u64> {
-    let offset = usize::from(offset);
+pub unsafe fn word(buffer: *const u64, size: usize, offset: u64) -> Option<u64> {
+    let offset = offset as usize;
     if offset > size - 8 {
         return None;
     }
@@ -61,8 +61,8 @@ pub unsafe fn word(buffer: *const u64, size: usize, offset: u16) -> Option<u64> 
 /// # Safety
 /// `buffer` must be valid for reads of `size` bytes.
 #[inline(always)]
-pub unsafe fn byte(buffer: *const u64, size: usize, offset: u16) -> Option<u8> {
-    let offset = usize::from(offset);
+pub unsafe fn byte(buffer: *const u64, size: usize, offset: u64) -> Option<u8> {
+    let offset = offset as usize;
     if offset > size - 1 {
         return None;
     }

@@ -4,12 +4,12 @@ use std::thread;
 use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
-use lightfoot_probes_abi::{Counter, Sampler};
+use lightfoot_probes_abi::{Counter, Process, Sampler};
 use lightfoot_tests::go::VERSIONS;
 
 use crate::layout::End;
 use crate::watch::{Options, Watch};
-use crate::{ALWAYS_ON, alone, selected, send, traceparent, watched};
+use crate::{ALWAYS_ON, BINARY, alone, selected, send, traceparent, watched};
 
 /// The fixed request of the measurements: 8 headers and a `traceparent`.
 fn fixed(number: usize) -> Vec<u8> {
@@ -74,19 +74,35 @@ fn reads_of_user_memory() {
 fn time() {
     let _alone = alone();
     let _statistics = enable_stats(Stats::RunTime).unwrap();
-    for (name, sampler) in [("recorded", ALWAYS_ON), ("not sampled", Sampler::default())] {
-        let Some((mut watch, server)) = watched(Options::default(), sampler) else { return };
-        let (clients, each) = (8, 1000);
-        let mut times: Vec<_> = (0..12)
+    let (clients, each) = (8, 4000);
+    let requests = u32::try_from(clients * each).unwrap();
+    let Some((mut watch, server)) = watched(Options::default(), ALWAYS_ON) else { return };
+    let mut measure = |name, sampler: Option<Sampler>| {
+        watch.enable(false);
+        if let Some(sampler) = sampler {
+            watch.select(
+                server.pid(),
+                Process { binary: BINARY, layout: BINARY, sampler, ..Process::default() },
+            );
+            watch.enable(true);
+        }
+        let mut times: Vec<_> = (0..7)
             .map(|_| {
-                let (_, before) = watch.runs();
+                let (_, run_time) = watch.runs();
+                let processor_time = server.processor_time();
                 watch.collect(0, || send(server.address, clients, each, fixed));
-                let (_, after) = watch.runs();
-                after.saturating_sub(before) / u32::try_from(clients * each).unwrap()
+                let run_time = watch.runs().1.saturating_sub(run_time);
+                (server.processor_time().saturating_sub(processor_time) / requests, run_time / requests)
             })
             .collect();
         times.sort();
-        println!("a request {name}: {:?} of BPF run time at best, {:?} the median", times[0], times[6]);
-        drop(server.stop());
-    }
+        let (best, median) = (times[0], times[times.len() / 2]);
+        println!(
+            "{name}: (server's processor time, BPF run time of it) {best:?} at best, {median:?} the median"
+        );
+    };
+    measure("attached, switched off", None);
+    measure("not sampled", Some(Sampler::default()));
+    measure("recorded", Some(ALWAYS_ON));
+    drop(server.stop());
 }

@@ -134,13 +134,13 @@ fn view<'a>(architecture: Architecture, function: &Function, bytes: &'a [u8]) ->
     Code { architecture, entry: function.entry, bytes }
 }
 
-fn offset(types: &Types, structure: &str, field: &str) -> u16 {
+fn offset(types: &Types, structure: &str, field: &str) -> u64 {
     let field = types.layout(structure).and_then(|layout| layout.field(field));
-    field.map_or(NONE, |field| u16::try_from(field.offset).unwrap())
+    field.map_or(NONE, |field| field.offset)
 }
 
 /// How many bytes to read so that words at all of these offsets are among them.
-fn size(offsets: &[u16]) -> u16 {
+fn size(offsets: &[u64]) -> u64 {
     offsets.iter().filter(|offset| **offset != NONE).max().unwrap() + 16
 }
 
@@ -186,9 +186,8 @@ fn request(types: &Types) -> Request {
 fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
     let field = types.layout("net/http.Request").and_then(|layout| layout.field("Header")).unwrap();
     let entries = binary.descriptors().map(field.descriptor.unwrap()).unwrap();
-    let number = |value: u64| u16::try_from(value).unwrap();
     let common = Map {
-        kind: MapKind::Unknown as u16,
+        kind: MapKind::Unknown as u64,
         size: 0,
         groups: NONE,
         old_groups: NONE,
@@ -196,11 +195,11 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
         table_size: 0,
         table_groups: NONE,
         table_mask: NONE,
-        group_size: number(entries.group_size),
-        keys: number(entries.keys),
-        key_stride: number(entries.key_stride),
-        values: number(entries.values),
-        value_stride: number(entries.value_stride),
+        group_size: entries.group_size,
+        keys: entries.keys,
+        key_stride: entries.key_stride,
+        values: entries.values,
+        value_stride: entries.value_stride,
         overflow: NONE,
         first_in_use: 0,
         last_in_use: 0,
@@ -211,12 +210,12 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
             let (groups, old_groups, length) = (at("buckets"), at("oldbuckets"), at("B"));
             let size = size(&[groups, old_groups]);
             Map {
-                kind: MapKind::Classic as u16,
+                kind: MapKind::Classic as u64,
                 size,
                 groups,
                 old_groups,
                 length,
-                overflow: number(overflow),
+                overflow,
                 first_in_use: 5,
                 last_in_use: 255,
                 ..common
@@ -229,7 +228,7 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
             let table_groups = offset(types, "internal/runtime/maps.table", "groups");
             let table_mask = table_groups + 8;
             Map {
-                kind: MapKind::Swiss as u16,
+                kind: MapKind::Swiss as u64,
                 size: size(&[groups, length]),
                 groups,
                 length,

@@ -56,7 +56,7 @@ fn selected(watch: &mut Watch, version: GoVersion, end: End, sampler: Sampler) -
     let binary = build(version);
     let facts = inspect(&binary, BINARY, end);
     let server = Server::start(binary);
-    watch.add_layout(BINARY, facts.layout);
+    watch.add_layout(BINARY, &facts.layout);
     watch.select(server.pid(), Process { binary: BINARY, layout: BINARY, sampler, ..Process::default() });
     (server, facts)
 }

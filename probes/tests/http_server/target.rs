@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use lightfoot_tests::cache::{self, FileError};
 use lightfoot_tests::go::toolchain::run;
@@ -78,6 +79,15 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The processor time that it has used, to a hundredth of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split(' ').collect();
+        // proc_pid_stat(5): utime is field 14 and stime 15, counted from 1; ")" ends field 2. Both in USER_HZ.
+        let ticks: u64 = [12, 13].iter().map(|field| fields[*field].parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
     }
 
     /// Has the server send itself requests over TLS: `http1` or `http2`.

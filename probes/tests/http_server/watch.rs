@@ -1,5 +1,6 @@
 //! Loads the object, attaches it and reads what it sends.
 
+use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::UProbe;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
+use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lightfoot_probes_abi::{
     Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
@@ -52,17 +54,40 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Loads the object, or prints why that is not possible on this machine.
+    /// Loads the object, or prints why this machine cannot run it.
     pub(crate) fn load(options: Options) -> Option<Self> {
-        let outcome = Self::try_load(options);
-        outcome.inspect_err(|why| println!("skipped: the programs cannot be loaded here: {why}")).ok()
+        let unsupported = match lightfoot_probes::OBJECT {
+            Err(absent) => Some(absent.to_string()),
+            Ok(object) => match Self::try_load(object, options) {
+                Ok(watch) => return Some(watch),
+                Err(why) => {
+                    let why = format!("{why:?}");
+                    // A kernel that does not know the helper for cookies, or what a program is attached as.
+                    let is_old = match options.program {
+                        "on_site" => why.contains("unknown#174"),
+                        "on_site_multi" => {
+                            is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation).is_ok_and(|is| !is)
+                        }
+                        _ => false,
+                    };
+                    let is_root = fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0\t");
+                    assert!(is_old || !is_root, "the verifier refuses {}: {}", options.program, tail(&why));
+                    Some(format!(
+                        "{}: {}",
+                        options.program,
+                        if is_old { "the kernel is too old" } else { "root is needed" }
+                    ))
+                }
+            },
+        };
+        println!("skipped: {}", unsupported.unwrap_or_default());
+        None
     }
 
-    fn try_load(options: Options) -> Result<Self, String> {
-        let object = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string())?;
+    fn try_load(object: &[u8], options: Options) -> Result<Self, Box<dyn Error>> {
         let own = fs::metadata("/proc/self/ns/pid").unwrap();
         let namespace = if options.in_pid_namespace {
-            PidNamespace { device: own.dev(), inode: own.ino() }
+            PidNamespace::from_stat(own.dev(), own.ino())
         } else {
             PidNamespace::default()
         };
@@ -72,10 +97,9 @@ impl Watch {
             .override_global("PID_NAMESPACE", &namespace, true)
             .map_max_entries("EVENTS", options.ring)
             .map_max_entries("IN_FLIGHT", options.in_flight)
-            .load(object)
-            .map_err(|why| format!("{why:?}"))?;
+            .load(object)?;
         let program: &mut UProbe = ebpf.program_mut(options.program).unwrap().try_into().unwrap();
-        program.load().map_err(|why| format!("{why:?}"))?;
+        program.load()?;
         // Older kernels give up after a million; what they prune less of is not known here.
         let verified = program.info().unwrap().verified_instruction_count();
         assert!(verified.is_none_or(|verified| verified < 150_000), "{verified:?}");
@@ -93,8 +117,8 @@ impl Watch {
     }
 
     /// Describes a binary under its id, which is the index of its layout here.
-    pub(crate) fn add_layout(&mut self, id: u32, layout: Layout) {
-        self.array("LAYOUTS").set(id, &layout, 0).unwrap();
+    pub(crate) fn add_layout(&mut self, id: u32, layout: &Layout) {
+        self.array("LAYOUTS").set(id, layout, 0).unwrap();
     }
 
     fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
@@ -180,6 +204,12 @@ impl Watch {
         let info = program.info().unwrap();
         (info.run_count(), info.run_time())
     }
+}
+
+/// The end of a long message.
+fn tail(message: &str) -> &str {
+    let start = message.len().saturating_sub(2000);
+    message.get(start..).unwrap_or(message)
 }
 
 /// A cookie with another binary's id.
