@@ -35,6 +35,7 @@ check: ## formatting, lints, spelling, documentation, licences
 test: ## run the tests
 	@scripts/setup.sh bpf go-tests
 	cargo test --workspace
+	@scripts/fuzz-briefly.sh
 
 bench: ## measure
 	@scripts/setup.sh bpf go-tests

@@ -1,15 +1,57 @@
 #!/usr/bin/env bash
-# demo.sh: builds a small Go service and shows what Lightfoot finds in it. Needs no root and no backend.
+# demo.sh: watches two small Go services under a light load for a minute; without root it inspects one of them.
+# DEMO_SECONDS sets another time. Ctrl-C ends everything.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-[ -x target/release/lightfoot ] || say "building Lightfoot (2 min)"
+[ -x target/release/lightfoot ] || say "building Lightfoot (4 min)"
 cargo build --quiet --release --package lightfoot
 
 go=$(go_command)
-say "building tests/targets/hello, a net/http server, with $("$go" env GOVERSION)"
 mkdir -p target/demo
-(cd tests/targets/hello && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$root/target/demo/hello" .)
+[ -x target/demo/demo ] || say "building tests/targets/demo, two net/http services, with $("$go" env GOVERSION)"
+(cd tests/targets/demo && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$root/target/demo/demo" .)
 
-say "running: lightfoot inspect target/demo/hello"
-exec target/release/lightfoot inspect target/demo/hello
+if [ "$(id -u)" != 0 ]; then
+    say "watching takes root (sudo make demo); this is what could be watched:"
+    exec target/release/lightfoot inspect target/demo/demo
+fi
+
+started=()
+end_all() {
+    [ ${#started[@]} = 0 ] || kill "${started[@]}" 2>/dev/null || true
+}
+trap end_all EXIT
+trap 'exit 130' INT TERM
+
+# start_service NAME FLAGS…: sets `url` to where it listens.
+start_service() {
+    local name=$1
+    shift
+    rm -f "target/demo/$name.url"
+    OTEL_SERVICE_NAME=$name target/demo/demo "$@" >"target/demo/$name.url" &
+    started+=($!)
+    for _ in $(seq 100); do
+        url=$(<"target/demo/$name.url")
+        [ -z "$url" ] || return 0
+        sleep 0.1
+    done
+    fail "the service $name did not start"
+}
+
+seconds=${DEMO_SECONDS:-60}
+start_service stock
+start_service shop -stock "$url"
+services=("${started[@]}")
+target/demo/demo -visit "$url" -for "${seconds}s" &
+customers=$!
+started+=("$customers")
+
+say "watching shop and stock for $seconds s; Ctrl-C ends it"
+target/release/lightfoot run --pid "${services[0]}" --pid "${services[1]}" &
+lightfoot=$!
+started+=("$lightfoot")
+wait "$customers" || true
+sleep 1
+kill "$lightfoot"
+wait "$lightfoot"

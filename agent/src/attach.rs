@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::thread;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
@@ -15,7 +16,8 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink,
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, SiteKind,
+    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Sampler, Settings,
+    SiteKind,
 };
 use thiserror::Error;
 
@@ -123,6 +125,7 @@ pub struct Attachment {
 /// The loaded BPF object.
 pub struct Kernel {
     method: Method,
+    namespace: PidNamespace,
     object: Ebpf,
     settings: Array<MapData, Settings>,
     processes: HashMap<MapData, u32, Process>,
@@ -177,6 +180,7 @@ impl Kernel {
         let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
         let mut kernel = Self {
             method,
+            namespace,
             settings: take(&mut object, "SETTINGS")?.try_into().map_err(map_error("SETTINGS"))?,
             processes: take(&mut object, "PROCESSES")?.try_into().map_err(map_error("PROCESSES"))?,
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
@@ -195,6 +199,12 @@ impl Kernel {
     /// How probes are placed.
     pub fn method(&self) -> Method {
         self.method
+    }
+
+    /// Whether the programs can tell the number of a process, given its folder in /proc.
+    pub fn knows_numbers_of(&self, folder: &Path) -> bool {
+        let own = self.namespace.inode;
+        own == 0 || fs::metadata(folder.join("ns/pid")).is_ok_and(|metadata| metadata.ino() == own)
     }
 
     fn enable(&mut self, wake_bytes: u64) -> Result<(), AttachError> {
@@ -284,24 +294,11 @@ impl Kernel {
         }
     }
 
-    /// Starts recording the spans of a process. `image` is where its file's read-only parts are mapped.
-    pub fn watch(
-        &mut self,
-        pid: u32,
-        attachment: &Attachment,
-        sampler: lightfoot_probes_abi::Sampler,
-        image: (u64, u64),
-    ) -> Result<(), AttachError> {
+    /// Starts recording the spans of a process.
+    pub fn watch(&mut self, pid: u32, attachment: &Attachment, sampler: Sampler) -> Result<(), AttachError> {
         let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
-        let process = Process {
-            binary: attachment.binary,
-            layout: attachment.layout,
-            counters,
-            reserved: 0,
-            sampler,
-            image_start: image.0,
-            image_end: image.1,
-        };
+        let process =
+            Process { binary: attachment.binary, layout: attachment.layout, counters, reserved: 0, sampler };
         let zeroed = aya::util::nr_cpus().map_err(|(_, error)| error).and_then(|cpus| {
             let cpus = usize::try_from(cpus.get()).unwrap_or(usize::MAX);
             PerCpuValues::try_from(vec![Counters([0; Counters::CAPACITY]); cpus])
@@ -321,13 +318,6 @@ impl Kernel {
                 Err(error)
             }
         }
-    }
-
-    /// Notes where the read-only parts of a watched process's file are mapped, if that was not known before.
-    pub fn set_image(&mut self, pid: u32, image: (u64, u64)) -> Result<(), AttachError> {
-        let Some(process) = self.by_process.get_mut(&pid) else { return Ok(()) };
-        (process.image_start, process.image_end) = image;
-        self.processes.insert(&pid, &*process, 0).map_err(map_error("PROCESSES"))
     }
 
     /// Stops recording the spans of a process. Returns its last counts, and how many spans were open.

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_clocks_agree_with_the_standard_librarys() {
+    fn the_clocks_of_this_machine_agree_with_the_standard_library() {
         let boot = nanoseconds(clock_gettime(ClockId::Boottime));
         let (converted, _) = Clock::start().times(boot, boot);
         let now = SystemTime::now();

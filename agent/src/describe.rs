@@ -2,6 +2,7 @@
 //!
 //! What is said here is said of every span: ids, times, parent and scope.
 
+use std::ffi::OsString;
 use std::str::FromStr as _;
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -20,6 +21,14 @@ mod target;
 pub struct Settings {
     /// How HTTP requests are described.
     pub http: net_http::Settings,
+}
+
+impl Settings {
+    /// The settings that the standard variables ask for, read by `variable` (as `std::env::var_os`).
+    pub fn from_env(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let methods = variable(net_http::KNOWN_METHODS_VARIABLE).unwrap_or_default();
+        Self { http: net_http::Settings::default().with_known_methods(&methods.to_string_lossy()) }
+    }
 }
 
 /// Turns records into spans.

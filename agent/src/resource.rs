@@ -23,8 +23,8 @@ pub use naming::NamedBy;
 
 use environment::{Environment, Problem};
 
-/// The namespace of [`ProcessIdentity::instance_id`], random, fixed for ever.
-const INSTANCES: Uuid = Uuid::from_u128(0x9b1c_61c0_4a0e_5d3b_8f0a_27e4_30c5_d2b7);
+/// The namespace that the semantic conventions ask for in a `service.instance.id` made from what identifies the process.
+const INSTANCES: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
 
 /// Why a process has no identity.
 #[derive(Debug, Error)]

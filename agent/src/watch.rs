@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use crate::inspect::InspectError;
 mod analysis;
 mod expected;
 mod loaded;
+mod placing;
 
 use analysis::Analysis;
 use expected::Expected;
@@ -113,6 +114,9 @@ pub enum WatchError {
     /// Nothing in it can be watched.
     #[error("nothing in it can be watched: {0}")]
     Nothing(String),
+    /// The kernel's programs cannot tell its number.
+    #[error("it is in a PID namespace below Lightfoot's own; run Lightfoot in the host's")]
+    PidNamespace,
     /// What it has loaded is not what its file says.
     #[error(transparent)]
     Loaded(#[from] Arc<LoadedError>),
@@ -305,98 +309,6 @@ impl Watcher {
                 self.left.insert(key);
                 self.tell(Event::Refused { key, executable, reason });
             }
-        }
-    }
-
-    fn start(
-        &mut self,
-        key: ProcessKey,
-        executable: &Path,
-        file: &File,
-        running: &HashSet<ProcessKey>,
-    ) -> Result<(), WatchError> {
-        let Some(binary) = self.binaries.get(&key.file) else { return Ok(()) };
-        let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        let build_info = Arc::clone(&analysis.build_info);
-        let loaded = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
-        let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
-        if twin.is_none() {
-            self.attach(key.file, file, running)?;
-        }
-        let owner = twin.unwrap_or(key.file);
-        let since = boot_time();
-        self.watched.insert(key, owner);
-        self.tell(Event::Started { key, executable: executable.into(), build_info, since });
-        let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
-        binary.processes.insert(key);
-        let Some(attachment) = &binary.attachment else { return Ok(()) };
-        if let Err(error) = self.kernel.watch(key.pid, attachment, self.sampler, loaded.image) {
-            self.leave(key);
-            return Err(Arc::new(error).into());
-        }
-        Ok(())
-    }
-
-    /// The same file as another mount shows it, if probes are placed through that one already: overlay mounts show
-    /// devices of their own, and the kernel, which places probes in the file below, would place them twice.
-    ///
-    /// Equal inode, size and time alone prove nothing (think of snapshots). That breakpoints stand at all of our sites
-    /// in a process that runs this one does.
-    fn attached_twin(&self, file: FileIdentity) -> Option<FileIdentity> {
-        let is_attached = |identity: &FileIdentity| {
-            self.binaries.get(identity).is_some_and(|binary| binary.attachment.is_some())
-        };
-        if is_attached(&file) {
-            return None;
-        }
-        self.binaries.keys().find(|other| other.is_alike(&file) && is_attached(other)).copied()
-    }
-
-    /// Places the probes of a binary unless they are.
-    fn attach(
-        &mut self,
-        identity: FileIdentity,
-        file: &File,
-        running: &HashSet<ProcessKey>,
-    ) -> Result<(), WatchError> {
-        let Some(binary) = self.binaries.get_mut(&identity) else { return Ok(()) };
-        let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        if binary.attachment.is_some() {
-            return Ok(());
-        }
-        // Probes act on every process that runs the file, selected or not.
-        for other in running.iter().filter(|other| other.file.is_alike(&identity)) {
-            match loaded::verify(&self.proc, other.pid, analysis) {
-                Err(error @ LoadedError::Changed { .. }) if self.proc.process(other.pid) == Some(*other) => {
-                    return Err(Arc::new(error).into());
-                }
-                _ => {}
-            }
-        }
-        let attached = self.kernel.attach(file, analysis.layout, &analysis.probes);
-        binary.attachment = Some(attached.map_err(Arc::new)?);
-        Ok(())
-    }
-
-    /// Stops watching a process; its binary is detached with its last one.
-    fn leave(&mut self, key: ProcessKey) {
-        let Some(owner) = self.watched.remove(&key) else { return };
-        let counts = self.kernel.leave(key.pid).ok().flatten();
-        let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
-        if let Some(binary) = self.binaries.get_mut(&owner) {
-            binary.processes.remove(&key);
-        }
-        self.detach_unused(owner);
-        self.tell(Event::Ended { key, counters: Box::new(counters), open });
-    }
-
-    fn detach_unused(&mut self, file: FileIdentity) {
-        let is_expected = self.expected.as_ref().is_some_and(|expected| expected.file == file);
-        if let Some(binary) = self.binaries.get_mut(&file)
-            && binary.processes.is_empty()
-            && !is_expected
-        {
-            self.kernel.detach(binary.attachment.take().into_iter().collect());
         }
     }
 

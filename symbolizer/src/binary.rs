@@ -121,10 +121,10 @@ fn without_build_info<S: Source>(image: &Image<S>) -> Refusal {
             matches!(hit, Ok(Some(())))
         })
     };
-    // runtime/panic.go of TinyGo; libgo/runtime/go-main.c of gccgo's runtime.
+    // TinyGo names its own symbols so; the paths of libgo's sources are in its assertions, stripped or not.
     if mentions(b"tinygo") {
         Refusal::TinyGo
-    } else if mentions(b"__go_init_main") {
+    } else if mentions(b"libgo/runtime/") {
         Refusal::Gccgo
     } else if ModuleData::find(image).is_ok() {
         Refusal::Obfuscated("its Go build information was removed")

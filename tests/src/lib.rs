@@ -7,6 +7,7 @@
 //! - [`hostile`]: files that a parser must survive, and the harness that shows it does.
 //! - [`elf`]: changes of ELF files by hand.
 //! - [`lifecycle`]: the agent, and what happens to the processes that it watches.
+//! - [`live`]: a server, the agent that watches it, and what both say.
 #![forbid(unsafe_code)]
 
 pub mod cache;
@@ -15,4 +16,5 @@ pub mod elf;
 pub mod go;
 pub mod hostile;
 pub mod lifecycle;
+pub mod live;
 pub mod oracle;

@@ -1,4 +1,5 @@
 //! The symbolizer's facts about real programs against what Go's own tools and DWARF say.
+#![expect(clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
 use lightfoot_symbolizer::Binary;
+use lightfoot_symbolizer::site::{self, Code};
 use lightfoot_symbolizer::types::{LayoutSource, StructLayout};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, VERSIONS, matrix};
@@ -159,5 +161,59 @@ fn functions_and_sites_are_where_gos_disassembler_has_instructions() {
             }
         }
         assert!(checked >= 6, "only {checked} sites");
+    });
+}
+
+#[test]
+fn a_function_inlined_away_is_told_from_one_that_is_called() {
+    const FINISH: &str = "net/http.(*response).finishRequest";
+    const SERVE: &str = "net/http.(*conn).serve";
+    let guided = |build: &Build| build.mode == Mode::ProfileGuided;
+    let plain = VERSIONS.into_iter().map(|version| Build::here(Program::Http, version, Mode::Stripped));
+    each_build(matrix::special().filter(guided).chain(plain), |build, path| {
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let serve = facts.functions.get(SERVE).expect("it serves");
+        let host = facts.functions.inlined_into(FINISH).find(|host| host.name == SERVE);
+        assert_eq!(host.is_some(), guided(build), "{host:?}");
+        let finish = facts.functions.get(FINISH).expect("its symbol stays");
+        let code = facts.code.get(&serve.entry).expect("its code is in the file");
+        let code = Code { architecture: facts.architecture, entry: serve.entry, bytes: &code.bytes };
+        assert_eq!(site::calls_to(code, finish.entry).expect("it decodes").is_empty(), guided(build));
+        for call in host.into_iter().flat_map(|host| &host.inlined).filter(|call| call.name == FINISH) {
+            assert!(!call.ranges.is_empty());
+            assert!(
+                call.ranges
+                    .iter()
+                    .all(|(start, end)| serve.entry < *start && start < end && *end <= serve.end)
+            );
+        }
+    });
+}
+
+#[test]
+fn every_holder_of_a_context_is_found() {
+    each_build(matrix::versions(Program::Layouts, Mode::Stripped), |_, path| {
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let holders = &facts.types.context_holders;
+        let holder = |name: &str| {
+            let found = holders.iter().find(|holder| holder.name == name);
+            found.map(|holder| (holder.offset, holder.embedded))
+        };
+        let expected = [
+            ("main.Direct", 8, true),
+            ("main.Level1", 8, true),
+            ("main.Level2", 24, true),
+            ("main.Level3", 32, true),
+            ("main.Named", 8, false),
+            ("main.Several", 16, true),
+            ("context.valueCtx", 0, true),
+            ("context.cancelCtx", 0, true),
+            ("context.timerCtx", 0, true),
+        ];
+        for (name, offset, embedded) in expected {
+            assert_eq!(holder(name), Some((offset, embedded)), "{name} of {holders:?}");
+        }
+        assert!(holders.iter().any(|holder| holder.name.starts_with("main.Generic[")), "{holders:?}");
+        assert_eq!(holder("main.Pointing"), None, "its context lies behind a pointer");
     });
 }

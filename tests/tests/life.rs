@@ -176,6 +176,43 @@ fn processes_in_other_mount_and_pid_namespaces_are_watched() {
 }
 
 #[test]
+fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
+    if !is_privileged("an agent in a PID namespace") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let beside = copy_of(Program::Lifecycle, folder.path(), "beside").unwrap();
+    let below = copy_of(Program::Lifecycle, folder.path(), "below").unwrap();
+    let script = format!(
+        "{} & unshare --pid --fork --kill-child {} & exec {} run --format json --exe '{}/*'",
+        text(&beside),
+        text(&below),
+        text(&agent()),
+        text(folder.path())
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.says(&format!("not watching {} (process", text(&below))).unwrap();
+    agent.says("in a PID namespace below Lightfoot's own").unwrap();
+    agent.says(&format!(", {})", text(&beside))).unwrap();
+    let addresses = wait_for("both servers", || {
+        let output = agent.other_output();
+        let addresses: Vec<_> =
+            output.lines().filter_map(|line| line.strip_prefix("listening ")?.parse().ok()).collect();
+        (addresses.len() == 2).then_some(addresses)
+    });
+    wait_for("a span", || {
+        for address in addresses.as_ref().unwrap() {
+            get(*address, "/any").unwrap();
+        }
+        agent.spans().into_iter().next()
+    })
+    .unwrap();
+    assert!(agent.spans().iter().all(|span| span.json["process.pid"].as_u64() < Some(10)), "numbers of its own");
+}
+
+#[test]
 fn one_file_in_two_overlay_mounts_gives_each_span_once() {
     if !is_privileged("overlay mounts") {
         return;

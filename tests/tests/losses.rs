@@ -77,7 +77,8 @@ fn a_full_ring_loses_exactly_what_it_counts() {
     let sent = 500;
     scene.requests(sent);
     agent.signal(Signal::CONT);
-    // There is room again.
+    // It reads all that is there before it hands the first one on, and then there is room again.
+    wait_for("the first span", || agent.spans().into_iter().next()).unwrap();
     assert_eq!(scene.target.get("/room").unwrap(), 200);
     agent.span("/room").unwrap();
     let outcome = agent.stop().unwrap();

@@ -62,7 +62,8 @@ impl Otlp {
                     let key = MetadataKey::from_bytes(name.as_bytes()).map_err(|_| refused())?;
                     metadata.insert(key, value.parse().map_err(|_| refused())?);
                 }
-                Transport::Grpc { channel: endpoint.timeout(settings.timeout).connect_lazy(), metadata }
+                let endpoint = endpoint.timeout(settings.timeout).connect_timeout(settings.timeout);
+                Transport::Grpc { channel: endpoint.connect_lazy(), metadata }
             }
             Protocol::HttpProtobuf => Transport::Http {
                 client: Box::new(HyperClient::with_default_connector(settings.timeout, None)),

@@ -82,6 +82,17 @@ fn the_trace_state_is_kept_unless_it_is_malformed() {
 }
 
 #[test]
+fn the_variable_for_known_methods_is_honoured() {
+    let variable = |name: &str| (name == "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS").then(|| "POST".into());
+    for (settings, method) in
+        [(Settings::from_env(variable), "_OTHER"), (Settings::from_env(|_| None), "GET")]
+    {
+        let span = Describer::new(settings).span(&record(), &clock());
+        assert_eq!(get(&span, "http.request.method"), Some(method.into()));
+    }
+}
+
+#[test]
 fn cut_attributes_are_listed() {
     let mut record = record();
     let Operation::HttpServer(request) = &mut record.operation;

@@ -71,6 +71,8 @@ const UNKNOWN_MAP: Map = Map {
     values: NONE,
     value_stride: NONE,
     overflow: NONE,
+    first_in_use: 0,
+    last_in_use: 0,
 };
 
 /// The layout of a map, if all of it is known: half a map is of no use.
@@ -84,7 +86,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
         value_stride: number(entries.value_stride)?,
         ..UNKNOWN_MAP
     };
-    if u64::from(entry.group_size) > limits::LARGE_STRUCT / limits::HEADER_GROUPS_READ {
+    if usize::from(entry.group_size) > limits::LARGE_STRUCT / 2 {
         return None;
     }
     let known = |offset: u16| (offset != NONE).then_some(offset);
@@ -98,6 +100,9 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
                 old_groups: known(head.offset("oldbuckets"))?,
                 length: known(head.offset("B"))?,
                 overflow: number(overflow)?,
+                // runtime/map.go: below minTopHash a slot is empty or was moved.
+                first_in_use: 5,
+                last_in_use: 255,
                 ..entry
             })
         }
@@ -115,6 +120,8 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
                 table_size: known(end_of([data, mask], 8, limits::SMALL_STRUCT))?,
                 table_groups: data,
                 table_mask: mask,
+                // internal/runtime/maps/group.go: empty and deleted slots have the top bit set.
+                last_in_use: 127,
                 ..entry
             })
         }
@@ -138,10 +145,14 @@ impl<'a> Struct<'a> {
     }
 
     /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.
-    fn size(&self, fields: &[&str], limit: u64) -> u16 {
+    fn size(&self, fields: &[&str], limit: usize) -> u16 {
         let ends = fields.iter().filter_map(|name| self.field(name)).map(|field| field.offset + field.size);
-        ends.filter(|end| *end <= limit).max().and_then(number).unwrap_or(NONE)
+        ends.filter(|end| is_within(*end, limit)).max().and_then(number).unwrap_or(NONE)
     }
+}
+
+fn is_within(end: u64, limit: usize) -> bool {
+    usize::try_from(end).is_ok_and(|end| end <= limit)
 }
 
 fn number(value: u64) -> Option<u16> {
@@ -154,7 +165,7 @@ fn sum(outer: u16, inner: u16) -> u16 {
 }
 
 /// The end of the last of some fields of `size` bytes each that lie within `limit`.
-fn end_of<const N: usize>(offsets: [u16; N], size: u64, limit: u64) -> u16 {
+fn end_of<const N: usize>(offsets: [u16; N], size: u64, limit: usize) -> u16 {
     let ends = offsets.into_iter().filter(|offset| *offset != NONE).map(|offset| u64::from(offset) + size);
-    ends.filter(|end| *end <= limit).max().and_then(number).unwrap_or(NONE)
+    ends.filter(|end| is_within(*end, limit)).max().and_then(number).unwrap_or(NONE)
 }

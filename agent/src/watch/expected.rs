@@ -33,7 +33,7 @@ impl Watcher {
         }
         let since = boot_time();
         let attachment = self.binaries.get(&identity).and_then(|binary| binary.attachment.as_ref());
-        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.sampler, (0, 0)));
+        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.sampler));
         if matches!(watched, Some(Ok(()))) {
             self.expected = Some(Expected { pid, file: identity, since });
         } else {
@@ -53,8 +53,7 @@ impl Watcher {
         let met = key.filter(|key| key.file == file && !self.watched.contains_key(key)).and_then(|key| {
             let binary = self.binaries.get_mut(&file)?;
             let analysis = binary.analysis.as_ref().ok()?;
-            let loaded = loaded::verify(&self.proc, pid, analysis).ok()?;
-            self.kernel.set_image(pid, loaded.image).ok()?;
+            loaded::verify(&self.proc, pid, analysis).ok()?;
             binary.processes.insert(key);
             Some((key, Arc::clone(&analysis.build_info)))
         });

@@ -50,8 +50,6 @@ pub enum LoadedError {
 
 /// What a process has loaded.
 pub(super) struct Loaded {
-    /// Where the file's read-only parts are mapped, from and to.
-    pub(super) image: (u64, u64),
     /// Whether a breakpoint stands at the place of every probe.
     pub(super) has_all_breakpoints: bool,
 }
@@ -96,10 +94,7 @@ pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<Loade
             return Err(LoadedError::Changed { pid, address: RuntimeAddress(address) });
         }
     }
-    let read_only = || own.iter().filter(|mapping| !mapping.writable);
-    let start = read_only().map(|mapping| mapping.start).min().unwrap_or(0);
-    let end = read_only().map(|mapping| mapping.end).max().unwrap_or(0);
-    Ok(Loaded { image: (start, end), has_all_breakpoints: breakpoints == analysis.probes.len() })
+    Ok(Loaded { has_all_breakpoints: breakpoints == analysis.probes.len() })
 }
 
 /// Whether `bytes` are `expected` with a uprobe's breakpoint in place.
@@ -116,7 +111,6 @@ fn is_breakpoint(bytes: &[u8], expected: &[u8]) -> bool {
 struct Mapping {
     start: u64,
     end: u64,
-    writable: bool,
     executable: bool,
     offset: u64,
 }
@@ -132,13 +126,7 @@ impl Mapping {
         offset.checked_add(end.checked_sub(start)?)?;
         // What is left is the end of another path.
         fields.next().is_none().then_some(())?;
-        Some(Self {
-            start,
-            end,
-            writable: rights.get(1) == Some(&b'w'),
-            executable: rights.get(2) == Some(&b'x'),
-            offset,
-        })
+        Some(Self { start, end, executable: rights.get(2) == Some(&b'x'), offset })
     }
 }
 
@@ -151,7 +139,7 @@ mod tests {
         let line = b"00400000-0065f000 r-xp 00001000 fe:01 4242       ";
         let mapping = Mapping::parse(line).unwrap();
         assert_eq!((mapping.start, mapping.end, mapping.offset), (0x40_0000, 0x65_f000, 0x1000));
-        assert!(mapping.executable && !mapping.writable);
+        assert!(mapping.executable);
         for odd in [
             "",
             "x",

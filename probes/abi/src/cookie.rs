@@ -68,7 +68,7 @@ impl Cookie {
         Self(self.0 | ((words & 15) as u64) << 12)
     }
 
-    /// The same with the registers of a string, as positions in the order of Go's integer argument registers.
+    /// The same with the registers of a string, as positions below 9 in the order of Go's integer argument registers.
     #[must_use]
     pub const fn with_registers(self, pointer: u8, length: u8) -> Self {
         Self(self.0 | ((pointer & 15) as u64) << 16 | ((length & 15) as u64) << 20)
@@ -79,9 +79,16 @@ impl Cookie {
         (self.0 >> 32) as u32
     }
 
-    /// The number of the site's kind.
-    pub const fn kind(self) -> u8 {
-        self.0 as u8
+    /// The site's kind, if there is one of that number.
+    pub const fn kind(self) -> Option<SiteKind> {
+        match self.0 & 0xff {
+            1 => Some(SiteKind::HttpServerStart),
+            2 => Some(SiteKind::HttpServerEnd),
+            3 => Some(SiteKind::HttpServerEndByDepth),
+            4 => Some(SiteKind::HttpConnectionEnd),
+            5 => Some(SiteKind::HttpServerRoute),
+            _ => None,
+        }
     }
 
     /// Words between the stack pointer here and at the entry of a function called from here.
@@ -118,7 +125,7 @@ mod tests {
         for kind in SiteKind::ALL {
             let cookie =
                 Cookie::new(u32::MAX, kind).if_not_taken().with_stack_words(15).with_registers(3, 12);
-            assert_eq!(cookie.kind(), kind as u8);
+            assert_eq!(cookie.kind(), Some(kind));
             assert_eq!(cookie.binary(), u32::MAX);
             assert_eq!((cookie.stack_words(), cookie.registers()), (15, (3, 12)));
             assert_ne!(cookie.0 & Cookie::IF_NOT_TAKEN, 0);

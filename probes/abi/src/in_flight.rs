@@ -48,16 +48,15 @@ pub struct InFlight {
     /// How many bytes of `strings` are in use.
     pub strings_length: u64,
     /// Where small structs are read to.
-    pub scratch: [u64; limits::SMALL_STRUCT as usize / 8],
+    pub scratch: [u64; limits::SMALL_STRUCT / 8],
     /// The record, of which `strings` is the end.
     pub record: HttpServer,
     /// The record's strings back to back; before they are there, larger structs are read to this place.
-    pub strings: [u64; limits::STRINGS as usize / 8],
+    pub strings: [u64; limits::STRINGS / 8],
 }
 
-const _: () = assert!(
-    size_of::<InFlight>() == 4 * 8 + 6 * 16 + 16 + 256 + size_of::<HttpServer>() + limits::STRINGS as usize
-);
+const _: () =
+    assert!(size_of::<InFlight>() == 4 * 8 + 6 * 16 + 16 + 256 + size_of::<HttpServer>() + limits::STRINGS);
 
 /// Bits of [`InFlight::state`].
 pub mod state {

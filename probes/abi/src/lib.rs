@@ -17,6 +17,18 @@
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
 //! | `EVENTS` | ring buffer | | records | BPF |
 //!
+//! An element of `IN_FLIGHT` takes 3 KiB, and the kernel allocates all at once: the number of elements is for the agent to
+//! choose, as are the size of `EVENTS` and the number of processes.
+//!
+//! The programs `on_site_multi` (Linux 6.6), `on_site` (5.15) and `on_site_by_address` (5.10) do the same; one of them is
+//! loaded and attached to all sites. The globals that the agent sets before:
+//!
+//! | global | type | meaning |
+//! |---|---|---|
+//! | `MAY_SLEEP` | `u32` | 1 if `on_site_multi` is the one, else 0 |
+//! | `PID_NAMESPACE` | [`PidNamespace`] | whose process ids the maps hold |
+//! | `COUNT_READS` | `u32` | 1 in tests that count reads of user memory |
+//!
 //! Modules, in reading order:
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -31,7 +43,7 @@ pub mod record;
 pub mod trace_context;
 
 #[cfg(feature = "user")]
-mod user;
+pub mod user;
 
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};

@@ -8,25 +8,33 @@ pub struct Settings {
     pub enabled: u32,
     /// Zero.
     pub reserved: u32,
-    /// The reader is woken each time the bytes waiting in `EVENTS` pass a multiple of this: a quarter of the ring's size.
+    /// A quarter of the size of `EVENTS`: the reader is woken each time the bytes waiting there pass a multiple of this.
     /// A power of two.
     pub wake_bytes: u64,
 }
 
 const _: () = assert!(size_of::<Settings>() == 16);
 
-/// The PID namespace whose process ids the maps hold, as `stat` tells it for `/proc/self/ns/pid`: the value of the
-/// object's global `PID_NAMESPACE`. All zero stands for the host's.
+/// The PID namespace whose process ids the maps hold. All zero stands for the host's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PidNamespace {
-    /// The device of the namespace file system, as the kernel encodes it (`new_encode_dev`).
+    /// The device of the namespace file system, as the kernel keeps it (`MKDEV` in `include/linux/kdev_t.h`).
     pub device: u64,
     /// The inode.
     pub inode: u64,
 }
 
 const _: () = assert!(size_of::<PidNamespace>() == 16);
+
+impl PidNamespace {
+    /// The namespace whose file, such as `/proc/self/ns/pid`, has this device and inode according to `stat`, which
+    /// encodes devices in another way (`new_encode_dev`).
+    pub const fn from_stat(device: u64, inode: u64) -> Self {
+        let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+        Self { device: major << 20 | minor, inode }
+    }
+}
 
 /// A selected process. A process without an element is left alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +50,9 @@ pub struct Process {
     pub reserved: u32,
     /// Which spans are recorded.
     pub sampler: Sampler,
-    /// Where the image's read-only data lies in the process, from here …
-    pub image_start: u64,
-    /// … to before here. Names of common headers are told by their address there, after the first was read.
-    /// 0 where unknown.
-    pub image_end: u64,
 }
 
-const _: () = assert!(size_of::<Process>() == 48);
+const _: () = assert!(size_of::<Process>() == 32);
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +72,7 @@ const _: () = assert!(size_of::<Sampler>() == 16);
 impl Sampler {
     /// Whether a span is recorded. `parent` is whether its parent was, if it has one.
     /// `trace_id_tail` is the last 8 bytes of the trace id, read as big-endian.
-    #[inline(always)]
+    #[inline]
     pub fn samples(&self, trace_id_tail: u64, parent: Option<bool>) -> bool {
         if self.parent_based != 0
             && let Some(sampled) = parent
@@ -95,7 +98,15 @@ pub enum SamplerKind {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sampler, SamplerKind};
+    use super::{PidNamespace, Sampler, SamplerKind};
+
+    #[test]
+    fn devices_are_encoded_as_the_kernel_does() {
+        // include/linux/kdev_t.h: new_encode_dev(MKDEV(0, 4)) and new_encode_dev(MKDEV(0x12, 0x34567)).
+        assert_eq!(PidNamespace::from_stat(4, 7), PidNamespace { device: 4, inode: 7 });
+        let encoded = 0x67 | 0x12 << 8 | 0x34500 << 12;
+        assert_eq!(PidNamespace::from_stat(encoded, 7).device, 0x12 << 20 | 0x34567);
+    }
 
     #[test]
     fn samplers_decide_like_the_sdk() {

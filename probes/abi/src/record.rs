@@ -133,7 +133,7 @@ impl Text {
         [Self::Host, Self::UserAgent, Self::Tracestate, Self::Route, Self::RequestLine, Self::Peer];
 
     /// The most bytes that are kept.
-    pub const fn limit(self) -> u64 {
+    pub const fn limit(self) -> usize {
         match self {
             Self::Host => limits::HOST,
             Self::UserAgent => limits::USER_AGENT,

@@ -1,7 +1,7 @@
 //! W3C Trace Context (Recommendation of 23 November 2021, section 3.2): the header `traceparent`.
 
 /// The most bytes of a `traceparent` that decide anything: 55, and whether a dash follows them.
-pub const BYTES: u64 = 56;
+pub const BYTES: usize = 56;
 /// Where the text must be put in the buffer for [`parse`], so that the trace id is aligned.
 pub const OFFSET: usize = 5;
 
@@ -17,28 +17,27 @@ pub struct TraceParent {
 }
 
 /// Parses a `traceparent` of `length` bytes whose first [`BYTES`] stand at [`OFFSET`] in `text`, or `None` where the
-/// standard says to ignore it.
+/// standard says to ignore it. For little-endian machines.
 ///
 /// Without loops, and with few branches on the text: a BPF verifier follows them all.
-#[inline(always)]
+#[inline]
 pub fn parse(text: &[u64; 8], length: u64) -> Option<TraceParent> {
     // Text bytes 0 to 2 are bytes 5 to 7 of the buffer, the trace id is bytes 8 to 39, a dash byte 40,
     // the parent id 41 to 56, a dash 57, the flags 58 and 59, and byte 60 what follows in a future version.
-    let at = |index: usize| u64::from_le(text[index]);
-    let version = digits(ZEROS << 16 | at(0) >> 40 & 0xffff)?;
-    let future = length > 55 && version != 0 && at(7) >> 32 & 0xff == DASH;
-    let dashes = (at(0) >> 56 ^ DASH) | (at(5) & 0xff ^ DASH) | (at(7) >> 8 & 0xff ^ DASH);
+    let [w0, w1, w2, w3, w4, w5, w6, w7] = text;
+    let version = digits(ZEROS << 16 | (w0 >> 40 & 0xffff))?;
+    let future = length > 55 && version != 0 && w7 >> 32 & 0xff == DASH;
+    let dashes = (w0 >> 56 ^ DASH) | (w5 & 0xff ^ DASH) | (w7 >> 8 & 0xff ^ DASH);
     if version == 0xff || dashes != 0 || !(length == 55 || future) {
         return None;
     }
-    let high = digits(at(1))? | digits(at(2))? << 32;
-    let low = digits(at(3))? | digits(at(4))? << 32;
-    let span = digits(at(5) >> 8 | at(6) << 56)? | digits(at(6) >> 8 | at(7) << 56)? << 32;
-    let flags = digits(ZEROS << 16 | at(7) >> 16 & 0xffff)?;
-    if (high | low) == 0 || span == 0 {
+    let trace_id = [digits(*w1)? | digits(*w2)? << 32, digits(*w3)? | digits(*w4)? << 32];
+    let span_id = digits(w5 >> 8 | w6 << 56)? | digits(w6 >> 8 | w7 << 56)? << 32;
+    let flags = digits(ZEROS << 16 | (w7 >> 16 & 0xffff))?;
+    if trace_id == [0, 0] || span_id == 0 {
         return None;
     }
-    Some(TraceParent { trace_id: [high, low].map(u64::to_le), span_id: span.to_le(), flags: flags as u8 })
+    Some(TraceParent { trace_id, span_id, flags: (flags & 0xff) as u8 })
 }
 
 const DASH: u64 = b'-' as u64;
@@ -46,7 +45,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const ZEROS: u64 = ONES * b'0' as u64;
 
 /// 8 hexadecimal digits, the first in the lowest byte, as 4 bytes in the same order.
-#[inline(always)]
+#[inline]
 fn digits(text: u64) -> Option<u64> {
     let value = hex(text);
     (value >> 32 == 0).then_some(value)
@@ -75,7 +74,7 @@ mod tests {
 
     fn parse_text(text: &str) -> Option<TraceParent> {
         let mut buffer = [0xa5; 64];
-        let kept = text.len().min(usize::try_from(BYTES).unwrap());
+        let kept = text.len().min(BYTES);
         buffer[OFFSET..OFFSET + kept].copy_from_slice(&text.as_bytes()[..kept]);
         let (words, _) = buffer.as_chunks::<8>();
         let words: [u64; 8] = core::array::from_fn(|index| u64::from_ne_bytes(words[index]));

@@ -130,7 +130,8 @@ mod tests {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut damaged = good.clone();
                 damaged[place] = value;
-                drop(Record::parse(&damaged));
+                // Any answer will do, as long as it is one.
+                let _ = Record::parse(&damaged);
             }
         }
         let mut other = good.clone();

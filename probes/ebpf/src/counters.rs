@@ -24,6 +24,11 @@ fn add(slot: u32, counter: u32) {
         let index = counter as usize % Counters::CAPACITY;
         // SAFETY: the kernel hands out elements aligned to 8 bytes, which live as long as the map; the index is within
         // the element, and programs only ever change it atomically.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>((&raw mut (*counters).0).cast::<u64>().add(index), 1) };
+        unsafe {
+            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(
+                (&raw mut (*counters).0).cast::<u64>().add(index),
+                1,
+            )
+        };
     }
 }

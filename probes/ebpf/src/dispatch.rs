@@ -33,23 +33,20 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         return;
     }
     let Some(layout) = LAYOUTS.get(process.layout) else { return };
-    const START: u8 = SiteKind::HttpServerStart as u8;
-    const END: u8 = SiteKind::HttpServerEnd as u8;
-    const END_BY_DEPTH: u8 = SiteKind::HttpServerEndByDepth as u8;
-    const CONNECTION_END: u8 = SiteKind::HttpConnectionEnd as u8;
-    const ROUTE: u8 = SiteKind::HttpServerRoute as u8;
     match cookie.kind() {
-        START => http_server::start(registers, tgid, process, layout),
-        END => http_server::end(registers, tgid, process, layout),
-        END_BY_DEPTH => http_server::end_by_depth(registers, tgid, process, layout, cookie.stack_words()),
-        CONNECTION_END => http_server::connection_end(registers, tgid, process, layout),
-        ROUTE => {
+        Some(SiteKind::HttpServerStart) => http_server::start(registers, tgid, process, layout),
+        Some(SiteKind::HttpServerEnd) => http_server::end(registers, tgid, process, layout),
+        Some(SiteKind::HttpServerEndByDepth) => {
+            http_server::end_by_depth(registers, tgid, process, layout, cookie.stack_words());
+        }
+        Some(SiteKind::HttpConnectionEnd) => http_server::connection_end(registers, tgid, process, layout),
+        Some(SiteKind::HttpServerRoute) => {
             let (pointer, length) = cookie.registers();
             let pointer = registers::argument_at(registers, pointer);
             let length = registers::argument_at(registers, length);
             http_server::route(tgid, registers::g(registers), pointer, length);
         }
-        _ => count(process.counters, Counter::UnknownSite),
+        None => count(process.counters, Counter::UnknownSite),
     }
 }
 

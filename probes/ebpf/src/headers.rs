@@ -1,10 +1,14 @@
 //! Finding headers in the `http.Header` that the program has just parsed.
+//!
+//! A map's groups (buckets) are noted as runs that wait, and read one after the other. Slots whose names are as long as a
+//! wanted one are noted as candidates, and the names are read last. All that is noted stands in the entry, so that the
+//! verifier has few states to follow: nothing of one step is in a register in the next.
 
 use lightfoot_probes_abi::{
     Counter, InFlight,
     in_flight::{HeaderName, Slice},
-    layout::{Map, MapKind},
-    limits::{HEADER_GROUPS, HEADER_GROUPS_READ, LARGE_STRUCT, SMALL_STRUCT},
+    layout::{Map, MapKind, NONE},
+    limits::{HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, SMALL_STRUCT, STRINGS},
 };
 
 use crate::{
@@ -12,230 +16,247 @@ use crate::{
     memory::{byte, read_user, word},
 };
 
-const SLOTS: u64 = 8;
-/// How many overflow buckets are followed.
-const OVERFLOWS: u64 = 8;
-/// Where in the scratch memory their addresses wait; before them stand the map's header and names.
-const PENDING: usize = 16;
-/// Classic maps: smaller values of `tophash` mark empty and moved slots (`minTopHash`).
-const MIN_TOP_HASH: u8 = 5;
+const SLOTS: usize = 8;
+
+/// The scratch memory, in words: what is read of the map's header and of names, …
+const SIZE: usize = 8 * 8; // bytes
+/// … how many runs were noted, how many are done, how many candidates were noted, …
+const RUNS_NOTED: usize = 8;
+const RUNS_DONE: usize = 9;
+const CANDIDATES_NOTED: usize = 10;
+/// … and the runs, each with address and length.
+const RUN: usize = 12;
+/// Where in the strings the candidates stand, behind the groups: each has two words of its name and two of its values.
+const CANDIDATE: usize = LARGE_STRUCT / 8;
+
+const _: () = assert!(RUN + 2 * HEADER_RUNS <= SMALL_STRUCT / 8);
+const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
 
 /// Notes the values of the wanted headers in `entry.headers`. Overwrites the scratch memory and the strings.
 #[inline(never)]
 pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
-    let size = u64::from(layout.size);
-    if size > SMALL_STRUCT || header == 0 {
+    let size = layout.size as usize;
+    if size > SIZE || header == 0 {
         return;
     }
-    let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
-    if unsafe { !read_user(entry.counters, scratch.cast(), size, header) } {
-        count(entry.counters, Counter::ReadFault);
-        return;
+    let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), size, header) };
+    if !read || !note_groups(entry, layout) {
+        return count(entry.counters, Counter::ReadFault);
     }
-    if layout.kind == MapKind::Swiss as u16 {
-        swiss(entry, layout);
-    } else if layout.kind == MapKind::Classic as u16 {
-        classic(entry, layout);
-    }
-}
-
-/// A map of Go 1.24 and later: one group, or a directory of tables, of which a map of this size has one.
-#[inline(always)]
-fn swiss(entry: &mut InFlight, layout: &Map) {
-    let scratch = entry.scratch.as_mut_ptr();
-    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
-    let (groups, tables) =
-        unsafe { (word(scratch, SMALL_STRUCT, layout.groups), word(scratch, SMALL_STRUCT, layout.length)) };
-    let (Some(groups), Some(tables)) = (groups, tables) else { return };
-    if tables == 0 {
-        scan(entry, layout, groups, 1);
-        return;
-    }
-    if tables > 1 {
-        count(entry.counters, Counter::HeaderBound);
-    }
-    let size = u64::from(layout.table_size);
-    if size > SMALL_STRUCT {
-        return;
-    }
-    // SAFETY: as above.
-    unsafe {
-        if !read_user(entry.counters, scratch.cast(), 8, groups)
-            || !read_user(entry.counters, scratch.cast(), size, *scratch)
-        {
-            count(entry.counters, Counter::ReadFault);
-            return;
-        }
-        let groups = word(scratch, SMALL_STRUCT, layout.table_groups);
-        let mask = word(scratch, SMALL_STRUCT, layout.table_mask);
-        if let (Some(groups), Some(mask)) = (groups, mask) {
-            scan(entry, layout, groups, mask.wrapping_add(1));
-        }
-    }
-}
-
-/// A map of before Go 1.24: an array of buckets, each with a chain of further ones, and an old array while it grows.
-#[inline(always)]
-fn classic(entry: &mut InFlight, layout: &Map) {
-    let scratch = entry.scratch.as_mut_ptr();
-    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
-    let (buckets, old, logarithm) = unsafe {
-        (
-            word(scratch, SMALL_STRUCT, layout.groups),
-            word(scratch, SMALL_STRUCT, layout.old_groups),
-            byte(scratch, SMALL_STRUCT, layout.length),
-        )
-    };
-    let (Some(buckets), Some(old), Some(logarithm)) = (buckets, old, logarithm) else { return };
-    let length = 1 << (logarithm & 63);
-    let mut pending = 0;
-    while pending < OVERFLOWS {
-        entry.scratch[PENDING + pending as usize] = 0;
-        pending += 1;
-    }
-    scan(entry, layout, buckets, length);
-    if old != 0 && length > 1 {
-        // Half as many, unless the map grows for its overflow buckets' sake, which takes deletions.
-        scan(entry, layout, old, length / 2);
-    }
-    // Each bucket scanned may add one.
-    let mut next = 0;
-    while next < OVERFLOWS {
-        let bucket = entry.scratch[PENDING + next as usize];
-        if bucket == 0 {
+    let mut read = 0;
+    while read < HEADER_READS {
+        if !scan_next(entry, layout) {
             break;
         }
-        let size = u64::from(layout.group_size);
-        if size <= LARGE_STRUCT && read_groups(entry, size, bucket) {
-            scan_group(entry, layout, 0);
+        read += 1;
+    }
+    if read == HEADER_READS {
+        count(entry.counters, Counter::HeaderBound);
+    }
+    let mut candidate = 0;
+    while candidate < HEADER_CANDIDATES {
+        if candidate >= entry.scratch[CANDIDATES_NOTED] as usize {
+            break;
         }
-        next += 1;
+        match_candidate(entry, candidate);
+        candidate += 1;
     }
 }
 
-/// Looks through `length` groups that lie in one piece.
+/// Notes where the groups of the map are whose header was read.
 #[inline(never)]
-fn scan(entry: &mut InFlight, layout: &Map, mut groups: u64, mut length: u64) {
-    let group_size = u64::from(layout.group_size);
-    if group_size > LARGE_STRUCT / HEADER_GROUPS_READ {
+fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
+    entry.scratch[RUNS_NOTED] = 0;
+    entry.scratch[RUNS_DONE] = 0;
+    entry.scratch[CANDIDATES_NOTED] = 0;
+    let scratch = entry.scratch.as_ptr();
+    // SAFETY: the scratch memory is larger.
+    let groups = unsafe { word(scratch, SIZE, layout.groups) };
+    if layout.kind == MapKind::Classic as u64 {
+        // SAFETY: as above.
+        let (old, logarithm) =
+            unsafe { (word(scratch, SIZE, layout.old_groups), byte(scratch, SIZE, layout.length)) };
+        let (Some(groups), Some(old), Some(logarithm)) = (groups, old, logarithm) else { return false };
+        let length = 1 << (logarithm & 63);
+        note_run(entry, groups, length);
+        // While the map grows its old array is half as long, unless it grows only to get rid of overflow buckets, which
+        // takes many deletions.
+        note_run(entry, old, length / 2);
+        return true;
+    }
+    // SAFETY: as above.
+    let tables = unsafe { word(scratch, SIZE, layout.length) };
+    let (Some(groups), Some(tables)) = (groups, tables) else { return false };
+    if tables == 0 {
+        note_run(entry, groups, 1);
+        return true;
+    }
+    if tables > 1 {
+        // Maps with so many entries have more groups than are searched.
+        count(entry.counters, Counter::HeaderBound);
+    }
+    note_table(entry, layout, groups)
+}
+
+/// Notes the groups of the first table in a swiss map's directory.
+#[inline(never)]
+fn note_table(entry: &mut InFlight, layout: &Map, directory: u64) -> bool {
+    let size = layout.table_size as usize;
+    let scratch = entry.scratch.as_mut_ptr();
+    // SAFETY: the scratch memory is larger.
+    let (groups, mask) = unsafe {
+        if size > SIZE
+            || !read_user(entry.counters, scratch.cast(), 8, directory)
+            || !read_user(entry.counters, scratch.cast(), size, *scratch)
+        {
+            return false;
+        }
+        (word(scratch, SIZE, layout.table_groups), word(scratch, SIZE, layout.table_mask))
+    };
+    let (Some(groups), Some(mask)) = (groups, mask) else { return false };
+    note_run(entry, groups, mask.wrapping_add(1));
+    true
+}
+
+/// Notes a number of groups that lie in one piece.
+#[inline(never)]
+fn note_run(entry: &mut InFlight, groups: u64, length: u64) {
+    if groups == 0 || length == 0 {
         return;
     }
-    let mut batch = 0;
-    while batch < HEADER_GROUPS / HEADER_GROUPS_READ {
-        let size = if length > 1 { 2 * group_size } else { group_size };
-        if !read_groups(entry, size, groups) {
-            return;
-        }
-        scan_group(entry, layout, 0);
-        if length > 1 {
-            scan_group(entry, layout, group_size);
-        }
-        if length <= HEADER_GROUPS_READ {
-            return;
-        }
-        length -= HEADER_GROUPS_READ;
-        groups = groups.wrapping_add(size);
-        batch += 1;
+    let noted = entry.scratch[RUNS_NOTED] as usize;
+    if noted >= HEADER_RUNS {
+        return count(entry.counters, Counter::HeaderBound);
     }
-    count(entry.counters, Counter::HeaderBound);
+    entry.scratch[RUN + 2 * noted] = groups;
+    entry.scratch[RUN + 2 * noted + 1] = length;
+    entry.scratch[RUNS_NOTED] = noted as u64 + 1;
 }
 
-/// Reads `size` bytes, at most `LARGE_STRUCT`, of groups to where the strings will stand.
+/// Reads one or two groups of the run whose turn it is and looks through them. False if all runs are done.
 #[inline(never)]
-fn read_groups(entry: &mut InFlight, size: u64, groups: u64) -> bool {
-    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
-    let read = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) };
-    if !read {
-        count(entry.counters, Counter::ReadFault);
+fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
+    let group_size = layout.group_size as usize;
+    let done = entry.scratch[RUNS_DONE] as usize;
+    if done >= entry.scratch[RUNS_NOTED] as usize || done >= HEADER_RUNS || group_size > LARGE_STRUCT / 2 {
+        return false;
     }
-    read
+    let run = RUN + 2 * done;
+    let (groups, length) = (entry.scratch[run], entry.scratch[run + 1]);
+    let size = if length > 1 { 2 * group_size } else { group_size };
+    if length > 2 {
+        entry.scratch[run] = groups.wrapping_add(size as u64);
+        entry.scratch[run + 1] = length - 2;
+    } else {
+        entry.scratch[RUNS_DONE] = done as u64 + 1;
+    }
+    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    if unsafe { !read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) } {
+        read_to_page_end(entry, groups);
+    }
+    scan_group(entry, layout, 0);
+    if size != group_size {
+        scan_group(entry, layout, group_size);
+    }
+    true
+}
+
+/// Reads at least what stands on the first page. Go does not touch the slots of a new map before it uses them, so the next
+/// page may never have been there, and then nothing is on it.
+#[inline(never)]
+fn read_to_page_end(entry: &mut InFlight, groups: u64) {
+    const PAGE: usize = 4096; // or a multiple
+    count(entry.counters, Counter::ReadFault);
+    let rest = PAGE - groups as usize % PAGE;
+    // Verifiers of before Linux 6.8 understand comparisons with constants alone. More than failed is not read: it would
+    // fail again.
+    if rest < LARGE_STRUCT {
+        // SAFETY: the strings take `LARGE_STRUCT` bytes or more. The failed read has left zeros behind these.
+        let _ = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), rest, groups) };
+    }
 }
 
 /// Looks through the 8 slots of the group that was read to `start` of the strings.
 #[inline(never)]
-fn scan_group(entry: &mut InFlight, layout: &Map, start: u64) {
-    let mut key = start + u64::from(layout.keys);
+fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
+    let mut key = start + layout.keys as usize;
     let mut slot = 0;
     while slot < SLOTS {
         if key > LARGE_STRUCT - 16 {
             return;
         }
         // SAFETY: within the strings, by the comparison.
-        let length = unsafe { *entry.strings.as_ptr().cast::<u8>().add(key as usize + 8).cast::<u64>() };
+        let length = unsafe { *entry.strings.as_ptr().cast::<u8>().add(key + 8).cast::<u64>() };
         if length == 10 || length == 11 {
-            candidate(entry, layout, start, slot, length);
+            note_candidate(entry, layout, start, slot, key);
         }
-        key += u64::from(layout.key_stride);
+        key += layout.key_stride as usize;
         slot += 1;
     }
-    if layout.kind == MapKind::Classic as u16 {
-        overflow(entry, layout, start);
+    if layout.overflow == NONE {
+        return;
+    }
+    let overflow = start + layout.overflow as usize;
+    if overflow <= LARGE_STRUCT - 8 {
+        // SAFETY: within the strings, by the comparison.
+        let bucket = unsafe { *entry.strings.as_ptr().cast::<u8>().add(overflow).cast::<u64>() };
+        note_run(entry, bucket, 1);
     }
 }
 
-/// Notes the address of a bucket's overflow bucket.
+/// Notes a slot whose name, at `key` of the strings, is as long as a wanted one, if the slot is in use.
 #[inline(never)]
-fn overflow(entry: &mut InFlight, layout: &Map, start: u64) {
-    let at = start + u64::from(layout.overflow);
-    if at > LARGE_STRUCT - 8 {
-        return;
-    }
-    // SAFETY: within the strings, by the comparison.
-    let bucket = unsafe { *entry.strings.as_ptr().cast::<u8>().add(at as usize).cast::<u64>() };
-    if bucket == 0 {
-        return;
-    }
-    let mut pending = 0;
-    while pending < OVERFLOWS {
-        let place = &mut entry.scratch[PENDING + pending as usize];
-        if *place == 0 {
-            *place = bucket;
-            return;
-        }
-        pending += 1;
-    }
-    count(entry.counters, Counter::HeaderBound);
-}
-
-/// Notes the values of a slot if it is in use and its name, of 10 or 11 bytes, is wanted.
-#[inline(never)]
-fn candidate(entry: &mut InFlight, layout: &Map, start: u64, slot: u64, length: u64) {
-    let key = start + u64::from(layout.keys) + slot * u64::from(layout.key_stride);
-    let value = start + u64::from(layout.values) + slot * u64::from(layout.value_stride);
+fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize, key: usize) {
+    let value = start + layout.values as usize + slot * layout.value_stride as usize;
     let control = start + slot;
     if key > LARGE_STRUCT - 16 || value > LARGE_STRUCT - 16 || control > LARGE_STRUCT - 1 {
         return;
     }
-    let group = entry.strings.as_ptr().cast::<u8>();
-    let name = entry.scratch.as_mut_ptr();
-    // SAFETY: within the strings, by the comparisons; the scratch memory holds a name.
-    unsafe {
-        let control = *group.add(control as usize);
-        let in_use = if layout.kind == MapKind::Classic as u16 { control >= MIN_TOP_HASH } else { control < 0x80 };
-        if !in_use {
-            return;
-        }
-        let length = if length == 11 { 11 } else { 10 };
-        if !read_user(entry.counters, name.cast(), length, *group.add(key as usize).cast::<u64>()) {
-            count(entry.counters, Counter::ReadFault);
-            return;
-        }
-        let (head, tail) = (*name, *name.add(1) & 0xff_ffff);
-        let header = if length == 11 && head == chars(b"Tracepar") && tail == chars(b"ent\0\0\0\0\0") {
-            HeaderName::Traceparent
-        } else if length == 10 && head == chars(b"Tracesta") && tail & 0xffff == chars(b"te\0\0\0\0\0\0") {
-            HeaderName::Tracestate
-        } else if length == 10 && head == chars(b"User-Age") && tail & 0xffff == chars(b"nt\0\0\0\0\0\0") {
-            HeaderName::UserAgent
-        } else {
-            return;
-        };
-        let value = group.add(value as usize).cast::<u64>();
-        entry.headers[header as usize] = Slice { pointer: *value, length: *value.add(1) };
+    let noted = entry.scratch[CANDIDATES_NOTED] as usize;
+    if noted >= HEADER_CANDIDATES {
+        return count(entry.counters, Counter::HeaderBound);
     }
+    let group = entry.strings.as_mut_ptr().cast::<u8>();
+    // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
+    unsafe {
+        let control = u64::from(*group.add(control));
+        if control < layout.first_in_use || control > layout.last_in_use {
+            return;
+        }
+        let candidate = entry.strings.as_mut_ptr().add(CANDIDATE + 4 * noted);
+        let (key, value) = (group.add(key).cast::<u64>(), group.add(value).cast::<u64>());
+        *candidate = *key;
+        *candidate.add(1) = *key.add(1);
+        *candidate.add(2) = *value;
+        *candidate.add(3) = *value.add(1);
+    }
+    entry.scratch[CANDIDATES_NOTED] = noted as u64 + 1;
 }
 
-const fn chars(text: &[u8; 8]) -> u64 {
-    u64::from_le_bytes(*text)
+/// Reads the name of a candidate and notes its values if it is a wanted one.
+#[inline(never)]
+fn match_candidate(entry: &mut InFlight, candidate: usize) {
+    let at = CANDIDATE + 4 * candidate;
+    let (name, length) = (entry.strings[at], entry.strings[at + 1]);
+    let bytes = if length == 11 { 11 } else { 10 };
+    // SAFETY: the scratch memory has more than 11 bytes.
+    if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), bytes, name) } {
+        return count(entry.counters, Counter::ReadFault);
+    }
+    let (head, tail) = (entry.scratch[0], entry.scratch[1] & 0xff_ffff);
+    let header = if length == 11 && head == chars(*b"Tracepar") && tail == chars(*b"ent\0\0\0\0\0") {
+        HeaderName::Traceparent
+    } else if length == 10 && head == chars(*b"Tracesta") && tail & 0xffff == chars(*b"te\0\0\0\0\0\0") {
+        HeaderName::Tracestate
+    } else if length == 10 && head == chars(*b"User-Age") && tail & 0xffff == chars(*b"nt\0\0\0\0\0\0") {
+        HeaderName::UserAgent
+    } else {
+        return;
+    };
+    entry.headers[header as usize] = Slice { pointer: entry.strings[at + 2], length: entry.strings[at + 3] };
+}
+
+const fn chars(text: [u8; 8]) -> u64 {
+    u64::from_le_bytes(text)
 }

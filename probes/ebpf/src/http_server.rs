@@ -8,6 +8,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use lightfoot_probes_abi::{
     Counter, InFlight, Layout, Process, RecordKind, Text,
     in_flight::{HeaderName, Slice, state},
+    layout::NONE,
     limits::{LARGE_STRUCT, SMALL_STRUCT, STRINGS, TRACESTATE, TRACESTATE_VALUES},
     record::{MISSING_FIELDS, VERSION, http_flags},
 };
@@ -32,14 +33,10 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     fill_header(entry, tgid, process);
     entry.response = registers::argument(registers, 2);
     entry.request = registers::argument(registers, 3);
-    let Some(depth) = in_flight::depth(entry, layout, g, registers::stack_pointer(registers)) else {
+    if !identify(entry, layout, g, registers::stack_pointer(registers)) {
         count(process.counters, Counter::NoGoroutine);
         return in_flight::close(tgid, g);
-    };
-    entry.depth = depth;
-    // SAFETY: the goroutine was just read to the scratch memory, which has `SMALL_STRUCT` bytes.
-    entry.goid = unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.goid) }.unwrap_or_default();
-    entry.record.header.goid = entry.goid;
+    }
     let header = match read_request(entry, layout) {
         NO_REQUEST => {
             count(process.counters, Counter::NoRequest);
@@ -87,10 +84,11 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
         return count(process.counters, Counter::EndWithoutStart);
     };
     let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
-    if in_flight::depth(entry, layout, g, stack_pointer) == Some(entry.depth) && is_same_goroutine(entry, layout) {
+    if is_same(entry, layout, g, stack_pointer) {
         note_hijacking(entry, layout);
         finish(entry, layout);
     } else {
+        count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
     in_flight::close(tgid, g);
@@ -102,12 +100,14 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
     let g = registers::g(registers);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else { return };
-    if in_flight::depth(entry, layout, g, 0).is_some() && is_same_goroutine(entry, layout) {
+    if in_flight::read_goroutine(entry, layout, g) && in_flight::goid(entry, layout) == Some(entry.goid) {
         // SAFETY: the goroutine was just read to the scratch memory, which has `SMALL_STRUCT` bytes.
-        if unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.panic) } != Some(0) {
+        let panic = unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.panic) };
+        note_hijacking(entry, layout);
+        // Where panics can't be told, a handler that has not hijacked must have panicked to come here.
+        if panic.unwrap_or(u64::from(entry.record.flags & http_flags::HIJACKED == 0)) != 0 {
             entry.record.flags |= http_flags::PANICKED;
         }
-        note_hijacking(entry, layout);
         finish(entry, layout);
     } else {
         count(process.counters, Counter::Abandoned);
@@ -131,7 +131,7 @@ const NOT_HTTP1: u64 = u64::MAX - 1;
 /// Reads the request and notes what is needed of it; returns the address of its header map.
 #[inline(never)]
 fn read_request(entry: &mut InFlight, layout: &Layout) -> u64 {
-    let size = u64::from(layout.request.size);
+    let size = layout.request.size as usize;
     if size > LARGE_STRUCT {
         return NO_REQUEST;
     }
@@ -171,7 +171,7 @@ fn note_request_line(entry: &mut InFlight, layout: &Layout) {
         return count(entry.counters, Counter::Unexpected);
     }
     entry.request_line = Slice { pointer: method.pointer, length: method.length + 1 + target.length };
-    let limit = Text::RequestLine.limit();
+    let limit = Text::RequestLine.limit() as u64;
     entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
 }
 
@@ -180,7 +180,7 @@ fn note_request_line(entry: &mut InFlight, layout: &Layout) {
 /// # Safety
 /// `buffer` must be valid for reads of `LARGE_STRUCT` bytes.
 #[inline(always)]
-unsafe fn string(buffer: *const u64, offset: u16) -> Slice {
+unsafe fn string(buffer: *const u64, offset: u64) -> Slice {
     // SAFETY: the caller vouches for `buffer`. An offset that does not fit 16 bits is past its end.
     unsafe {
         let pointer = word(buffer, LARGE_STRUCT, offset).unwrap_or_default();
@@ -219,7 +219,10 @@ fn read_string(entry: &mut InFlight, from: u64) -> bool {
 fn copy_tracestate(entry: &mut InFlight, values: u64, number: u64) {
     let start = entry.strings_length;
     let mut value = 0;
-    while value < TRACESTATE_VALUES && value < number && append_tracestate(entry, start, values + value * 16) {
+    while value < TRACESTATE_VALUES as u64
+        && value < number
+        && append_tracestate(entry, start, values + value * 16)
+    {
         value += 1;
     }
     if value == number {
@@ -237,23 +240,24 @@ fn append_tracestate(entry: &mut InFlight, start: u64, from: u64) -> bool {
     if !read_string(entry, from) {
         return false;
     }
-    let length = entry.scratch[1];
-    let comma = u64::from(entry.strings_length != start);
-    let end = entry.strings_length;
+    let length = entry.scratch[1] as usize;
+    let end = entry.strings_length as usize;
+    let start = start as usize;
+    let comma = usize::from(end != start);
     if length > TRACESTATE || end - start + comma + length > TRACESTATE || end > STRINGS - 2 * TRACESTATE {
         return false;
     }
     // SAFETY: at most `TRACESTATE` bytes are read to at most `STRINGS - 2 * TRACESTATE + 1`.
     let read = unsafe {
-        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end as usize);
+        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end);
         *to = b',';
-        read_user(entry.counters, to.add(comma as usize), length, entry.scratch[0])
+        read_user(entry.counters, to.add(comma), length, entry.scratch[0])
     };
     if !read {
         count(entry.counters, Counter::ReadFault);
         return false;
     }
-    entry.strings_length = end + comma + length;
+    entry.strings_length = (end + comma + length) as u64;
     true
 }
 
@@ -270,22 +274,42 @@ fn fill_header(entry: &mut InFlight, tgid: u32, process: &Process) {
     header.start = unsafe { bpf_ktime_get_boot_ns() };
 }
 
-/// Whether the goroutine that was read to the scratch memory is the entry's.
-#[inline(always)]
-fn is_same_goroutine(entry: &InFlight, layout: &Layout) -> bool {
-    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
-    unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.goid) == Some(entry.goid) }
+/// Notes which goroutine starts the span and how deep in its stack.
+#[inline(never)]
+fn identify(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> bool {
+    if !in_flight::read_goroutine(entry, layout, g) {
+        return false;
+    }
+    let (goid, depth) = (in_flight::goid(entry, layout), in_flight::depth(entry, layout, stack_pointer));
+    let (Some(goid), Some(depth)) = (goid, depth) else { return false };
+    entry.goid = goid;
+    entry.record.header.goid = goid;
+    entry.depth = depth;
+    true
+}
+
+/// Whether the goroutine is the one that started the span, and as deep in its stack.
+#[inline(never)]
+fn is_same(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> bool {
+    in_flight::read_goroutine(entry, layout, g)
+        && in_flight::goid(entry, layout) == Some(entry.goid)
+        && in_flight::depth(entry, layout, stack_pointer) == Some(entry.depth)
 }
 
 /// Notes whether the connection was hijacked.
 #[inline(never)]
 fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
-    let connection = u64::from(layout.response.connection);
+    let connection = layout.response.connection;
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory has more than 8 bytes.
     let read = unsafe {
         read_user(entry.counters, scratch.cast(), 8, entry.response.wrapping_add(connection))
-            && read_user(entry.counters, scratch.cast(), 1, (*scratch).wrapping_add(layout.connection.hijacked.into()))
+            && read_user(
+                entry.counters,
+                scratch.cast(),
+                1,
+                (*scratch).wrapping_add(layout.connection.hijacked),
+            )
     };
     if !read {
         entry.record.header.missing |= MISSING_FIELDS;
@@ -312,7 +336,7 @@ fn finish(entry: &mut InFlight, layout: &Layout) {
 
 #[inline(never)]
 fn read_response(entry: &mut InFlight, layout: &Layout) {
-    let size = u64::from(layout.response.size);
+    let size = layout.response.size as usize;
     let response = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
     let fields = unsafe {
@@ -341,14 +365,14 @@ fn read_response(entry: &mut InFlight, layout: &Layout) {
 #[inline(never)]
 fn read_pattern(entry: &mut InFlight, layout: &Layout) {
     let request = &layout.request;
-    let mut from = entry.request.wrapping_add(request.pattern.into());
-    if request.pattern == lightfoot_probes_abi::layout::NONE {
-        if request.pat == lightfoot_probes_abi::layout::NONE {
+    let mut from = entry.request.wrapping_add(request.pattern);
+    if request.pattern == NONE {
+        if request.pat == NONE {
             return;
         }
         // SAFETY: the scratch memory has more than 8 bytes.
         let read = unsafe {
-            let pattern = entry.request.wrapping_add(request.pat.into());
+            let pattern = entry.request.wrapping_add(request.pat);
             read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 8, pattern)
         };
         if !read {
@@ -357,7 +381,7 @@ fn read_pattern(entry: &mut InFlight, layout: &Layout) {
         if entry.scratch[0] == 0 {
             return;
         }
-        from = entry.scratch[0].wrapping_add(request.pattern_str.into());
+        from = entry.scratch[0].wrapping_add(request.pattern_str);
     }
     if read_string(entry, from) && entry.scratch[1] != 0 {
         replace_route(entry, entry.scratch[0], entry.scratch[1]);

@@ -43,20 +43,25 @@ pub fn close(tgid: u32, g: u64) {
     let _ = IN_FLIGHT.remove(&key); // it can only fail if it is gone
 }
 
-/// Reads the goroutine `g` into the scratch memory and returns how deep `stack_pointer` lies in its stack, or `None` if
-/// that could not be read. The goroutine's id is then in `goid`.
-#[inline(always)]
-pub fn depth(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> Option<u64> {
-    let size = u64::from(layout.g.size);
-    if size > SMALL_STRUCT {
-        return None;
-    }
+/// Reads the goroutine `g` to the scratch memory.
+#[inline(never)]
+pub fn read_goroutine(entry: &mut InFlight, layout: &Layout, g: u64) -> bool {
+    let size = layout.g.size as usize;
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
-    let hi = unsafe {
-        if !read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), size, g) {
-            return None;
-        }
-        word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.stack_hi)?
-    };
+    size <= SMALL_STRUCT && unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), size, g) }
+}
+
+/// The id of the goroutine that was read to the scratch memory.
+#[inline(always)]
+pub fn goid(entry: &InFlight, layout: &Layout) -> Option<u64> {
+    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
+    unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.goid) }
+}
+
+/// How deep `stack_pointer` lies in the stack of the goroutine that was read to the scratch memory.
+#[inline(always)]
+pub fn depth(entry: &InFlight, layout: &Layout, stack_pointer: u64) -> Option<u64> {
+    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
+    let hi = unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.stack_hi) }?;
     Some(hi.wrapping_sub(stack_pointer))
 }

@@ -11,6 +11,7 @@
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
+#![expect(clippy::needless_pass_by_value, reason = "aya hands contexts over by value")]
 #![expect(internal_features, reason = "the stable atomics lack read-modify-write on this target")]
 
 mod maps;
@@ -29,7 +30,9 @@ mod record;
 
 mod dispatch;
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext,
+};
 use lightfoot_probes_abi::Cookie;
 
 /// Every site of every binary, where the kernel has uprobe_multi links (Linux 6.6). It may sleep: `MAY_SLEEP` is to be 1.

@@ -1,9 +1,15 @@
 //! Reading the process's memory, and fields of what was read.
 
-use aya_ebpf::{cty::c_void, helpers::generated::{bpf_copy_from_user, bpf_probe_read_user}};
+use aya_ebpf::{
+    cty::c_void,
+    helpers::generated::{bpf_copy_from_user, bpf_probe_read_user},
+};
 use lightfoot_probes_abi::Counter;
 
-use crate::{counters::count, maps::{counts_reads, may_sleep}};
+use crate::{
+    counters::count,
+    maps::{counts_reads, may_sleep},
+};
 
 /// Reads `length` bytes at the process's address `from`. False if that is not possible; then the bytes at `to` are zero.
 ///
@@ -13,11 +19,10 @@ use crate::{counters::count, maps::{counts_reads, may_sleep}};
 /// # Safety
 /// `to` must be valid for writes of `length` bytes. The verifier proves it again.
 #[inline(always)]
-pub unsafe fn read_user(slot: u32, to: *mut u8, length: u64, from: u64) -> bool {
+pub unsafe fn read_user(slot: u32, to: *mut u8, length: usize, from: u64) -> bool {
     if counts_reads() {
         count(slot, Counter::UserReads);
     }
-    #[expect(clippy::cast_possible_truncation, reason = "callers bound it by the size of a map element")]
     let length = length as u32;
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
     unsafe {
@@ -42,13 +47,13 @@ unsafe fn wait_and_read(slot: u32, to: *mut u8, length: u32, from: u64) -> bool 
 /// # Safety
 /// `buffer` must be valid for reads of `size` bytes.
 #[inline(always)]
-pub unsafe fn word(buffer: *const u64, size: u64, offset: u16) -> Option<u64> {
-    let offset = u64::from(offset);
+pub unsafe fn word(buffer: *const u64, size: usize, offset: u64) -> Option<u64> {
+    let offset = offset as usize;
     if offset > size - 8 {
         return None;
     }
     // SAFETY: within the buffer, by the comparison. Offsets of words in Go structs are multiples of 8.
-    Some(unsafe { *buffer.cast::<u8>().add(offset as usize).cast::<u64>() })
+    Some(unsafe { *buffer.cast::<u8>().add(offset).cast::<u64>() })
 }
 
 /// The byte at `offset` of a buffer of `size` bytes, or `None` if it does not lie in it.
@@ -56,11 +61,11 @@ pub unsafe fn word(buffer: *const u64, size: u64, offset: u16) -> Option<u64> {
 /// # Safety
 /// `buffer` must be valid for reads of `size` bytes.
 #[inline(always)]
-pub unsafe fn byte(buffer: *const u64, size: u64, offset: u16) -> Option<u8> {
-    let offset = u64::from(offset);
+pub unsafe fn byte(buffer: *const u64, size: usize, offset: u64) -> Option<u8> {
+    let offset = offset as usize;
     if offset > size - 1 {
         return None;
     }
     // SAFETY: within the buffer, by the comparison.
-    Some(unsafe { *buffer.cast::<u8>().add(offset as usize) })
+    Some(unsafe { *buffer.cast::<u8>().add(offset) })
 }

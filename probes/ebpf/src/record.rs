@@ -15,27 +15,27 @@ use crate::{
 #[inline(always)]
 pub fn append(entry: &mut InFlight, text: Text, string: Slice) {
     if string.length != 0 {
-        append_bytes(entry, text as u64, text.limit(), string.pointer, string.length);
+        append_bytes(entry, text as usize, text.limit(), string.pointer, string.length as usize);
     }
 }
 
 #[inline(never)]
-fn append_bytes(entry: &mut InFlight, text: u64, limit: u64, pointer: u64, mut length: u64) {
+fn append_bytes(entry: &mut InFlight, text: usize, limit: usize, pointer: u64, mut length: usize) {
     if length > limit {
         length = limit;
         entry.record.header.cut |= 1 << text;
         count(entry.counters, Counter::CutString);
     }
-    let end = entry.strings_length;
+    let end = entry.strings_length as usize;
     if end > limits::STRINGS - limit {
         return; // it can't be: each string is appended once
     }
     // SAFETY: `end` plus `length` is at most the size of the strings, by the comparisons.
-    let to = unsafe { entry.strings.as_mut_ptr().cast::<u8>().add(end as usize) };
+    let to = unsafe { entry.strings.as_mut_ptr().cast::<u8>().add(end) };
     // SAFETY: as above.
     if unsafe { read_user(entry.counters, to, length, pointer) } {
-        entry.strings_length = end + length;
-        entry.record.lengths[text as usize % Text::COUNT] = length as u16;
+        entry.strings_length = (end + length) as u64;
+        entry.record.lengths[text % Text::COUNT] = length as u16;
     } else {
         entry.record.header.missing |= 1 << text;
         count(entry.counters, Counter::ReadFault);
@@ -45,17 +45,17 @@ fn append_bytes(entry: &mut InFlight, text: u64, limit: u64, pointer: u64, mut l
 /// Sends the record. It may be lost; then that is counted.
 #[inline(never)]
 pub fn send(entry: &mut InFlight) {
-    let strings = entry.strings_length;
+    let strings = entry.strings_length as usize;
     if strings > limits::STRINGS {
         return; // it can't be
     }
-    let length = size_of::<HttpServer>() as u64 + strings;
+    let length = size_of::<HttpServer>() + strings;
     entry.record.header.length = length as u32;
     let counters = entry.counters;
-    let wake_up = wake_up(length, counters);
+    let wake_up = wake_up(length as u64, counters);
     let start = (&raw const *entry).cast::<u8>();
     // SAFETY: the strings lie right behind the record (`probes/abi` asserts it), so `length` bytes are within the entry.
-    let record = unsafe { slice::from_raw_parts(start.add(offset_of!(InFlight, record)), length as usize) };
+    let record = unsafe { slice::from_raw_parts(start.add(offset_of!(InFlight, record)), length) };
     let sent = EVENTS.output(record, wake_up).is_ok();
     count(counters, if sent { Counter::Ended } else { Counter::RingFull });
 }
@@ -66,8 +66,10 @@ pub fn send(entry: &mut InFlight) {
 fn wake_up(length: u64, counters: u32) -> u64 {
     let Some(settings) = SETTINGS.get(0) else { return BPF_RB_NO_WAKEUP.into() };
     let waiting = EVENTS.query(BPF_RB_AVAIL_DATA.into());
-    // Equal bits above the step mean that it was not passed.
-    if (waiting ^ waiting.wrapping_add(length)) < settings.wake_bytes {
+    // A record has a header of 8 bytes there and ends at a multiple of 8.
+    let after = waiting + ((length + 15) & !7);
+    // Equal bits above the step mean that it was not passed. A full ring has woken the reader three times already.
+    if (waiting ^ after) < settings.wake_bytes || after >= 4 * settings.wake_bytes {
         return BPF_RB_NO_WAKEUP.into();
     }
     count(counters, Counter::Wakeups);

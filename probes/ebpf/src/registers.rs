@@ -6,53 +6,51 @@ use aya_ebpf::bindings::pt_regs;
 /// The registers as they were at the site.
 pub type Registers = *const pt_regs;
 
-/// How many integer argument registers there are.
-#[cfg(bpf_target_arch = "x86_64")]
-pub const ARGUMENTS: u64 = 9;
-/// How many integer argument registers there are.
-#[cfg(bpf_target_arch = "aarch64")]
-pub const ARGUMENTS: u64 = 16;
+/// How many integer argument registers can be told at run time; arm64 has 16.
+const SELECTABLE: u64 = 9;
 
 macro_rules! register {
     ($registers:ident, $($field:tt)+) => {
         // SAFETY: the kernel gave the program this context; the verifier proves that the field lies in it.
         unsafe { (*$registers).$($field)+ }
     };
+    (volatile $registers:ident, $($field:tt)+) => {
+        // SAFETY: as above. Volatile, lest LLVM load all registers before a call of `argument_at` and pass them to it.
+        unsafe { (&raw const (*$registers).$($field)+).read_volatile() }
+    };
 }
 
-/// The integer argument or result at a position that is known at compile time.
+/// The integer argument or result at a position, below 9, that is known at compile time.
 #[cfg(bpf_target_arch = "x86_64")]
 #[inline(always)]
 pub fn argument(registers: Registers, position: u64) -> u64 {
     match position {
-        0 => register!(registers, rax),
-        1 => register!(registers, rbx),
-        2 => register!(registers, rcx),
-        3 => register!(registers, rdi),
-        4 => register!(registers, rsi),
-        5 => register!(registers, r8),
-        6 => register!(registers, r9),
-        7 => register!(registers, r10),
-        _ => register!(registers, r11),
+        0 => register!(volatile registers, rax),
+        1 => register!(volatile registers, rbx),
+        2 => register!(volatile registers, rcx),
+        3 => register!(volatile registers, rdi),
+        4 => register!(volatile registers, rsi),
+        5 => register!(volatile registers, r8),
+        6 => register!(volatile registers, r9),
+        7 => register!(volatile registers, r10),
+        _ => register!(volatile registers, r11),
     }
 }
 
-/// The integer argument or result at a position that is known at compile time.
+/// The integer argument or result at a position, below 9, that is known at compile time.
 #[cfg(bpf_target_arch = "aarch64")]
 #[inline(always)]
 pub fn argument(registers: Registers, position: u64) -> u64 {
-    const { assert!(ARGUMENTS <= 31) };
-    // SAFETY: as in `register!`; the kernel has 31 of them.
-    unsafe { *(&raw const (*registers).regs).cast::<u64>().add((position % ARGUMENTS) as usize) }
+    register!(volatile registers, regs[(position % SELECTABLE) as usize])
 }
 
-/// The same, at a position that is known only when the program runs. All are read, for the context takes constant offsets
-/// alone.
+/// The same, at a position that is known only when the program runs; 0 for later ones. All are read, for the
+/// context takes constant offsets alone.
 #[inline(never)]
 pub fn argument_at(registers: Registers, position: u64) -> u64 {
     let mut value = 0;
     let mut candidate = 0;
-    while candidate < ARGUMENTS {
+    while candidate < SELECTABLE {
         let mask = u64::from(candidate == position).wrapping_neg();
         value |= argument(registers, candidate) & mask;
         candidate += 1;
@@ -66,13 +64,7 @@ pub fn g(registers: Registers) -> u64 {
     #[cfg(bpf_target_arch = "x86_64")]
     return register!(registers, r14);
     #[cfg(bpf_target_arch = "aarch64")]
-    return argument_28(registers);
-}
-
-#[cfg(bpf_target_arch = "aarch64")]
-#[inline(always)]
-fn argument_28(registers: Registers) -> u64 {
-    register!(registers, regs[28])
+    return register!(registers, regs[28]);
 }
 
 /// The stack pointer.

@@ -54,8 +54,10 @@ fn remote_parent(entry: &mut InFlight, value: u64) -> bool {
             return false;
         }
         let (pointer, length) = (*scratch.add(STRING), *scratch.add(STRING + 1));
-        let kept = if length < BYTES { BYTES - 1 } else { BYTES };
-        if length < BYTES - 1 || !read_user(entry.counters, scratch.cast::<u8>().add(OFFSET), kept, pointer) {
+        let kept = if length < BYTES as u64 { BYTES - 1 } else { BYTES };
+        if length < BYTES as u64 - 1
+            || !read_user(entry.counters, scratch.cast::<u8>().add(OFFSET), kept, pointer)
+        {
             return false;
         }
         parse(entry, length)

@@ -4,20 +4,20 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 /// A keep-alive connection.
-pub struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
     /// How many connections were opened.
-    pub connections: u64,
+    pub(crate) connections: u64,
 }
 
 impl Client {
-    pub fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr) -> Self {
         Self { address, connection: None, connections: 0 }
     }
 
     /// Sends a request and reads the response; `None` if the server closed the connection without one.
-    pub fn send(&mut self, request: &[u8]) -> Option<u16> {
+    pub(crate) fn send(&mut self, request: &[u8]) -> Option<u16> {
         let connection = self.connection.get_or_insert_with(|| {
             self.connections += 1;
             let stream = TcpStream::connect(self.address).unwrap();
@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// A plain GET with further header lines, each ended by CR LF.
-    pub fn get(&mut self, target: &str, headers: &str) -> Option<u16> {
+    pub(crate) fn get(&mut self, target: &str, headers: &str) -> Option<u16> {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: example.test\r\n{headers}\r\n").as_bytes())
     }
 }

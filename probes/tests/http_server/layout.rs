@@ -34,40 +34,50 @@ const TYPES: [&str; 9] = [
 
 /// Which of the possible ends is probed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     FinishRequest,
     CallOfHijacked,
     ReturnOfServeHttp,
 }
 
+/// A probe.
+#[derive(Clone, Copy)]
+pub(crate) struct PlacedSite {
+    /// In the file.
+    pub(crate) offset: u64,
+    /// In the process, for programs that are not position independent.
+    pub(crate) address: u64,
+    pub(crate) cookie: Cookie,
+}
+
 /// What is probed and read of a binary.
-pub struct Facts {
-    pub layout: Layout,
-    /// File offsets and cookies of the sites of every request and connection.
-    pub sites: Vec<(u64, Cookie)>,
+pub(crate) struct Facts {
+    pub(crate) layout: Layout,
+    /// The sites of every request (start, end) and connection.
+    pub(crate) sites: Vec<PlacedSite>,
     /// Behind the match of a route, if the binary has one: an extra site.
-    pub route: Option<(u64, Cookie)>,
+    pub(crate) route: Option<PlacedSite>,
 }
 
 /// Finds out about a binary; `id` goes into the cookies.
-pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
+pub(crate) fn inspect(path: &Path, id: u32, end: End) -> Facts {
     let bytes = std::fs::read(path).unwrap();
     let binary = Binary::open(&bytes[..]).unwrap();
     let functions = binary.functions(&FUNCTIONS).unwrap();
     let function = |name| functions.get(name).unwrap();
     let code = |function: &Function| function.code(&binary.image).unwrap();
     let architecture = binary.image.architecture;
-    let place = |site: &Site| binary.image.file_offset(site.address).unwrap().0;
-    let cookie = |site: &Site, kind| {
-        let cookie = Cookie::new(id, kind);
-        if site.condition.is_some() { cookie.if_not_taken() } else { cookie }
+    let place = |site: &Site, cookie: Cookie| PlacedSite {
+        offset: binary.image.file_offset(site.address).unwrap().0,
+        address: site.address.0,
+        cookie: if site.condition.is_some() { cookie.if_not_taken() } else { cookie },
     };
     let entry = |name, kind, needs: &[u8]| {
         let function = function(name);
         let needs: Vec<_> = needs.iter().map(|index| Place::IntegerRegister(*index)).collect();
         let site = site::entry(view(architecture, function, &code(function)), &needs).unwrap();
         assert_eq!(site.price, Price::Emulated);
-        (place(&site), cookie(&site, kind))
+        place(&site, Cookie::new(id, kind))
     };
     let end = match end {
         End::FinishRequest => entry("net/http.(*response).finishRequest", SiteKind::HttpServerEnd, &[0]),
@@ -80,14 +90,14 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
                 panic!()
             };
             assert_eq!(site.price, Price::Emulated);
-            let words = if cfg!(target_arch = "x86_64") { 1 } else { 0 };
-            (place(site), cookie(site, SiteKind::HttpServerEndByDepth).with_stack_words(words))
+            let words = u8::from(cfg!(target_arch = "x86_64"));
+            place(site, Cookie::new(id, SiteKind::HttpServerEndByDepth).with_stack_words(words))
         }
         End::ReturnOfServeHttp => {
             let caller = function("net/http.serverHandler.ServeHTTP");
             let bytes = code(caller);
             let [site] = &site::returns(view(architecture, caller, &bytes)).unwrap()[..] else { panic!() };
-            (place(site), cookie(site, SiteKind::HttpServerEndByDepth))
+            place(site, Cookie::new(id, SiteKind::HttpServerEndByDepth))
         }
     };
     let route = functions.get("net/http.(*ServeMux).findHandler").ok().and_then(|callee| {
@@ -100,7 +110,7 @@ pub fn inspect(path: &Path, id: u32, end: End) -> Facts {
         let keep = [Place::IntegerRegister(2), Place::IntegerRegister(3)];
         let site = site::after_call(view(architecture, caller, &bytes), call.address, &keep);
         let site = site.inspect_err(|why| println!("no route site: {why}")).ok()?;
-        Some((place(&site), cookie(&site, SiteKind::HttpServerRoute).with_registers(2, 3)))
+        Some(place(&site, Cookie::new(id, SiteKind::HttpServerRoute).with_registers(2, 3)))
     });
     let types = binary.types(&TYPES).unwrap();
     Facts {
@@ -124,13 +134,13 @@ fn view<'a>(architecture: Architecture, function: &Function, bytes: &'a [u8]) ->
     Code { architecture, entry: function.entry, bytes }
 }
 
-fn offset(types: &Types, structure: &str, field: &str) -> u16 {
+fn offset(types: &Types, structure: &str, field: &str) -> u64 {
     let field = types.layout(structure).and_then(|layout| layout.field(field));
-    field.map_or(NONE, |field| u16::try_from(field.offset).unwrap())
+    field.map_or(NONE, |field| field.offset)
 }
 
 /// How many bytes to read so that words at all of these offsets are among them.
-fn size(offsets: &[u16]) -> u16 {
+fn size(offsets: &[u64]) -> u64 {
     offsets.iter().filter(|offset| **offset != NONE).max().unwrap() + 16
 }
 
@@ -176,9 +186,8 @@ fn request(types: &Types) -> Request {
 fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
     let field = types.layout("net/http.Request").and_then(|layout| layout.field("Header")).unwrap();
     let entries = binary.descriptors().map(field.descriptor.unwrap()).unwrap();
-    let number = |value: u64| u16::try_from(value).unwrap();
     let common = Map {
-        kind: MapKind::Unknown as u16,
+        kind: MapKind::Unknown as u64,
         size: 0,
         groups: NONE,
         old_groups: NONE,
@@ -186,12 +195,14 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
         table_size: 0,
         table_groups: NONE,
         table_mask: NONE,
-        group_size: number(entries.group_size),
-        keys: number(entries.keys),
-        key_stride: number(entries.key_stride),
-        values: number(entries.values),
-        value_stride: number(entries.value_stride),
+        group_size: entries.group_size,
+        keys: entries.keys,
+        key_stride: entries.key_stride,
+        values: entries.values,
+        value_stride: entries.value_stride,
         overflow: NONE,
+        first_in_use: 0,
+        last_in_use: 0,
     };
     match entries.kind {
         types::MapKind::Classic { overflow } => {
@@ -199,12 +210,14 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
             let (groups, old_groups, length) = (at("buckets"), at("oldbuckets"), at("B"));
             let size = size(&[groups, old_groups]);
             Map {
-                kind: MapKind::Classic as u16,
+                kind: MapKind::Classic as u64,
                 size,
                 groups,
                 old_groups,
                 length,
-                overflow: number(overflow),
+                overflow,
+                first_in_use: 5,
+                last_in_use: 255,
                 ..common
             }
         }
@@ -215,13 +228,14 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
             let table_groups = offset(types, "internal/runtime/maps.table", "groups");
             let table_mask = table_groups + 8;
             Map {
-                kind: MapKind::Swiss as u16,
+                kind: MapKind::Swiss as u64,
                 size: size(&[groups, length]),
                 groups,
                 length,
                 table_size: size(&[table_mask]),
                 table_groups,
                 table_mask,
+                last_in_use: 127,
                 ..common
             }
         }

@@ -1,5 +1,8 @@
 //! Loads the object, attaches it and reads what it sends.
 
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,116 +10,210 @@ use std::time::{Duration, Instant};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::UProbe;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
-use aya::{Ebpf, EbpfLoader};
-use lightfoot_probes_abi::{Cookie, Counter, Counters, InFlight, InFlightKey, Layout, Process, Settings};
+use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
+use aya::{Ebpf, EbpfLoader, Pod};
+use lightfoot_probes_abi::{
+    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
+};
 
-/// Bytes of the ring buffer in tests.
-pub const RING: u32 = 4 << 20;
+use crate::layout::PlacedSite;
+
 /// The element of `COUNTERS` that the process under test gets.
 const SLOT: u32 = 1;
-const PROGRAM: &str = "on_site_multi";
+
+/// How the object is loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// One of the three programs.
+    pub(crate) program: &'static str,
+    pub(crate) count_reads: bool,
+    /// Whether process ids are told in this process's PID namespace rather than in the kernel's numbers.
+    pub(crate) in_pid_namespace: bool,
+    /// Bytes of the ring buffer.
+    pub(crate) ring: u32,
+    pub(crate) in_flight: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            program: "on_site_multi",
+            count_reads: false,
+            in_pid_namespace: false,
+            ring: 4 << 20,
+            in_flight: 1024,
+        }
+    }
+}
 
 /// The loaded programs.
-pub struct Watch {
+pub(crate) struct Watch {
     ebpf: Ebpf,
     events: RingBuf<MapData>,
+    options: Options,
 }
 
 impl Watch {
-    /// Loads the object, or says why that is not possible on this machine.
-    pub fn load(count_reads: bool) -> Result<Self, String> {
-        let object = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string())?;
-        let count_reads = u32::from(count_reads);
+    /// Loads the object, or prints why this machine cannot run it.
+    pub(crate) fn load(options: Options) -> Option<Self> {
+        let unsupported = match lightfoot_probes::OBJECT {
+            Err(absent) => Some(absent.to_string()),
+            Ok(object) => match Self::try_load(object, options) {
+                Ok(watch) => return Some(watch),
+                Err(why) => {
+                    let why = format!("{why:?}");
+                    // A kernel that does not know the helper for cookies, or what a program is attached as.
+                    let is_old = match options.program {
+                        "on_site" => why.contains("unknown#174"),
+                        "on_site_multi" => {
+                            is_uprobe_multi_supported(UProbeMultiFeature::LinkCreation).is_ok_and(|is| !is)
+                        }
+                        _ => false,
+                    };
+                    let is_root = fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t0\t");
+                    assert!(is_old || !is_root, "the verifier refuses {}: {}", options.program, tail(&why));
+                    Some(format!(
+                        "{}: {}",
+                        options.program,
+                        if is_old { "the kernel is too old" } else { "root is needed" }
+                    ))
+                }
+            },
+        };
+        println!("skipped: {}", unsupported.unwrap_or_default());
+        None
+    }
+
+    fn try_load(object: &[u8], options: Options) -> Result<Self, Box<dyn Error>> {
+        let own = fs::metadata("/proc/self/ns/pid").unwrap();
+        let namespace = if options.in_pid_namespace {
+            PidNamespace::from_stat(own.dev(), own.ino())
+        } else {
+            PidNamespace::default()
+        };
         let mut ebpf = EbpfLoader::new()
-            .override_global("COUNT_READS", &count_reads, true)
-            .override_global("MAY_SLEEP", &1_u32, true)
-            .map_max_entries("EVENTS", RING)
-            .load(object)
-            .map_err(|why| format!("{why:?}"))?;
-        let program: &mut UProbe = ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
-        program.load().map_err(|why| format!("{why:?}"))?;
-        let mut settings: Array<_, Settings> = ebpf.map_mut("SETTINGS").unwrap().try_into().unwrap();
-        let wake_bytes = u64::from(RING / 4);
-        settings.set(0, &Settings { enabled: 1, reserved: 0, wake_bytes }, 0).unwrap();
+            .override_global("COUNT_READS", &u32::from(options.count_reads), true)
+            .override_global("MAY_SLEEP", &u32::from(options.program == "on_site_multi"), true)
+            .override_global("PID_NAMESPACE", &namespace, true)
+            .map_max_entries("EVENTS", options.ring)
+            .map_max_entries("IN_FLIGHT", options.in_flight)
+            .load(object)?;
+        let program: &mut UProbe = ebpf.program_mut(options.program).unwrap().try_into().unwrap();
+        program.load()?;
+        // Older kernels give up after a million; what they prune less of is not known here.
+        let verified = program.info().unwrap().verified_instruction_count();
+        assert!(verified.is_none_or(|verified| verified < 150_000), "{verified:?}");
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").unwrap()).unwrap();
-        Ok(Self { ebpf, events })
+        let mut watch = Self { ebpf, events, options };
+        watch.enable(true);
+        Ok(watch)
+    }
+
+    /// Turns all programs on or off.
+    pub(crate) fn enable(&mut self, enabled: bool) {
+        let settings =
+            Settings { enabled: enabled.into(), reserved: 0, wake_bytes: u64::from(self.options.ring / 4) };
+        self.array("SETTINGS").set(0, &settings, 0).unwrap();
     }
 
     /// Describes a binary under its id, which is the index of its layout here.
-    pub fn add_layout(&mut self, id: u32, layout: Layout) {
-        let mut layouts: Array<_, Layout> = self.ebpf.map_mut("LAYOUTS").unwrap().try_into().unwrap();
-        layouts.set(id, &layout, 0).unwrap();
+    pub(crate) fn add_layout(&mut self, id: u32, layout: &Layout) {
+        self.array("LAYOUTS").set(id, layout, 0).unwrap();
+    }
+
+    fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
     /// Selects a process.
-    pub fn select(&mut self, tgid: u32, process: Process) {
+    pub(crate) fn select(&mut self, tgid: u32, process: Process) {
         let mut processes: HashMap<_, u32, Process> =
             self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
         processes.insert(&tgid, &Process { counters: SLOT, ..process }, 0).unwrap();
     }
 
-    /// Attaches to all sites of a file with one link.
-    pub fn attach(&mut self, path: &Path, sites: &[(u64, Cookie)]) {
-        let points = sites.iter().map(|(offset, cookie)| UProbeAttachPoint {
-            location: UProbeAttachLocation::AbsoluteOffset(*offset),
-            cookie: Some(cookie.0),
+    /// Attaches to sites of a file, for the kernel with one link; `tgid` matters where the kernel has no cookies.
+    pub(crate) fn attach(&mut self, path: &Path, tgid: u32, sites: &[PlacedSite]) {
+        if self.options.program == "on_site_by_address" {
+            let mut map: HashMap<_, Site, u64> = self.ebpf.map_mut("SITES").unwrap().try_into().unwrap();
+            for site in sites {
+                map.insert(&Site { tgid, reserved: 0, address: site.address }, &site.cookie.0, 0).unwrap();
+            }
+        }
+        let has_cookies = self.options.program != "on_site_by_address";
+        let points = sites.iter().map(|site| UProbeAttachPoint {
+            location: UProbeAttachLocation::AbsoluteOffset(site.offset),
+            cookie: has_cookies.then_some(site.cookie.0),
         });
-        let program: &mut UProbe = self.ebpf.program_mut(PROGRAM).unwrap().try_into().unwrap();
+        let program: &mut UProbe = self.ebpf.program_mut(self.options.program).unwrap().try_into().unwrap();
         program.attach(points, path, UProbeScope::AllProcesses).unwrap();
     }
 
-    /// Hands each waiting record to `visit`.
-    pub fn drain(&mut self, mut visit: impl FnMut(&[u8])) {
-        while let Some(record) = self.events.next() {
-            visit(&record);
-        }
-    }
-
     /// Collects records while `work` is done and for up to ten seconds after, until there are `wanted`.
-    pub fn collect<T: Send>(&mut self, wanted: usize, work: impl FnOnce() -> T + Send) -> (Vec<Vec<u8>>, T) {
+    pub(crate) fn collect<T: Send>(
+        &mut self,
+        wanted: usize,
+        work: impl FnOnce() -> T + Send,
+    ) -> (Vec<Vec<u8>>, T) {
         let mut records = Vec::new();
         let done = thread::scope(|scope| {
             let worker = scope.spawn(work);
             while !worker.is_finished() {
-                self.drain(|record| records.push(record.to_vec()));
+                self.drain(&mut records);
                 thread::sleep(Duration::from_millis(5));
             }
             worker.join().unwrap()
         });
         let deadline = Instant::now() + Duration::from_secs(10);
         while records.len() < wanted && Instant::now() < deadline {
-            self.drain(|record| records.push(record.to_vec()));
+            self.drain(&mut records);
             thread::sleep(Duration::from_millis(5));
         }
         (records, done)
     }
 
+    /// Takes the records that wait.
+    pub(crate) fn drain(&mut self, records: &mut Vec<Vec<u8>>) {
+        while let Some(record) = self.events.next() {
+            records.push(record.to_vec());
+        }
+    }
+
     /// A counter of the process under test, or of no process.
-    pub fn counter(&self, counter: Counter) -> u64 {
+    pub(crate) fn counter(&self, counter: Counter) -> u64 {
         let slot = if counter == Counter::UnselectedProcess { 0 } else { SLOT };
         let counters: PerCpuArray<_, Counters> = self.ebpf.map("COUNTERS").unwrap().try_into().unwrap();
         counters.get(&slot, 0).unwrap().iter().map(|counters| counters.0[counter as usize]).sum()
     }
 
     /// The counters that are not 0, but for waits, which are the machine's business.
-    pub fn counters(&self) -> Vec<(Counter, u64)> {
-        let values = Counter::ALL
-            .iter()
-            .filter(|counter| **counter != Counter::PageWaits)
-            .map(|counter| (*counter, self.counter(*counter)));
-        values.filter(|(_, value)| *value != 0).collect()
+    pub(crate) fn counters(&self) -> Vec<(Counter, u64)> {
+        let counters = Counter::ALL.iter().filter(|counter| **counter != Counter::PageWaits);
+        counters.map(|counter| (*counter, self.counter(*counter))).filter(|(_, value)| *value != 0).collect()
     }
 
     /// How many spans are open.
-    pub fn open_spans(&self) -> usize {
+    pub(crate) fn open_spans(&self) -> usize {
         let map: HashMap<_, InFlightKey, InFlight> = self.ebpf.map("IN_FLIGHT").unwrap().try_into().unwrap();
         map.keys().count()
     }
 
     /// How often the program ran and for how long, as the kernel counts it while its statistics are on.
-    pub fn runs(&self) -> (u64, Duration) {
-        let program: &UProbe = self.ebpf.program(PROGRAM).unwrap().try_into().unwrap();
+    pub(crate) fn runs(&self) -> (u64, Duration) {
+        let program: &UProbe = self.ebpf.program(self.options.program).unwrap().try_into().unwrap();
         let info = program.info().unwrap();
         (info.run_count(), info.run_time())
     }
+}
+
+/// The end of a long message.
+fn tail(message: &str) -> &str {
+    let start = message.len().saturating_sub(2000);
+    message.get(start..).unwrap_or(message)
+}
+
+/// A cookie with another binary's id.
+pub(crate) fn foreign(site: &PlacedSite, binary: u32) -> PlacedSite {
+    let kind = site.cookie.0 & u64::from(u32::MAX);
+    PlacedSite { cookie: Cookie(u64::from(binary) << 32 | kind), ..*site }
 }

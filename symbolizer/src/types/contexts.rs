@@ -22,7 +22,7 @@ pub struct ContextHolder {
     pub name: String,
     /// Its descriptor.
     pub descriptor: VirtualAddress,
-    /// Offset in bytes of the first `context.Context` (an interface, 16 bytes).
+    /// Offset in bytes of its `context.Context` (an interface, 16 bytes): the embedded one, else the first.
     pub offset: u64,
     /// Whether that field is embedded, all the way down: the struct is then a context itself.
     pub embedded: bool,
@@ -66,7 +66,8 @@ impl<S: Source> Search<'_, S> {
         let found = (|| {
             let descriptor = self.reader.descriptor(address).ok()?;
             let fields = self.reader.raw_fields(&descriptor).ok()?;
-            fields.into_iter().find_map(|field| {
+            let mut first = None;
+            for field in fields {
                 let inner = if field.descriptor == self.context {
                     Some((0, true))
                 } else if depth < MAX_DEPTH
@@ -76,11 +77,16 @@ impl<S: Source> Search<'_, S> {
                 } else {
                     None
                 };
-                let (offset, embedded) = inner?;
+                let Some((offset, embedded)) = inner else { continue };
                 let (_, is_embedded) = self.reader.name(field.name).ok()?;
                 let offset = field.offset.checked_add(offset).filter(|end| *end < descriptor.size)?;
-                Some((offset, embedded && is_embedded))
-            })
+                // Methods are promoted from what is embedded: that one is the parent of the context that this is.
+                if embedded && is_embedded {
+                    return Some((offset, true));
+                }
+                first = first.or(Some((offset, false)));
+            }
+            first
         })();
         self.known.insert(address, found);
         found

@@ -10,6 +10,8 @@ pub enum Program {
     Hello,
     /// HTTP/1 and HTTP/2, server and client, ServeMux patterns, ReverseProxy, Hijacker.
     Http,
+    /// Serves HTTP/1 in every way there is and writes down what really happened.
+    Truth,
     /// Calls C and serves HTTP; modes without cgo cannot build it.
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
@@ -28,6 +30,7 @@ impl Program {
         match self {
             Self::Hello => "hello",
             Self::Http => "http",
+            Self::Truth => "truth",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
             Self::Lifecycle => "lifecycle",

@@ -1,0 +1,108 @@
+//! What a request costs: traps, reads of user memory, time.
+
+use std::thread;
+use std::time::Duration;
+
+use aya::sys::{Stats, enable_stats};
+use lightfoot_probes_abi::{Counter, Process, Sampler};
+use lightfoot_tests::go::VERSIONS;
+
+use crate::layout::End;
+use crate::watch::{Options, Watch};
+use crate::{ALWAYS_ON, BINARY, alone, selected, send, traceparent, watched};
+
+/// The fixed request of the measurements: 8 headers and a `traceparent`.
+fn fixed(number: usize) -> Vec<u8> {
+    format!(
+        "GET /body/{number}?size=10 HTTP/1.1\r\nHost: example.test:8080\r\nUser-Agent: a-usual-client/1.0 (linux)\r\n\
+         Accept: text/html,application/json\r\nAccept-Encoding: gzip\r\nAccept-Language: en\r\nConnection: keep-alive\r\n\
+         Cookie: session=0123456789\r\nX-Request-Id: {number}\r\ntraceparent: {}\r\n\r\n",
+        traceparent(number)
+    )
+    .into_bytes()
+}
+
+/// Two traps a request, no matter how many a connection serves, and one when it closes.
+#[test]
+fn two_traps_a_request() {
+    let _alone = alone();
+    let Some((mut watch, server)) = watched(Options::default(), ALWAYS_ON) else { return };
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    let (clients, each) = (8, 1000);
+    let (before, _) = watch.runs();
+    let (records, connections) = watch.collect(clients * each, || send(server.address, clients, each, fixed));
+    assert_eq!(records.len(), clients * each);
+    // A server notices the end of a connection a moment later.
+    thread::sleep(Duration::from_millis(200));
+    let (after, _) = watch.runs();
+    assert_eq!(after - before, 2 * (clients * each) as u64 + connections);
+    drop(server.stop());
+}
+
+/// Each read has its price, and on large machines a high one.
+#[test]
+fn reads_of_user_memory() {
+    let _alone = alone();
+    for version in VERSIONS {
+        let Some(mut watch) = Watch::load(Options { count_reads: true, ..Options::default() }) else {
+            return;
+        };
+        let (server, facts) = selected(&mut watch, version, End::FinishRequest, ALWAYS_ON);
+        watch.attach(&server.binary, server.pid(), &facts.sites);
+        let requests = 200;
+        let (records, _) = watch.collect(requests, || send(server.address, 1, requests, fixed));
+        assert_eq!(records.len(), requests);
+        let reads = watch.counter(Counter::UserReads);
+        // Swiss maps have a table between; Go 1.22 keeps the pattern behind a pointer, 1.21 nowhere. A bucket of a
+        // classic map overflows now and then.
+        let expected = match version.minor {
+            21 => 15,
+            22 => 18,
+            23 => 17,
+            _ => 19,
+        } * requests as u64;
+        assert!(
+            (expected..expected + 40).contains(&reads),
+            "{version}: {reads} reads in {requests} requests"
+        );
+        drop(server.stop());
+    }
+}
+
+#[test]
+#[ignore = "a measurement, for an idle machine and a release build"]
+fn time() {
+    let _alone = alone();
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    let (clients, each) = (8, 4000);
+    let requests = u32::try_from(clients * each).unwrap();
+    let Some((mut watch, server)) = watched(Options::default(), ALWAYS_ON) else { return };
+    let mut measure = |name, sampler: Option<Sampler>| {
+        watch.enable(false);
+        if let Some(sampler) = sampler {
+            watch.select(
+                server.pid(),
+                Process { binary: BINARY, layout: BINARY, sampler, ..Process::default() },
+            );
+            watch.enable(true);
+        }
+        let mut times: Vec<_> = (0..7)
+            .map(|_| {
+                let (_, run_time) = watch.runs();
+                let processor_time = server.processor_time();
+                watch.collect(0, || send(server.address, clients, each, fixed));
+                let run_time = watch.runs().1.saturating_sub(run_time);
+                (server.processor_time().saturating_sub(processor_time) / requests, run_time / requests)
+            })
+            .collect();
+        times.sort();
+        let (best, median) = (times[0], times[times.len() / 2]);
+        println!(
+            "{name}: (server's processor time, BPF run time of it) {best:?} at best, {median:?} the median"
+        );
+    };
+    measure("attached, switched off", None);
+    measure("not sampled", Some(Sampler::default()));
+    measure("recorded", Some(ALWAYS_ON));
+    drop(server.stop());
+}

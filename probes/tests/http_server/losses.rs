@@ -1,0 +1,113 @@
+//! Every loss is counted.
+
+use std::thread;
+use std::time::Duration;
+
+use lightfoot_probes_abi::Counter;
+
+use crate::client::Client;
+use crate::layout::End;
+use crate::watch::{Options, Watch, foreign};
+use crate::{ALWAYS_ON, BINARY, alone, selected, send, usual_go, watched};
+
+fn get(target: &str, number: usize) -> Vec<u8> {
+    format!("GET /{target}/{number} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn a_full_ring_buffer() {
+    let _alone = alone();
+    let options = Options { ring: 16 << 10, ..Options::default() };
+    let Some((mut watch, server)) = watched(options, ALWAYS_ON) else { return };
+    let requests = 400;
+    send(server.address, 1, requests, |number| get("body", number));
+    let mut records = Vec::new();
+    watch.drain(&mut records);
+    let (ended, full) = (watch.counter(Counter::Ended), watch.counter(Counter::RingFull));
+    assert_eq!(records.len() as u64, ended);
+    assert_eq!((ended + full, watch.counter(Counter::Started)), (requests as u64, requests as u64));
+    assert!(ended > 50 && full > 50, "{ended} {full}");
+    assert_eq!(watch.counter(Counter::Wakeups), 3, "at a quarter, at half, at three quarters");
+    assert_eq!(watch.open_spans(), 0);
+    drop(server.stop());
+}
+
+#[test]
+fn too_many_requests_at_once() {
+    let _alone = alone();
+    let options = Options { in_flight: 4, ..Options::default() };
+    let Some((mut watch, server)) = watched(options, ALWAYS_ON) else { return };
+    let (clients, each) = (16, 20);
+    let (records, _) = watch.collect(0, || send(server.address, clients, each, |number| get("slow", number)));
+    let (started, full) = (watch.counter(Counter::Started), watch.counter(Counter::InFlightFull));
+    assert_eq!(started + full, (clients * each) as u64);
+    assert!(full > 0);
+    assert!(records.len() as u64 <= started);
+    assert_eq!(watch.counter(Counter::Ended), started);
+    assert_eq!(watch.counter(Counter::EndWithoutStart), full);
+    assert_eq!(watch.open_spans(), 0);
+    drop(server.stop());
+}
+
+#[test]
+fn ends_that_were_missed_and_starts_that_were_missed() {
+    let _alone = alone();
+    let Some(mut watch) = Watch::load(Options::default()) else { return };
+    let (server, facts) = selected(&mut watch, usual_go(), End::FinishRequest, ALWAYS_ON);
+    let [start, end, connection_end] = facts.sites[..] else { panic!() };
+    let mut client = Client::new(server.address);
+    watch.attach(&server.binary, server.pid(), &[start]);
+    for number in 0..3 {
+        client.send(&get("body", number));
+    }
+    assert_eq!(watch.counters(), [(Counter::Started, 3), (Counter::Abandoned, 2)]);
+    assert_eq!(watch.open_spans(), 1);
+    // A 417 is an end without a start, and proves the open span dead.
+    watch.attach(&server.binary, server.pid(), &[end, connection_end]);
+    let status = client.get("/body/4", "Expect: the-unexpected\r\n");
+    assert_eq!(status, Some(417));
+    assert_eq!(
+        watch.counters(),
+        [(Counter::Started, 3), (Counter::Abandoned, 3), (Counter::EndWithoutStart, 1)]
+    );
+    assert_eq!(watch.open_spans(), 0);
+    drop(server.stop());
+}
+
+#[test]
+fn processes_that_are_not_selected_and_files_attached_twice() {
+    let _alone = alone();
+    let Some(mut watch) = Watch::load(Options::default()) else { return };
+    let (server, facts) = selected(&mut watch, usual_go(), End::FinishRequest, ALWAYS_ON);
+    watch.attach(&server.binary, server.pid(), &facts.sites[..2]);
+    let twice: Vec<_> = facts.sites[..2].iter().map(|site| foreign(site, BINARY + 1)).collect();
+    watch.attach(&server.binary, server.pid(), &twice);
+    let other = crate::target::Server::start(server.binary.clone());
+    let requests = 50;
+    let (records, ()) = watch.collect(requests, || {
+        send(other.address, 2, requests, |number| get("body", number));
+        send(server.address, 1, requests, |number| get("body", number));
+    });
+    assert_eq!(records.len(), requests);
+    let requests = requests as u64;
+    let expected = [
+        (Counter::Started, requests),
+        (Counter::Ended, requests),
+        (Counter::ForeignBinary, 2 * requests),
+        (Counter::UnselectedProcess, 2 * 2 * 2 * requests),
+    ];
+    assert_eq!(watch.counters(), expected);
+    drop((server.stop(), other.stop()));
+}
+
+#[test]
+fn the_off_switch() {
+    let _alone = alone();
+    let Some((mut watch, server)) = watched(Options::default(), ALWAYS_ON) else { return };
+    watch.enable(false);
+    let (records, _) = watch.collect(0, || send(server.address, 2, 50, |number| get("body", number)));
+    thread::sleep(Duration::from_millis(20));
+    assert!(records.is_empty());
+    assert_eq!(watch.counters(), []);
+    drop(server.stop());
+}

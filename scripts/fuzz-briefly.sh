@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# fuzz-briefly.sh [SECONDS]: runs each fuzz target for a moment, 10 s if not said otherwise, and shows what broke.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+seconds=${1:-10}
+for target in source site binary; do
+    say "fuzzing $target for $seconds s (the first time it compiles for a minute)"
+    quietly scripts/fuzz.sh "$target" "$seconds"
+done

@@ -1,0 +1,134 @@
+//! `make bench`: what Lightfoot costs, beside what others take for the same, in one run.
+//!
+//! `bench [--write]` prints the tables, and with `--write` puts them into README.md between its marks.
+//! `bench measure COMMAND…` runs one command and prints its CPU seconds and its peak memory.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::{env, fs};
+
+use lightfoot_tests::go::version::NEWEST;
+use lightfoot_tests::go::{Build, GoToolchain, GoVersion, Mode, Program};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
+/// How often each command runs; the median is told.
+const ROUNDS: usize = 7;
+const START: &str = "<!-- bench:inspect -->\n";
+const END: &str = "<!-- /bench:inspect -->";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["measure", command, rest @ ..] => measure_here(command, rest),
+        [] => inspect_table().map(|table| print!("{table}")),
+        ["--write"] => inspect_table().and_then(|table| write(&table)),
+        _ => Err("usage: bench [--write]".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// CPU seconds and peak memory of a command.
+#[derive(Clone, Copy)]
+struct Cost {
+    cpu: f64,
+    peak_mb: f64,
+}
+
+/// Runs a command as the only child of this process, whose children's usage is then the command's.
+fn measure_here(command: &str, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+    // Exit codes are the command's business: `go tool nm` fails on a stripped file after reading all of it.
+    Command::new(command).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    println!("{microseconds} {}", usage.max_rss());
+    Ok(())
+}
+
+/// The medians of several commands, run in turns so that a busy moment hits all alike.
+fn medians<const N: usize>(commands: [&[&str]; N]) -> Result<[Cost; N], Box<dyn Error>> {
+    let mut costs: [Vec<Cost>; N] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for (command, costs) in commands.iter().zip(&mut costs) {
+            let output = Command::new(env::current_exe()?).arg("measure").args(*command).output()?;
+            let text = String::from_utf8(output.stdout)?;
+            let (cpu, peak) = text.trim().split_once(' ').ok_or("a command could not be measured")?;
+            costs.push(Cost { cpu: cpu.parse::<f64>()? / 1e6, peak_mb: peak.parse::<f64>()? / 1024.0 });
+        }
+    }
+    let median = |mut costs: Vec<Cost>, key: fn(&Cost) -> f64| {
+        costs.sort_by(|a, b| key(a).total_cmp(&key(b)));
+        costs.get(costs.len() / 2).map_or(f64::NAN, key)
+    };
+    Ok(costs
+        .map(|costs| Cost { cpu: median(costs.clone(), |c| c.cpu), peak_mb: median(costs, |c| c.peak_mb) }))
+}
+
+fn inspect_table() -> Result<String, Box<dyn Error>> {
+    eprintln!("building lightfoot and a stripped kube-apiserver (10 min if it is not there yet)");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--package", "lightfoot"])
+        .current_dir(&root)
+        .status()?;
+    if !built.success() {
+        return Err("lightfoot does not build".into());
+    }
+    let lightfoot = root.join("target/release/lightfoot").canonicalize()?;
+    let lightfoot = lightfoot.to_str().ok_or("the path of lightfoot is not UTF-8")?;
+    let script = Command::new("bash").arg(root.join("tests/targets/big/build.sh")).output()?;
+    let big = PathBuf::from(String::from_utf8(script.stdout)?.trim());
+    let megabytes = fs::metadata(&big)?.len() / 1_000_000;
+    let small = Build::here(Program::Http, NEWEST, Mode::Stripped).path()?;
+    let small_megabytes = fs::metadata(&small)?.len() / 1_000_000;
+    let go = GoToolchain::find(GoVersion::of_minor(26).ok_or("Go 1.26 is not among the versions")?)?.go;
+    let (big, small) = (big.to_str().ok_or("not UTF-8")?, small.to_str().ok_or("not UTF-8")?);
+    let go = go.to_str().ok_or("the path of go is not UTF-8")?;
+    let [big_cost, nm, small_cost, version] = medians([
+        &[lightfoot, "inspect", "--json", big],
+        &[go, "tool", "nm", big],
+        &[lightfoot, "inspect", "--json", small],
+        &[lightfoot, "--version"],
+    ])?;
+    let mut table = String::new();
+    writeln!(
+        table,
+        "Medians of {ROUNDS} runs in turns; `go tool nm` reads the same file and finds no symbols in it.\n"
+    )?;
+    writeln!(table, "| | CPU | peak memory |")?;
+    writeln!(table, "|---|---|---|")?;
+    let mut row = |name: &str, cost: Cost| {
+        writeln!(table, "| {name} | {:.0} ms | {:.0} MB |", cost.cpu * 1e3, cost.peak_mb)
+    };
+    row(&format!("`lightfoot inspect` of a stripped kube-apiserver ({megabytes} MB)"), big_cost)?;
+    row("`go tool nm` of the same", nm)?;
+    row(&format!("`lightfoot inspect` of a small server ({small_megabytes} MB, stripped)"), small_cost)?;
+    row("`lightfoot --version`: starting alone", version)?;
+    let verdict = |ok: bool| if ok { "met" } else { "**not met**" };
+    writeln!(
+        table,
+        "\nTargets: the big one under 200 ms of one core ({}) and 40 MB ({}), the small one under 10 ms ({}).",
+        verdict(big_cost.cpu < 0.2),
+        verdict(big_cost.peak_mb < 40.0),
+        verdict(small_cost.cpu < 0.01)
+    )?;
+    Ok(table)
+}
+
+fn write(table: &str) -> Result<(), Box<dyn Error>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text.split_once(START).ok_or("README.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).ok_or("README.md has no end of the place for the table")?;
+    print!("{table}");
+    Ok(fs::write(&path, format!("{before}{START}{table}{END}{after}"))?)
+}

@@ -1,0 +1,3 @@
+module lightfoot.example/demo
+
+go 1.22

@@ -1,0 +1,4 @@
+// The kit builds with a copy of this file whose go line names the toolchain's own version.
+module lightfoot.example/truth
+
+go 1.21

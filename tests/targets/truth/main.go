@@ -1,0 +1,67 @@
+// Command truth is an HTTP/1 server that writes down what really happened: one JSON object a line for each request that
+// a handler got, to the file -truth.
+//
+// It prints the address that it listens on and serves until SIGTERM. With -unix it serves on that socket too. On SIGUSR1
+// it sends itself a request over TLS.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	address := flag.String("address", "127.0.0.1:0", "where to serve")
+	unix := flag.String("unix", "", "a unix socket to serve on as well")
+	path := flag.String("truth", "", "the file to write to")
+	flag.Parse()
+	file, err := os.OpenFile(*path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		log.Fatal(err)
+	}
+	quiet := log.New(io.Discard, "", 0) // handlers panic on purpose
+	handler := witness(file, routes())
+	server := &http.Server{Handler: handler, ErrorLog: quiet}
+	encrypted := httptest.NewTLSServer(handler) // it speaks HTTP/1.1 unless told otherwise
+	defer encrypted.Close()
+	serve := func(network, address string) net.Listener {
+		listener, err := net.Listen(network, address)
+		if err != nil {
+			log.Fatal(err)
+		}
+		go server.Serve(listener)
+		return listener
+	}
+	listener := serve("tcp", *address)
+	if *unix != "" {
+		serve("unix", *unix)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
+	fmt.Println(listener.Addr())
+	for (<-signals) == syscall.SIGUSR1 {
+		get(encrypted)
+	}
+	server.Close()
+}
+
+func get(server *httptest.Server) {
+	request, err := http.NewRequest(http.MethodGet, server.URL+"/plain/1?size=5", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	request.Header.Set("User-Agent", "row/tls")
+	response, err := server.Client().Do(request)
+	if err != nil {
+		log.Fatal(err)
+	}
+	response.Body.Close()
+}

@@ -1,0 +1,10 @@
+//go:build go1.22
+
+package main
+
+// patterns are those with methods, hosts and wildcards, which ServeMux knows since Go 1.22.
+func patterns(handle func(pattern string)) {
+	handle("GET /users/{id}")
+	handle("POST /users/{id}/files/{path...}")
+	handle("host.test/by-host/{$}")
+}
