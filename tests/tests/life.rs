@@ -6,22 +6,16 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::lifecycle::target::{address_in, code_at, probes, request};
-use lightfoot_tests::lifecycle::{Agent, Target, agent, copy_of, get, is_privileged, wait_for, wait_within};
+use lightfoot_tests::lifecycle::{Agent, Target, copy_of, get, is_privileged, wait_for};
 use rustix::process::Signal;
 
-/// Within which everything must be detached (issue: "detached within two seconds").
-const DETACHED: Duration = Duration::from_secs(2);
-/// The kernel closes one perf event after the other, each in some 0.1 s: here there are two dozen.
-const DETACHED_PERF: Duration = Duration::from_secs(15);
 #[cfg(target_arch = "x86_64")]
 const BREAKPOINT: u8 = 0xcc;
 #[cfg(target_arch = "aarch64")]
@@ -176,43 +170,6 @@ fn processes_in_other_mount_and_pid_namespaces_are_watched() {
 }
 
 #[test]
-fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
-    if !is_privileged("an agent in a PID namespace") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let beside = copy_of(Program::Lifecycle, folder.path(), "beside").unwrap();
-    let below = copy_of(Program::Lifecycle, folder.path(), "below").unwrap();
-    let script = format!(
-        "{} & unshare --pid --fork --kill-child {} & exec {} run --format json --exe '{}/*'",
-        text(&beside),
-        text(&below),
-        text(&agent()),
-        text(folder.path())
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]);
-    let agent = Agent::spawn(command, &[]).unwrap();
-    agent.says(&format!("not watching {} (process", text(&below))).unwrap();
-    agent.says("in a PID namespace below Lightfoot's own").unwrap();
-    agent.says(&format!(", {})", text(&beside))).unwrap();
-    let addresses = wait_for("both servers", || {
-        let output = agent.other_output();
-        let addresses: Vec<_> =
-            output.lines().filter_map(|line| line.strip_prefix("listening ")?.parse().ok()).collect();
-        (addresses.len() == 2).then_some(addresses)
-    });
-    wait_for("a span", || {
-        for address in addresses.as_ref().unwrap() {
-            get(*address, "/any").unwrap();
-        }
-        agent.spans().into_iter().next()
-    })
-    .unwrap();
-    assert!(agent.spans().iter().all(|span| span.json["process.pid"].as_u64() < Some(10)), "numbers of its own");
-}
-
-#[test]
 fn one_file_in_two_overlay_mounts_gives_each_span_once() {
     if !is_privileged("overlay mounts") {
         return;
@@ -337,116 +294,4 @@ fn a_process_that_changed_its_code_is_refused_and_others_go_on() {
     let refusals: Vec<_> = outcome.messages.lines().filter(|line| line.starts_with("not watching")).collect();
     assert_eq!(refusals.len(), 2, "{}", outcome.messages);
     assert!(refusals.iter().all(|line| line.contains(&format!("process {} has other code", changed.pid()))));
-}
-
-#[test]
-fn the_breakpoints_of_another_agent_are_no_changed_code() {
-    if !is_privileged("two agents") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
-    let target = Target::start(&path).unwrap();
-    let first = watching(&path);
-    first.watches(target.pid()).unwrap();
-    let second = watching(&path);
-    second.watches(target.pid()).unwrap();
-    assert_eq!(target.get("/both").unwrap(), 200);
-    first.span("/both").unwrap();
-    second.span("/both").unwrap();
-    assert_eq!(first.stop().unwrap().paths(), ["/both"]);
-    assert_eq!(target.get("/second").unwrap(), 200);
-    second.span("/second").unwrap();
-    assert_eq!(second.stop().unwrap().paths(), ["/both", "/second"]);
-}
-
-#[test]
-fn nothing_stays_attached_when_the_agent_ends_or_is_killed() {
-    if !is_privileged("detaching") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let targets: Vec<_> = (0..8)
-        .map(|number| {
-            let path = copy_of(Program::Lifecycle, folder.path(), &format!("server-{number}")).unwrap();
-            Target::start(&path).unwrap()
-        })
-        .collect();
-    let offsets = probes(&folder.path().join("server-0")).unwrap();
-    let code = || targets.iter().map(|target| code_at(target.pid(), &offsets).unwrap()).collect::<Vec<_>>();
-    let original = code();
-    assert!(!original.concat().contains(&BREAKPOINT));
-    for (method, within) in [("uprobe-multi", DETACHED), ("perf-event", DETACHED_PERF)] {
-        for signal in [Signal::TERM, Signal::KILL] {
-            let pattern = format!("{}/server-*", text(folder.path()));
-            let agent = Agent::start(["--exe", &pattern, "--attach-method", method], &[]).unwrap();
-            for target in &targets {
-                agent.watches(target.pid()).unwrap();
-            }
-            let attached = code();
-            assert!(attached.concat().iter().all(|byte| *byte == BREAKPOINT), "{method}: {attached:?}");
-            let asked = Instant::now();
-            agent.signal(signal);
-            wait_within(within, "the original code", || (code() == original).then_some(())).unwrap();
-            println!("{method}, {signal:?}: 8 binaries detached after {:?}", asked.elapsed());
-            agent.wait().unwrap();
-        }
-    }
-    for target in &targets {
-        assert_eq!(target.get("/after").unwrap(), 200);
-    }
-}
-
-#[test]
-fn four_capabilities_are_enough() {
-    if !is_privileged("giving most capabilities up") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
-    let program = folder.path().join("lightfoot");
-    fs::copy(agent(), &program).unwrap();
-    let target = Target::start(&path).unwrap();
-    target.address().unwrap();
-    let start = |capabilities: &str| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-        command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(&program);
-        command.args(["run", "--format", "json", "--pid", &target.pid().to_string()]);
-        Agent::spawn(command, &[]).unwrap()
-    };
-    let agent = start("-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search");
-    agent.watches(target.pid()).unwrap();
-    assert_eq!(target.get("/four").unwrap(), 200);
-    assert_eq!(agent.span("/four").unwrap().text("service.name"), "lifecycle");
-    agent.stop().unwrap();
-    // One less: it is said at once, and of the process too.
-    let agent = start("-all,+bpf,+perfmon,+sys_ptrace");
-    agent.says("without CAP_DAC_READ_SEARCH the processes of other users").unwrap();
-    agent.says(&format!("not watching {} (process {})", text(&path), target.pid())).unwrap();
-    agent.stop().unwrap();
-}
-
-#[test]
-fn a_closed_output_ends_the_agent() {
-    if !is_privileged("a closed output") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
-    let target = Target::start(&path).unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
-    let mut command = Command::new(agent());
-    command
-        .args(["run", "--format", "json", "--exe", text(&path)])
-        .stdout(writer.as_fd().try_clone_to_owned().unwrap());
-    let mut agent = command.spawn().unwrap();
-    drop((reader, writer, command));
-    let ended = wait_for("its end", || {
-        let _ = target.get("/into/the/void");
-        agent.try_wait().unwrap()
-    });
-    let _ = agent.kill();
-    assert!(ended.unwrap().success());
 }
