@@ -212,7 +212,7 @@ impl Kernel {
     pub fn attach(
         &mut self,
         file: &File,
-        layout: Layout,
+        layout: &Layout,
         probes: &[Probe],
     ) -> Result<Attachment, AttachError> {
         let slot = self.layout_slots.take().ok_or(AttachError::TooManyBinaries)?;
@@ -230,10 +230,10 @@ impl Kernel {
         file: &File,
         binary: u32,
         slot: u32,
-        layout: Layout,
+        layout: &Layout,
         probes: &[Probe],
     ) -> Result<Attachment, AttachError> {
-        self.layouts.set(slot, &layout, 0).map_err(map_error("LAYOUTS"))?;
+        self.layouts.set(slot, layout, 0).map_err(map_error("LAYOUTS"))?;
         let name = self.method.program();
         let program: &mut UProbe = self
             .object

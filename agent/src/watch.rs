@@ -374,7 +374,7 @@ impl Watcher {
                 _ => {}
             }
         }
-        let attached = self.kernel.attach(file, analysis.layout, &analysis.probes);
+        let attached = self.kernel.attach(file, &analysis.layout, &analysis.probes);
         binary.attachment = Some(attached.map_err(Arc::new)?);
         Ok(())
     }

@@ -57,7 +57,7 @@ pub fn layout(program: &Program) -> Layout {
 }
 
 const UNKNOWN_MAP: Map = Map {
-    kind: MapKind::Unknown as u16,
+    kind: MapKind::Unknown as u64,
     size: NONE,
     groups: NONE,
     old_groups: NONE,
@@ -79,27 +79,27 @@ const UNKNOWN_MAP: Map = Map {
 fn map(program: &Program, field: MapField) -> Option<Map> {
     let entries = program.maps.get(&field)?;
     let entry = Map {
-        group_size: number(entries.group_size)?,
-        keys: number(entries.keys)?,
-        key_stride: number(entries.key_stride)?,
-        values: number(entries.values)?,
-        value_stride: number(entries.value_stride)?,
+        group_size: entries.group_size,
+        keys: entries.keys,
+        key_stride: entries.key_stride,
+        values: entries.values,
+        value_stride: entries.value_stride,
         ..UNKNOWN_MAP
     };
-    if usize::from(entry.group_size) > limits::LARGE_STRUCT / 2 {
+    if !is_within(entry.group_size, limits::LARGE_STRUCT / 2) {
         return None;
     }
-    let known = |offset: u16| (offset != NONE).then_some(offset);
+    let known = |offset: u64| (offset != NONE).then_some(offset);
     match entries.kind {
         types::MapKind::Classic { overflow } => {
             let head = Struct::of(program, go_runtime::CLASSIC_MAP.name);
             Some(Map {
-                kind: MapKind::Classic as u16,
+                kind: MapKind::Classic as u64,
                 size: known(head.size(&["B", "buckets", "oldbuckets"], limits::SMALL_STRUCT))?,
                 groups: known(head.offset("buckets"))?,
                 old_groups: known(head.offset("oldbuckets"))?,
                 length: known(head.offset("B"))?,
-                overflow: number(overflow)?,
+                overflow,
                 // runtime/map.go: below minTopHash a slot is empty or was moved.
                 first_in_use: 5,
                 last_in_use: 255,
@@ -113,7 +113,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
             let data = known(sum(table.offset("groups"), groups.offset("data")))?;
             let mask = known(sum(table.offset("groups"), groups.offset("lengthMask")))?;
             Some(Map {
-                kind: MapKind::Swiss as u16,
+                kind: MapKind::Swiss as u64,
                 size: known(head.size(&["dirPtr", "dirLen"], limits::SMALL_STRUCT))?,
                 groups: known(head.offset("dirPtr"))?,
                 length: known(head.offset("dirLen"))?,
@@ -140,14 +140,17 @@ impl<'a> Struct<'a> {
         self.0?.field(name)
     }
 
-    fn offset(&self, name: &str) -> u16 {
-        self.field(name).and_then(|field| number(field.offset)).unwrap_or(NONE)
+    fn offset(&self, name: &str) -> u64 {
+        self.field(name).map_or(NONE, |field| field.offset)
     }
 
     /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.
-    fn size(&self, fields: &[&str], limit: usize) -> u16 {
-        let ends = fields.iter().filter_map(|name| self.field(name)).map(|field| field.offset + field.size);
-        ends.filter(|end| is_within(*end, limit)).max().and_then(number).unwrap_or(NONE)
+    fn size(&self, fields: &[&str], limit: usize) -> u64 {
+        let ends = fields
+            .iter()
+            .filter_map(|name| self.field(name))
+            .map(|field| field.offset.saturating_add(field.size));
+        ends.filter(|end| is_within(*end, limit)).max().unwrap_or(NONE)
     }
 }
 
@@ -155,17 +158,13 @@ fn is_within(end: u64, limit: usize) -> bool {
     usize::try_from(end).is_ok_and(|end| end <= limit)
 }
 
-fn number(value: u64) -> Option<u16> {
-    u16::try_from(value).ok().filter(|number| *number != NONE)
-}
-
-/// The offset of a field of a field.
-fn sum(outer: u16, inner: u16) -> u16 {
-    if outer == NONE || inner == NONE { NONE } else { outer.checked_add(inner).unwrap_or(NONE) }
+/// The offset of a field of a field; [`NONE`] is the largest number, so it stays.
+fn sum(outer: u64, inner: u64) -> u64 {
+    outer.saturating_add(inner)
 }
 
 /// The end of the last of some fields of `size` bytes each that lie within `limit`.
-fn end_of<const N: usize>(offsets: [u16; N], size: u64, limit: usize) -> u16 {
-    let ends = offsets.into_iter().filter(|offset| *offset != NONE).map(|offset| u64::from(offset) + size);
-    ends.filter(|end| is_within(*end, limit)).max().and_then(number).unwrap_or(NONE)
+fn end_of<const N: usize>(offsets: [u64; N], size: u64, limit: usize) -> u64 {
+    let ends = offsets.into_iter().filter(|offset| *offset != NONE).map(|offset| offset.saturating_add(size));
+    ends.filter(|end| is_within(*end, limit)).max().unwrap_or(NONE)
 }
