@@ -101,7 +101,8 @@ pub struct Request {
 pub struct Map {
     /// A [`MapKind`].
     pub kind: u64,
-    /// How many bytes of the map's header to read so that the fields up to `length` are among them.
+    /// How many bytes of the map's header to read so that the fields up to `length` are among them; at most
+    /// [`crate::limits::MAP_HEADER`].
     pub size: u64,
     /// Classic: `runtime.hmap.buckets`. Swiss: `internal/runtime/maps.Map.dirPtr`.
     pub groups: u64,
@@ -109,7 +110,8 @@ pub struct Map {
     pub old_groups: u64,
     /// Classic: `B`, the binary logarithm of the number of buckets, one byte. Swiss: `dirLen`, 0 for a single group.
     pub length: u64,
-    /// Swiss: how many bytes to read of `internal/runtime/maps.table` so that the two fields below are among them.
+    /// Swiss: how many bytes to read of `internal/runtime/maps.table` so that the two fields below are among them; at most
+    /// [`crate::limits::MAP_HEADER`].
     pub table_size: u64,
     /// Swiss: `groups.data` in the table.
     pub table_groups: u64,

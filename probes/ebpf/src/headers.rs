@@ -8,7 +8,7 @@ use lightfoot_probes_abi::{
     Counter, InFlight,
     in_flight::{HeaderName, Slice},
     layout::{Map, MapKind, NONE},
-    limits::{HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, SMALL_STRUCT, STRINGS},
+    limits::{HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, MAP_HEADER, SMALL_STRUCT, STRINGS},
 };
 
 use crate::{
@@ -18,14 +18,12 @@ use crate::{
 
 const SLOTS: usize = 8;
 
-/// The scratch memory, in words: what is read of the map's header and of names, …
-const SIZE: usize = 8 * 8; // bytes
-/// … how many runs were noted, how many are done, how many candidates were noted, …
-const RUNS_NOTED: usize = 8;
-const RUNS_DONE: usize = 9;
-const CANDIDATES_NOTED: usize = 10;
-/// … and the runs, each with address and length.
-const RUN: usize = 12;
+// The scratch memory, in words: what is read of the map's header and of names, how many runs were noted, how many of
+// them are done, how many candidates were noted, and from `RUN` on the runs, each with address and length.
+const RUNS_NOTED: usize = MAP_HEADER / 8;
+const RUNS_DONE: usize = RUNS_NOTED + 1;
+const CANDIDATES_NOTED: usize = RUNS_NOTED + 2;
+const RUN: usize = RUNS_NOTED + 4;
 /// Where in the strings the candidates stand, behind the groups: each has two words of its name and two of its values.
 const CANDIDATE: usize = LARGE_STRUCT / 8;
 
@@ -36,7 +34,7 @@ const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
 #[inline(never)]
 pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
     let size = layout.size as usize;
-    if size > SIZE || header == 0 {
+    if size > MAP_HEADER || header == 0 {
         return;
     }
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
@@ -72,11 +70,12 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
     entry.scratch[CANDIDATES_NOTED] = 0;
     let scratch = entry.scratch.as_ptr();
     // SAFETY: the scratch memory is larger.
-    let groups = unsafe { word(scratch, SIZE, layout.groups) };
+    let groups = unsafe { word(scratch, MAP_HEADER, layout.groups) };
     if layout.kind == MapKind::Classic as u64 {
         // SAFETY: as above.
-        let (old, logarithm) =
-            unsafe { (word(scratch, SIZE, layout.old_groups), byte(scratch, SIZE, layout.length)) };
+        let (old, logarithm) = unsafe {
+            (word(scratch, MAP_HEADER, layout.old_groups), byte(scratch, MAP_HEADER, layout.length))
+        };
         let (Some(groups), Some(old), Some(logarithm)) = (groups, old, logarithm) else { return false };
         let length = 1 << (logarithm & 63);
         note_run(entry, groups, length);
@@ -86,7 +85,7 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
         return true;
     }
     // SAFETY: as above.
-    let tables = unsafe { word(scratch, SIZE, layout.length) };
+    let tables = unsafe { word(scratch, MAP_HEADER, layout.length) };
     let (Some(groups), Some(tables)) = (groups, tables) else { return false };
     if tables == 0 {
         note_run(entry, groups, 1);
@@ -106,13 +105,13 @@ fn note_table(entry: &mut InFlight, layout: &Map, directory: u64) -> bool {
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory is larger.
     let (groups, mask) = unsafe {
-        if size > SIZE
+        if size > MAP_HEADER
             || !read_user(entry.counters, scratch.cast(), 8, directory)
             || !read_user(entry.counters, scratch.cast(), size, *scratch)
         {
             return false;
         }
-        (word(scratch, SIZE, layout.table_groups), word(scratch, SIZE, layout.table_mask))
+        (word(scratch, MAP_HEADER, layout.table_groups), word(scratch, MAP_HEADER, layout.table_mask))
     };
     let (Some(groups), Some(mask)) = (groups, mask) else { return false };
     note_run(entry, groups, mask.wrapping_add(1));

@@ -1,0 +1,152 @@
+//! What a request came with, read before its handler runs.
+
+use lightfoot_probes_abi::{
+    Counter, InFlight, Layout, Text,
+    in_flight::{HeaderName, Slice},
+    limits::{LARGE_STRUCT, STRINGS, TRACESTATE, TRACESTATE_VALUES},
+    record::http_flags,
+};
+
+use crate::{
+    counters::count,
+    memory::{read_user, word},
+    record,
+};
+
+/// The request could not be read.
+pub const NO_REQUEST: u64 = u64::MAX;
+/// The request is none of HTTP/1.
+pub const NOT_HTTP1: u64 = u64::MAX - 1;
+
+/// Reads the request and notes what is needed of it; returns the address of its header map.
+#[inline(never)]
+pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
+    let size = layout.request.size as usize;
+    if size > LARGE_STRUCT {
+        return NO_REQUEST;
+    }
+    let request = entry.strings.as_mut_ptr();
+    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    unsafe {
+        if !read_user(entry.counters, request.cast(), size, entry.request) {
+            return NO_REQUEST;
+        }
+        // Only net/http's own HTTP/1 server and its HTTP/2 and HTTP/3 bridges come here, each with its version.
+        if word(request, LARGE_STRUCT, layout.request.proto_major) != Some(1) {
+            return NOT_HTTP1;
+        }
+        let minor = word(request, LARGE_STRUCT, layout.request.proto_minor).unwrap_or_default();
+        entry.record.protocol_minor = minor as u16;
+        if word(request, LARGE_STRUCT, layout.request.tls).unwrap_or_default() != 0 {
+            entry.record.flags |= http_flags::TLS;
+        }
+        entry.peer = string(request, layout.request.remote_addr);
+        entry.host = string(request, layout.request.host);
+    }
+    note_request_line(entry, layout);
+    // SAFETY: as above.
+    unsafe { word(request, LARGE_STRUCT, layout.request.header) }.unwrap_or_default()
+}
+
+/// Method and target are parts of one string, the request line: `http.readRequest` cuts it at its spaces. The connection
+/// keeps the method, `http.conn.lastMethod`, and so the whole line in memory.
+#[inline(never)]
+fn note_request_line(entry: &mut InFlight, layout: &Layout) {
+    let request = entry.strings.as_ptr();
+    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    let (method, target) =
+        unsafe { (string(request, layout.request.method), string(request, layout.request.request_uri)) };
+    if target.pointer != method.pointer.wrapping_add(method.length).wrapping_add(1) {
+        entry.record.header.missing |= 1 << Text::RequestLine as u8;
+        return count(entry.counters, Counter::Unexpected);
+    }
+    entry.request_line = Slice { pointer: method.pointer, length: method.length + 1 + target.length };
+    let limit = Text::RequestLine.limit() as u64;
+    entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
+}
+
+/// The string at `offset` of a struct of up to `LARGE_STRUCT` bytes; empty if it does not lie in it.
+///
+/// # Safety
+/// `buffer` must be valid for reads of `LARGE_STRUCT` bytes.
+#[inline(always)]
+unsafe fn string(buffer: *const u64, offset: u64) -> Slice {
+    // SAFETY: the caller vouches for `buffer`. An offset that does not fit 16 bits is past its end.
+    unsafe {
+        let pointer = word(buffer, LARGE_STRUCT, offset).unwrap_or_default();
+        let length = word(buffer, LARGE_STRUCT, offset.saturating_add(8)).unwrap_or_default();
+        Slice { pointer, length }
+    }
+}
+
+/// Copies what a handler may drop.
+#[inline(never)]
+pub fn copy_strings(entry: &mut InFlight) {
+    record::append(entry, Text::Host, entry.host);
+    let agent = entry.headers[HeaderName::UserAgent as usize];
+    if agent.length != 0 && read_string(entry, agent.pointer) {
+        record::append(entry, Text::UserAgent, Slice { pointer: entry.scratch[0], length: entry.scratch[1] });
+    }
+    let states = entry.headers[HeaderName::Tracestate as usize];
+    if states.length != 0 && entry.record.header.parent_span_id != 0 {
+        copy_tracestate(entry, states.pointer, states.length);
+    }
+}
+
+/// Reads the pointer and the length of the string at `from` to the scratch memory.
+#[inline(never)]
+pub fn read_string(entry: &mut InFlight, from: u64) -> bool {
+    // SAFETY: the scratch memory has more than 16 bytes.
+    let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 16, from) };
+    if !read {
+        count(entry.counters, Counter::ReadFault);
+    }
+    read
+}
+
+/// Copies the values of `tracestate`, joined by commas: several are to be taken as one list (section 3.3.1.1).
+#[inline(never)]
+fn copy_tracestate(entry: &mut InFlight, values: u64, number: u64) {
+    let start = entry.strings_length;
+    let mut value = 0;
+    while value < TRACESTATE_VALUES as u64
+        && value < number
+        && append_tracestate(entry, start, values + value * 16)
+    {
+        value += 1;
+    }
+    if value == number {
+        entry.record.lengths[Text::Tracestate as usize] = (entry.strings_length - start) as u16;
+    } else {
+        entry.strings_length = start;
+        entry.record.header.cut |= 1 << Text::Tracestate as u8;
+        count(entry.counters, Counter::TracestateDropped);
+    }
+}
+
+/// Appends the value whose string stands at `from` to the `tracestate` that begins at `start` of the strings.
+#[inline(never)]
+fn append_tracestate(entry: &mut InFlight, start: u64, from: u64) -> bool {
+    if !read_string(entry, from) {
+        return false;
+    }
+    let length = entry.scratch[1] as usize;
+    let end = entry.strings_length as usize;
+    let start = start as usize;
+    let comma = usize::from(end != start);
+    if length > TRACESTATE || end - start + comma + length > TRACESTATE || end > STRINGS - 2 * TRACESTATE {
+        return false;
+    }
+    // SAFETY: at most `TRACESTATE` bytes are read to at most `STRINGS - 2 * TRACESTATE + 1`.
+    let read = unsafe {
+        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end);
+        *to = b',';
+        read_user(entry.counters, to.add(comma), length, entry.scratch[0])
+    };
+    if !read {
+        count(entry.counters, Counter::ReadFault);
+        return false;
+    }
+    entry.strings_length = (end + comma + length) as u64;
+    true
+}

@@ -1,0 +1,118 @@
+//! What became of a request, read when it ends.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use lightfoot_probes_abi::{
+    Counter, InFlight, Layout, Text,
+    in_flight::{Slice, state},
+    layout::NONE,
+    limits::SMALL_STRUCT,
+    record::{MISSING_FIELDS, http_flags},
+};
+
+use super::request;
+use crate::{
+    counters::count,
+    memory::{byte, read_user, word},
+    record,
+};
+
+/// Notes whether the connection was hijacked.
+#[inline(never)]
+pub fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
+    let connection = layout.response.connection;
+    let scratch = entry.scratch.as_mut_ptr();
+    // SAFETY: the scratch memory has more than 8 bytes.
+    let read = unsafe {
+        read_user(entry.counters, scratch.cast(), 8, entry.response.wrapping_add(connection))
+            && read_user(
+                entry.counters,
+                scratch.cast(),
+                1,
+                (*scratch).wrapping_add(layout.connection.hijacked),
+            )
+    };
+    if !read {
+        entry.record.header.missing |= MISSING_FIELDS;
+        count(entry.counters, Counter::ReadFault);
+    } else if entry.scratch[0] & 0xff != 0 {
+        entry.record.flags |= http_flags::HIJACKED;
+    }
+}
+
+/// Completes the record and sends it.
+#[inline(never)]
+pub fn finish(entry: &mut InFlight, layout: &Layout) {
+    // SAFETY: without arguments.
+    entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
+    if entry.state & state::UNSAMPLED != 0 {
+        return count(entry.counters, Counter::Unsampled);
+    }
+    read_response(entry, layout);
+    read_pattern(entry, layout);
+    record::append(entry, Text::RequestLine, entry.request_line);
+    record::append(entry, Text::Peer, entry.peer);
+    record::send(entry);
+}
+
+#[inline(never)]
+fn read_response(entry: &mut InFlight, layout: &Layout) {
+    let size = layout.response.size as usize;
+    let response = entry.scratch.as_mut_ptr();
+    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
+    let fields = unsafe {
+        if size <= SMALL_STRUCT && read_user(entry.counters, response.cast(), size, entry.response) {
+            (
+                word(response, SMALL_STRUCT, layout.response.status),
+                word(response, SMALL_STRUCT, layout.response.written),
+                byte(response, SMALL_STRUCT, layout.response.wrote_header),
+            )
+        } else {
+            (None, None, None)
+        }
+    };
+    let (Some(status), Some(written), Some(wrote_header)) = fields else {
+        entry.record.header.missing |= MISSING_FIELDS;
+        return count(entry.counters, Counter::ReadFault);
+    };
+    entry.record.status = status as u16;
+    entry.record.written = written.cast_signed();
+    if wrote_header != 0 {
+        entry.record.flags |= http_flags::WROTE_HEADER;
+    }
+}
+
+/// Takes the route from the original request; a middleware's copy has its own.
+#[inline(never)]
+fn read_pattern(entry: &mut InFlight, layout: &Layout) {
+    let fields = &layout.request;
+    let mut from = entry.request.wrapping_add(fields.pattern);
+    if fields.pattern == NONE {
+        if fields.pat == NONE {
+            return;
+        }
+        // SAFETY: the scratch memory has more than 8 bytes.
+        let read = unsafe {
+            let pattern = entry.request.wrapping_add(fields.pat);
+            read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 8, pattern)
+        };
+        if !read {
+            return count(entry.counters, Counter::ReadFault);
+        }
+        if entry.scratch[0] == 0 {
+            return;
+        }
+        from = entry.scratch[0].wrapping_add(fields.pattern_str);
+    }
+    if request::read_string(entry, from) && entry.scratch[1] != 0 {
+        replace_route(entry, entry.scratch[0], entry.scratch[1]);
+    }
+}
+
+/// Sets the route, also if it was set before. It is the last string before the end of the span.
+#[inline(never)]
+pub fn replace_route(entry: &mut InFlight, pointer: u64, length: u64) {
+    let earlier = &mut entry.record.lengths[Text::Route as usize];
+    entry.strings_length -= u64::from(*earlier);
+    *earlier = 0;
+    record::append(entry, Text::Route, Slice { pointer, length });
+}
