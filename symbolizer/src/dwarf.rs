@@ -50,7 +50,8 @@ pub fn for_each_struct<S: Source>(
 ) -> Result<(), DwarfError> {
     let cache = ReadCache::new(Cursor { source, position: Cell::new(0) });
     let file = object::File::parse(&cache).map_err(DwarfError::Sections)?;
-    let total: u64 = SECTIONS.iter().filter_map(|name| file.section_by_name(name)).map(|s| s.size()).sum();
+    let sizes = SECTIONS.iter().filter_map(|name| file.section_by_name(name)).map(|section| section.size());
+    let total = sizes.fold(0, u64::saturating_add);
     if total > MAX_DEBUG_INFO {
         return Err(DwarfError::TooLong(total));
     }

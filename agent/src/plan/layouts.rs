@@ -95,7 +95,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
             let head = Struct::of(program, go_runtime::CLASSIC_MAP.name);
             Some(Map {
                 kind: MapKind::Classic as u64,
-                size: known(head.size(&["B", "buckets", "oldbuckets"], limits::SMALL_STRUCT))?,
+                size: known(head.size(&["B", "buckets", "oldbuckets"], limits::MAP_HEADER))?,
                 groups: known(head.offset("buckets"))?,
                 old_groups: known(head.offset("oldbuckets"))?,
                 length: known(head.offset("B"))?,
@@ -114,10 +114,10 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
             let mask = known(sum(table.offset("groups"), groups.offset("lengthMask")))?;
             Some(Map {
                 kind: MapKind::Swiss as u64,
-                size: known(head.size(&["dirPtr", "dirLen"], limits::SMALL_STRUCT))?,
+                size: known(head.size(&["dirPtr", "dirLen"], limits::MAP_HEADER))?,
                 groups: known(head.offset("dirPtr"))?,
                 length: known(head.offset("dirLen"))?,
-                table_size: known(end_of([data, mask], 8, limits::SMALL_STRUCT))?,
+                table_size: known(end_of([data, mask], 8, limits::MAP_HEADER))?,
                 table_groups: data,
                 table_mask: mask,
                 // internal/runtime/maps/group.go: empty and deleted slots have the top bit set.
