@@ -1,7 +1,7 @@
 //! The agent, and what happens to the processes that it watches.
 //!
 //! - [`target`]: a Go server in a copy of its binary that nothing else runs: probes act on every process of a file.
-//! - [`agent`]: `lightfoot run`, what it prints, says and counts.
+//! - [`mod@agent`]: `lightfoot run`, what it prints, says and counts.
 
 use std::fs;
 use std::io;
