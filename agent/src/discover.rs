@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub mod listeners;
 pub mod selection;
 
+pub use listeners::Listeners;
 pub use selection::{Decision, Selection};
 
 /// A process and the program that it runs now: `exec` keeps the number and the start time.

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::attach::{AttachError, Attachment, Kernel};
 use crate::discover::selection::Rule;
-use crate::discover::{Decision, FileIdentity, Proc, ProcessKey, Selection};
+use crate::discover::{Decision, FileIdentity, Listeners, Proc, ProcessKey, Selection};
 use crate::inspect::InspectError;
 
 mod analysis;
@@ -228,27 +228,26 @@ impl Watcher {
         }
         self.left.retain(|key| running.contains(key));
         let own = std::process::id();
+        let proc = self.proc.clone();
+        let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
         for key in &running {
             // Another of ours is no Go program, and one that is about to execute a command is not yet what it will be.
             if key.pid == own || Some(key.file) == self.own || self.left.contains(key) {
                 continue;
             }
             if self.watched.contains_key(key) {
-                if self.receives_our_spans(key.pid) {
+                let ports = listeners.ports(key.pid);
+                if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
                     self.leave(*key);
                     self.forbid(*key, Rule::ExportEndpoint);
                 }
                 continue;
             }
-            self.consider(*key, &running);
+            self.consider(*key, &listeners.ports(key.pid), &running);
         }
         if self.binaries.len() > MAX_REMEMBERED {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
         }
-    }
-
-    fn receives_our_spans(&self, pid: u32) -> bool {
-        self.selection.export_port.is_some_and(|port| self.proc.listening_ports(pid).contains(&port))
     }
 
     /// Leaves a process alone; whoever asked for it is told why.
@@ -261,11 +260,9 @@ impl Watcher {
     }
 
     /// Decides about a process that is neither watched nor left alone.
-    fn consider(&mut self, key: ProcessKey, running: &HashSet<ProcessKey>) {
+    fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>, running: &HashSet<ProcessKey>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let asks_for_ports = !self.selection.ports.is_empty() || self.selection.export_port.is_some();
-        let ports = if asks_for_ports { self.proc.listening_ports(key.pid) } else { HashSet::new() };
-        let early = self.selection.before_inspection(key.pid, &executable, &ports);
+        let early = self.selection.before_inspection(key.pid, &executable, ports);
         match early {
             Some(Decision::Leave(rule)) => return self.forbid(key, rule),
             Some(Decision::Wait(_)) => return,

@@ -314,8 +314,8 @@ fn an_agent_that_is_killed_leaves_the_command_alone_and_unprobed() {
     other.address().unwrap();
     let original = code_at(other.pid(), &offsets).unwrap();
     assert_ne!(code_at(pid, &offsets).unwrap(), original);
-    agent.signal(Signal::KILL);
-    agent.wait().unwrap();
+    // Kills it.
+    drop(agent);
     wait_for("the original code", || (code_at(pid, &offsets).unwrap() == original).then_some(())).unwrap();
     assert_eq!(get(address.unwrap(), "/orphan").unwrap(), 200);
     kill_process(child, Signal::KILL).unwrap();

@@ -1,7 +1,9 @@
 //! The ports on which a process accepts connections.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::Proc;
@@ -13,19 +15,44 @@ const MAX_DESCRIPTORS: usize = 65_536;
 /// `TCP_LISTEN` (include/net/tcp_states.h).
 const LISTEN: &str = "0A";
 
-impl Proc {
-    /// The TCP ports, in its own network namespace, on which the process listens.
-    pub fn listening_ports(&self, pid: u32) -> HashSet<u16> {
-        let folder = self.folder(pid);
-        let listening: Vec<_> = ["net/tcp", "net/tcp6"]
-            .iter()
-            .flat_map(|table| listening_sockets(&read_bounded(&folder.join(table))))
-            .collect();
-        if listening.is_empty() {
+/// Who listens where, at one moment: the table of a network namespace is read once for all of its processes.
+#[derive(Debug)]
+pub struct Listeners<'a> {
+    proc: &'a Proc,
+    wanted: HashSet<u16>,
+    /// By the inode of the network namespace: port and inode of the sockets that listen on a wanted port.
+    tables: HashMap<u64, Vec<(u16, u64)>>,
+}
+
+impl<'a> Listeners<'a> {
+    /// Those on the `wanted` TCP ports.
+    pub fn new(proc: &'a Proc, wanted: HashSet<u16>) -> Self {
+        Self { proc, wanted, tables: HashMap::new() }
+    }
+
+    /// The wanted ports, in its own network namespace, on which the process listens.
+    pub fn ports(&mut self, pid: u32) -> HashSet<u16> {
+        if self.wanted.is_empty() {
+            return HashSet::new();
+        }
+        let folder = self.proc.folder(pid);
+        let Ok(namespace) = fs::metadata(folder.join("ns/net")) else { return HashSet::new() };
+        if !self.tables.contains_key(&namespace.ino()) {
+            // A process that has gone must not speak for the others.
+            let Ok(table) = read_bounded(&folder.join("net/tcp")) else { return HashSet::new() };
+            // Absent where the kernel has no IPv6.
+            let table6 = read_bounded(&folder.join("net/tcp6")).unwrap_or_default();
+            let mut listening = listening_sockets(&table);
+            listening.extend(listening_sockets(&table6));
+            listening.retain(|(port, _)| self.wanted.contains(port));
+            self.tables.insert(namespace.ino(), listening);
+        }
+        let Some(table) = self.tables.get(&namespace.ino()) else { return HashSet::new() };
+        if table.is_empty() {
             return HashSet::new();
         }
         let own = own_sockets(&folder.join("fd"));
-        listening.into_iter().filter(|(_, inode)| own.contains(inode)).map(|(port, _)| port).collect()
+        table.iter().filter(|(_, inode)| own.contains(inode)).map(|(port, _)| *port).collect()
     }
 }
 
@@ -50,14 +77,11 @@ fn own_sockets(descriptors: &Path) -> HashSet<u64> {
     entries.take(MAX_DESCRIPTORS).filter_map(|entry| inode(entry.ok()?)).collect()
 }
 
-fn read_bounded(path: &Path) -> String {
-    use std::io::Read as _;
+fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    if let Ok(file) = fs::File::open(path) {
-        // Cut in the midst of a line, the line is no socket; what was read before stays.
-        let _ = file.take(MAX_TABLE).read_to_string(&mut text);
-    }
-    text
+    // Cut in the midst of a line, the line is no socket; what was read before stays.
+    fs::File::open(path)?.take(MAX_TABLE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -75,11 +99,18 @@ mod tests {
     }
 
     #[test]
-    fn our_own_listener_is_found() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    fn our_own_listener_is_found_by_its_port() {
+        let [listener, other] = [0, 0].map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).unwrap());
         let port = listener.local_addr().unwrap().port();
-        assert!(Proc::default().listening_ports(std::process::id()).contains(&port));
-        drop(listener);
-        assert!(!Proc::default().listening_ports(std::process::id()).contains(&port));
+        let proc = Proc::default();
+        let ports = |wanted: &[u16]| {
+            Listeners::new(&proc, wanted.iter().copied().collect()).ports(std::process::id())
+        };
+        assert_eq!(ports(&[port, 1]), [port].into());
+        assert!(ports(&[]).is_empty(), "nothing is looked for");
+        let mut twice = Listeners::new(&proc, [port].into());
+        assert_eq!(twice.ports(std::process::id()), twice.ports(std::process::id()));
+        drop((listener, other));
+        assert!(ports(&[port]).is_empty());
     }
 }

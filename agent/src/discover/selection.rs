@@ -72,6 +72,11 @@ impl Selection {
         Ok(Glob::new(&whole)?.compile_matcher())
     }
 
+    /// The TCP ports that decide anything.
+    pub fn relevant_ports(&self) -> HashSet<u16> {
+        self.ports.iter().copied().chain(self.export_port).collect()
+    }
+
     /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more.
     pub fn before_inspection(&self, pid: u32, path: &Path, ports: &HashSet<u16>) -> Option<Decision> {
         if self.export_port.is_some_and(|port| ports.contains(&port)) {
