@@ -2,9 +2,7 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
-use super::go_runtime::{
-    CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE,
-};
+use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::http2::{BUNDLED, INTERNAL};
 use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
