@@ -44,7 +44,7 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
             let (pointer, length) = cookie.registers();
             let pointer = registers::argument_at(registers, pointer);
             let length = registers::argument_at(registers, length);
-            http_server::route(tgid, registers::g(registers), pointer, length);
+            http_server::route(tgid, process, registers::g(registers), pointer, length);
         }
         None => count(process.counters, Counter::UnknownSite),
     }

@@ -118,9 +118,10 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
     in_flight::close(tgid, g);
 }
 
-/// A route pattern that `Request.Pattern` of the original request will not have. The last one counts.
+/// A route pattern that `Request.Pattern` of the original request may not have. The last one counts, unless that has one.
 #[inline(never)]
-pub fn route(tgid: u32, g: u64, pointer: u64, length: u64) {
+pub fn route(tgid: u32, process: &Process, g: u64, pointer: u64, length: u64) {
+    count(process.counters, Counter::RouteSite);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else { return };
     if entry.state & state::UNSAMPLED == 0 {

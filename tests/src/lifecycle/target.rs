@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use lightfoot::catalog::net_http;
+use lightfoot::catalog::{Role, net_http};
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
 use rustix::process::{Pid, Signal, kill_process};
@@ -143,14 +143,16 @@ pub fn request(connection: &mut TcpStream, path: &str, keep: &str) -> io::Result
     status.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Where the agent places probes in a binary that has an HTTP server: offsets in the file, in bytes.
+/// Where the agent places probes in a binary that has an HTTP server, but for the optional ones: offsets in the file, in
+/// bytes.
 pub fn probes(binary: &Path) -> io::Result<Vec<u64>> {
     let facts = Facts::inspect(binary).map_err(io::Error::other)?;
     let plan = Plan::new(&facts);
     let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
     let server = operations.into_iter().find(|plan| plan.operation.title == net_http::SERVER_1.title);
     let points = server.map(|server| server.points.as_slice()).unwrap_or_default();
-    let sites = points.iter().filter_map(|point| point.chosen.as_ref()).flat_map(|(_, sites)| sites);
+    let placed = points.iter().filter(|point| point.role != Role::Route);
+    let sites = placed.filter_map(|point| point.chosen.as_ref()).flat_map(|(_, sites)| sites);
     Ok(sites.map(|planned| planned.offset.0).collect())
 }
 

@@ -60,8 +60,9 @@ impl Agent {
 
     /// Starts one that watches a server, and waits until the first span shows that it does. Spans with number 0 are those
     /// of this attempt.
-    pub fn watching(binary: &Path, server: &Server) -> Result<Self, LiveError> {
-        let agent = Self::start(binary, &["--pid", &server.pid().to_string()])?;
+    pub fn watching(binary: &Path, server: &Server, arguments: &[&str]) -> Result<Self, LiveError> {
+        let pid = server.pid().to_string();
+        let agent = Self::start(binary, &[&["--pid", &pid], arguments].concat())?;
         let mut client = Client::tcp(server.address);
         let knock = || {
             // A refused connection would show as the missing span.

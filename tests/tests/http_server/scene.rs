@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::agent::Outcome;
-use lightfoot_tests::live::{Agent, Client, Server, Truth};
+use lightfoot_tests::live::{Agent, Client, Server, Truth, eventually};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -20,6 +21,11 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts both, or says why that is not possible here.
     pub(crate) fn set(minor: u32, mode: Mode) -> Option<Self> {
+        Self::set_with(minor, mode, &[])
+    }
+
+    /// The same with further arguments for the agent.
+    pub(crate) fn set_with(minor: u32, mode: Mode, arguments: &[&str]) -> Option<Self> {
         if let Some(why) = unable() {
             assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}");
             println!("skipped: {why}");
@@ -28,13 +34,29 @@ impl Scene {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let build = Build::here(Program::Truth, GoVersion::of_minor(minor).unwrap(), mode);
         let server = Server::start(&build.path().unwrap()).unwrap();
-        let agent = Agent::watching(Path::new(env!("CARGO_BIN_EXE_agent-under-test")), &server).unwrap();
+        let agent = Path::new(env!("CARGO_BIN_EXE_agent-under-test"));
+        let agent = Agent::watching(agent, &server, arguments).unwrap();
         Some(Self { build, server, agent, _alone: alone })
     }
 
     /// A client of the server.
     pub(crate) fn client(&self) -> Client {
         Client::tcp(self.server.address)
+    }
+
+    /// Waits until the agent sees the routes of copied requests: it does soon after the first of them. No other request
+    /// may be under way.
+    pub(crate) fn learn_copied_routes(&self) {
+        if self.build.version.minor < 22 {
+            return;
+        }
+        let mut client = self.client();
+        let knock = || {
+            client.get("/copied/0", "User-Agent: knock/0\r\n").unwrap().unwrap();
+            let spans = self.agent.spans().unwrap();
+            spans.iter().any(|span| span.text("http.route") == "/copied/").then_some(())
+        };
+        eventually(Duration::from_secs(30), knock).unwrap();
     }
 
     /// Ends both: the truth and what the agent made of it, without the requests that were sent to see whether it watches.
