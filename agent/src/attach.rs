@@ -42,7 +42,8 @@ pub enum Method {
     UprobeMulti,
     /// One perf event for each site (Linux 5.15).
     PerfEvent,
-    /// The same where perf events carry no cookie (Linux 5.10): sites are told by their addresses in each process.
+    /// The same where perf events carry no cookie (Linux 5.10): sites are told by their addresses in each process, and a
+    /// hit before these are known is not seen.
     PerfEventByAddress,
 }
 
