@@ -37,6 +37,14 @@ pub const INTERNAL: ResponseWriter = ResponseWriter {
     state: &state("net/http/internal/http2.responseWriterState"),
 };
 
+/// What it makes an `http.Request` of.
+pub const SERVER_REQUEST: Layout = Layout {
+    name: "net/http/internal/http2.ServerRequest",
+    required: &["Method", "ProtoMajor", "ProtoMinor", "Header", "Host", "RemoteAddr", "RequestURI", "TLS"],
+    optional: &["Context"],
+    is_optional: true,
+};
+
 /// `golang.org/x/net/http2`. Since x/net 0.60 or so it leaves all to `net/http` where that is Go 1.27's or newer.
 pub const X: ResponseWriter = ResponseWriter {
     held: &X_WRITER,

@@ -3,7 +3,7 @@
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
-use super::http2::{BUNDLED, INTERNAL};
+use super::http2::{BUNDLED, INTERNAL, SERVER_REQUEST};
 use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
@@ -92,6 +92,7 @@ const SERVER_2: Operation = Operation {
         INTERNAL.held,
         INTERNAL.writer,
         INTERNAL.state,
+        &SERVER_REQUEST,
         &CLASSIC_MAP,
         &SWISS_MAP,
         &SWISS_TABLE,

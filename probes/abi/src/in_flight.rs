@@ -28,7 +28,7 @@ pub struct InFlight {
     pub depth: u64,
     /// HTTP/1 server: the address of the `http.response`. HTTP/2 server: of the `responseWriter`.
     pub response: u64,
-    /// The address of the original `http.Request`.
+    /// The address of the original `http.Request`, or 0 if net/http has not made it yet.
     pub request: u64,
     /// HTTP/1: `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
     /// HTTP/2: the method alone, good at the start only.
@@ -78,6 +78,8 @@ pub mod state {
     pub const UNSAMPLED: u32 = 1 << 0;
     /// The server is that of `golang.org/x/net/http2`.
     pub const X_NET: u32 = 1 << 1;
+    /// An HTTP/2 server's own start has opened the span, not `serverHandler`'s.
+    pub const OWN_START: u32 = 1 << 2;
 }
 
 /// A Go string, or a slice without its capacity.

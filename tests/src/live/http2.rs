@@ -33,6 +33,7 @@ pub struct Request {
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "documented where they are written")]
 pub struct Truth {
+    pub server: String,
     pub method: String,
     pub target: String,
     pub host: String,
