@@ -8,19 +8,20 @@ mod http2;
 mod request;
 mod response;
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Process, RecordKind, SiteKind,
     in_flight::{Slice, state},
     layout::NONE,
     limits::ROUTE_PARTS,
-    record::{VERSION, http_flags},
+    record::http_flags,
 };
 
 use crate::{
+    contexts,
     counters::count,
     headers, in_flight,
     memory::read_word,
+    parents,
     registers::{self, Registers},
     trace,
 };
@@ -32,22 +33,24 @@ pub use http2::end as http2_end;
 /// A handler gets a request: see [`note_arguments`].
 #[inline(never)]
 pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
-    let entry = open(registers, tgid, process, layout);
+    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpServer);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { entry.as_mut() }) else { return };
+    let Some(entry) = (unsafe { entry.as_mut() }) else {
+        return disown(registers, process, layout, cookie);
+    };
     note_arguments(entry, registers, cookie);
     if entry.level != 0 {
         http2::note_inner(entry, layout);
-        return forget(entry);
+        return in_flight::forget(entry);
     }
-    fill_header(entry, process);
+    parents::note_young_goids(entry, process, layout);
     let header = request::read(entry, layout);
     if header == NO_REQUEST {
         count(process.counters, Counter::NoRequest);
-        return forget(entry);
+        return in_flight::forget(entry);
     }
     if !is_served_here(entry, registers, process, layout) {
-        return forget(entry);
+        return in_flight::forget(entry);
     }
     headers::find(entry, &layout.header, header);
     if entry.record.header.span_id == 0 {
@@ -55,6 +58,7 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
         trace::adopt_or_root(entry);
         trace::sample(entry, &process.sampler);
     }
+    contexts::own(entry, process, layout);
     if entry.state & state::UNSAMPLED == 0 {
         request::copy_strings(entry);
     }
@@ -73,6 +77,16 @@ fn note_arguments(entry: &mut InFlight, registers: Registers, cookie: Cookie) {
     if cookie.kind() == Some(SiteKind::Http2ServerStart) {
         entry.state |= if is_x { state::OWN_START | state::X_NET } else { state::OWN_START };
     }
+}
+
+/// Forgets whose the context of a request was whose span cannot be opened.
+#[inline(never)]
+fn disown(registers: Registers, process: &Process, layout: &Layout, cookie: Cookie) {
+    let [second, third] = [2, 3].map(|position| registers::argument(registers, position));
+    let is_x = cookie.0 & Cookie::X_NET != 0;
+    let is_bridge = !is_x && cookie.kind() == Some(SiteKind::Http2ServerStart);
+    let context = if is_bridge { layout.server_request.ctx } else { layout.request.ctx };
+    contexts::disown(process, if is_x { second } else { third }, context);
 }
 
 /// Whether the request that was read is one to be traced, and by the server that this start belongs to.
@@ -109,7 +123,7 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// The handler has returned to `(*conn).serve`; no register holds the response any more.
@@ -131,7 +145,7 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// `(*conn).serve.func1()`, deferred: if a request is still open here, its handler panicked or hijacked the connection.
@@ -150,7 +164,7 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
         entry.record.flags |= http_flags::PANICKED;
     }
     finish(entry, layout);
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// A route pattern that `Request.Pattern` of the original request may not have, or a piece of one. The last one counts,
@@ -173,40 +187,9 @@ pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     }
 }
 
-/// Opens the span of a server's handler.
-#[inline(never)]
-fn open(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
-    let (slot, g) = (process.counters, registers::g(registers));
-    let goid = in_flight::goid(slot, layout, g);
-    let depth = in_flight::depth(slot, layout, g, registers::stack_pointer(registers));
-    if goid == 0 || depth == 0 {
-        count(slot, Counter::NoGoroutine);
-        return core::ptr::null_mut();
-    }
-    in_flight::open(tgid, goid, depth, slot)
-}
-
 /// The open span of the server's handler that the goroutine runs, or null. It is the outermost.
 #[inline(never)]
 fn find(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
     let goid = in_flight::goid(process.counters, layout, registers::g(registers));
     in_flight::find(tgid, goid, 0)
-}
-
-/// Forgets a span and what was open within it.
-#[inline(never)]
-fn forget(entry: &mut InFlight) {
-    let header = &entry.record.header;
-    in_flight::close(header.tgid, header.goid, entry.level, entry.counters);
-}
-
-/// Fills in what the record has from the start.
-#[inline(never)]
-fn fill_header(entry: &mut InFlight, process: &Process) {
-    let header = &mut entry.record.header;
-    header.kind = RecordKind::HttpServer as u8;
-    header.version = VERSION;
-    header.binary = process.binary;
-    // SAFETY: without arguments.
-    header.start = unsafe { bpf_ktime_get_boot_ns() };
 }

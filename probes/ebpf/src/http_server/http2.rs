@@ -11,7 +11,7 @@ use lightfoot_probes_abi::{
     record::http_flags,
 };
 
-use super::{find, forget, response};
+use super::{find, response};
 use crate::{
     counters::count,
     in_flight,
@@ -30,7 +30,7 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
         // It was within a request that is not known.
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
-        return forget(entry);
+        return in_flight::forget(entry);
     }
     if layout.g.panic != NONE
         && read_word(process.counters, registers::g(registers).wrapping_add(layout.g.panic)) != 0
@@ -38,7 +38,7 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
         entry.record.flags |= http_flags::PANICKED;
     }
     response::finish(entry, layout);
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// Whether a request that came to `serverHandler` with a `ResponseWriter` of this itab is from net/http's own HTTP/2 server.

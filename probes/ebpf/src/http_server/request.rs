@@ -10,7 +10,7 @@ use lightfoot_probes_abi::{
 
 use crate::{
     counters::count,
-    memory::{read_user, word},
+    memory::{read_string, read_user, string, word},
     record,
 };
 
@@ -47,10 +47,12 @@ fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
         if word(request, LARGE_STRUCT, fields.tls).unwrap_or_default() != 0 {
             entry.record.flags |= http_flags::TLS;
         }
-        entry.peer = string(request, fields.remote_addr);
-        entry.host = string(request, fields.host);
-        entry.request_line = string(request, fields.method);
-        entry.target = string(request, fields.request_uri);
+        entry.peer = string(request, LARGE_STRUCT, fields.remote_addr);
+        entry.host = string(request, LARGE_STRUCT, fields.host);
+        let context = string(request, LARGE_STRUCT, fields.ctx);
+        entry.context = [context.pointer, context.length];
+        entry.request_line = string(request, LARGE_STRUCT, fields.method);
+        entry.target = string(request, LARGE_STRUCT, fields.request_uri);
         word(request, LARGE_STRUCT, fields.header).unwrap_or_default()
     }
 }
@@ -68,20 +70,6 @@ pub fn join_line(entry: &mut InFlight) {
     entry.request_line = Slice { pointer: method.pointer, length: method.length + 1 + target.length };
     let limit = Text::RequestLine.limit() as u64;
     entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
-}
-
-/// The string at `offset` of a struct of up to `LARGE_STRUCT` bytes; empty if it does not lie in it.
-///
-/// # Safety
-/// `buffer` must be valid for reads of `LARGE_STRUCT` bytes.
-#[inline(always)]
-unsafe fn string(buffer: *const u64, offset: u64) -> Slice {
-    // SAFETY: the caller vouches for `buffer`. An offset that does not fit 16 bits is past its end.
-    unsafe {
-        let pointer = word(buffer, LARGE_STRUCT, offset).unwrap_or_default();
-        let length = word(buffer, LARGE_STRUCT, offset.saturating_add(8)).unwrap_or_default();
-        Slice { pointer, length }
-    }
 }
 
 /// Copies what a handler may drop: of an HTTP/2 request everything, for method and target are strings of their own.
@@ -147,17 +135,6 @@ fn append_target(entry: &mut InFlight) {
     }
     entry.strings_length = (end + 1 + length) as u64;
     entry.record.lengths[Text::RequestLine as usize] += (1 + length) as u16;
-}
-
-/// Reads the pointer and the length of the string at `from` to the scratch memory.
-#[inline(never)]
-pub fn read_string(entry: &mut InFlight, from: u64) -> bool {
-    // SAFETY: the scratch memory has more than 16 bytes.
-    let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 16, from) };
-    if !read {
-        count(entry.counters, Counter::ReadFault);
-    }
-    read
 }
 
 /// Copies the values of `tracestate`, joined by commas: several are to be taken as one list (section 3.3.1.1).
