@@ -4,13 +4,15 @@
 //! and a point that is required and has no site refuses its operation: nothing is guessed.
 
 use lightfoot_symbolizer::go_abi::{self, Signature};
-use lightfoot_symbolizer::site::{self, Site};
+use lightfoot_symbolizer::site::{self, IndirectCall, Site};
 use lightfoot_symbolizer::types::LayoutSource;
-use lightfoot_symbolizer::{Architecture, FileOffset};
+use lightfoot_symbolizer::{Architecture, FileOffset, VirtualAddress};
 
 use crate::catalog::{LIBRARIES, Layout, Library, Operation, Place, Point, Role, Way};
 use crate::inspect::Program;
 
+pub mod caller;
+pub mod holders;
 pub mod layouts;
 
 /// What can be watched in one program, and how.
@@ -100,14 +102,22 @@ impl OperationPlan {
     }
 }
 
+impl PlannedSite {
+    /// A site in the function at `entry`, whose code lies at `code` in the file.
+    fn of(site: Site, entry: VirtualAddress, code: FileOffset) -> Result<Self, String> {
+        let from_entry = site.address.checked_offset_from(entry).ok_or("a site lies before its function")?;
+        let offset = code.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
+        Ok(Self { offset: FileOffset(offset), from_entry, site })
+    }
+}
+
 fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
     let module = library.module.and_then(|path| program.build_info.module(path));
     let version = module.map(|module| module.compiled().version.clone());
     let is_there = library
         .operations
         .iter()
-        .flat_map(|operation| operation.points)
-        .flat_map(|point| point.ways)
+        .flat_map(|operation| operation.starts())
         .any(|way| program.functions.get(way.function).is_ok());
     let operations = if is_there {
         Ok(library.operations.iter().map(|operation| plan_operation(program, operation)).collect())
@@ -122,13 +132,14 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
     let start = points.iter().find(|point| point.role == Role::Start);
-    if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
-        return OperationPlan {
-            operation,
-            points,
-            layouts,
-            refusals: vec!["not linked into this program".to_owned()],
-        };
+    let other = operation.only_with.filter(|(function, _)| program.functions.get(function).is_err());
+    let elsewhere = if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
+        Some("not linked into this program")
+    } else {
+        other.map(|(_, what_it_does)| what_it_does)
+    };
+    if let Some(refusal) = elsewhere {
+        return OperationPlan { operation, points, layouts, refusals: vec![refusal.to_owned()] };
     }
     for point in points.iter().filter(|point| point.role.is_required() && point.chosen.is_none()) {
         // The first way is the usual one; the others stand in for it, and their absence says less.
@@ -153,7 +164,9 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
     let absent = point.ways.iter().all(|way| program.functions.get(way.function).is_err());
     let mut refused = Vec::new();
     let mut chosen = None;
-    for way in point.ways {
+    let returns_are_emulated = program.architecture == Architecture::Aarch64;
+    let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
+    for way in point.ways.iter().filter(is_a_place) {
         match plan_way(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));
@@ -187,12 +200,17 @@ fn plan_way(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, String> {
                 }
             }
         }
-        Place::AfterInterfaceCalls { results } => {
-            let signature = Signature { parameters: &[], results };
+        Place::AfterInterfaceCalls { itab_offset, parameters, results } => {
+            let signature = Signature { parameters, results };
             let keep = result_places(&signature, program.architecture)?;
+            let arguments = argument_registers(&signature, program.architecture)?;
             let calls = site::indirect_calls(view).map_err(|why| why.to_string())?;
+            let is_of_method = |call: &IndirectCall| {
+                call.itab_offset == Some(*itab_offset) && call.arguments & arguments == arguments
+            };
             let sites: Vec<_> = calls
                 .into_iter()
+                .filter(is_of_method)
                 .filter_map(|call| site::after_call(view, call.address, &keep).ok())
                 .collect();
             if sites.is_empty() {
@@ -200,7 +218,7 @@ fn plan_way(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, String> {
             }
             sites
         }
-        Place::Returns => {
+        Place::Returns | Place::EmulatedReturns => {
             let returns = site::returns(view).map_err(|why| why.to_string())?;
             if returns.is_empty() {
                 return Err(format!("{} never returns", way.function));
@@ -208,15 +226,7 @@ fn plan_way(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, String> {
             returns
         }
     };
-    sites
-        .into_iter()
-        .map(|site| {
-            let from_entry = site.address.checked_offset_from(function.entry);
-            let from_entry = from_entry.ok_or("a site lies before its function")?;
-            let offset = code.offset.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
-            Ok(PlannedSite { offset: FileOffset(offset), from_entry, site })
-        })
-        .collect()
+    sites.into_iter().map(|site| PlannedSite::of(site, function.entry, code.offset)).collect()
 }
 
 /// Proves that `caller` really calls `name`: a symbol alone does not, the calls that matter may be inlined.
@@ -242,6 +252,16 @@ fn places_of(
     let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
     let needed = needs.iter().filter_map(|index| assignment.parameters.get(*index));
     Ok(needed.flat_map(|value| &value.words).map(|word| word.place).collect())
+}
+
+/// The integer registers of the parameters, by index from the lowest bit.
+fn argument_registers(signature: &Signature<'_>, architecture: Architecture) -> Result<u16, String> {
+    let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
+    let words = assignment.parameters.iter().flat_map(|value| &value.words);
+    Ok(words.fold(0, |all, word| match word.place {
+        go_abi::Place::IntegerRegister(index) => all | 1_u16.checked_shl(index.into()).unwrap_or(0),
+        _ => all,
+    }))
 }
 
 fn result_places(

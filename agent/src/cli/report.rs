@@ -249,6 +249,7 @@ impl Point {
             Role::End => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
+            Role::StandIn => "until",
         };
         let Some(function) = self.function else {
             let reason = self.refused.first().map_or("", |refused| refused.reason.as_str());

@@ -70,7 +70,7 @@ fn sites(server: &OperationPlan) -> impl Iterator<Item = (SiteKind, &PlannedSite
             Role::Start => SiteKind::HttpServerStart,
             Role::End if function == net_http::FINISH_REQUEST => SiteKind::HttpServerEnd,
             Role::End => SiteKind::HttpServerEndByDepth,
-            Role::ConnectionEnd | Role::Rare => SiteKind::HttpConnectionEnd,
+            Role::ConnectionEnd | Role::Rare | Role::StandIn => SiteKind::HttpConnectionEnd,
         };
         sites.iter().map(move |site| (kind, site))
     })
