@@ -65,6 +65,9 @@ pub enum Role {
     /// An end that each operation passes, but at a higher price. It stands in until the ordinary one is known to be passed
     /// as well.
     StandIn,
+    /// The route of a request that a middleware copied: one trap more for each that passes. Optional, and placed only
+    /// where spans lack a route (`crate::watch`).
+    Route,
 }
 
 impl Operation {
@@ -104,6 +107,15 @@ pub enum Place {
     },
     /// Its one direct call of another function, before the call is made.
     CallOf(&'static str),
+    /// Behind its direct calls of another function, where some of the results are still in registers.
+    AfterCallOf {
+        /// The function that is called.
+        callee: &'static str,
+        /// Its results.
+        results: &'static [GoType<'static>],
+        /// The results, by index, that must still be readable.
+        kept: &'static [usize],
+    },
     /// Behind its calls of a method of an interface, where the results are still in registers. Which of the calls reach
     /// the operation is learned while it runs.
     AfterInterfaceCalls {

@@ -3,8 +3,8 @@
 //! Every site is proven by decoding the function that it lies in. What cannot be proven is refused with a reason,
 //! and a point that is required and has no site refuses its operation: nothing is guessed.
 
-use lightfoot_symbolizer::go_abi::{self, Signature};
-use lightfoot_symbolizer::site::{self, IndirectCall, Site};
+use lightfoot_symbolizer::go_abi;
+use lightfoot_symbolizer::site::Site;
 use lightfoot_symbolizer::types::LayoutSource;
 use lightfoot_symbolizer::{Architecture, FileOffset, VirtualAddress};
 
@@ -14,6 +14,7 @@ use crate::inspect::Program;
 pub mod caller;
 pub mod holders;
 pub mod layouts;
+mod ways;
 
 /// What can be watched in one program, and how.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub struct PlannedSite {
     pub from_entry: u64,
     /// The proven site.
     pub site: Site,
+    /// Behind a call: where the words of the results are that the catalogue asks for.
+    pub kept: Vec<go_abi::Place>,
 }
 
 /// A struct and the fields of it that probes read.
@@ -104,10 +107,21 @@ impl OperationPlan {
 
 impl PlannedSite {
     /// A site in the function at `entry`, whose code lies at `code` in the file.
-    fn of(site: Site, entry: VirtualAddress, code: FileOffset) -> Result<Self, String> {
+    fn of(
+        site: Site,
+        entry: VirtualAddress,
+        code: FileOffset,
+        kept: Vec<go_abi::Place>,
+    ) -> Result<Self, String> {
         let from_entry = site.address.checked_offset_from(entry).ok_or("a site lies before its function")?;
         let offset = code.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
-        Ok(Self { offset: FileOffset(offset), from_entry, site })
+        Ok(Self { offset: FileOffset(offset), from_entry, site, kept })
+    }
+}
+
+impl PointPlan {
+    fn addresses(&self) -> impl Iterator<Item = VirtualAddress> {
+        self.chosen.iter().flat_map(|(_, sites)| sites).map(|planned| planned.site.address)
     }
 }
 
@@ -128,7 +142,11 @@ fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
 }
 
 fn plan_operation(program: &Program, operation: &'static Operation) -> OperationPlan {
-    let points: Vec<_> = operation.points.iter().map(|point| plan_point(program, point)).collect();
+    let mut points: Vec<_> = operation.points.iter().map(|point| plan_point(program, point)).collect();
+    // What is caught where it ends anyway needs nothing that stands in until then.
+    let is_end = |point: &&PointPlan| point.role == Role::End;
+    let ends: Vec<_> = points.iter().filter(is_end).flat_map(PointPlan::addresses).collect();
+    points.retain(|point| point.role != Role::StandIn || point.addresses().any(|site| !ends.contains(&site)));
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
     let start = points.iter().find(|point| point.role == Role::Start);
@@ -167,7 +185,7 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
     let returns_are_emulated = program.architecture == Architecture::Aarch64;
     let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
     for way in point.ways.iter().filter(is_a_place) {
-        match plan_way(program, way) {
+        match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));
                 break;
@@ -176,100 +194,6 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
         }
     }
     PointPlan { role: point.role, chosen, refused, absent }
-}
-
-fn plan_way(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, String> {
-    let function = program.functions.get(way.function).map_err(|why| why.to_string())?;
-    let code = program.code.get(&function.entry).ok_or("its code is not in the file")?;
-    let view = site::Code { architecture: program.architecture, entry: function.entry, bytes: &code.bytes };
-    let sites = match &way.place {
-        Place::Entry { signature, needs, called_from } => {
-            if let Some(caller) = called_from {
-                prove_called(program, way.function, caller)?;
-            }
-            let places = places_of(signature, needs, program.architecture)?;
-            vec![site::entry(view, &places).map_err(|why| why.to_string())?]
-        }
-        Place::CallOf(callee) => {
-            let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
-            let calls = site::calls_to(view, callee.entry).map_err(|why| why.to_string())?;
-            match calls.len() {
-                1 => calls,
-                count => {
-                    return Err(format!("{} calls {} {count} times, not once", way.function, callee.name));
-                }
-            }
-        }
-        Place::AfterInterfaceCalls { itab_offset, parameters, results } => {
-            let signature = Signature { parameters, results };
-            let keep = result_places(&signature, program.architecture)?;
-            let arguments = argument_registers(&signature, program.architecture)?;
-            let calls = site::indirect_calls(view).map_err(|why| why.to_string())?;
-            let is_of_method = |call: &IndirectCall| {
-                call.itab_offset == Some(*itab_offset) && call.arguments & arguments == arguments
-            };
-            let sites: Vec<_> = calls
-                .into_iter()
-                .filter(is_of_method)
-                .filter_map(|call| site::after_call(view, call.address, &keep).ok())
-                .collect();
-            if sites.is_empty() {
-                return Err(format!("no call in {} leaves its results readable", way.function));
-            }
-            sites
-        }
-        Place::Returns | Place::EmulatedReturns => {
-            let returns = site::returns(view).map_err(|why| why.to_string())?;
-            if returns.is_empty() {
-                return Err(format!("{} never returns", way.function));
-            }
-            returns
-        }
-    };
-    sites.into_iter().map(|site| PlannedSite::of(site, function.entry, code.offset)).collect()
-}
-
-/// Proves that `caller` really calls `name`: a symbol alone does not, the calls that matter may be inlined.
-fn prove_called(program: &Program, name: &str, caller: &str) -> Result<(), String> {
-    let function = program.functions.get(name).map_err(|why| why.to_string())?;
-    let from = program.functions.get(caller).map_err(|why| why.to_string())?;
-    let code = program.code.get(&from.entry).ok_or("its caller's code is not in the file")?;
-    let view = site::Code { architecture: program.architecture, entry: from.entry, bytes: &code.bytes };
-    let calls = site::calls_to(view, function.entry).map_err(|why| why.to_string())?;
-    let is_inlined = program.functions.inlined_into(name).any(|host| host.entry == from.entry);
-    match (calls.is_empty(), is_inlined) {
-        (false, false) => Ok(()),
-        (_, true) => Err(format!("{name} is inlined into {caller}")),
-        (true, false) => Err(format!("{caller} does not call {name} directly")),
-    }
-}
-
-fn places_of(
-    signature: &Signature<'_>,
-    needs: &[usize],
-    architecture: Architecture,
-) -> Result<Vec<go_abi::Place>, String> {
-    let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
-    let needed = needs.iter().filter_map(|index| assignment.parameters.get(*index));
-    Ok(needed.flat_map(|value| &value.words).map(|word| word.place).collect())
-}
-
-/// The integer registers of the parameters, by index from the lowest bit.
-fn argument_registers(signature: &Signature<'_>, architecture: Architecture) -> Result<u16, String> {
-    let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
-    let words = assignment.parameters.iter().flat_map(|value| &value.words);
-    Ok(words.fold(0, |all, word| match word.place {
-        go_abi::Place::IntegerRegister(index) => all | 1_u16.checked_shl(index.into()).unwrap_or(0),
-        _ => all,
-    }))
-}
-
-fn result_places(
-    signature: &Signature<'_>,
-    architecture: Architecture,
-) -> Result<Vec<go_abi::Place>, String> {
-    let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
-    Ok(assignment.results.iter().flat_map(|value| &value.words).map(|word| word.place).collect())
 }
 
 fn plan_layout(program: &Program, layout: &'static Layout) -> LayoutPlan {

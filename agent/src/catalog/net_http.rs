@@ -37,6 +37,19 @@ pub const SERVER_1: Operation = Operation {
             role: Role::ConnectionEnd,
             ways: &[Way { function: "net/http.(*conn).serve.func1", place: CLOSURE }],
         },
+        Point {
+            role: Role::Route,
+            // Since Go 1.22; before, a pattern is known to ServeMux alone.
+            ways: &[Way {
+                function: "net/http.(*ServeMux).ServeHTTP",
+                place: Place::AfterCallOf {
+                    callee: "net/http.(*ServeMux).findHandler",
+                    // func (mux *ServeMux) findHandler(r *Request) (h Handler, patStr string, _ *pattern, matches []string)
+                    results: &[GoType::Interface, GoType::String, GoType::Pointer, GoType::Slice],
+                    kept: &[1],
+                },
+            }],
+        },
     ],
     layouts: &[
         &G,

@@ -2,12 +2,12 @@
 
 use lightfoot_symbolizer::binary::Binary;
 use lightfoot_symbolizer::functions::FunctionError;
-use lightfoot_symbolizer::go_abi::{GoType, Signature};
+use lightfoot_symbolizer::go_abi::GoType;
 use lightfoot_symbolizer::site::{self, SiteError};
 use lightfoot_symbolizer::{Source, VirtualAddress};
 use thiserror::Error;
 
-use super::{PlannedSite, result_places};
+use super::{PlannedSite, ways};
 
 /// Why there is no site behind a call.
 #[derive(Debug, Error)]
@@ -67,12 +67,11 @@ pub fn caller<S: Source>(
     let offset = offset.ok_or(CallerError::NotExecutable { return_address })?;
     let bytes = function.code(&binary.image).map_err(no_code)?;
     let architecture = binary.image.architecture;
-    let keep = result_places(&Signature { parameters: &[], results }, architecture);
-    let keep = keep.map_err(CallerError::Results)?;
+    let keep = ways::all_results(results, architecture).map_err(CallerError::Results)?;
     let code = site::Code { architecture, entry: function.entry, bytes: &bytes };
     let found = site::after_return(code, return_address, &keep);
     let site = found.map_err(|source| CallerError::NoSite { function: function.name.clone(), source })?;
-    let site = PlannedSite::of(site, function.entry, offset)
+    let site = PlannedSite::of(site, function.entry, offset, keep)
         .map_err(|_| CallerError::NotExecutable { return_address })?;
     Ok(Caller { function: function.name, site })
 }

@@ -16,10 +16,10 @@ pub const MAX_HOLDERS: usize = MAX_CONTEXT_HOLDERS;
 pub struct Holder {
     /// The descriptor that the interface's itab names.
     pub descriptor: VirtualAddress,
-    /// Where in the struct a pointer to an `http.Request` lies whose context comes next; `None` if the struct itself holds
-    /// it.
-    pub request: Option<u64>,
-    /// Offset in bytes of the next context, two words; in the request if there is one.
+    /// Where in the struct a pointer lies to another that holds the next context, an embedded one or an `http.Request`;
+    /// `None` if the struct itself does.
+    pub through: Option<u64>,
+    /// Offset in bytes of the next context, two words, in whichever holds it.
     pub context: u64,
 }
 
@@ -28,13 +28,13 @@ pub struct Holder {
 pub fn holders(program: &Program) -> Vec<Holder> {
     let known = contexts::THROUGH_REQUEST.iter().filter_map(|layout| {
         let found = program.types.layout(layout.name)?;
-        let request = found.field(layout.required.first()?)?.offset;
+        let through = found.field(layout.required.first()?)?.offset;
         let context = program.types.layout(net_http::REQUEST.name)?.field("ctx")?.offset;
-        Some(Holder { descriptor: found.pointer_descriptor?, request: Some(request), context })
+        Some(Holder { descriptor: found.pointer_descriptor?, through: Some(through), context })
     });
     let structs = program.types.context_holders.iter().flat_map(|holder| {
-        let context = holder.offset;
-        holder.shown_as.iter().map(move |&descriptor| Holder { descriptor, request: None, context })
+        let (through, context) = (holder.through, holder.offset);
+        holder.shown_as.iter().map(move |&descriptor| Holder { descriptor, through, context })
     });
     known.chain(structs).take(MAX_HOLDERS).collect()
 }

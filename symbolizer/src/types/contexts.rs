@@ -24,6 +24,8 @@ pub struct ContextHolder {
     pub descriptor: VirtualAddress,
     /// Offset in bytes of its `context.Context` (an interface, 16 bytes): the embedded one, else the first.
     pub offset: u64,
+    /// Where in the struct an embedded pointer lies to the struct that holds the context at `offset`; `None` if this one does.
+    pub through: Option<u64>,
     /// Whether that field is embedded, all the way down: the struct is then a context itself.
     pub embedded: bool,
     /// The descriptors that an itab of `context.Context` can name for it: its own, that of pointers to it, or both,
@@ -53,10 +55,10 @@ pub(super) fn find<S: Source>(
         // Unnamed structs, such as those of closures, have no methods, so they are no contexts.
         if let Ok(head) = reader.descriptor(descriptor)
             && head.is_named()
-            && let Some(held) = search.held_by(descriptor, 0)
+            && let Some(held) = search.held_or_pointed_to_by(descriptor)
             && let Ok(name) = reader.full_name(&head)
         {
-            let Held { offset, embedded, is_the_only_one } = held;
+            let Held { offset, through, embedded, is_the_only_one } = held;
             let pointer = reader.pointer_to(&head).and_then(|address| reader.descriptor(address).ok());
             let types = [Some(head), pointer].into_iter().flatten();
             let shown_as = if embedded || is_the_only_one {
@@ -66,7 +68,7 @@ pub(super) fn find<S: Source>(
             };
             let holders = if shown_as.is_empty() { &mut others } else { &mut contexts };
             if holders.len() < MAX_CONTEXT_HOLDERS {
-                holders.push(ContextHolder { name, descriptor, offset, embedded, shown_as });
+                holders.push(ContextHolder { name, descriptor, offset, through, embedded, shown_as });
             }
         }
     }
@@ -104,6 +106,7 @@ impl<S: Source> Descriptors<'_, S> {
 #[derive(Clone, Copy)]
 struct Held {
     offset: u64,
+    through: Option<u64>,
     embedded: bool,
     is_the_only_one: bool,
 }
@@ -115,7 +118,29 @@ struct Search<'a, S> {
 }
 
 impl<S: Source> Search<'_, S> {
-    /// The embedded context in the struct, else the first.
+    /// The context that the struct embeds, by value or through a pointer, else the first in it.
+    fn held_or_pointed_to_by(&mut self, address: VirtualAddress) -> Option<Held> {
+        let held = self.held_by(address, 0);
+        if held.is_some_and(|held| held.embedded) {
+            return held;
+        }
+        let descriptor = self.reader.descriptor(address).ok()?;
+        for field in self.reader.raw_fields(&descriptor).ok()? {
+            let Ok(pointer) = self.reader.descriptor(field.descriptor) else { continue };
+            if pointer.kind == Kind::Pointer
+                && self.reader.name(field.name).is_ok_and(|(_, is_embedded)| is_embedded)
+                && let Ok(element) = self.reader.element(&pointer)
+                && let Some(inner) = self.held_by(element.address, 1)
+                && inner.embedded
+                && field.offset < descriptor.size
+            {
+                return Some(Held { through: Some(field.offset), ..inner });
+            }
+        }
+        held
+    }
+
+    /// The context embedded in the struct by value, else the first.
     fn held_by(&mut self, address: VirtualAddress, depth: usize) -> Option<Held> {
         if let Some(known) = self.known.get(&address) {
             return *known;
@@ -126,7 +151,7 @@ impl<S: Source> Search<'_, S> {
             let mut first: Option<Held> = None;
             for field in fields {
                 let inner = if field.descriptor == self.context {
-                    Some(Held { offset: 0, embedded: true, is_the_only_one: true })
+                    Some(Held { offset: 0, through: None, embedded: true, is_the_only_one: true })
                 } else if depth < MAX_DEPTH
                     && self.reader.descriptor(field.descriptor).ok()?.kind == Kind::Struct
                 {
@@ -139,7 +164,7 @@ impl<S: Source> Search<'_, S> {
                 let offset = field.offset.checked_add(inner.offset).filter(|end| *end < descriptor.size)?;
                 // Methods are promoted from what is embedded: that one is the parent of the context that this is.
                 if inner.embedded && is_embedded {
-                    return Some(Held { offset, embedded: true, is_the_only_one: true });
+                    return Some(Held { offset, ..inner });
                 }
                 match &mut first {
                     Some(first) => first.is_the_only_one = false,
