@@ -22,6 +22,8 @@ pub enum Program {
     Backend,
     /// Structs that are hard to describe. No network.
     Layouts,
+    /// Prints what its interfaces hold and where calls return to. It serves itself.
+    Interfaces,
 }
 
 impl Program {
@@ -36,6 +38,7 @@ impl Program {
             Self::Lifecycle => "lifecycle",
             Self::Backend => "backend",
             Self::Layouts => "layouts",
+            Self::Interfaces => "interfaces",
         }
     }
 
