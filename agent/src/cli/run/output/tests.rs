@@ -1,17 +1,23 @@
 //! What a sink does with what nobody should send it.
 
-use lightfoot_probes_abi::HttpServer;
-use lightfoot_probes_abi::record::VERSION;
+use std::mem::offset_of;
+
+use lightfoot_probes_abi::RecordKind;
+use lightfoot_probes_abi::record::{Http, RecordHeader, VERSION};
 
 use super::*;
 use crate::discover::Proc;
 use crate::session::{Sink as _, take};
 
+const LENGTH: usize = offset_of!(RecordHeader, length);
+const KIND: usize = offset_of!(RecordHeader, kind);
+
 /// The bytes of a request without texts, of a process that nobody knows.
 fn record() -> Vec<u8> {
-    let mut bytes = vec![0; size_of::<HttpServer>()];
-    bytes[0] = u8::try_from(bytes.len()).unwrap();
-    (bytes[4], bytes[5]) = (1, VERSION);
+    let mut bytes = vec![0; size_of::<Http>()];
+    bytes[LENGTH] = u8::try_from(bytes.len()).unwrap();
+    bytes[KIND] = RecordKind::HttpServer as u8;
+    bytes[offset_of!(RecordHeader, version)] = VERSION;
     bytes
 }
 
@@ -44,11 +50,11 @@ fn bytes_that_are_no_record_are_counted() {
     let forgeries = [
         Vec::new(),
         forged(|bytes| bytes.truncate(40)),
-        // Another version, another kind, a length beyond the end, a text beyond it (`HttpServer::lengths`).
-        forged(|bytes| bytes[5] += 1),
-        forged(|bytes| bytes[4] = 77),
-        forged(|bytes| bytes[1] = 1),
-        forged(|bytes| bytes[80 + 16] = 1),
+        forged(|bytes| bytes[offset_of!(RecordHeader, version)] += 1),
+        forged(|bytes| bytes[KIND] = 77),
+        // A length beyond the end, and a text beyond it.
+        forged(|bytes| bytes[LENGTH + 1] = 1),
+        forged(|bytes| bytes[offset_of!(Http, lengths)] = 1),
     ];
     for bytes in &forgeries {
         let counts = counts(|sink| take(bytes, sink));
