@@ -2,12 +2,13 @@
 //! entry.
 
 use aya_ebpf::bindings::pt_regs;
+use lightfoot_probes_abi::Cookie;
 
 /// The registers as they were at the site.
 pub type Registers = *const pt_regs;
 
-/// How many integer argument registers can be told at run time; arm64 has 16.
-const SELECTABLE: u64 = 9;
+/// How many integer argument registers can be told at run time.
+const SELECTABLE: u64 = Cookie::REGISTERS as u64;
 
 macro_rules! register {
     ($registers:ident, $($field:tt)+) => {
@@ -74,6 +75,12 @@ pub fn stack_pointer(registers: Registers) -> u64 {
     return register!(registers, rsp);
     #[cfg(bpf_target_arch = "aarch64")]
     return register!(registers, sp);
+}
+
+/// Where a function that was just entered finds the address that it returns to, if that lies on the stack.
+#[inline(always)]
+pub fn return_address(registers: Registers) -> Option<u64> {
+    cfg!(bpf_target_arch = "x86_64").then(|| stack_pointer(registers))
 }
 
 /// The address of the probed instruction.

@@ -186,6 +186,7 @@ fn spans_say_what_the_document_says() {
 
 fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
     let build = scene.build;
+    scene.learn_copied_routes();
     let has_ipv6 = scene.server.ipv6.is_some();
     if !has_ipv6 {
         println!("skipped: {build}: ipv6: this machine has none");
