@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Each counter with a test that names it: the test's file from the root of the repository, and its function.
 const SEEN: &[(&str, &str, &str)] = &[
@@ -20,6 +20,9 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("foreign_binary", PROBES_LOSSES, "processes_that_are_not_selected_and_files_attached_twice"),
     ("unknown_site", PROBES_LOSSES, "a_site_of_a_kind_that_nobody_knows_is_counted"),
     ("unselected_process", LIFE, "of_two_processes_of_one_file_only_the_selected_one_is_watched"),
+    ("route_site", TRAPS, "a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon"),
+    ("route_of_copy", TRAPS, "a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed"),
+    ("without_route", TRAPS, "the_third_trap_can_be_switched_off"),
     ("read_fault", PROBES_LOSSES, "what_is_not_where_it_should_be_is_counted"),
     ("page_waits", PROBES_LOSSES, "what_is_not_where_it_should_be_is_counted"),
     ("unexpected", PROBES_LOSSES, "what_is_not_where_it_should_be_is_counted"),
@@ -57,6 +60,11 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("exports_failed", LOSSES, "spans_that_no_endpoint_takes_are_counted_with_the_reason"),
 ];
 
+/// Counters of programs that are not attached to anything yet. As soon as a test names one, it belongs above.
+const TO_COME: &[&str] =
+    &["too_deep", "context_bound", "context_evicted", "callers_full", "ended_by_outer", "nested_client"];
+
+const TRAPS: &str = "tests/tests/http_server_traps.rs";
 const LOSSES: &str = "tests/tests/losses.rs";
 const LIFE: &str = "tests/tests/life.rs";
 const TRACE_CONTEXT: &str = "tests/tests/http_server/trace_context.rs";
@@ -69,18 +77,45 @@ fn every_counter_has_a_test_that_names_it() {
     let names: BTreeMap<String, String> = lightfoot::counters::names().into_iter().collect();
     for (name, variant) in &names {
         let seen: Vec<_> = SEEN.iter().filter(|(seen, ..)| seen == name).collect();
+        if seen.is_empty() && TO_COME.contains(&name.as_str()) {
+            let named = tests().find(|(_, text)| names_counter(text, name, variant));
+            assert_eq!(named.map(|(path, _)| path), None, "{name} has a test now");
+            continue;
+        }
         let [(_, file, function)] = seen[..] else {
             panic!("{name} has {} tests here: write one that sees it move", seen.len())
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
         let text = fs::read_to_string(&path).unwrap();
         let body = body(&text, function).unwrap_or_else(|| panic!("{file} has no function {function}"));
-        let is_named = body.contains(&format!("{name:?}")) || body.contains(&format!("Counter::{variant}"));
-        assert!(is_named, "{function} in {file} does not name {name}");
+        assert!(names_counter(body, name, variant), "{function} in {file} does not name {name}");
     }
-    for (name, ..) in SEEN {
+    for name in SEEN.iter().map(|(name, ..)| name).chain(TO_COME) {
         assert!(names.contains_key(*name), "there is no counter {name}");
     }
+}
+
+fn names_counter(text: &str, name: &str, variant: &str) -> bool {
+    text.contains(&format!("{name:?}")) || text.contains(&format!("Counter::{variant}"))
+}
+
+/// The files with tests of the programs and of the whole, but for this one.
+fn tests() -> impl Iterator<Item = (PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = ["probes/tests", "tests/tests"].map(|folder| root.join(folder));
+    let mut paths = Vec::from(folders);
+    std::iter::from_fn(move || {
+        loop {
+            let path = paths.pop()?;
+            if path.is_dir() {
+                paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with(file!())
+            {
+                let text = fs::read_to_string(&path).unwrap();
+                return Some((path, text));
+            }
+        }
+    })
 }
 
 /// A function of a formatted file. The table that a test goes through, right before it, is taken for a part of it.
