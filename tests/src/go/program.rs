@@ -24,6 +24,8 @@ pub enum Program {
     Backend,
     /// Structs that are hard to describe. No network.
     Layouts,
+    /// Prints what its interfaces hold and where calls return to. It serves itself.
+    Interfaces,
 }
 
 impl Program {
@@ -39,6 +41,7 @@ impl Program {
             Self::Lifecycle => "lifecycle",
             Self::Backend => "backend",
             Self::Layouts => "layouts",
+            Self::Interfaces => "interfaces",
         }
     }
 
