@@ -8,6 +8,7 @@ use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 pub mod go_runtime;
 pub mod grpc;
+pub mod http2;
 pub mod net_http;
 
 /// Every library, in the order in which people read about them.

@@ -3,26 +3,24 @@
 //! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
 //! `true`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
-
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use aya::maps::{HashMap, Map, MapData, loaded_maps};
 use lightfoot_probes_abi::Site;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::lifecycle::target::{address_in, probes};
-use lightfoot_tests::lifecycle::{Agent, Target, agent, get, is_privileged, wait_for};
+use lightfoot_tests::live::code::{address_in, probes};
+use lightfoot_tests::live::target::addresses;
+use lightfoot_tests::live::{Agent, Folder, Target, get, lightfoot, wait_for};
 
 const PERF_EVENTS: [&str; 2] = ["perf-event", "perf-event-by-address"];
 
 /// A copy of the server in a folder, loaded wherever the kernel likes.
-fn copy_of(folder: &Path, mode: Mode) -> PathBuf {
+fn copy_of(folder: &Folder, mode: Mode) -> PathBuf {
     let build = Build::here(Program::Lifecycle, GoVersion::of_minor(26).unwrap(), mode);
-    let path = folder.join("server");
-    fs::copy(build.path().unwrap(), &path).unwrap();
-    path
+    folder.copy(&build.path().unwrap(), "server").unwrap()
 }
 
 /// What the agent has told its programs of addresses.
@@ -41,12 +39,9 @@ fn sites(agent: &Agent) -> BTreeSet<(u32, u64)> {
 
 #[test]
 fn processes_of_one_file_at_different_addresses_are_told_apart() {
-    if !is_privileged("processes of one file") {
-        return;
-    }
     for mode in [Mode::Pie, Mode::Plain] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = copy_of(folder.path(), mode);
+        let Some(folder) = Folder::for_test("processes of one file") else { return };
+        let path = copy_of(&folder, mode);
         let offsets = probes(&path).unwrap();
         for method in PERF_EVENTS {
             let mut targets: Vec<_> = (0..3).map(|_| Target::start(&path).unwrap()).collect();
@@ -76,7 +71,7 @@ fn processes_of_one_file_at_different_addresses_are_told_apart() {
                 let path = format!("/{number}");
                 let address = target.address_of(usize::from(number == 0)).unwrap();
                 assert_eq!(get(address, &path).unwrap(), 200);
-                assert_eq!(agent.span(&path).unwrap().json["process.pid"], target.pid());
+                assert_eq!(agent.span(&path).unwrap().pid(), u64::from(target.pid()));
             }
             if method == "perf-event-by-address" {
                 let known: BTreeSet<_> = targets
@@ -105,18 +100,13 @@ fn processes_of_one_file_at_different_addresses_are_told_apart() {
 
 #[test]
 fn a_command_is_watched_from_its_start() {
-    if !is_privileged("a command") {
-        return;
-    }
     for method in PERF_EVENTS {
-        let folder = tempfile::tempdir().unwrap();
-        let path = copy_of(folder.path(), Mode::Pie);
-        let mut command = Command::new(agent());
-        command.args(["run", "--format", "json", "--attach-method", method, "--"]).arg(&path);
+        let Some(folder) = Folder::for_test("a command") else { return };
+        let path = copy_of(&folder, Mode::Pie);
+        let mut command = Command::new(lightfoot());
+        command.args(["run", "--format", "otlp-json", "--attach-method", method, "--"]).arg(&path);
         let agent = Agent::spawn(command, &[]).unwrap();
-        let address = wait_for("its address", || {
-            agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
-        });
+        let address = wait_for("its address", || addresses(&agent.other_output()).first().copied());
         assert_eq!(get(address.unwrap(), "/first").unwrap(), 200);
         agent.span("/first").unwrap();
         assert_eq!(agent.stop().unwrap().paths(), ["/first"], "{method}");

@@ -1,12 +1,9 @@
 //! A server under watch.
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::live::agent::Outcome;
-use lightfoot_tests::live::{Agent, Client, Server, Truth, eventually};
+use lightfoot_tests::live::{Agent, Client, Outcome, Server, Truth, is_privileged, wait_for};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -26,16 +23,15 @@ impl Scene {
 
     /// The same with further arguments for the agent.
     pub(crate) fn set_with(minor: u32, mode: Mode, arguments: &[&str]) -> Option<Self> {
-        if let Some(why) = unable() {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}");
-            println!("skipped: {why}");
+        let build = Build::here(Program::Truth, GoVersion::of_minor(minor).unwrap(), mode);
+        if !is_privileged(&format!("watching {build}")) {
             return None;
         }
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let build = Build::here(Program::Truth, GoVersion::of_minor(minor).unwrap(), mode);
         let server = Server::start(&build.path().unwrap()).unwrap();
-        let agent = Path::new(env!("CARGO_BIN_EXE_agent-under-test"));
-        let agent = Agent::watching(agent, &server, arguments).unwrap();
+        let pid = server.pid().to_string();
+        let agent = Agent::start([&["--pid", &pid], arguments].concat(), &[]).unwrap();
+        agent.watches(server.pid()).unwrap();
         Some(Self { build, server, agent, _alone: alone })
     }
 
@@ -44,8 +40,7 @@ impl Scene {
         Client::tcp(self.server.address)
     }
 
-    /// Waits until the agent sees the routes of copied requests: it does soon after the first of them. No other request
-    /// may be under way.
+    /// Waits until the agent sees the routes of copied requests: it does soon after the first of them.
     pub(crate) fn learn_copied_routes(&self) {
         if self.build.version.minor < 22 {
             return;
@@ -53,13 +48,12 @@ impl Scene {
         let mut client = self.client();
         let knock = || {
             client.get("/copied/0", "User-Agent: knock/0\r\n").unwrap().unwrap();
-            let spans = self.agent.spans().unwrap();
-            spans.iter().any(|span| span.text("http.route") == "/copied/").then_some(())
+            (self.agent.count_spans(|span| span.text("http.route") == "/copied/") > 0).then_some(())
         };
-        eventually(Duration::from_secs(30), knock).unwrap();
+        wait_for("the route of a copied request", knock).unwrap();
     }
 
-    /// Ends both: the truth and what the agent made of it, without the requests that were sent to see whether it watches.
+    /// Ends both: the truth and what the agent made of it, without what was sent for it to learn.
     pub(crate) fn end(self) -> (Vec<Truth>, Outcome) {
         let mut outcome = self.agent.stop().unwrap();
         outcome.spans.retain(|span| span.text("user_agent.original") != "knock/0");
@@ -67,11 +61,4 @@ impl Scene {
         truth.retain(|truth| truth.user_agent != "knock/0");
         (truth, outcome)
     }
-}
-
-fn unable() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("it takes root to watch programs".to_owned());
-    }
-    lightfoot_probes::OBJECT.err().map(|absent| absent.to_string())
 }
