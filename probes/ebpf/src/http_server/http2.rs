@@ -84,6 +84,9 @@ pub fn continue_upgraded(entry: &mut InFlight, registers: Registers, layout: &La
     }
     entry.record.protocol_major = 2;
     entry.record.protocol_minor = 0;
+    if layout.g.parent_goid == NONE {
+        return;
+    }
     let parent = registers::g(registers).wrapping_add(layout.g.parent_goid);
     let goid = read_word(entry.counters, parent);
     let tgid = entry.record.header.tgid;
