@@ -71,7 +71,7 @@ impl Scene {
         is_wanted: impl Fn(SiteKind) -> bool,
     ) -> Option<Self> {
         let mut watch = Watch::load(options)?;
-        let build = Build::here(go::Program::Http2, GoVersion::of_minor(minor).unwrap(), mode);
+        let build = Build::here(go::Program::Http2Batch, GoVersion::of_minor(minor).unwrap(), mode);
         let folder = Folder::new().unwrap();
         let binary = folder.copy(&build.path().unwrap(), "http2").unwrap();
         let facts = inspect(&binary, BINARY);
