@@ -133,6 +133,7 @@ pub struct Kernel {
     counters: PerCpuArray<MapData, Counters>,
     in_flight: HashMap<MapData, InFlightKey, InFlight>,
     next_binary: u32,
+    next_instance: u32,
     layout_slots: Slots,
     counter_slots: Slots,
     by_process: StdHashMap<u32, Process>,
@@ -188,6 +189,7 @@ impl Kernel {
             in_flight: take(&mut object, "IN_FLIGHT")?.try_into().map_err(map_error("IN_FLIGHT"))?,
             object,
             next_binary: 1,
+            next_instance: 1,
             layout_slots: Slots::new(0..MAX_BINARIES),
             counter_slots: Slots::new(1..MAX_PROCESSES + 1),
             by_process: StdHashMap::new(),
@@ -297,8 +299,15 @@ impl Kernel {
     /// Starts recording the spans of a process.
     pub fn watch(&mut self, pid: u32, attachment: &Attachment, sampler: Sampler) -> Result<(), AttachError> {
         let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
-        let process =
-            Process { binary: attachment.binary, layout: attachment.layout, counters, reserved: 0, sampler };
+        let process = Process {
+            binary: attachment.binary,
+            layout: attachment.layout,
+            counters,
+            instance: self.next_instance,
+            sampler,
+            ..Process::default()
+        };
+        self.next_instance = self.next_instance.wrapping_add(1).max(1);
         let zeroed = aya::util::nr_cpus().map_err(|(_, error)| error).and_then(|cpus| {
             let cpus = usize::try_from(cpus.get()).unwrap_or(usize::MAX);
             PerCpuValues::try_from(vec![Counters([0; Counters::CAPACITY]); cpus])

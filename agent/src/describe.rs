@@ -65,6 +65,9 @@ impl Describer {
             Operation::HttpServer(request) => {
                 (&self.net_http, net_http::server(request, &self.settings.http))
             }
+            Operation::HttpClient(request) => {
+                (&self.net_http, net_http::client(request, &self.settings.http))
+            }
         };
         let Description { kind, name, status, mut attributes, truncated } = description;
         if !truncated.is_empty() {

@@ -3,15 +3,16 @@
 use lightfoot_probes_abi::record::{self, MISSING_FIELDS, Text, http_flags};
 use lightfoot_probes_abi::user::{self, Texts};
 
-use crate::record::{HttpServer, Operation, Parent, ParentRule, Record};
+use crate::record::{CallError, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record};
 
 pub use lightfoot_probes_abi::user::RecordError as ReceiveError;
 
 /// Reads one record. The bytes come from our own BPF programs or from a recording, which is a file: lengths in them
 /// are checked, and texts need not be UTF-8.
 pub fn record(bytes: &[u8]) -> Result<Record, ReceiveError> {
-    let user::Record::HttpServer(server, texts) = user::Record::parse(bytes)?;
-    let header = server.header;
+    let parsed = user::Record::parse(bytes)?;
+    let (user::Record::HttpServer(http, texts) | user::Record::HttpClient(http, texts)) = parsed;
+    let header = http.header;
     let trace_state = text(&texts, Text::Tracestate);
     Ok(Record {
         pid: header.tgid,
@@ -19,15 +20,68 @@ pub fn record(bytes: &[u8]) -> Result<Record, ReceiveError> {
         end: header.end,
         trace_id: trace_id(header.trace_id),
         span_id: header.span_id.to_ne_bytes(),
-        parent: (header.parent_rule == record::ParentRule::Remote as u8)
-            .then_some(Parent { span_id: header.parent_span_id.to_ne_bytes(), rule: ParentRule::Incoming }),
+        parent: rule(header.parent_rule)
+            .map(|rule| Parent { span_id: header.parent_span_id.to_ne_bytes(), rule }),
         flags: header.trace_flags,
         trace_state: Some(trace_state).filter(|state| !state.is_empty()),
-        operation: Operation::HttpServer(http_server(&server, &texts)),
+        operation: match parsed {
+            user::Record::HttpServer(..) => Operation::HttpServer(http_server(&http, &texts)),
+            user::Record::HttpClient(..) => Operation::HttpClient(http_client(&http, &texts)),
+        },
     })
 }
 
-fn http_server(server: &record::HttpServer, texts: &Texts<'_>) -> HttpServer {
+fn rule(number: u8) -> Option<ParentRule> {
+    [
+        (record::ParentRule::Remote, ParentRule::Incoming),
+        (record::ParentRule::Context, ParentRule::Context),
+        (record::ParentRule::Goroutine, ParentRule::Goroutine),
+        (record::ParentRule::ParentGoroutine, ParentRule::ParentGoroutine),
+    ]
+    .into_iter()
+    .find_map(|(of, rule)| (of as u8 == number).then_some(rule))
+}
+
+fn http_client(client: &record::Http, texts: &Texts<'_>) -> HttpClient {
+    let line = texts.get(Text::RequestLine);
+    let (method, target) = line.split_at(line.len().min(usize::from(client.method_length)));
+    let target = target.strip_prefix(b" ").unwrap_or(target);
+    let (path, query) = target.split_at(target.len().min(usize::from(client.path_length)));
+    let has = |flag: u16| client.flags & flag != 0;
+    HttpClient {
+        method: String::from_utf8_lossy(method).into_owned(),
+        scheme: match text(texts, Text::Scheme) {
+            scheme if !scheme.is_empty() => scheme,
+            _ if has(http_flags::TLS) => "https".to_owned(),
+            _ => "http".to_owned(),
+        },
+        host: text(texts, Text::Host),
+        path: String::from_utf8_lossy(path).into_owned(),
+        path_form: match () {
+            () if has(http_flags::OPAQUE) => PathForm::Opaque,
+            () if has(http_flags::DECODED_PATH) => PathForm::Decoded,
+            () => PathForm::Encoded,
+        },
+        query: query.strip_prefix(b"?").map(|query| String::from_utf8_lossy(query).into_owned()),
+        has_user_info: has(http_flags::USER_INFO),
+        protocol: (client.protocol_major, client.protocol_minor),
+        status: Some(client.status).filter(|status| *status != 0),
+        resend_count: client.resend_count,
+        error: (client.error_type != 0).then(|| CallError {
+            descriptor: client.error_type,
+            type_name: None,
+            text: text(texts, Text::Error),
+        }),
+        ended_by_outer: has(http_flags::ENDED_BY_OUTER),
+        cut: cut(client),
+    }
+}
+
+fn cut(http: &record::Http) -> Vec<&'static str> {
+    Text::ALL.into_iter().filter(|text| http.header.cut & 1 << *text as u16 != 0).map(name).collect()
+}
+
+fn http_server(server: &record::Http, texts: &Texts<'_>) -> HttpServer {
     let line = texts.get(Text::RequestLine);
     let (method, target) = line.split_at(line.len().min(usize::from(server.method_length)));
     let has = |flag: u16| server.flags & flag != 0;
@@ -39,7 +93,7 @@ fn http_server(server: &record::HttpServer, texts: &Texts<'_>) -> HttpServer {
         pattern: text(texts, Text::Route),
         user_agent: text(texts, Text::UserAgent),
         peer: text(texts, Text::Peer),
-        protocol: (1, u8::try_from(server.protocol_minor).unwrap_or(u8::MAX)),
+        protocol: (server.protocol_major, server.protocol_minor),
         status: match server.status {
             _ if server.header.missing & MISSING_FIELDS != 0 => None,
             // net/http sends 200 where the handler set none, unless it is not asked to send anything.
@@ -47,15 +101,11 @@ fn http_server(server: &record::HttpServer, texts: &Texts<'_>) -> HttpServer {
             0 => Some(200),
             status => Some(status),
         },
-        response_size: u64::try_from(server.written).unwrap_or(0),
+        response_size: u64::try_from(server.size).unwrap_or(0),
         is_tls: has(http_flags::TLS),
         has_panicked,
         was_hijacked,
-        cut: Text::ALL
-            .into_iter()
-            .filter(|text| server.header.cut & 1 << *text as u8 != 0)
-            .map(name)
-            .collect(),
+        cut: cut(server),
     }
 }
 
@@ -72,7 +122,7 @@ fn text(texts: &Texts<'_>, text: Text) -> String {
     String::from_utf8_lossy(texts.get(text)).into_owned()
 }
 
-/// A text's name in [`HttpServer`].
+/// A text's name in [`HttpServer`] and [`HttpClient`].
 fn name(text: Text) -> &'static str {
     match text {
         Text::Host => "host",
@@ -81,5 +131,7 @@ fn name(text: Text) -> &'static str {
         Text::Route => "pattern",
         Text::RequestLine => "target",
         Text::Peer => "peer",
+        Text::Scheme => "scheme",
+        Text::Error => "error",
     }
 }

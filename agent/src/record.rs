@@ -57,6 +57,8 @@ pub enum ParentRule {
 pub enum Operation {
     /// A request that `net/http` served.
     HttpServer(HttpServer),
+    /// A request that an HTTP client of `net/http` sent.
+    HttpClient(HttpClient),
 }
 
 /// A request that `net/http` served. Texts are as the client sent them, cut at the limits of `lightfoot-probes-abi`.
@@ -88,4 +90,59 @@ pub struct HttpServer {
     pub was_hijacked: bool,
     /// The texts that were cut at their limit, by the names of the fields above.
     pub cut: Vec<&'static str>,
+}
+
+/// A request that an HTTP client of `net/http` sent. Texts are as the program had them, cut at the limits of
+/// `lightfoot-probes-abi`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpClient {
+    /// `Request.Method`; empty stands for GET.
+    pub method: String,
+    /// `URL.Scheme`.
+    pub scheme: String,
+    /// `URL.Host`: host and, if the program gave one, port.
+    pub host: String,
+    /// The path of the URL.
+    pub path: String,
+    /// Which of the URL's fields `path` is.
+    pub path_form: PathForm,
+    /// `URL.RawQuery`; `None` unless queries are asked for.
+    pub query: Option<String>,
+    /// Whether the URL has user info, which is never read.
+    pub has_user_info: bool,
+    /// The version of the response's protocol, such as (1, 1); (0, 0) without a response.
+    pub protocol: (u8, u8),
+    /// The status of the response.
+    pub status: Option<u16>,
+    /// How many redirects led to this request.
+    pub resend_count: u16,
+    /// Why there is no response.
+    pub error: Option<CallError>,
+    /// Whether the end is that of a call around this one.
+    pub ended_by_outer: bool,
+    /// The texts that were cut at their limit, by the names of the fields above.
+    pub cut: Vec<&'static str>,
+}
+
+/// Which field of a `net/url.URL` a path comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathForm {
+    /// `RawPath`, or a `Path` that needs no escaping.
+    #[default]
+    Encoded,
+    /// `Path`: characters that a path cannot have are to be escaped.
+    Decoded,
+    /// `Opaque`.
+    Opaque,
+}
+
+/// The error that a call returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallError {
+    /// The virtual address of its type's descriptor in the executable.
+    pub descriptor: u64,
+    /// The type's name as `reflect` tells it, such as `*net.OpError`, once it was looked up.
+    pub type_name: Option<String>,
+    /// What it says, if it was made by `errors.New`.
+    pub text: String,
 }

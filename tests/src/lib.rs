@@ -6,8 +6,8 @@
 //! - [`oracle`]: what DWARF and Go's tools say about a binary.
 //! - [`hostile`]: files that a parser must survive, and the harness that shows it does.
 //! - [`elf`]: changes of ELF files by hand.
-//! - [`lifecycle`]: the agent, and what happens to the processes that it watches.
-//! - [`live`]: a server, the agent that watches it, and what both say.
+//! - [`live`]: a running agent, the programs that it watches, their clients, and what each of them says.
+//! - [`each`]: many builds at a time.
 #![forbid(unsafe_code)]
 
 pub mod cache;
@@ -15,6 +15,5 @@ pub mod each;
 pub mod elf;
 pub mod go;
 pub mod hostile;
-pub mod lifecycle;
 pub mod live;
 pub mod oracle;

@@ -1,11 +1,14 @@
-//! A server, the agent that watches it, clients, and what each of them says.
+//! A running agent, the Go programs that it watches, and their clients.
 //!
 //! Modules, in reading order:
-//! - [`server`]: the Go program that writes down the truth about each request.
-//! - [`agent`]: `lightfoot run`.
-//! - [`span`]: the spans that it prints.
+//! - [`folder`]: copies of programs that nothing else runs.
+//! - [`process`]: a program that a test starts, and the lines that it says.
+//! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand.
+//! - [`server`]: the Go server that writes down the truth about each request.
+//! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`client`]: requests, byte by byte.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -13,25 +16,69 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use crate::cache::FileError;
+use crate::go::BuildError;
+
 pub mod agent;
 pub mod client;
+pub mod code;
+pub mod folder;
+pub mod process;
 pub mod server;
 pub mod span;
+pub mod target;
 
-pub use agent::Agent;
-pub use client::{Client, Response};
+pub use agent::{Agent, Outcome, lightfoot};
+pub use client::{Client, Response, get};
+pub use folder::{Folder, binary, text};
 pub use server::{Server, Truth};
 pub use span::Span;
+pub use target::Target;
 
-/// What `look` finds, as soon as it finds something; `None` if it has not within that time.
-pub fn eventually<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+/// How long anything may take on a busy machine before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether this process may load BPF programs. If not, says what is skipped; panics instead if the environment variable
+/// `CI` is `true`.
+///
+/// # Panics
+/// See above.
+pub fn is_privileged(test: &str) -> bool {
+    // CAP_PERFMON and CAP_BPF (include/uapi/linux/capability.h).
+    const NEEDED: u64 = 1 << 38 | 1 << 39;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0);
+    let reason = match lightfoot_probes::OBJECT {
+        _ if set & NEEDED != NEEDED => "it needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE".to_owned(),
+        Err(absent) => absent.to_string(),
+        Ok(_) => return true,
+    };
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{test} cannot be skipped: {reason}");
+    println!("skipped: {test}: {reason}");
+    false
+}
+
+/// Waits until `look` finds something; an error that names `what` if that takes longer than [`PATIENCE`].
+pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> Result<T, LiveError> {
+    wait_within(PATIENCE, what, look)
+}
+
+/// Waits until `look` finds something; an error that names `what` if that takes longer than `within`.
+pub fn wait_within<T>(
+    within: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T, LiveError> {
     let deadline = Instant::now() + within;
     loop {
-        let found = look();
-        if found.is_some() || Instant::now() >= deadline {
-            return found;
+        if let Some(found) = look() {
+            return Ok(found);
         }
-        thread::sleep(Duration::from_millis(10));
+        if Instant::now() >= deadline {
+            return Err(LiveError::Late { what: what.to_owned(), within, said: String::new() });
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -69,11 +116,19 @@ pub enum LiveError {
         /// What it said.
         source: io::Error,
     },
+    /// A program could not be built.
+    #[error("building a program")]
+    Build(#[from] BuildError),
+    /// A program could not be copied.
+    #[error("copying a program")]
+    Copy(#[from] FileError),
     /// Something took too long.
-    #[error("{what} did not happen in time; {said}")]
+    #[error("waited {within:?} for {what}{said}")]
     Late {
         /// What was waited for.
-        what: &'static str,
+        what: String,
+        /// For how long.
+        within: Duration,
         /// What the program has said so far.
         said: String,
     },
@@ -94,5 +149,15 @@ impl LiveError {
 
     fn line(line: &str, why: &dyn ToString) -> Self {
         Self::Line { line: line.to_owned(), why: why.to_string() }
+    }
+
+    /// The same, with what the program has said.
+    fn with(self, messages: &str) -> Self {
+        match self {
+            Self::Late { what, within, said } => {
+                Self::Late { what, within, said: format!("{said}; it says: {messages}") }
+            }
+            other => other,
+        }
     }
 }

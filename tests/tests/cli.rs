@@ -2,21 +2,22 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::lifecycle::target::{code_at, probes};
-use lightfoot_tests::lifecycle::{Agent, Target, agent, binary, copy_of, get, is_privileged, wait_for};
+use lightfoot_tests::live::code::{code_at, probes};
+use lightfoot_tests::live::target::addresses;
+use lightfoot_tests::live::{
+    Agent, Folder, PATIENCE, Target, binary, get, is_privileged, lightfoot, text, wait_for,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Runs `lightfoot` with these words, and nothing of the environment but PATH and `variables`.
-fn lightfoot(words: &[&str], variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(agent());
+fn run(words: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(lightfoot());
     command.args(words).env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path)));
     command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap()
 }
@@ -31,7 +32,7 @@ fn is_one_sentence(text: &str) -> bool {
 
 #[test]
 fn help_names_every_flag_and_no_hidden_one() {
-    let output = lightfoot(&["run", "--help"], &[]);
+    let output = run(&["run", "--help"], &[]);
     let text = String::from_utf8(output.stdout).unwrap();
     for flag in ["--pid", "--exe", "--port", "--endpoint", "--protocol", "--format", "--ring-size", "SIGUSR1"]
     {
@@ -39,7 +40,7 @@ fn help_names_every_flag_and_no_hidden_one() {
     }
     assert!(!text.contains("--max-open-spans"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    let commands = lightfoot(&["--help"], &[]).stdout;
+    let commands = run(&["--help"], &[]).stdout;
     assert!(!String::from_utf8(commands).unwrap().contains("exec"));
 }
 
@@ -57,7 +58,7 @@ fn wrong_usage_names_the_flag() {
         (&["--attach-method", "ptrace"], "--attach-method <METHOD>"),
     ];
     for (words, named) in cases {
-        let output = lightfoot(&[&["run"], words].concat(), &[]);
+        let output = run(&[&["run"], words].concat(), &[]);
         assert_eq!(output.status.code(), Some(2), "{words:?}");
         assert!(errors(&output).contains(named), "{words:?}: {}", errors(&output));
     }
@@ -70,7 +71,7 @@ fn all_settings_that_are_refused_are_named_at_once() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
         ("OTEL_TRACES_EXPORTER", "otlp,zipkin"),
     ];
-    let output = lightfoot(&["run", "--endpoint", "nowhere", "--protocol", "smoke"], &variables);
+    let output = run(&["run", "--endpoint", "nowhere", "--protocol", "smoke"], &variables);
     assert_eq!(output.status.code(), Some(1));
     let text = errors(&output);
     let named = variables.map(|(name, _)| name);
@@ -86,7 +87,7 @@ fn a_command_that_is_not_there_is_one_sentence() {
     fs::write(&data, "").unwrap();
     let cases = [("no-such-command", 127), ("/no/such/command", 127), (data.to_str().unwrap(), 126)];
     for (command, code) in cases {
-        let output = lightfoot(&["run", "--", command], &[]);
+        let output = run(&["run", "--", command], &[]);
         assert_eq!(output.status.code(), Some(code), "{command}");
         assert!(
             is_one_sentence(&errors(&output)) && errors(&output).contains(command),
@@ -101,7 +102,7 @@ fn a_process_that_is_not_there_is_one_sentence() {
     if !is_privileged("a process that is not there") {
         return;
     }
-    let output = lightfoot(&["run", "--pid", "4194999"], &[]);
+    let output = run(&["run", "--pid", "4194999"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(is_one_sentence(&errors(&output)) && errors(&output).contains("4194999"), "{}", errors(&output));
 }
@@ -126,20 +127,15 @@ fn a_process_that_cannot_be_watched_is_named_with_the_reason() {
 
 #[test]
 fn without_privileges_it_says_what_is_missing() {
-    if !is_privileged("giving privileges up") {
-        return;
-    }
+    let Some(folder) = Folder::for_test("giving privileges up") else { return };
     // Where another user can execute it.
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = folder.path().join("lightfoot");
-    fs::copy(agent(), &program).unwrap();
-    let run = |words: &[&str]| {
+    let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
+    let with_less = |words: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(words).arg(&program).args(["run", "--", "true"]).env("RUST_BACKTRACE", "0");
         command.output().unwrap()
     };
-    let nobody = run(&["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    let nobody = with_less(&["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     assert_eq!(nobody.status.code(), Some(1));
     let text = errors(&nobody);
     for capability in ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH", "sudo"] {
@@ -147,7 +143,7 @@ fn without_privileges_it_says_what_is_missing() {
     }
     assert!(is_one_sentence(&text), "{text}");
     // All but one; SYS_ADMIN would stand for it.
-    let text = errors(&run(&["--bounding-set", "-bpf,-sys_admin", "--inh-caps", "-bpf,-sys_admin"]));
+    let text = errors(&with_less(&["--bounding-set", "-bpf,-sys_admin", "--inh-caps", "-bpf,-sys_admin"]));
     assert!(is_one_sentence(&text) && text.contains("without CAP_BPF:"), "{text}");
 }
 
@@ -161,8 +157,9 @@ fn under_watch(words: &[&str], variables: &[(&str, &str)]) -> Agent {
     Agent::start([&["--"], words].concat(), variables).unwrap()
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
+/// Where the server that the agent started listens.
+fn address(agent: &Agent) -> SocketAddr {
+    wait_for("the server", || addresses(&agent.other_output()).first().copied()).unwrap()
 }
 
 /// The process that the agent started and says to watch.
@@ -177,16 +174,13 @@ fn child(agent: &Agent) -> Pid {
 
 #[test]
 fn a_command_is_watched_from_its_first_request() {
-    if !is_privileged("a command under watch") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let Some(folder) = Folder::for_test("a command under watch") else { return };
+    let path = folder.server().unwrap();
     for _ in 0..5 {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let agent = under_watch(&[text(&path), "-listen", &address.to_string()], &[]);
         // The first connection that is taken at all is the first request that is served.
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while get(address, "/first").is_err() {
             assert!(Instant::now() < deadline, "{}", agent.messages());
         }
@@ -257,21 +251,18 @@ fn a_command_that_ignores_requests_to_end_can_be_killed() {
 
 #[test]
 fn the_command_runs_as_the_user_who_called_sudo() {
-    if !is_privileged("sudo") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let Some(folder) = Folder::for_test("sudo") else { return };
+    let path = folder.server().unwrap();
     let variables = [("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("HOME", "/root"), ("USER", "root")];
     let agent = under_watch(&[text(&path)], &variables);
     let line = wait_for("the server", || {
         agent.other_output().lines().find(|line| line.starts_with("user ")).map(ToOwned::to_owned)
-    });
-    assert!(line.as_deref().unwrap().starts_with("user 65534 group 65534 name nobody home /"), "{line:?}");
-    assert!(!line.unwrap().contains("/root"));
-    let address = agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok());
-    assert_eq!(get(address.unwrap(), "/sudo").unwrap(), 200);
+    })
+    .unwrap();
+    assert!(line.starts_with("user 65534 group 65534 name nobody home /"), "{line:?}");
+    assert!(!line.contains("/root"));
+    let address = address(&agent);
+    assert_eq!(get(address, "/sudo").unwrap(), 200);
     agent.span("/sudo").unwrap();
     // Our own descriptors are none of its business.
     let own = fs::read_dir(format!("/proc/{}/fd", child(&agent).as_raw_nonzero())).unwrap();
@@ -282,34 +273,25 @@ fn the_command_runs_as_the_user_who_called_sudo() {
 
 #[test]
 fn a_wrapper_that_executes_the_server_is_followed() {
-    if !is_privileged("a wrapper") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let Some(folder) = Folder::for_test("a wrapper") else { return };
+    let path = folder.server().unwrap();
     let agent = under_watch(&["sh", "-c", &format!("sleep 0.1; exec {}", text(&path))], &[]);
     child(&agent);
     agent.counts().unwrap();
-    let address = agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok());
-    assert_eq!(get(address.unwrap(), "/wrapped").unwrap(), 200);
+    assert_eq!(get(address(&agent), "/wrapped").unwrap(), 200);
     agent.span("/wrapped").unwrap();
     agent.stop().unwrap();
 }
 
 #[test]
 fn an_agent_that_is_killed_leaves_the_command_alone_and_unprobed() {
-    if !is_privileged("a killed agent") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let Some(folder) = Folder::for_test("a killed agent") else { return };
+    let path = folder.server().unwrap();
     let offsets = probes(&path).unwrap();
     let agent = under_watch(&[text(&path)], &[]);
     let child = child(&agent);
     let pid = child.as_raw_nonzero().get().cast_unsigned();
-    let address = wait_for("the server", || {
-        agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
-    });
+    let address = address(&agent);
     let other = Target::start(&binary(Program::Lifecycle).unwrap()).unwrap();
     other.address().unwrap();
     let original = code_at(other.pid(), &offsets).unwrap();
@@ -317,22 +299,46 @@ fn an_agent_that_is_killed_leaves_the_command_alone_and_unprobed() {
     // Kills it.
     drop(agent);
     wait_for("the original code", || (code_at(pid, &offsets).unwrap() == original).then_some(())).unwrap();
-    assert_eq!(get(address.unwrap(), "/orphan").unwrap(), 200);
+    assert_eq!(get(address, "/orphan").unwrap(), 200);
     kill_process(child, Signal::KILL).unwrap();
 }
 
 #[test]
 fn nothing_is_started_where_nothing_can_be_watched() {
-    if !is_privileged("an object that is refused") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = Folder::for_test("an object that is refused") else { return };
     let trace = folder.path().join("trace");
     let script = format!("touch {}", text(&trace));
     let mut command = Command::new("setpriv");
-    command.args(["--bounding-set", "-perfmon,-sys_admin", "--inh-caps", "-perfmon,-sys_admin"]).arg(agent());
+    command
+        .args(["--bounding-set", "-perfmon,-sys_admin", "--inh-caps", "-perfmon,-sys_admin"])
+        .arg(lightfoot());
     let output = command.args(["run", "--", "sh", "-c", &script]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", errors(&output));
     thread::sleep(Duration::from_millis(200));
     assert!(!trace.exists(), "{}", errors(&output));
+}
+
+#[test]
+fn the_other_formats_have_a_line_for_each_span() {
+    let Some(folder) = Folder::for_test("formats") else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    let pid = target.pid().to_string();
+    for (format, wanted) in [
+        ("json", vec![r#""url.path":"/one""#.to_owned(), format!(r#""process.pid":{pid}"#)]),
+        ("tree", vec!["GET /  200".to_owned(), "url.path=/one".to_owned()]),
+    ] {
+        let path = folder.path().join(format);
+        let mut command = Command::new(lightfoot());
+        command.args(["run", "--format", format, "--pid", &pid]);
+        let agent = Agent::spawn_into(fs::File::create(&path).unwrap().into(), command, &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(target.get("/one").unwrap(), 200);
+        agent.counts_to("spans_printed", 1).unwrap();
+        agent.stop().unwrap();
+        let printed = fs::read_to_string(&path).unwrap();
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        for part in wanted {
+            assert!(printed.contains(&part), "{part} is not in {printed}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 use lightfoot_tests::go::Mode;
-use lightfoot_tests::live::{Agent, eventually};
+use lightfoot_tests::live::{Agent, wait_for};
 
 use scene::Scene;
 
@@ -69,13 +69,12 @@ fn a_request_that_ends_with_its_connection_takes_two_traps() {
 fn a_request_refused_for_its_expectation_takes_one_trap_and_its_connection_one() {
     let Some(scene) = Scene::set(26, Mode::Plain) else { return };
     let runs = runs_of(&scene, |scene| {
-        let answer = scene.client().get("/plain/1", "Expect: miracles\r\n").unwrap().unwrap();
-        assert_eq!(answer.status, 417);
+        assert_eq!(scene.client().status("/plain/1", "Expect: miracles\r\n").unwrap(), 417);
     });
     assert_eq!(runs, 2);
     let (truth, outcome) = scene.end();
     assert_eq!((truth.len(), outcome.spans.len()), (0, 0));
-    assert_eq!(outcome.counts.get("end_without_start"), Some(&1), "{}", outcome.messages);
+    assert_eq!(outcome.count("end_without_start"), 1, "{}", outcome.messages);
 }
 
 /// How often the agent's program ran for what `work` does.
@@ -89,7 +88,7 @@ fn runs_of(scene: &Scene, work: impl FnOnce(&Scene)) -> u64 {
 /// The agent's run count once it does not change any more: a server notices a moment later that a connection has ended.
 fn settled(agent: &Agent) -> u64 {
     let mut last = (run_count(agent), Instant::now());
-    eventually(Duration::from_secs(10), || {
+    wait_for("its last run", || {
         let now = run_count(agent);
         if now != last.0 {
             last = (now, Instant::now());

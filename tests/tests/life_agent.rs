@@ -2,51 +2,31 @@
 //!
 //! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
 //! `true`.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::fs;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::lifecycle::target::{code_at, probes};
-use lightfoot_tests::lifecycle::{Agent, Target, agent, copy_of, get, is_privileged, wait_for, wait_within};
+use lightfoot_tests::live::code::{BREAKPOINT, code_at, probes};
+use lightfoot_tests::live::target::addresses;
+use lightfoot_tests::live::{Agent, Folder, Target, get, lightfoot, text, wait_for, wait_within};
 use rustix::process::Signal;
 
 /// Within which everything must be detached (issue: "detached within two seconds").
 const DETACHED: Duration = Duration::from_secs(2);
 /// The kernel closes one perf event after the other, each in some 0.1 s: here there are two dozen.
 const DETACHED_PERF: Duration = Duration::from_secs(15);
-#[cfg(target_arch = "x86_64")]
-const BREAKPOINT: u8 = 0xcc;
-#[cfg(target_arch = "aarch64")]
-const BREAKPOINT: u8 = 0xa0;
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// The agent watches by path, so that later processes of it are watched too.
-fn watching(path: &Path) -> Agent {
-    Agent::start(["--exe", text(path)], &[]).unwrap()
-}
-
 #[test]
 fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
-    if !is_privileged("an agent in a PID namespace") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let beside = copy_of(Program::Lifecycle, folder.path(), "beside").unwrap();
-    let below = copy_of(Program::Lifecycle, folder.path(), "below").unwrap();
+    let Some(folder) = Folder::for_test("an agent in a PID namespace") else { return };
+    let beside = folder.copy_of(Program::Lifecycle, "beside").unwrap();
+    let below = folder.copy_of(Program::Lifecycle, "below").unwrap();
     let script = format!(
-        "{} & unshare --pid --fork --kill-child {} & exec {} run --format json --exe '{}/*'",
+        "{} & unshare --pid --fork --kill-child {} & exec {} run --format otlp-json --exe '{}/*'",
         text(&beside),
         text(&below),
-        text(&agent()),
+        text(&lightfoot()),
         text(folder.path())
     );
     let mut command = Command::new("unshare");
@@ -56,35 +36,28 @@ fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
     agent.says("in a PID namespace below Lightfoot's own").unwrap();
     agent.says(&format!(", {})", text(&beside))).unwrap();
     let addresses = wait_for("both servers", || {
-        let output = agent.other_output();
-        let addresses: Vec<_> =
-            output.lines().filter_map(|line| line.strip_prefix("listening ")?.parse().ok()).collect();
+        let addresses = addresses(&agent.other_output());
         (addresses.len() == 2).then_some(addresses)
-    });
-    wait_for("a span", || {
-        for address in addresses.as_ref().unwrap() {
-            get(*address, "/any").unwrap();
-        }
-        agent.spans().into_iter().next()
     })
     .unwrap();
-    assert!(
-        agent.spans().iter().all(|span| span.json["process.pid"].as_u64() < Some(10)),
-        "numbers of its own"
-    );
+    wait_for("a span", || {
+        for address in &addresses {
+            get(*address, "/any").unwrap();
+        }
+        (agent.count_spans(|_| true) > 0).then_some(())
+    })
+    .unwrap();
+    assert_eq!(agent.count_spans(|span| span.pid() >= 10), 0, "numbers of its own");
 }
 
 #[test]
 fn the_breakpoints_of_another_agent_are_no_changed_code() {
-    if !is_privileged("two agents") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let Some(folder) = Folder::for_test("two agents") else { return };
+    let path = folder.server().unwrap();
     let target = Target::start(&path).unwrap();
-    let first = watching(&path);
+    let first = Agent::watching(&path).unwrap();
     first.watches(target.pid()).unwrap();
-    let second = watching(&path);
+    let second = Agent::watching(&path).unwrap();
     second.watches(target.pid()).unwrap();
     assert_eq!(target.get("/both").unwrap(), 200);
     first.span("/both").unwrap();
@@ -92,18 +65,19 @@ fn the_breakpoints_of_another_agent_are_no_changed_code() {
     assert_eq!(first.stop().unwrap().paths(), ["/both"]);
     assert_eq!(target.get("/second").unwrap(), 200);
     second.span("/second").unwrap();
-    assert_eq!(second.stop().unwrap().paths(), ["/both", "/second"]);
+    // As Ctrl-C does.
+    second.signal(Signal::INT);
+    let outcome = second.wait().unwrap();
+    assert!(outcome.status.success());
+    assert_eq!(outcome.paths(), ["/both", "/second"]);
 }
 
 #[test]
 fn nothing_stays_attached_when_the_agent_ends_or_is_killed() {
-    if !is_privileged("detaching") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = Folder::for_test("detaching") else { return };
     let targets: Vec<_> = (0..8)
         .map(|number| {
-            let path = copy_of(Program::Lifecycle, folder.path(), &format!("server-{number}")).unwrap();
+            let path = folder.copy_of(Program::Lifecycle, &format!("server-{number}")).unwrap();
             Target::start(&path).unwrap()
         })
         .collect();
@@ -134,27 +108,22 @@ fn nothing_stays_attached_when_the_agent_ends_or_is_killed() {
 
 #[test]
 fn four_capabilities_are_enough() {
-    if !is_privileged("giving most capabilities up") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
-    let program = folder.path().join("lightfoot");
-    fs::copy(agent(), &program).unwrap();
+    let Some(folder) = Folder::for_test("giving most capabilities up") else { return };
+    let path = folder.server().unwrap();
+    let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
     let target = Target::start(&path).unwrap();
     target.address().unwrap();
     let start = |capabilities: &str| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(&program);
-        command.args(["run", "--format", "json", "--pid", &target.pid().to_string()]);
+        command.args(["run", "--format", "otlp-json", "--pid", &target.pid().to_string()]);
         Agent::spawn(command, &[]).unwrap()
     };
     let agent = start("-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search");
     agent.watches(target.pid()).unwrap();
     assert_eq!(target.get("/four").unwrap(), 200);
-    assert_eq!(agent.span("/four").unwrap().text("service.name"), "lifecycle");
+    assert_eq!(agent.span("/four").unwrap().service(), "lifecycle");
     agent.stop().unwrap();
     // One less: it is said at once, and of the process too.
     let agent = start("-all,+bpf,+perfmon,+sys_ptrace");
@@ -165,16 +134,13 @@ fn four_capabilities_are_enough() {
 
 #[test]
 fn a_closed_output_ends_the_agent() {
-    if !is_privileged("a closed output") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
+    let Some(folder) = Folder::for_test("a closed output") else { return };
+    let path = folder.server().unwrap();
     let target = Target::start(&path).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut command = Command::new(agent());
+    let mut command = Command::new(lightfoot());
     command
-        .args(["run", "--format", "json", "--exe", text(&path)])
+        .args(["run", "--format", "otlp-json", "--exe", text(&path)])
         .stdout(writer.as_fd().try_clone_to_owned().unwrap());
     let mut agent = command.spawn().unwrap();
     drop((reader, writer, command));

@@ -7,15 +7,12 @@ use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::toolchain::GoToolchain;
 use lightfoot_tests::go::{GoVersion, Program};
-use lightfoot_tests::lifecycle::{Agent, Target, agent, copy_of, get, is_privileged, wait_for};
+use lightfoot_tests::live::{Agent, Folder, Target, get, lightfoot};
 
 #[test]
 fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets_the_spans() {
-    if !is_privileged("the default selection") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let copy = |program, name: &str| copy_of(program, folder.path(), name).unwrap();
+    let Some(folder) = Folder::for_test("the default selection") else { return };
+    let copy = |program, name: &str| folder.copy_of(program, name).unwrap();
     let (server, endpoint) = (copy(Program::Lifecycle, "server"), copy(Program::Lifecycle, "endpoint"));
     let backend = copy(Program::Backend, "backend");
     // It reads standard input, and waits for it.
@@ -30,9 +27,9 @@ fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets
     let before = Target::start(&server).unwrap();
     let backend = Target::start(&backend).unwrap();
 
-    let mut command = Command::new(agent());
+    let mut command = Command::new(lightfoot());
     let url = format!("http://{}", endpoint.address().unwrap());
-    command.args(["run", "--format", "json", "--endpoint", &url, "--protocol", "http/protobuf"]);
+    command.args(["run", "--format", "otlp-json", "--endpoint", &url, "--protocol", "http/protobuf"]);
     let agent = Agent::spawn(command, &[("OTEL_BSP_SCHEDULE_DELAY", "100")]).unwrap();
     agent.watches(before.pid()).unwrap();
     let started = Instant::now();
@@ -49,15 +46,14 @@ fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets
     for path in ["/before", "/after"] {
         agent.span(path).unwrap();
     }
-    let exported = || (*agent.counts().ok()?.get("spans_exported")? >= 2).then_some(());
-    wait_for("the export", exported).unwrap();
+    agent.counts_to("spans_exported", 2).unwrap();
     // Were the endpoint watched, each export would make a span, and that an export.
     thread::sleep(Duration::from_secs(1));
     let own = agent.pid();
     let outcome = agent.stop().unwrap();
     other.kill().unwrap();
     other.wait().unwrap();
-    let of = |pid: u32| outcome.spans.iter().filter(|span| span.json["process.pid"] == pid).count();
+    let of = |pid: u32| outcome.spans.iter().filter(|span| span.pid() == u64::from(pid)).count();
     assert_eq!((of(before.pid()), of(after.pid())), (1, 1));
     assert_eq!((of(backend.pid()), of(endpoint.pid()), of(own)), (0, 0, 0), "{}", outcome.messages);
     assert!(!outcome.spans.iter().any(|span| span.path() == "/v1/traces"));
@@ -68,11 +64,8 @@ fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets
 
 #[test]
 fn a_port_selects_whoever_opens_it_and_patterns_select_by_path() {
-    if !is_privileged("selection by port and path") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "port-server").unwrap();
+    let Some(folder) = Folder::for_test("selection by port and path") else { return };
+    let path = folder.copy_of(Program::Lifecycle, "port-server").unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let agent = Agent::start(["--port", &port.to_string()], &[]).unwrap();
@@ -97,14 +90,11 @@ fn a_port_selects_whoever_opens_it_and_patterns_select_by_path() {
 
 #[test]
 fn whoever_gets_the_spans_is_left_alone_even_if_asked_for_and_told_so() {
-    if !is_privileged("asking for the endpoint") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = copy_of(Program::Lifecycle, folder.path(), "endpoint").unwrap();
+    let Some(folder) = Folder::for_test("asking for the endpoint") else { return };
+    let path = folder.copy_of(Program::Lifecycle, "endpoint").unwrap();
     let target = Target::start(&path).unwrap();
     let url = format!("http://{}", target.address().unwrap());
-    let mut command = Command::new(agent());
+    let mut command = Command::new(lightfoot());
     command.args(["run", "--pid", &target.pid().to_string(), "--endpoint", &url]);
     let agent = Agent::spawn(command, &[]).unwrap();
     agent

@@ -1,31 +1,30 @@
 //! Every way to lose a span moves its counter.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lightfoot_tests::go::Program;
-use lightfoot_tests::lifecycle::target::request;
-use lightfoot_tests::lifecycle::{Agent, Outcome, Target, agent, copy_of, get, is_privileged, wait_for};
+use lightfoot_tests::live::{Agent, Client, Folder, Outcome, Target, lightfoot, wait_for};
 use rustix::process::Signal;
-use tempfile::TempDir;
 
 /// A server of its own file.
 struct Scene {
     target: Target,
-    _folder: TempDir,
+    _folder: Folder,
 }
 
 impl Scene {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path: PathBuf = copy_of(Program::Lifecycle, folder.path(), "server").unwrap();
-        let target = Target::start(&path).unwrap();
+    fn set(test: &str) -> Option<Self> {
+        let folder = Folder::for_test(test)?;
+        let target = Target::start(&folder.server().unwrap()).unwrap();
         target.address().unwrap();
-        Self { target, _folder: folder }
+        Some(Self { target, _folder: folder })
+    }
+
+    fn client(&self) -> Client {
+        Client::tcp(self.target.address().unwrap())
     }
 
     /// An agent that watches it.
@@ -36,12 +35,32 @@ impl Scene {
         agent
     }
 
+    /// An agent that watches it and sends what it sees to an endpoint.
+    fn exporting(&self, endpoint: &TcpListener, variables: &[(&str, &str)]) -> Agent {
+        let url = format!("http://{}", endpoint.local_addr().unwrap());
+        let mut command = Command::new(lightfoot());
+        command.args(["run", "--pid", &self.target.pid().to_string()]);
+        command.args(["--endpoint", &url, "--protocol", "http/protobuf"]);
+        let agent = Agent::spawn(command, variables).unwrap();
+        agent.watches(self.target.pid()).unwrap();
+        agent
+    }
+
     /// So many requests over one connection.
     fn requests(&self, count: u64) {
-        let mut connection = TcpStream::connect(self.target.address().unwrap()).unwrap();
+        let mut client = self.client();
         for number in 0..count {
-            assert_eq!(request(&mut connection, &format!("/{number}"), "keep-alive").unwrap(), 200);
+            assert_eq!(client.status(&format!("/{number}"), "").unwrap(), 200);
         }
+    }
+
+    /// So many requests, each over a connection of its own, that end with their clients.
+    fn open(&self, count: usize) -> Vec<Client> {
+        let mut clients: Vec<_> = (0..count).map(|_| self.client()).collect();
+        for client in &mut clients {
+            assert_eq!(client.begin("/wait").unwrap(), 200);
+        }
+        clients
     }
 }
 
@@ -68,17 +87,14 @@ fn expect_delivery_to_add_up(outcome: &Outcome) {
 
 #[test]
 fn a_full_ring_loses_exactly_what_it_counts() {
-    if !is_privileged("a full ring") {
-        return;
-    }
-    let scene = Scene::new();
+    let Some(scene) = Scene::set("a full ring") else { return };
     let agent = scene.watched(&["--ring-size", "4"], &[]);
     agent.signal(Signal::STOP);
     let sent = 500;
     scene.requests(sent);
     agent.signal(Signal::CONT);
     // It reads all that is there before it hands the first one on, and then there is room again.
-    wait_for("the first span", || agent.spans().into_iter().next()).unwrap();
+    agent.find("the first span", |_| true).unwrap();
     assert_eq!(scene.target.get("/room").unwrap(), 200);
     agent.span("/room").unwrap();
     let outcome = agent.stop().unwrap();
@@ -94,20 +110,9 @@ fn a_full_ring_loses_exactly_what_it_counts() {
 
 #[test]
 fn too_many_open_spans_are_counted_at_their_start_and_at_their_end() {
-    if !is_privileged("too many open spans") {
-        return;
-    }
-    let scene = Scene::new();
+    let Some(scene) = Scene::set("too many open spans") else { return };
     let agent = scene.watched(&["--max-open-spans", "16"], &[]);
-    let address = scene.target.address().unwrap();
-    let open: Vec<_> = (0..200)
-        .map(|_| {
-            let mut connection = TcpStream::connect(address).unwrap();
-            // The header comes at once, the end with the connection's.
-            assert_eq!(request(&mut connection, "/wait", "keep-alive").unwrap(), 200);
-            connection
-        })
-        .collect();
+    let open = scene.open(200);
     let counts = agent.counts().unwrap();
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);
     assert_eq!(count("started") + count("in_flight_full"), 200, "{counts:?}");
@@ -117,7 +122,7 @@ fn too_many_open_spans_are_counted_at_their_start_and_at_their_end() {
         agent.counts().ok().filter(|counts| counts.get("end_without_start") == counts.get("in_flight_full"))
     };
     wait_for("the ends", ended).unwrap();
-    wait_for("the spans", || (agent.spans().len() as u64 == count("started")).then_some(())).unwrap();
+    agent.wait_for_spans(usize::try_from(count("started")).unwrap(), |_| true).unwrap();
     let outcome = agent.stop().unwrap();
     expect(&outcome, "ended", outcome.spans.len() as u64);
     expect(&outcome, "in_flight_full", count("in_flight_full"));
@@ -125,19 +130,10 @@ fn too_many_open_spans_are_counted_at_their_start_and_at_their_end() {
 
 #[test]
 fn an_end_without_a_start_is_counted() {
-    if !is_privileged("an end without a start") {
-        return;
-    }
-    let scene = Scene::new();
+    let Some(scene) = Scene::set("an end without a start") else { return };
     let agent = scene.watched(&[], &[]);
-    let mut connection = TcpStream::connect(scene.target.address().unwrap()).unwrap();
-    // Refused before any handler: 417.
-    let odd = "GET /odd HTTP/1.1\r\nHost: host.test\r\nExpect: miracles\r\nConnection: close\r\n\r\n";
-    connection.write_all(odd.as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 417 "), "{answer}");
-    // Begun before the agent looked, ended after.
+    // Refused before any handler.
+    assert_eq!(scene.client().status("/odd", "Expect: miracles\r\n").unwrap(), 417);
     assert_eq!(scene.target.get("/even").unwrap(), 200);
     agent.span("/even").unwrap();
     let outcome = agent.stop().unwrap();
@@ -147,25 +143,14 @@ fn an_end_without_a_start_is_counted() {
 
 #[test]
 fn spans_that_are_open_when_their_process_dies_or_the_agent_ends_are_counted() {
-    if !is_privileged("open spans") {
-        return;
-    }
     for kills in [true, false] {
-        let mut scene = Scene::new();
+        let Some(mut scene) = Scene::set("open spans") else { return };
         let agent = scene.watched(&[], &[]);
-        let address = scene.target.address().unwrap();
-        let open: Vec<_> = (0..3)
-            .map(|_| {
-                let mut connection = TcpStream::connect(address).unwrap();
-                assert_eq!(request(&mut connection, "/wait", "keep-alive").unwrap(), 200);
-                connection
-            })
-            .collect();
+        let open = scene.open(3);
         if kills {
             scene.target.signal(Signal::KILL);
             scene.target.wait().unwrap();
-            let left = || agent.counts().ok()?.get("spans_open_at_end").copied();
-            assert_eq!(wait_for("its end", left).unwrap(), 3);
+            agent.counts_to("spans_open_at_end", 3).unwrap();
         }
         let outcome = agent.stop().unwrap();
         drop(open);
@@ -177,25 +162,17 @@ fn spans_that_are_open_when_their_process_dies_or_the_agent_ends_are_counted() {
 
 #[test]
 fn a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time() {
-    if !is_privileged("a full queue") {
-        return;
-    }
     // It accepts connections and never answers.
     let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", endpoint.local_addr().unwrap());
-    let scene = Scene::new();
-    let pid = scene.target.pid().to_string();
-    let mut command = Command::new(agent());
-    command.args(["run", "--pid", &pid, "--endpoint", &url, "--protocol", "http/protobuf"]);
     let variables = [
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1"),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
     ];
-    let agent = Agent::spawn(command, &variables).unwrap();
-    agent.watches(scene.target.pid()).unwrap();
+    let Some(scene) = Scene::set("a full queue") else { return };
+    let agent = scene.exporting(&endpoint, &variables);
     scene.requests(100);
-    wait_for("the spans", || (agent.counts().ok()?.get("spans_pushed") == Some(&100)).then_some(())).unwrap();
+    agent.counts_to("spans_pushed", 100).unwrap();
     let asked = Instant::now();
     let outcome = agent.stop().unwrap();
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
@@ -206,22 +183,14 @@ fn a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time() {
 
 #[test]
 fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
-    if !is_privileged("a refusing endpoint") {
-        return;
-    }
+    let Some(scene) = Scene::set("a refusing endpoint") else { return };
+    let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
+    let timeouts = [("OTEL_BSP_EXPORT_TIMEOUT", "500"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
+    let agent = scene.exporting(&endpoint, &timeouts);
     // Nobody listens there any more.
-    let url = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
-    let scene = Scene::new();
-    let pid = scene.target.pid().to_string();
-    let mut command = Command::new(agent());
-    command.args(["run", "--pid", &pid, "--endpoint", &url, "--protocol", "http/protobuf"]);
-    let agent =
-        Agent::spawn(command, &[("OTEL_BSP_EXPORT_TIMEOUT", "500"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")]);
-    let agent = agent.unwrap();
-    agent.watches(scene.target.pid()).unwrap();
+    drop(endpoint);
     scene.requests(20);
-    let failed = || (agent.counts().ok()?.get("spans_lost_export_failed") == Some(&20)).then_some(());
-    wait_for("the failure", failed).unwrap();
+    agent.counts_to("spans_lost_export_failed", 20).unwrap();
     let outcome = agent.stop().unwrap();
     assert!(outcome.count("exports_failed") >= 1);
     assert!(outcome.messages.contains("the last failed export said"), "{}", outcome.messages);
@@ -230,22 +199,18 @@ fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
 
 #[test]
 fn an_output_that_nobody_reads_holds_up_nothing_and_is_counted() {
-    if !is_privileged("an output that nobody reads") {
-        return;
-    }
-    let scene = Scene::new();
+    let Some(scene) = Scene::set("an output that nobody reads") else { return };
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let mut command = Command::new(agent());
+    let mut command = Command::new(lightfoot());
     command.args(["run", "--format", "json", "--pid", &scene.target.pid().to_string()]);
     let agent = Agent::spawn_into(writer.into(), command, &[]).unwrap();
     agent.watches(scene.target.pid()).unwrap();
     // A pipe holds 64 KiB and the printer's queue 4,096 spans.
     scene.requests(6_000);
-    let pushed = || (agent.counts().ok()?.get("spans_pushed") == Some(&6_000)).then_some(());
-    wait_for("the spans", pushed).unwrap();
+    agent.counts_to("spans_pushed", 6_000).unwrap();
     let asked = Instant::now();
     let outcome = agent.stop().unwrap();
-    assert!(outcome.status.success() && asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     expect(&outcome, "ended", 6_000);
     assert!(outcome.count("spans_lost_printer_behind") > 1_000, "{}", outcome.messages);
     assert!(outcome.count("spans_lost_unprinted") > 1_000, "{}", outcome.messages);
@@ -257,12 +222,9 @@ fn an_output_that_nobody_reads_holds_up_nothing_and_is_counted() {
 
 #[test]
 fn counts_are_printed_on_request_and_say_what_they_count() {
-    if !is_privileged("counts on request") {
-        return;
-    }
-    let scene = Scene::new();
+    let Some(scene) = Scene::set("counts on request") else { return };
     let agent = scene.watched(&[], &[]);
-    assert!(agent.counts().unwrap().keys().all(|name| name == "counts"), "{}", agent.messages());
+    assert!(agent.counts().unwrap().is_empty(), "{}", agent.messages());
     scene.requests(7);
     agent.span("/6").unwrap();
     let counts = agent.counts().unwrap();
@@ -275,7 +237,7 @@ fn counts_are_printed_on_request_and_say_what_they_count() {
         agent.messages()
     );
     // They go on counting.
-    assert_eq!(get(scene.target.address().unwrap(), "/more").unwrap(), 200);
+    assert_eq!(scene.target.get("/more").unwrap(), 200);
     agent.span("/more").unwrap();
     assert_eq!(agent.counts().unwrap().get("started"), Some(&8));
     let outcome = agent.stop().unwrap();

@@ -16,6 +16,8 @@
 //! | `error.type` | `panic` if the handler panicked, else the code as text from 500 on |
 //! | span status | Error with the two above, else unset |
 
+mod client;
+
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, Status};
 
@@ -23,6 +25,8 @@ use super::Description;
 use super::target::{Target, host_and_port, redacted, route};
 use crate::record::HttpServer;
 use crate::semconv as name;
+
+pub(super) use client::client;
 
 /// The `error.type` of a request whose handler panicked, with `http.ErrAbortHandler` too.
 pub const PANIC: &str = "panic";
@@ -71,15 +75,7 @@ pub(super) fn server(request: &HttpServer, settings: &Settings) -> Description {
         }
     };
 
-    let is_known = settings.known_methods.contains(&request.method);
-    if is_known {
-        add(name::HTTP_REQUEST_METHOD, request.method.clone().into(), "method");
-    } else {
-        add(name::HTTP_REQUEST_METHOD, "_OTHER".into(), "");
-        if !request.method.is_empty() {
-            add(name::HTTP_REQUEST_METHOD_ORIGINAL, request.method.clone().into(), "method");
-        }
-    }
+    let method = method_attributes(&request.method, settings, |key, value| add(key, value, "method"));
 
     let target = Target::parse(&request.target, &request.method);
     let by_connection = if request.is_tls { "https" } else { "http" };
@@ -144,14 +140,33 @@ pub(super) fn server(request: &HttpServer, settings: &Settings) -> Description {
         Status::Unset
     };
 
-    let method = if is_known { request.method.as_str() } else { "HTTP" };
     Description {
         kind: SpanKind::Server,
-        name: route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
+        name: match route {
+            Some(route) => format!("{method} {route}"),
+            None => method,
+        },
         status,
         attributes,
         truncated,
     }
+}
+
+/// Adds what is said of the method; returns what stands for it in a span's name.
+fn method_attributes(
+    method: &str,
+    settings: &Settings,
+    mut add: impl FnMut(&'static str, opentelemetry::Value),
+) -> String {
+    if settings.known_methods.iter().any(|known| known == method) {
+        add(name::HTTP_REQUEST_METHOD, method.to_owned().into());
+        return method.to_owned();
+    }
+    add(name::HTTP_REQUEST_METHOD, "_OTHER".into());
+    if !method.is_empty() {
+        add(name::HTTP_REQUEST_METHOD_ORIGINAL, method.to_owned().into());
+    }
+    "HTTP".to_owned()
 }
 
 #[cfg(test)]

@@ -95,7 +95,7 @@ fn the_variable_for_known_methods_is_honoured() {
 #[test]
 fn cut_attributes_are_listed() {
     let mut record = record();
-    let Operation::HttpServer(request) = &mut record.operation;
+    let Operation::HttpServer(request) = &mut record.operation else { panic!() };
     request.cut = vec!["target"];
     let span = Describer::new(Settings::default()).span(&record, &clock());
     let names = Value::Array(Array::String(vec!["url.path".into()]));

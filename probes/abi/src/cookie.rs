@@ -21,16 +21,34 @@ pub enum SiteKind {
     /// Any instruction where two registers hold a route pattern, as a Go string, that the request's own
     /// `Request.Pattern` will not have; [`Cookie::registers`] tells which. An optional site.
     HttpServerRoute = 5,
+    /// An entry with an HTTP/2 server's own `ResponseWriter` and `*http.Request` as second to fourth argument word:
+    /// `golang.org/x/net/http2.(*serverConn).runHandler`.
+    Http2ServerStart = 6,
+    /// `(*serverConn).runHandler.func1`, deferred, of any HTTP/2 server: a stream's handler has returned or panicked.
+    Http2ServerEnd = 7,
+    /// `net/http.(*Transport).RoundTrip`: a client sends a request.
+    HttpClientStart = 16,
+    /// The same of a transport that net/http's may call: `golang.org/x/net/http2.(*Transport).RoundTrip`. Within an open
+    /// client span it is no span of its own.
+    HttpClientStartInner = 17,
+    /// An instruction behind the call of one of these in its caller, where the results are still in registers
+    /// ([`Cookie::stack_words`] is 1 on x86-64: the return address is gone), or their own `ret` (0).
+    HttpClientEnd = 18,
 }
 
 impl SiteKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 10] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
         Self::HttpConnectionEnd,
         Self::HttpServerRoute,
+        Self::Http2ServerStart,
+        Self::Http2ServerEnd,
+        Self::HttpClientStart,
+        Self::HttpClientStartInner,
+        Self::HttpClientEnd,
     ];
 }
 
@@ -40,6 +58,8 @@ impl SiteKind {
 /// |---|---|
 /// | 0 to 7 | [`SiteKind`] |
 /// | 8 | ignore the hit if the conditional branch at the site is taken |
+/// | 9 | the binary's second HTTP/2 implementation: that of golang.org/x/net |
+/// | 10 | the string is a piece of a route that follows the pieces before, else it replaces them |
 /// | 12 to 15 | by how many words the stack pointer is above that of the function entry it is compared with |
 /// | 16 to 19, 20 to 23 | argument registers with the pointer and the length of a string |
 /// | 32 to 63 | the binary's id |
@@ -50,6 +70,11 @@ pub struct Cookie(pub u64);
 impl Cookie {
     /// The flag for sites on a stack check's branch (arm64's `b.ls`): taken, the stack grows and the function starts over.
     pub const IF_NOT_TAKEN: u64 = 1 << 8;
+
+    /// The flag for sites of `golang.org/x/net/http2`.
+    pub const X_NET: u64 = 1 << 9;
+    /// The flag for sites that tell routes piece by piece.
+    pub const APPEND: u64 = 1 << 10;
 
     /// The cookie of a site in a binary.
     pub const fn new(binary: u32, kind: SiteKind) -> Self {
@@ -87,6 +112,11 @@ impl Cookie {
             3 => Some(SiteKind::HttpServerEndByDepth),
             4 => Some(SiteKind::HttpConnectionEnd),
             5 => Some(SiteKind::HttpServerRoute),
+            6 => Some(SiteKind::Http2ServerStart),
+            7 => Some(SiteKind::Http2ServerEnd),
+            16 => Some(SiteKind::HttpClientStart),
+            17 => Some(SiteKind::HttpClientStartInner),
+            18 => Some(SiteKind::HttpClientEnd),
             _ => None,
         }
     }

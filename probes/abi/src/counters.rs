@@ -71,6 +71,18 @@ counters! {
     TracestateDropped,
     /// Strings cut at their limit.
     CutString,
+    /// Lost: the goroutine has as many open spans as are followed, one within the other.
+    TooDeep,
+    /// Context chains that were longer than is followed: a parent may have been overlooked.
+    ContextBound,
+    /// Contexts of open spans that were dropped for newer ones: parents may have been overlooked.
+    ContextEvicted,
+    /// Callers of HTTP clients that could not be noted, for there are too many.
+    CallersFull,
+    /// Client spans ended by the return of a call around them, for their own caller was not known yet.
+    EndedByOuter,
+    /// Hits of HTTP client functions within a client span that is open already: one span for both.
+    NestedClient,
     /// Times the reader was woken because the ring buffer filled.
     Wakeups,
     /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in tests.

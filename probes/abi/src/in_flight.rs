@@ -1,21 +1,20 @@
 //! Spans that have started and not ended.
 
 use crate::limits;
-use crate::record::HttpServer;
+use crate::record::Http;
 
 /// Tells an open span.
 ///
-/// The address of a goroutine's `runtime.g` is at hand in a register and is that of no other goroutine while this one
-/// lives. A later goroutine may get the same `g`: [`InFlight::goid`] tells them apart.
+/// A goroutine's id is never given twice in a process (`runtime.newproc1`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
 pub struct InFlightKey {
     /// The process.
     pub tgid: u32,
-    /// How many open spans the goroutine has around this one. A server's span is always the outermost, 0.
+    /// How many open spans the goroutine has around this one; less than [`limits::LEVELS`].
     pub level: u32,
-    /// The address of the goroutine's `runtime.g`.
-    pub g: u64,
+    /// The goroutine's id.
+    pub goid: u64,
 }
 
 const _: () = assert!(size_of::<InFlightKey>() == 16);
@@ -24,12 +23,10 @@ const _: () = assert!(size_of::<InFlightKey>() == 16);
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct InFlight {
-    /// The goroutine's id.
-    pub goid: u64,
     /// How deep in the goroutine's stack the span's function started, in bytes: `g.stack.hi` less the stack pointer at its
     /// entry. The same in every copy of the stack.
     pub depth: u64,
-    /// The address of the `http.response`.
+    /// HTTP/1 server: the address of the `http.response`. HTTP/2 server: of the `responseWriter`.
     pub response: u64,
     /// The address of the original `http.Request`.
     pub request: u64,
@@ -41,8 +38,21 @@ pub struct InFlight {
     pub host: Slice,
     /// The values of the headers that are looked for, by [`HeaderName`]. Good at the start only.
     pub headers: [Slice; HeaderName::COUNT],
+    /// The route that optional sites have told, in pieces. Routers keep these strings.
+    pub route: [Slice; limits::ROUTE_PARTS],
+    /// How many pieces.
+    pub route_parts: u64,
+    /// The context that the span owns.
+    pub context: u64,
+    /// Goroutines created since the start of the span have ids from the first to before the second of these, or not below
+    /// the third: the rest of the processor's `p.goidcache` and `sched.goidgen` as they were. All zero if not known.
+    pub young_goids: [u64; 3],
     /// See [`state`].
     pub state: u32,
+    /// As in its key.
+    pub level: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The index of the process's counters.
     pub counters: u32,
     /// How many bytes of `strings` are in use.
@@ -50,13 +60,14 @@ pub struct InFlight {
     /// Where small structs are read to.
     pub scratch: [u64; limits::SMALL_STRUCT / 8],
     /// The record, of which `strings` is the end.
-    pub record: HttpServer,
+    pub record: Http,
     /// The record's strings back to back; before they are there, larger structs are read to this place.
     pub strings: [u64; limits::STRINGS / 8],
 }
 
-const _: () =
-    assert!(size_of::<InFlight>() == 4 * 8 + 6 * 16 + 16 + 256 + size_of::<HttpServer>() + limits::STRINGS);
+const _: () = assert!(
+    size_of::<InFlight>() == 3 * 8 + 10 * 16 + 5 * 8 + 24 + 256 + size_of::<Http>() + limits::STRINGS
+);
 
 /// Bits of [`InFlight::state`].
 pub mod state {

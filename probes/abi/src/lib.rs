@@ -12,6 +12,10 @@
 //! | `SETTINGS` | array | 0 | [`Settings`] | agent |
 //! | `PROCESSES` | hash | process id (`u32`) | [`Process`] | agent |
 //! | `LAYOUTS` | array | [`Process::layout`] | [`Layout`] | agent, before any process refers to it |
+//! | `CONTEXTS` | LRU hash | [`ContextKey`] | [`SpanContext`] | BPF |
+//! | `HOLDERS` | hash | [`HolderKey`] | [`Holder`] | agent, before any process refers to the binary |
+//! | `ITABS` | LRU hash | [`ContextKey`] | [`Holder`] | BPF |
+//! | `CALLERS` | hash | [`Site`] | 1 (`u64`) | BPF; the agent removes what an ended process left |
 //! | `SITES` | hash | [`Site`] | cookie (`u64`) | agent, only where the kernel has no cookies |
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
@@ -33,6 +37,7 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod context;
 pub mod cookie;
 pub mod counters;
 pub mod in_flight;
@@ -45,11 +50,12 @@ pub mod trace_context;
 #[cfg(feature = "user")]
 pub mod user;
 
+pub use context::{ContextKey, Holder, HolderKey, SpanContext};
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
 pub use process::{PidNamespace, Process, Sampler, SamplerKind, Settings};
-pub use record::{HttpServer, ParentRule, RecordHeader, RecordKind, Text};
+pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
 pub use user::{Record, RecordError, Texts};

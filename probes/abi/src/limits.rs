@@ -13,11 +13,25 @@ pub const TRACESTATE: usize = 512;
 pub const TRACESTATE_VALUES: usize = 4;
 /// Bytes of a route pattern that are kept.
 pub const ROUTE: usize = 256;
+/// Bytes of a URL's scheme that are kept.
+pub const SCHEME: usize = 16;
+/// Bytes of an error's text that are kept.
+pub const ERROR: usize = 128;
+/// Pieces of a route that nested routers have matched one after the other; later ones are left out.
+pub const ROUTE_PARTS: usize = 4;
 /// Bytes of a peer's address that are kept; `[IPv6%zone]:port` needs about 64.
 pub const PEER: usize = 64;
 
-/// Bytes that the strings of one record can take together.
+/// Bytes that the strings of one record can take together: those of a server, which are longer than those of a client.
 pub const STRINGS: usize = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
+const _: () = assert!(REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
+
+/// How many spans of one goroutine can be open at once, one within the other.
+pub const LEVELS: usize = 8;
+/// How many contexts of a chain are followed.
+pub const CONTEXTS: usize = 64;
+/// How many redirects are counted; net/http's own limit is 10.
+pub const REDIRECTS: usize = 20;
 
 /// How often groups (Go 1.24 and later) or buckets (before) of 8 headers are read, two at a time where they lie side by
 /// side. That is enough for at least 112 headers in a map that has grown to hold them.

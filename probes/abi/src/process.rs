@@ -46,13 +46,27 @@ pub struct Process {
     pub layout: u32,
     /// The index of its counters in `COUNTERS`; not 0, which counts what belongs to no process.
     pub counters: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// A number that no other process gets while the object is loaded, and none before or after under the same id.
+    pub instance: u32,
     /// Which spans are recorded.
     pub sampler: Sampler,
+    /// By how much an address in the process exceeds the virtual address in its file; it wraps.
+    pub bias: u64,
+    /// Bits of [`process_flags`].
+    pub flags: u64,
 }
 
-const _: () = assert!(size_of::<Process>() == 32);
+const _: () = assert!(size_of::<Process>() == 48);
+
+/// Bits of [`Process::flags`].
+pub mod process_flags {
+    /// A span may have children in the process: what they need to be found is noted.
+    pub const CHILDREN: u64 = 1 << 0;
+    /// A span may be linked to the goroutine that created its own.
+    pub const INFER_PARENTS: u64 = 1 << 1;
+    /// The queries of URLs are recorded.
+    pub const QUERIES: u64 = 1 << 2;
+}
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,14 +6,16 @@
 use crate::limits;
 
 /// Grows with every change to a record.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// What a record is about, and so which struct it starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RecordKind {
-    /// A served HTTP/1 request: [`HttpServer`].
+    /// A served HTTP request: [`Http`].
     HttpServer = 1,
+    /// A request sent by an HTTP client: [`Http`].
+    HttpClient = 2,
 }
 
 /// How every record starts.
@@ -28,14 +30,20 @@ pub struct RecordHeader {
     pub kind: u8,
     /// [`VERSION`].
     pub version: u8,
+    /// W3C trace flags of the span: bit 0 sampled, bit 1 random trace id.
+    pub trace_flags: u8,
+    /// A [`ParentRule`].
+    pub parent_rule: u8,
     /// A bit for each [`Text`] that was cut at its limit, or dropped for being over it.
-    pub cut: u8,
+    pub cut: u16,
     /// A bit for each [`Text`] that could not be read, and [`MISSING_FIELDS`].
-    pub missing: u8,
+    pub missing: u16,
     /// The process.
     pub tgid: u32,
     /// The id of its binary.
     pub binary: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The goroutine's id.
     pub goid: u64,
     /// Nanoseconds of `CLOCK_BOOTTIME` at the start.
@@ -48,18 +56,12 @@ pub struct RecordHeader {
     pub span_id: u64,
     /// The parent's span id, or 0.
     pub parent_span_id: u64,
-    /// W3C trace flags of the span: bit 0 sampled, bit 1 random trace id.
-    pub trace_flags: u8,
-    /// A [`ParentRule`].
-    pub parent_rule: u8,
-    /// Zero.
-    pub reserved: [u8; 6],
 }
 
 const _: () = assert!(size_of::<RecordHeader>() == 80);
 
 /// In [`RecordHeader::missing`]: the fixed part's own fields (status, size) could not be read.
-pub const MISSING_FIELDS: u8 = 1 << 7;
+pub const MISSING_FIELDS: u16 = 1 << 15;
 
 /// Which evidence gave a span its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,33 +71,48 @@ pub enum ParentRule {
     Root = 0,
     /// The incoming `traceparent`.
     Remote = 1,
+    /// The chain of the call's `context.Context` leads to one that the parent owns.
+    Context = 2,
+    /// The innermost open span of the same goroutine.
+    Goroutine = 3,
+    /// The open span of the goroutine that created this one, provably while that span was open.
+    ParentGoroutine = 4,
 }
 
-/// A served HTTP/1 request.
+/// A request that was served, or sent by a client; [`RecordHeader::kind`] tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct HttpServer {
+pub struct Http {
     /// What all records have.
     pub header: RecordHeader,
-    /// Bytes of the response's body that the handler has written, before any transfer coding.
-    pub written: i64,
+    /// Server: bytes of the response's body that the handler has written, before any transfer coding. Client: the response's
+    /// `ContentLength`, -1 if unknown.
+    pub size: i64,
+    /// Client: the descriptor of the error's type, as a virtual address; 0 without an error.
+    pub error_type: u64,
     /// The status that was set; 0 for none, which net/http makes a 200 unless the handler panicked or hijacked.
     pub status: u16,
     /// Bits of [`http_flags`].
     pub flags: u16,
     /// Where the method ends in [`Text::RequestLine`]; after it come one space and the target.
     pub method_length: u16,
-    /// The minor version of HTTP/1.
-    pub protocol_minor: u16,
-    /// The length of each string in bytes, by [`Text`].
-    pub lengths: [u16; Text::COUNT],
+    /// The major version of HTTP.
+    pub protocol_major: u8,
+    /// The minor version of HTTP.
+    pub protocol_minor: u8,
+    /// Client: how many redirects led to this request.
+    pub resend_count: u16,
+    /// Client: bytes of the target's path; a `?` and the query follow if asked for.
+    pub path_length: u16,
     /// Zero.
     pub reserved: [u16; 2],
+    /// The length of each string in bytes, by [`Text`].
+    pub lengths: [u16; Text::COUNT],
 }
 
-const _: () = assert!(size_of::<HttpServer>() == 112);
+const _: () = assert!(size_of::<Http>() == 128);
 
-/// Bits of [`HttpServer::flags`].
+/// Bits of [`Http::flags`].
 pub mod http_flags {
     /// `wroteHeader`: a final status was sent, or at least handed to the connection.
     pub const WROTE_HEADER: u16 = 1 << 0;
@@ -105,32 +122,52 @@ pub mod http_flags {
     pub const PANICKED: u16 = 1 << 2;
     /// The handler took over the connection.
     pub const HIJACKED: u16 = 1 << 3;
+    /// Client: the path is as the program sees it, decoded; it is not what was sent.
+    pub const DECODED_PATH: u16 = 1 << 4;
+    /// Client: the URL has user info, which is not copied.
+    pub const USER_INFO: u16 = 1 << 5;
+    /// Client: the target is the URL's opaque part.
+    pub const OPAQUE: u16 = 1 << 6;
+    /// Client: the end is that of a call around this one, for the caller was not known yet.
+    pub const ENDED_BY_OUTER: u16 = 1 << 7;
 }
 
-/// The strings of an [`HttpServer`] record, in the order in which they stand in it.
+/// The strings of an [`Http`] record, in the order in which they stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Text {
-    /// `Request.Host` as the handler got it.
+    /// Server: `Request.Host` as the handler got it. Client: `URL.Host`.
     Host = 0,
     /// The first `User-Agent`.
     UserAgent = 1,
     /// `tracestate`, its values joined by commas; only beside a valid `traceparent`.
     Tracestate = 2,
-    /// The pattern that `ServeMux` matched, with method and host if it has them.
-    Route = 3,
-    /// The request line without the protocol: method, a space, target.
-    RequestLine = 4,
+    /// The method, a space and the target.
+    RequestLine = 3,
     /// The peer's address and port.
-    Peer = 5,
+    Peer = 4,
+    /// Client: the scheme, unless it is `http` or `https`.
+    Scheme = 5,
+    /// Client: what an error made by `errors.New` says.
+    Error = 6,
+    /// The pattern that a router matched, with method and host if it has them.
+    Route = 7,
 }
 
 impl Text {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 8;
     /// All, in their order in the record.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Host, Self::UserAgent, Self::Tracestate, Self::Route, Self::RequestLine, Self::Peer];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Host,
+        Self::UserAgent,
+        Self::Tracestate,
+        Self::RequestLine,
+        Self::Peer,
+        Self::Scheme,
+        Self::Error,
+        Self::Route,
+    ];
 
     /// The most bytes that are kept.
     pub const fn limit(self) -> usize {
@@ -138,9 +175,11 @@ impl Text {
             Self::Host => limits::HOST,
             Self::UserAgent => limits::USER_AGENT,
             Self::Tracestate => limits::TRACESTATE,
-            Self::Route => limits::ROUTE,
             Self::RequestLine => limits::REQUEST_LINE,
             Self::Peer => limits::PEER,
+            Self::Scheme => limits::SCHEME,
+            Self::Error => limits::ERROR,
+            Self::Route => limits::ROUTE,
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use core::ops::Range;
 
-use crate::record::{HttpServer, RecordHeader, RecordKind, Text, VERSION};
-use crate::{Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site};
+use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
+use crate::{
+    ContextKey, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings,
+    Site, SpanContext,
+};
 
 macro_rules! plain {
     ($($name:ty)+) => {
@@ -14,13 +17,15 @@ macro_rules! plain {
     };
 }
 
-plain!(Counters InFlight InFlightKey Layout PidNamespace Process Settings Site);
+plain!(ContextKey Counters Holder HolderKey InFlight InFlightKey Layout PidNamespace Process Settings Site SpanContext);
 
 /// A record with its strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
-    /// A served HTTP/1 request.
-    HttpServer(HttpServer, Texts<'a>),
+    /// A served HTTP request.
+    HttpServer(Http, Texts<'a>),
+    /// A request sent by an HTTP client.
+    HttpClient(Http, Texts<'a>),
 }
 
 /// The strings of a record, by [`Text`].
@@ -64,12 +69,14 @@ impl<'a> Record<'a> {
         if header.version != VERSION {
             return Err(RecordError::Version(header.version));
         }
-        if header.kind != RecordKind::HttpServer as u8 {
-            return Err(RecordError::Kind(header.kind));
-        }
-        let record: HttpServer = read(bytes).ok_or(RecordError::Truncated)?;
+        let of_kind = match header.kind {
+            kind if kind == RecordKind::HttpServer as u8 => Self::HttpServer,
+            kind if kind == RecordKind::HttpClient as u8 => Self::HttpClient,
+            kind => return Err(RecordError::Kind(kind)),
+        };
+        let record: Http = read(bytes).ok_or(RecordError::Truncated)?;
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        let strings = bytes.get(size_of::<HttpServer>()..length).ok_or(RecordError::Truncated)?;
+        let strings = bytes.get(size_of::<Http>()..length).ok_or(RecordError::Truncated)?;
         let mut texts = Texts::default();
         let mut start = 0_usize;
         for (text, length) in texts.0.iter_mut().zip(record.lengths) {
@@ -77,14 +84,14 @@ impl<'a> Record<'a> {
             *text = strings.get(Range { start, end }).ok_or(RecordError::Truncated)?;
             start = end;
         }
-        Ok(Self::HttpServer(record, texts))
+        Ok(of_kind(record, texts))
     }
 }
 
 /// A type that any bytes are a valid value of.
 trait AnyBytes: Copy {}
 impl AnyBytes for RecordHeader {}
-impl AnyBytes for HttpServer {}
+impl AnyBytes for Http {}
 
 fn read<T: AnyBytes>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;
@@ -95,35 +102,35 @@ fn read<T: AnyBytes>(bytes: &[u8]) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::{Record, RecordError};
-    use crate::record::{HttpServer, RecordHeader, RecordKind, Text, VERSION};
+    use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
 
     fn bytes() -> std::vec::Vec<u8> {
         let header = RecordHeader {
-            length: 112 + 7,
+            length: 128 + 7,
             kind: RecordKind::HttpServer as u8,
             version: VERSION,
             goid: 9,
             ..RecordHeader::default()
         };
-        let record = HttpServer { header, status: 404, lengths: [4, 0, 0, 1, 2, 0], ..HttpServer::default() };
+        let record = Http { header, status: 404, lengths: [4, 0, 0, 1, 2, 0, 0, 0], ..Http::default() };
         // SAFETY: the struct has no padding.
-        let fixed: [u8; 112] = unsafe { core::mem::transmute(record) };
+        let fixed: [u8; 128] = unsafe { core::mem::transmute(record) };
         [&fixed[..], b"hostrGEbehind"].concat()
     }
 
     #[test]
     fn strings_are_told_apart() {
         let bytes = bytes();
-        let Record::HttpServer(record, texts) = Record::parse(&bytes).unwrap();
+        let Record::HttpServer(record, texts) = Record::parse(&bytes).unwrap() else { panic!() };
         assert_eq!((record.status, record.header.goid), (404, 9));
         let read = Text::ALL.map(|text| texts.get(text));
-        assert_eq!(read, [&b"host"[..], b"", b"", b"r", b"GE", b""]);
+        assert_eq!(read, [&b"host"[..], b"", b"", b"r", b"GE", b"", b"", b""]);
     }
 
     #[test]
     fn damaged_records_are_errors() {
         let good = bytes();
-        for length in 0..112 + 7 {
+        for length in 0..128 + 7 {
             assert_eq!(Record::parse(&good[..length]), Err(RecordError::Truncated));
         }
         for place in 0..good.len() {

@@ -41,12 +41,9 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         }
         Some(SiteKind::HttpConnectionEnd) => http_server::connection_end(registers, tgid, process, layout),
         Some(SiteKind::HttpServerRoute) => {
-            let (pointer, length) = cookie.registers();
-            let pointer = registers::argument_at(registers, pointer);
-            let length = registers::argument_at(registers, length);
-            http_server::route(tgid, registers::g(registers), pointer, length);
+            http_server::route(registers, tgid, process, layout, cookie);
         }
-        None => count(process.counters, Counter::UnknownSite),
+        _ => count(process.counters, Counter::UnknownSite),
     }
 }
 

@@ -9,45 +9,41 @@ mod response;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use lightfoot_probes_abi::{
-    Counter, InFlight, Layout, Process, RecordKind,
-    in_flight::state,
-    limits::SMALL_STRUCT,
+    Cookie, Counter, InFlight, Layout, Process, RecordKind,
+    in_flight::{Slice, state},
+    layout::NONE,
+    limits::ROUTE_PARTS,
     record::{VERSION, http_flags},
 };
 
 use crate::{
     counters::count,
     headers, in_flight,
-    memory::word,
+    memory::read_word,
     registers::{self, Registers},
     trace,
 };
 use request::{NO_REQUEST, NOT_HTTP1};
-use response::{finish, note_hijacking, replace_route};
+use response::{finish, note_hijacking};
 
 /// `serverHandler.ServeHTTP(sh serverHandler, rw ResponseWriter, req *Request)`: the receiver is one word, the interface
 /// two.
 #[inline(never)]
 pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
-    let g = registers::g(registers);
-    let entry = in_flight::open(tgid, g, process.counters);
+    let entry = open(registers, tgid, process, layout);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else { return };
-    fill_header(entry, tgid, process);
+    fill_header(entry, process);
     entry.response = registers::argument(registers, 2);
     entry.request = registers::argument(registers, 3);
-    if !identify(entry, layout, g, registers::stack_pointer(registers)) {
-        count(process.counters, Counter::NoGoroutine);
-        return in_flight::close(tgid, g);
-    }
     let header = match request::read(entry, layout) {
         NO_REQUEST => {
             count(process.counters, Counter::NoRequest);
-            return in_flight::close(tgid, g);
+            return forget(entry);
         }
         NOT_HTTP1 => {
             count(process.counters, Counter::NotHttp1);
-            return in_flight::close(tgid, g);
+            return forget(entry);
         }
         header => header,
     };
@@ -63,102 +59,110 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
 /// `(*response).finishRequest()`
 #[inline(never)]
 pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
-    let g = registers::g(registers);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else {
+    let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else {
         return count(process.counters, Counter::EndWithoutStart);
     };
     if entry.response == registers::argument(registers, 0) {
         finish(entry, layout);
     } else {
-        // It belongs to an earlier request on this goroutine, or to an earlier goroutine.
+        // It belongs to an earlier request on this goroutine.
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    in_flight::close(tgid, g);
+    forget(entry);
 }
 
 /// The handler has returned to `(*conn).serve`; no register holds the response any more.
 #[inline(never)]
 pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: &Layout, stack_words: u64) {
-    let g = registers::g(registers);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else {
+    let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else {
         return count(process.counters, Counter::EndWithoutStart);
     };
     let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
-    if is_same(entry, layout, g, stack_pointer) {
+    let g = registers::g(registers);
+    if in_flight::depth(process.counters, layout, g, stack_pointer) == entry.depth {
         note_hijacking(entry, layout);
         finish(entry, layout);
     } else {
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    in_flight::close(tgid, g);
+    forget(entry);
 }
 
 /// `(*conn).serve.func1()`, deferred: if a request is still open here, its handler panicked or hijacked the connection.
 #[inline(never)]
 pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
-    let g = registers::g(registers);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else { return };
-    if in_flight::read_goroutine(entry, layout, g) && in_flight::goid(entry, layout) == Some(entry.goid) {
-        // SAFETY: the goroutine was just read to the scratch memory, which has `SMALL_STRUCT` bytes.
-        let panic = unsafe { word(entry.scratch.as_ptr(), SMALL_STRUCT, layout.g.panic) };
-        note_hijacking(entry, layout);
-        // Where panics can't be told, a handler that has not hijacked must have panicked to come here.
-        if panic.unwrap_or(u64::from(entry.record.flags & http_flags::HIJACKED == 0)) != 0 {
-            entry.record.flags |= http_flags::PANICKED;
-        }
-        finish(entry, layout);
+    let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else { return };
+    note_hijacking(entry, layout);
+    // Where panics can't be told, a handler that has not hijacked must have panicked to come here.
+    let has_panicked = if layout.g.panic == NONE {
+        entry.record.flags & http_flags::HIJACKED == 0
     } else {
-        count(process.counters, Counter::Abandoned);
+        read_word(process.counters, registers::g(registers).wrapping_add(layout.g.panic)) != 0
+    };
+    if has_panicked {
+        entry.record.flags |= http_flags::PANICKED;
     }
-    in_flight::close(tgid, g);
+    finish(entry, layout);
+    forget(entry);
 }
 
-/// A route pattern that `Request.Pattern` of the original request will not have. The last one counts.
+/// A route pattern that `Request.Pattern` of the original request will not have, or a piece of one. The last one counts.
 #[inline(never)]
-pub fn route(tgid: u32, g: u64, pointer: u64, length: u64) {
+pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { in_flight::find(tgid, g).as_mut() }) else { return };
-    if entry.state & state::UNSAMPLED == 0 {
-        replace_route(entry, pointer, length);
+    let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else { return };
+    let (pointer, length) = cookie.registers();
+    let pointer = registers::argument_at(registers, pointer);
+    let length = registers::argument_at(registers, length);
+    if length == 0 {
+        return;
     }
+    let part = if cookie.0 & Cookie::APPEND == 0 { 0 } else { entry.route_parts as usize };
+    if part < ROUTE_PARTS {
+        entry.route[part] = Slice { pointer, length };
+        entry.route_parts = part as u64 + 1;
+    }
+}
+
+/// Opens the span of a server's handler.
+#[inline(never)]
+fn open(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
+    let (slot, g) = (process.counters, registers::g(registers));
+    let goid = in_flight::goid(slot, layout, g);
+    let depth = in_flight::depth(slot, layout, g, registers::stack_pointer(registers));
+    if goid == 0 || depth == 0 {
+        count(slot, Counter::NoGoroutine);
+        return core::ptr::null_mut();
+    }
+    in_flight::open(tgid, goid, depth, slot)
+}
+
+/// The open span of the server's handler that the goroutine runs, or null. It is the outermost.
+#[inline(never)]
+fn find(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
+    let goid = in_flight::goid(process.counters, layout, registers::g(registers));
+    in_flight::find(tgid, goid, 0)
+}
+
+/// Forgets a span and what was open within it.
+#[inline(never)]
+fn forget(entry: &mut InFlight) {
+    let header = &entry.record.header;
+    in_flight::close(header.tgid, header.goid, entry.level, entry.counters);
 }
 
 /// Fills in what the record has from the start.
 #[inline(never)]
-fn fill_header(entry: &mut InFlight, tgid: u32, process: &Process) {
-    entry.counters = process.counters;
+fn fill_header(entry: &mut InFlight, process: &Process) {
     let header = &mut entry.record.header;
     header.kind = RecordKind::HttpServer as u8;
     header.version = VERSION;
-    header.tgid = tgid;
     header.binary = process.binary;
     // SAFETY: without arguments.
     header.start = unsafe { bpf_ktime_get_boot_ns() };
-}
-
-/// Notes which goroutine starts the span and how deep in its stack.
-#[inline(never)]
-fn identify(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> bool {
-    if !in_flight::read_goroutine(entry, layout, g) {
-        return false;
-    }
-    let (goid, depth) = (in_flight::goid(entry, layout), in_flight::depth(entry, layout, stack_pointer));
-    let (Some(goid), Some(depth)) = (goid, depth) else { return false };
-    entry.goid = goid;
-    entry.record.header.goid = goid;
-    entry.depth = depth;
-    true
-}
-
-/// Whether the goroutine is the one that started the span, and as deep in its stack.
-#[inline(never)]
-fn is_same(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> bool {
-    in_flight::read_goroutine(entry, layout, g)
-        && in_flight::goid(entry, layout) == Some(entry.goid)
-        && in_flight::depth(entry, layout, stack_pointer) == Some(entry.depth)
 }

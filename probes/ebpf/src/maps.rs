@@ -2,9 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use lightfoot_probes_abi::{Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site};
+use lightfoot_probes_abi::{
+    ContextKey, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings,
+    Site, SpanContext,
+};
 
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -18,6 +21,14 @@ pub static SITES: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
 pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(256, 0);
 #[map]
 pub static IN_FLIGHT: HashMap<InFlightKey, InFlight> = HashMap::with_max_entries(8192, 0);
+#[map]
+pub static CONTEXTS: LruHashMap<ContextKey, SpanContext> = LruHashMap::with_max_entries(16384, 0);
+#[map]
+pub static HOLDERS: HashMap<HolderKey, Holder> = HashMap::with_max_entries(16384, 0);
+#[map]
+pub static ITABS: LruHashMap<ContextKey, Holder> = LruHashMap::with_max_entries(4096, 0);
+#[map]
+pub static CALLERS: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 

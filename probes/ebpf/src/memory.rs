@@ -31,6 +31,18 @@ pub unsafe fn read_user(slot: u32, to: *mut u8, length: usize, from: u64) -> boo
     }
 }
 
+/// The word at the process's address `from`; 0 if it cannot be read, which is counted.
+#[inline(never)]
+pub fn read_word(slot: u32, from: u64) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: the word has eight bytes.
+    if unsafe { !read_user(slot, (&raw mut word).cast(), 8, from) } {
+        count(slot, Counter::ReadFault);
+        return 0;
+    }
+    word
+}
+
 /// The same where the first attempt failed.
 ///
 /// # Safety

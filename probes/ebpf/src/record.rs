@@ -3,7 +3,7 @@
 use core::{mem::offset_of, slice};
 
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use lightfoot_probes_abi::{Counter, HttpServer, InFlight, Text, in_flight::Slice, limits};
+use lightfoot_probes_abi::{Counter, Http, InFlight, Text, in_flight::Slice, limits};
 
 use crate::{
     counters::count,
@@ -28,7 +28,9 @@ fn append_bytes(entry: &mut InFlight, text: usize, limit: usize, pointer: u64, m
     }
     let end = entry.strings_length as usize;
     if end > limits::STRINGS - limit {
-        return; // it can't be: each string is appended once
+        // Only a route in pieces, behind strings that are all as long as can be.
+        entry.record.header.cut |= 1 << text;
+        return count(entry.counters, Counter::CutString);
     }
     // SAFETY: `end` plus `length` is at most the size of the strings, by the comparisons.
     let to = unsafe { entry.strings.as_mut_ptr().cast::<u8>().add(end) };
@@ -49,7 +51,7 @@ pub fn send(entry: &mut InFlight) {
     if strings > limits::STRINGS {
         return; // it can't be
     }
-    let length = size_of::<HttpServer>() + strings;
+    let length = size_of::<Http>() + strings;
     entry.record.header.length = length as u32;
     let counters = entry.counters;
     let wake_up = wake_up(length as u64, counters);

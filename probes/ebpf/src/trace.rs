@@ -34,8 +34,8 @@ pub fn adopt_or_root(entry: &mut InFlight) {
 #[inline(never)]
 pub fn sample(entry: &mut InFlight, sampler: &Sampler) {
     let header = &mut entry.record.header;
-    let remote = header.parent_rule == ParentRule::Remote as u8;
-    let parent = remote.then_some(header.trace_flags & 1 != 0);
+    let has_parent = header.parent_rule != ParentRule::Root as u8;
+    let parent = has_parent.then_some(header.trace_flags & 1 != 0);
     if sampler.samples(u64::from_be(header.trace_id[1]), parent) {
         header.trace_flags |= 1;
     } else {

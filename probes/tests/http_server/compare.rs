@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 
 use lightfoot_probes_abi::record::http_flags::{HIJACKED, PANICKED, TLS, WROTE_HEADER};
-use lightfoot_probes_abi::{HttpServer, ParentRule, Record, Text};
+use lightfoot_probes_abi::{Http, ParentRule, Record, Text};
 
 use crate::target::Truth;
 
 /// A record, taken apart.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
-    pub(crate) fixed: HttpServer,
+    pub(crate) fixed: Http,
     pub(crate) texts: [String; Text::COUNT],
 }
 
 impl Span {
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let Record::HttpServer(fixed, texts) = Record::parse(bytes).unwrap();
+        let Record::HttpServer(fixed, texts) = Record::parse(bytes).unwrap() else { panic!("no server's") };
         assert_eq!(bytes.len(), usize::try_from(fixed.header.length).unwrap());
         Self { fixed, texts: Text::ALL.map(|text| String::from_utf8(texts.get(text).to_vec()).unwrap()) }
     }
@@ -84,8 +84,8 @@ fn assert_one(span: &Span, truth: &Truth, routes: Routes) {
     assert_eq!(span.fixed.status, truth.status, "{truth:?}");
     assert_eq!(span.has(WROTE_HEADER), truth.status != 0, "{truth:?}");
     // What net/http does not send is still counted here: bodies of responses to HEAD.
-    assert_eq!(span.fixed.written, truth.written, "{truth:?}");
-    assert_eq!(span.fixed.protocol_minor, truth.minor);
+    assert_eq!(span.fixed.size, truth.written, "{truth:?}");
+    assert_eq!((span.fixed.protocol_major, u16::from(span.fixed.protocol_minor)), (1, truth.minor));
     assert_eq!(span.has(PANICKED), truth.panicked, "{truth:?}");
     assert_eq!(span.has(HIJACKED), truth.hijacked, "{truth:?}");
     assert_eq!(span.has(TLS), truth.target.starts_with("/body/http"));

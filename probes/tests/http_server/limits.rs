@@ -1,8 +1,8 @@
 //! What happens at the documented bounds.
 
 use lightfoot_probes_abi::{Counter, Text, limits};
+use lightfoot_tests::live::Client;
 
-use crate::client::Client;
 use crate::compare::{Span, hex};
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, alone, traceparent, watched};
@@ -11,9 +11,9 @@ use crate::{ALWAYS_ON, alone, traceparent, watched};
 fn spans(requests: &[String]) -> Option<(Vec<Span>, Watch)> {
     let (mut watch, server) = watched(Options::default(), ALWAYS_ON)?;
     let (records, ()) = watch.collect(requests.len(), || {
-        let mut client = Client::new(server.address);
+        let mut client = Client::tcp(server.address);
         for request in requests {
-            client.send(request.as_bytes()).expect("a response");
+            client.exchange(request.as_bytes()).unwrap().expect("a response");
         }
     });
     drop(server.stop());

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use lightfoot_probes_abi::Counter;
+use lightfoot_tests::live::Client;
 
-use crate::client::Client;
 use crate::layout::End;
 use crate::watch::{Options, Watch, foreign};
 use crate::{ALWAYS_ON, BINARY, alone, selected, send, usual_go, watched};
@@ -55,17 +55,16 @@ fn ends_that_were_missed_and_starts_that_were_missed() {
     let Some(mut watch) = Watch::load(Options::default()) else { return };
     let (server, facts) = selected(&mut watch, usual_go(), End::FinishRequest, ALWAYS_ON);
     let [start, end, connection_end] = facts.sites[..] else { panic!() };
-    let mut client = Client::new(server.address);
+    let mut client = Client::tcp(server.address);
     watch.attach(&server.binary, server.pid(), &[start]);
     for number in 0..3 {
-        client.send(&get("body", number));
+        client.exchange(&get("body", number)).unwrap();
     }
     assert_eq!(watch.counters(), [(Counter::Started, 3), (Counter::Abandoned, 2)]);
     assert_eq!(watch.open_spans(), 1);
     // A 417 is an end without a start, and proves the open span dead.
     watch.attach(&server.binary, server.pid(), &[end, connection_end]);
-    let status = client.get("/body/4", "Expect: the-unexpected\r\n");
-    assert_eq!(status, Some(417));
+    assert_eq!(client.status("/body/4", "Expect: the-unexpected\r\n").unwrap(), 417);
     assert_eq!(
         watch.counters(),
         [(Counter::Started, 3), (Counter::Abandoned, 3), (Counter::EndWithoutStart, 1)]

@@ -1,8 +1,7 @@
 //! Served HTTP/1 requests, from a real Go server through the kernel to records. Needs root and uprobe_multi (Linux 6.6).
 //!
 //! Modules, in reading order:
-//! - [`target`]: the Go server and its truth; [`client`]: requests to it; [`layout`]: what is known of its binary;
-//!   [`watch`]: the loaded programs; [`compare`]: records against the truth.
+//! - [`target`]: the Go server and its truth; [`layout`]: what is known of its binary; [`watch`]: the loaded programs; [`compare`]: records against the truth.
 //! - [`requests`], [`traces`], [`limits`], [`losses`], [`cost`]: the tests.
 #![expect(
     clippy::unwrap_used,
@@ -13,7 +12,6 @@
 )]
 #![expect(clippy::format_push_string, clippy::format_collect, reason = "requests read best as they are sent")]
 
-mod client;
 mod compare;
 mod layout;
 mod target;
@@ -31,8 +29,8 @@ use std::thread;
 
 use lightfoot_probes_abi::{Process, Sampler, SamplerKind};
 use lightfoot_tests::go::GoVersion;
+use lightfoot_tests::live::Client;
 
-use client::Client;
 use layout::{End, Facts, inspect};
 use target::{Server, build};
 use watch::{Options, Watch};
@@ -76,9 +74,9 @@ fn send(address: SocketAddr, clients: usize, each: usize, request: impl Fn(usize
         let threads: Vec<_> = (0..clients)
             .map(|client| {
                 scope.spawn(move || {
-                    let mut connection = Client::new(address);
+                    let mut connection = Client::tcp(address);
                     for number in 0..each {
-                        connection.send(&request(client * each + number));
+                        connection.exchange(&request(client * each + number)).unwrap();
                     }
                     connection.connections
                 })

@@ -1,8 +1,8 @@
 //! Incoming trace context and sampling.
 
 use lightfoot_probes_abi::{Counter, ParentRule, Sampler, SamplerKind, Text};
+use lightfoot_tests::live::Client;
 
-use crate::client::Client;
 use crate::compare::{Span, hex};
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, alone, traceparent, watched};
@@ -14,9 +14,9 @@ const PARENT: &str = "b7ad6b7169203331";
 fn spans(requests: &[String], sampler: Sampler) -> Option<(Vec<Span>, Watch)> {
     let (mut watch, server) = watched(Options::default(), sampler)?;
     let (records, ()) = watch.collect(requests.len(), || {
-        let mut client = Client::new(server.address);
+        let mut client = Client::tcp(server.address);
         for (number, headers) in requests.iter().enumerate() {
-            assert_eq!(client.get(&format!("/body/{number}"), headers), Some(200));
+            assert_eq!(client.status(&format!("/body/{number}"), headers).unwrap(), 200);
         }
     });
     drop(server.stop());
@@ -88,12 +88,12 @@ fn samplers_decide_before_anything_is_copied() {
     for (sampler, expected) in table {
         let Some((mut watch, server)) = watched(Options::default(), sampler) else { return };
         let (records, ()) = watch.collect(0, || {
-            let mut client = Client::new(server.address);
+            let mut client = Client::tcp(server.address);
             for number in 0..100 {
-                client.get("/body/root", "");
-                client.get("/body/on", &format!("traceparent: {}\r\n", traceparent(number)));
+                client.get("/body/root", "").unwrap();
+                client.get("/body/on", &format!("traceparent: {}\r\n", traceparent(number))).unwrap();
                 let off = traceparent(number).replace("-01", "-00");
-                client.get("/body/off", &format!("traceparent: {off}\r\n"));
+                client.get("/body/off", &format!("traceparent: {off}\r\n")).unwrap();
             }
         });
         let mut records = records;

@@ -1,31 +1,40 @@
-//! `lightfoot run`.
+//! `lightfoot run`, what it prints, says and counts.
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::{Client, LiveError, Server, Span, eventually};
+use super::process::{Lines, Process};
+use super::{LiveError, Span, text, wait_for};
 
-/// How long anything may take on a busy machine before a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The `lightfoot` command as this package builds it.
+///
+/// # Panics
+/// If this is no test that Cargo built.
+pub fn lightfoot() -> PathBuf {
+    let folder = env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.to_owned()));
+    folder.unwrap_or_default().join("agent-under-test")
+}
 
-/// A running agent that prints OTLP/JSON.
+/// A running agent; it is killed if it was not stopped.
+#[derive(Debug)]
 pub struct Agent {
-    child: Child,
-    output: Lines,
+    process: Process,
+    output: Lines<Line>,
     messages: Lines,
+    /// When it was started.
+    pub started: Instant,
 }
 
 /// What an agent leaves behind.
 #[derive(Debug)]
 pub struct Outcome {
+    /// How it ended.
+    pub status: ExitStatus,
     /// All spans that it printed.
     pub spans: Vec<Span>,
     /// The counts that it printed at its end, by name; those not named are 0.
@@ -34,133 +43,203 @@ pub struct Outcome {
     pub messages: String,
 }
 
-/// The lines of a stream, as they come.
-struct Lines {
-    lines: Arc<Mutex<Vec<String>>>,
-    reader: JoinHandle<()>,
+/// A line on standard output.
+#[derive(Debug)]
+enum Line {
+    Span(Box<Span>),
+    /// It begins like a span.
+    Unreadable(LiveError),
+    /// From a command that the agent started.
+    Other(String),
 }
 
 impl Agent {
-    /// Starts `binary run --format otlp-json` with further arguments, and none of the variables that configure it.
-    pub fn start(binary: &Path, arguments: &[&str]) -> Result<Self, LiveError> {
-        let mut child = Command::new(binary)
-            .args(["run", "--format", "otlp-json"])
-            .args(arguments)
+    /// Starts `lightfoot run --format otlp-json` with further arguments, and with variables besides those of the test
+    /// that do not configure it.
+    pub fn start<'a>(
+        arguments: impl IntoIterator<Item = &'a str>,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, LiveError> {
+        let mut command = Command::new(lightfoot());
+        command.args(["run", "--format", "otlp-json"]).args(arguments);
+        Self::spawn(command, variables)
+    }
+
+    /// Starts one that watches a file, and with it later processes of it.
+    pub fn watching(file: &Path) -> Result<Self, LiveError> {
+        Self::start(["--exe", text(file)], &[])
+    }
+
+    /// Starts any command that is or becomes an agent.
+    pub fn spawn(command: Command, variables: &[(&str, &str)]) -> Result<Self, LiveError> {
+        Self::spawn_into(Stdio::piped(), command, variables)
+    }
+
+    /// As [`Agent::spawn`], with a standard output that is not looked at.
+    pub fn spawn_into(
+        output: Stdio,
+        mut command: Command,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, LiveError> {
+        let started = Instant::now();
+        command
             .env_clear()
             .envs(env::var_os("PATH").map(|path| ("PATH", path)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(LiveError::io("starting", binary))?;
-        let output = Lines::of(child.stdout.take());
-        let messages = Lines::of(child.stderr.take());
-        Ok(Self { child, output, messages })
+            .envs(variables.iter().copied());
+        let streams = command.stdin(Stdio::null()).stdout(output).stderr(Stdio::piped());
+        let mut process = Process::spawn(streams)?;
+        let (output, messages) = (process.output(read), process.messages());
+        Ok(Self { process, output, messages, started })
     }
 
-    /// Starts one that watches a server, and waits until the first span shows that it does. Spans with number 0 are those
-    /// of this attempt.
-    pub fn watching(binary: &Path, server: &Server) -> Result<Self, LiveError> {
-        let agent = Self::start(binary, &["--pid", &server.pid().to_string()])?;
-        let mut client = Client::tcp(server.address);
-        let knock = || {
-            // A refused connection would show as the missing span.
-            let _ = client.get("/plain/0", "User-Agent: knock/0\r\n");
-            (!agent.output.all().is_empty()).then_some(())
-        };
-        let heard = eventually(PATIENCE, knock);
-        heard.ok_or_else(|| LiveError::Late {
-            what: "the first span",
-            said: agent.messages.all().join("\n"),
-        })?;
-        Ok(agent)
-    }
-
-    /// Its process.
+    /// Its number.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
-    /// The spans so far.
-    pub fn spans(&self) -> Result<Vec<Span>, LiveError> {
-        self.output.all().iter().map(|line| Span::parse(line)).collect()
+    /// What it has said so far.
+    pub fn messages(&self) -> String {
+        self.messages.text()
     }
 
-    /// The spans so far, as soon as there are `count` for which `of` holds; an error if there are not in time.
-    pub fn wait_for(&self, count: usize, of: impl Fn(&Span) -> bool) -> Result<Vec<Span>, LiveError> {
+    /// The lines on standard output that are no spans: those of a command that it started.
+    pub fn other_output(&self) -> String {
+        let other = |line: &Line| match line {
+            Line::Other(text) => Some(text.clone() + "\n"),
+            _ => None,
+        };
+        self.output.with(|lines| lines.iter().filter_map(other).collect())
+    }
+
+    /// How many of its spans are like that.
+    pub fn count_spans(&self, of: impl Fn(&Span) -> bool) -> usize {
+        self.output.with(|lines| spans(lines).filter(|span| of(span)).count())
+    }
+
+    /// Waits for the first span that is like that.
+    pub fn find(&self, what: &str, of: impl Fn(&Span) -> bool) -> Result<Span, LiveError> {
+        let look = || self.output.with(|lines| spans(lines).find(|span| of(span)).cloned());
+        wait_for(what, look).map_err(|error| error.with(&self.messages()))
+    }
+
+    /// Waits for a span with that path.
+    pub fn span(&self, path: &str) -> Result<Span, LiveError> {
+        self.find(path, |span| span.path() == path)
+    }
+
+    /// Waits until there are `count` spans that are like that.
+    pub fn wait_for_spans(&self, count: usize, of: impl Fn(&Span) -> bool) -> Result<(), LiveError> {
+        let arrived = wait_for("spans", || (self.count_spans(&of) >= count).then_some(()));
+        arrived.map_err(|error| {
+            error.with(&format!("{}{} of {count} are there", self.messages(), self.count_spans(&of)))
+        })
+    }
+
+    /// Waits until it has said `text`.
+    pub fn says(&self, text: &str) -> Result<(), LiveError> {
+        self.says_times(text, 1)
+    }
+
+    /// Waits until it has said `text` so many times.
+    pub fn says_times(&self, text: &str, times: usize) -> Result<(), LiveError> {
+        let said = wait_for(text, || (self.messages().matches(text).count() >= times).then_some(()));
+        said.map_err(|error| error.with(&self.messages()))
+    }
+
+    /// Waits until it watches a process.
+    pub fn watches(&self, pid: u32) -> Result<(), LiveError> {
+        self.says(&format!("(process {pid}, "))?;
+        // It says so just before the kernel is told, and tells the kernel before it answers.
+        self.counts().map(drop)
+    }
+
+    /// The counts while it runs, by name; those not named are 0.
+    pub fn counts(&self) -> Result<BTreeMap<String, u64>, LiveError> {
+        let before = self.messages().len();
+        let marker = format!("counts of process {}", self.pid());
+        self.signal(Signal::USR1);
+        let text = wait_for(&marker, || {
+            let text = self.messages().get(before..).unwrap_or_default().to_owned();
+            text.contains(&marker).then_some(text)
+        })?;
+        Ok(text.lines().filter_map(count).collect())
+    }
+
+    /// Waits until one of its counts is what it should be.
+    pub fn counts_to(&self, name: &str, expected: u64) -> Result<(), LiveError> {
+        let counted = || (self.counts().ok()?.get(name) == Some(&expected)).then_some(());
+        wait_for(&format!("{name} to be {expected}"), counted).map_err(|error| error.with(&self.messages()))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it as an init system does. Everything but success is an error.
+    pub fn stop(self) -> Result<Outcome, LiveError> {
+        self.signal(Signal::TERM);
+        let outcome = self.wait()?;
+        if outcome.status.success() {
+            return Ok(outcome);
+        }
+        Err(LiveError::line(&outcome.messages, &outcome.status))
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(mut self) -> Result<Outcome, LiveError> {
+        let status = self.process.wait().map_err(|error| error.with(&self.messages()))?;
+        self.output.finish();
+        self.messages.finish();
+        let messages = self.messages();
         let mut spans = Vec::new();
-        let arrived = eventually(PATIENCE, || {
-            // Parsed again only if there is more.
-            if self.output.len() >= count && self.output.len() != spans.len() {
-                match self.spans() {
-                    Ok(read) => spans = read,
-                    Err(error) => return Some(Err(error)),
-                }
+        for line in self.output.take() {
+            match line {
+                Line::Span(span) => spans.push(*span),
+                Line::Unreadable(error) => return Err(error),
+                Line::Other(_) => {}
             }
-            (spans.iter().filter(|span| of(span)).count() >= count).then_some(Ok(()))
-        });
-        if let Some(outcome) = arrived {
-            return outcome.map(|()| spans);
         }
-        let have = spans.iter().filter(|span| of(span)).count();
-        Err(LiveError::Late { what: "a span", said: format!("{have} of {count} are there") })
-    }
-
-    /// Ends it as Ctrl-C does.
-    pub fn stop(mut self) -> Result<Outcome, LiveError> {
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            // If it has gone the wait says so.
-            let _ = kill_process(pid, Signal::INT);
-        }
-        let said = |lines: &Lines| lines.all().join("\n");
-        let ended = eventually(PATIENCE, || self.child.try_wait().ok().flatten());
-        let status = ended.ok_or_else(|| LiveError::Late { what: "its end", said: said(&self.messages) })?;
-        eventually(PATIENCE, || {
-            (self.output.reader.is_finished() && self.messages.reader.is_finished()).then_some(())
-        });
-        let messages = said(&self.messages);
-        if !status.success() {
-            return Err(LiveError::line(&messages, &status));
-        }
-        let counts = self.messages.all().iter().filter_map(|line| count(line)).collect();
-        Ok(Outcome { spans: self.spans()?, counts, messages })
+        let counts = messages.lines().filter_map(count).collect();
+        Ok(Outcome { status, spans, counts, messages })
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // After a failed assertion it still runs; it is this process's own child.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Outcome {
+    /// A count that was printed at the end; 0 if it was not.
+    pub fn count(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or(0)
+    }
+
+    /// The paths of its spans, sorted.
+    pub fn paths(&self) -> Vec<&str> {
+        let mut paths: Vec<_> = self.spans.iter().map(Span::path).collect();
+        paths.sort_unstable();
+        paths
     }
 }
 
-impl Lines {
-    fn of(stream: Option<impl Read + Send + 'static>) -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let filled = Arc::clone(&lines);
-        let reader = thread::spawn(move || {
-            let Some(stream) = stream else { return };
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                filled.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
-        Self { lines, reader }
+fn read(line: String) -> Line {
+    if !line.starts_with('{') {
+        return Line::Other(line);
     }
-
-    fn all(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn len(&self) -> usize {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
+    match Span::parse(&line) {
+        Ok(span) => Line::Span(Box::new(span)),
+        Err(error) => Line::Unreadable(error),
     }
 }
 
-/// `name   number  what it counts`.
+fn spans(lines: &[Line]) -> impl Iterator<Item = &Span> {
+    lines.iter().filter_map(|line| match line {
+        Line::Span(span) => Some(&**span),
+        _ => None,
+    })
+}
+
+/// A line `name   number  what it counts`. The lines of single services are indented.
 fn count(line: &str) -> Option<(String, u64)> {
-    let mut words = line.split_whitespace();
-    let name = words.next()?;
-    let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
-    if is_name { Some((name.to_owned(), words.next()?.parse().ok()?)) } else { None }
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit();
+    let (name, rest) = line.split_once(' ')?;
+    let is_name = !name.is_empty() && name.bytes().all(is_part);
+    is_name.then_some((name.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
 }

@@ -4,7 +4,8 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+
+use super::PATIENCE;
 
 /// Sends requests over one connection after the other: the next is opened when the server has closed the last.
 pub struct Client {
@@ -23,6 +24,11 @@ pub struct Response {
     pub informational: Vec<u16>,
     /// The bytes of the body, transfer coding removed.
     pub body: u64,
+}
+
+/// A request over a connection of its own; the status.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<u16> {
+    Client::tcp(address).status(path, "Connection: close\r\n")
 }
 
 enum Address {
@@ -50,6 +56,20 @@ impl Client {
         self.exchange(format!("GET {target} HTTP/1.1\r\nHost: host.test\r\n{headers}\r\n").as_bytes())
     }
 
+    /// A plain GET, of which only the status matters.
+    pub fn status(&mut self, target: &str, headers: &str) -> io::Result<u16> {
+        let response = self.get(target, headers)?;
+        Ok(response.ok_or(io::ErrorKind::UnexpectedEof)?.status)
+    }
+
+    /// A plain GET of which only the head of the response is read, the body being still to come: the status.
+    pub fn begin(&mut self, target: &str) -> io::Result<u16> {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: host.test\r\n\r\n").as_bytes())?;
+        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let head = read_head(connection)?;
+        Ok(head.ok_or(io::ErrorKind::UnexpectedEof)?.status)
+    }
+
     /// Sends a request and reads its response; `None` if the connection ends without one.
     pub fn exchange(&mut self, request: &[u8]) -> io::Result<Option<Response>> {
         self.send(request)?;
@@ -71,8 +91,8 @@ impl Client {
     /// Reads the next response; one to HEAD has no body.
     pub fn receive(&mut self, to_head: bool) -> io::Result<Option<Response>> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
-        let (response, is_over) = read_response(connection, to_head)?;
-        if is_over {
+        let (response, is_last) = read_response(connection, to_head)?;
+        if is_last {
             self.connection = None;
         }
         Ok(response)
@@ -87,7 +107,7 @@ impl Client {
 impl Address {
     fn connect(&self) -> io::Result<Box<dyn Stream>> {
         // A server that does not answer fails a test instead of stopping it.
-        let timeout = Some(Duration::from_secs(60));
+        let timeout = Some(PATIENCE);
         match self {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address)?;
@@ -104,39 +124,50 @@ impl Address {
     }
 }
 
+/// What stands before the body.
+struct Head {
+    status: u16,
+    length: Option<u64>,
+    is_chunked: bool,
+    is_last: bool,
+}
+
+fn read_head(input: &mut impl io::BufRead) -> io::Result<Option<Head>> {
+    let first = line(input)?;
+    let Some(status) = first.split(' ').nth(1).and_then(|text| text.parse().ok()) else { return Ok(None) };
+    let mut head = Head { status, length: None, is_chunked: false, is_last: false };
+    loop {
+        let header = line(input)?.to_ascii_lowercase();
+        match header.split_once(": ") {
+            Some(("content-length", value)) => head.length = value.parse().ok(),
+            Some(("transfer-encoding", value)) => head.is_chunked = value == "chunked",
+            Some(("connection", value)) => head.is_last = value == "close",
+            Some(_) => {}
+            None => return Ok(Some(head)),
+        }
+    }
+}
+
 /// The response, and whether the connection is of no more use.
 fn read_response(input: &mut impl io::BufRead, to_head: bool) -> io::Result<(Option<Response>, bool)> {
     let mut informational = Vec::new();
     loop {
-        let first = line(input)?;
-        let Some(status) = first.split(' ').nth(1).and_then(|text| text.parse().ok()) else {
-            return Ok((None, true));
-        };
-        let (mut length, mut is_chunked, mut is_over) = (None, false, false);
-        loop {
-            let header = line(input)?.to_ascii_lowercase();
-            match header.split_once(": ") {
-                Some(("content-length", value)) => length = value.parse().ok(),
-                Some(("transfer-encoding", value)) => is_chunked = value == "chunked",
-                Some(("connection", value)) => is_over = value == "close",
-                Some(_) => {}
-                None => break,
-            }
-        }
+        let Some(head) = read_head(input)? else { return Ok((None, true)) };
+        let (status, mut is_last) = (head.status, head.is_last);
         if (100..200).contains(&status) && status != 101 {
             informational.push(status);
             continue;
         }
-        let body = match length {
+        let body = match head.length {
             _ if to_head && status != 101 || matches!(status, 204 | 304) => 0,
-            _ if is_chunked => chunks(input)?,
+            _ if head.is_chunked => chunks(input)?,
             Some(length) => io::copy(&mut input.take(length), &mut io::sink())?,
             None => {
-                is_over = true;
+                is_last = true;
                 io::copy(input, &mut io::sink())?
             }
         };
-        return Ok((Some(Response { status, informational, body }), is_over));
+        return Ok((Some(Response { status, informational, body }), is_last));
     }
 }
 

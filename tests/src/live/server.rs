@@ -1,16 +1,14 @@
 //! The Go program that writes down the truth about each request.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde::Deserialize;
-use tempfile::TempDir;
 
-use super::LiveError;
+use super::{Folder, LiveError, Target};
 
 /// What one request was; `tests/targets/truth/witness.go` says more of each field.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,46 +44,30 @@ pub struct Parent {
     pub flags: String,
 }
 
-/// A running `tests/targets/truth`.
+/// A running `tests/targets/truth` in a folder of its own.
+#[derive(Debug)]
 pub struct Server {
-    child: Child,
-    folder: TempDir,
+    target: Target,
+    folder: Folder,
     /// Where it serves.
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// Starts a copy of it, so that probes in its file meet no other process. It serves on a port of its own and on [`Server::socket`].
+    /// Starts a copy of it. It serves on a port of its own and on [`Server::socket`].
     pub fn start(binary: &Path) -> Result<Self, LiveError> {
-        let folder = tempfile::tempdir().map_err(LiveError::io("making", Path::new("a folder")))?;
-        let copy = folder.path().join("server");
-        fs::copy(binary, &copy).map_err(LiveError::io("copying", binary))?;
-        let mut child = Command::new(copy)
-            .arg("-truth")
-            .arg(folder.path().join("truth"))
-            .arg("-unix")
-            .arg(folder.path().join("socket"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(LiveError::io("starting", binary))?;
-        let mut line = String::new();
-        if let Some(output) = child.stdout.take() {
-            BufReader::new(output).read_line(&mut line).map_err(LiveError::io("hearing", binary))?;
-        }
-        match line.trim().parse() {
-            Ok(address) => Ok(Self { child, folder, address }),
-            Err(why) => {
-                // It is of no use any more.
-                let _ = child.kill().and_then(|()| child.wait());
-                Err(LiveError::line(&line, &why))
-            }
-        }
+        let folder = Folder::new()?;
+        let mut command = Command::new(folder.copy(binary, "server")?);
+        command.arg("-truth").arg(folder.path().join("truth"));
+        command.arg("-unix").arg(folder.path().join("socket"));
+        let target = Target::spawn(&mut command)?;
+        let address = target.address()?;
+        Ok(Self { target, folder, address })
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.target.pid()
     }
 
     /// The unix socket that it serves on.
@@ -93,32 +75,21 @@ impl Server {
         self.folder.path().join("socket")
     }
 
-    /// The truth so far: of requests whose handler has returned.
-    pub fn truth(&self) -> Result<Vec<Truth>, LiveError> {
+    /// Has it send itself a request over TLS.
+    pub fn over_tls(&self) {
+        self.target.signal(Signal::USR1);
+    }
+
+    /// Ends it and returns the truth about all requests whose handler has returned.
+    pub fn stop(mut self) -> Result<Vec<Truth>, LiveError> {
+        self.target.signal(Signal::TERM);
+        let status = self.target.wait()?;
+        if !status.success() {
+            return Err(LiveError::line("the server's exit status", &status));
+        }
         let path = self.folder.path().join("truth");
         let text = fs::read_to_string(&path).map_err(LiveError::io("reading", &path))?;
         let parse = |line| serde_json::from_str(line).map_err(|why| LiveError::line(line, &why));
         text.lines().map(parse).collect()
-    }
-
-    /// Ends it and returns the whole truth.
-    pub fn stop(mut self) -> Result<Vec<Truth>, LiveError> {
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            // If it has gone the wait says so.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let status = self.child.wait().map_err(LiveError::io("waiting for", Path::new("the server")))?;
-        if !status.success() {
-            return Err(LiveError::line("the server's exit status", &status));
-        }
-        self.truth()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // After a failed assertion it still runs; it is this process's own child.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

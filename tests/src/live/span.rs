@@ -1,6 +1,7 @@
 //! The spans that an agent prints, read from OTLP/JSON without the agent's own types.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::Value as Json;
 
@@ -31,6 +32,8 @@ pub struct Span {
     pub resource: Attributes,
     pub scope: String,
     pub schema_url: String,
+    /// When it was read.
+    pub seen: Instant,
 }
 
 impl Span {
@@ -43,6 +46,21 @@ impl Span {
     /// The value of an attribute that is a text.
     pub fn text(&self, key: &str) -> &str {
         self.attributes.get(key).and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// The path of the request.
+    pub fn path(&self) -> &str {
+        self.text("url.path")
+    }
+
+    /// The number of its process; 0 if it has none.
+    pub fn pid(&self) -> u64 {
+        self.resource.get("process.pid").and_then(Json::as_u64).unwrap_or_default()
+    }
+
+    /// The name of its service.
+    pub fn service(&self) -> &str {
+        self.resource.get("service.name").and_then(Json::as_str).unwrap_or_default()
     }
 
     fn from_json(json: &Json) -> Option<Self> {
@@ -69,6 +87,7 @@ impl Span {
             resource: attributes(resource.get("resource")?.get("attributes")?)?,
             scope: scope.get("scope")?.get("name")?.as_str()?.to_owned(),
             schema_url: scope.get("schemaUrl")?.as_str()?.to_owned(),
+            seen: Instant::now(),
         })
     }
 }

@@ -1,7 +1,7 @@
 // Command truth is an HTTP/1 server that writes down what really happened: one JSON object a line for each request that
 // a handler got, to the file -truth.
 //
-// It prints the address that it listens on and serves until SIGTERM. With -unix it serves on that socket too. On SIGUSR1
+// It says "listening ADDRESS" and serves until SIGTERM. With -unix it serves on that socket too. On SIGUSR1
 // it sends itself a request over TLS.
 package main
 
@@ -44,7 +44,7 @@ func main() {
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
-	fmt.Println(listener.Addr())
+	fmt.Println("listening", listener.Addr())
 	for (<-signals) == syscall.SIGUSR1 {
 		get(encrypted)
 	}

@@ -62,7 +62,7 @@ fn spans_are_the_truth(minor: u32, mode: Mode) {
     let build = scene.build;
     let seen = send_rounds(&scene);
     let total = AT_ONCE * ROUNDS;
-    scene.agent.wait_for(usize::try_from(total).unwrap(), |span| number(span) != 0).unwrap();
+    scene.agent.wait_for_spans(usize::try_from(total).unwrap(), |span| number(span) != 0).unwrap();
     let (offset, uncertainty) = wall_offset();
     let pid = scene.server.pid();
     let (truth, outcome) = scene.end();
@@ -81,7 +81,7 @@ fn spans_are_the_truth(minor: u32, mode: Mode) {
     for truth in &truth {
         let span = spans.remove(&truth.number).unwrap_or_else(|| panic!("no span of {truth:?}"));
         expected::assert_equal(&span, truth, build.version);
-        assert_eq!(span.resource.get("process.pid").and_then(serde_json::Value::as_u64), Some(pid.into()));
+        assert_eq!(span.pid(), u64::from(pid));
         let (start, end) = (span.start - offset, span.end - offset);
         assert!(
             start <= truth.start + slack && end + slack >= truth.end,

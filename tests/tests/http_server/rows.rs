@@ -6,7 +6,6 @@ use std::path::Path;
 
 use lightfoot_tests::go::{Build, Mode};
 use lightfoot_tests::live::{Client, Span, Truth};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::expected;
@@ -176,7 +175,10 @@ fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
     let build = scene.build;
     let answers: Vec<Vec<u16>> = ROWS.iter().map(|row| send(&scene, row)).collect();
     let wanted: usize = ROWS.iter().filter(|row| documented[row.name].is_some()).map(requests).sum();
-    scene.agent.wait_for(wanted, |span| !row_name(span.text("user_agent.original")).is_empty()).unwrap();
+    scene
+        .agent
+        .wait_for_spans(wanted, |span| !row_name(span.text("user_agent.original")).is_empty())
+        .unwrap();
     let (truth, outcome) = scene.end();
     assert_eq!(outcome.spans.len(), wanted, "no span but those: {:#?}", outcome.spans);
     for (row, answers) in ROWS.iter().zip(answers) {
@@ -207,11 +209,10 @@ fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
     }
     // The end of a request refused for its `Expect`.
     let ends = u64::from(build.mode != Mode::ProfileGuided);
-    let count = |name: &str| outcome.counts.get(name).copied().unwrap_or_default();
-    assert_eq!(count("end_without_start"), ends, "{}", outcome.messages);
-    assert_eq!(count("cut_string"), 2, "{}", outcome.messages);
+    assert_eq!(outcome.count("end_without_start"), ends, "{}", outcome.messages);
+    assert_eq!(outcome.count("cut_string"), 2, "{}", outcome.messages);
     for name in ["abandoned", "read_fault", "unexpected", "spans_open_at_end", "not_http1"] {
-        assert_eq!(count(name), 0, "{}", outcome.messages);
+        assert_eq!(outcome.count(name), 0, "{}", outcome.messages);
     }
 }
 
@@ -256,8 +257,7 @@ fn send(scene: &Scene, row: &Row) -> Vec<u16> {
         How::Unix => Client::unix(scene.server.socket()),
         How::Tcp | How::Leave => scene.client(),
         How::Tls => {
-            let pid = Pid::from_raw(scene.server.pid().cast_signed()).unwrap();
-            kill_process(pid, Signal::USR1).unwrap();
+            scene.server.over_tls();
             return Vec::new();
         }
     };

@@ -1,11 +1,9 @@
 //! A server under watch.
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::live::agent::Outcome;
-use lightfoot_tests::live::{Agent, Client, Server, Truth};
+use lightfoot_tests::live::{Agent, Client, Outcome, Server, Truth, is_privileged};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -20,15 +18,14 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts both, or says why that is not possible here.
     pub(crate) fn set(minor: u32, mode: Mode) -> Option<Self> {
-        if let Some(why) = unable() {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}");
-            println!("skipped: {why}");
+        let build = Build::here(Program::Truth, GoVersion::of_minor(minor).unwrap(), mode);
+        if !is_privileged(&format!("watching {build}")) {
             return None;
         }
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let build = Build::here(Program::Truth, GoVersion::of_minor(minor).unwrap(), mode);
         let server = Server::start(&build.path().unwrap()).unwrap();
-        let agent = Agent::watching(Path::new(env!("CARGO_BIN_EXE_agent-under-test")), &server).unwrap();
+        let agent = Agent::start(["--pid", &server.pid().to_string()], &[]).unwrap();
+        agent.watches(server.pid()).unwrap();
         Some(Self { build, server, agent, _alone: alone })
     }
 
@@ -37,19 +34,9 @@ impl Scene {
         Client::tcp(self.server.address)
     }
 
-    /// Ends both: the truth and what the agent made of it, without the requests that were sent to see whether it watches.
+    /// Ends both: the truth and what the agent made of it.
     pub(crate) fn end(self) -> (Vec<Truth>, Outcome) {
-        let mut outcome = self.agent.stop().unwrap();
-        outcome.spans.retain(|span| span.text("user_agent.original") != "knock/0");
-        let mut truth = self.server.stop().unwrap();
-        truth.retain(|truth| truth.user_agent != "knock/0");
-        (truth, outcome)
+        let outcome = self.agent.stop().unwrap();
+        (self.server.stop().unwrap(), outcome)
     }
-}
-
-fn unable() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("it takes root to watch programs".to_owned());
-    }
-    lightfoot_probes::OBJECT.err().map(|absent| absent.to_string())
 }

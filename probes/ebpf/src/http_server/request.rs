@@ -36,7 +36,8 @@ pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
             return NOT_HTTP1;
         }
         let minor = word(request, LARGE_STRUCT, layout.request.proto_minor).unwrap_or_default();
-        entry.record.protocol_minor = minor as u16;
+        entry.record.protocol_major = 1;
+        entry.record.protocol_minor = minor as u8;
         if word(request, LARGE_STRUCT, layout.request.tls).unwrap_or_default() != 0 {
             entry.record.flags |= http_flags::TLS;
         }
@@ -57,7 +58,7 @@ fn note_request_line(entry: &mut InFlight, layout: &Layout) {
     let (method, target) =
         unsafe { (string(request, layout.request.method), string(request, layout.request.request_uri)) };
     if target.pointer != method.pointer.wrapping_add(method.length).wrapping_add(1) {
-        entry.record.header.missing |= 1 << Text::RequestLine as u8;
+        entry.record.header.missing |= 1 << Text::RequestLine as u16;
         return count(entry.counters, Counter::Unexpected);
     }
     entry.request_line = Slice { pointer: method.pointer, length: method.length + 1 + target.length };
@@ -119,7 +120,7 @@ fn copy_tracestate(entry: &mut InFlight, values: u64, number: u64) {
         entry.record.lengths[Text::Tracestate as usize] = (entry.strings_length - start) as u16;
     } else {
         entry.strings_length = start;
-        entry.record.header.cut |= 1 << Text::Tracestate as u8;
+        entry.record.header.cut |= 1 << Text::Tracestate as u16;
         count(entry.counters, Counter::TracestateDropped);
     }
 }

@@ -5,7 +5,7 @@ use lightfoot_probes_abi::{
     Counter, InFlight, Layout, Text,
     in_flight::{Slice, state},
     layout::NONE,
-    limits::SMALL_STRUCT,
+    limits::{ROUTE_PARTS, SMALL_STRUCT},
     record::{MISSING_FIELDS, http_flags},
 };
 
@@ -48,9 +48,10 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
         return count(entry.counters, Counter::Unsampled);
     }
     read_response(entry, layout);
-    read_pattern(entry, layout);
     record::append(entry, Text::RequestLine, entry.request_line);
     record::append(entry, Text::Peer, entry.peer);
+    read_pattern(entry, layout);
+    append_route(entry);
     record::send(entry);
 }
 
@@ -75,7 +76,7 @@ fn read_response(entry: &mut InFlight, layout: &Layout) {
         return count(entry.counters, Counter::ReadFault);
     };
     entry.record.status = status as u16;
-    entry.record.written = written.cast_signed();
+    entry.record.size = written.cast_signed();
     if wrote_header != 0 {
         entry.record.flags |= http_flags::WROTE_HEADER;
     }
@@ -104,15 +105,20 @@ fn read_pattern(entry: &mut InFlight, layout: &Layout) {
         from = entry.scratch[0].wrapping_add(fields.pattern_str);
     }
     if request::read_string(entry, from) && entry.scratch[1] != 0 {
-        replace_route(entry, entry.scratch[0], entry.scratch[1]);
+        entry.route[0] = Slice { pointer: entry.scratch[0], length: entry.scratch[1] };
+        entry.route_parts = 1;
     }
 }
 
-/// Sets the route, also if it was set before. It is the last string before the end of the span.
+/// Joins the pieces of the route.
 #[inline(never)]
-pub fn replace_route(entry: &mut InFlight, pointer: u64, length: u64) {
-    let earlier = &mut entry.record.lengths[Text::Route as usize];
-    entry.strings_length -= u64::from(*earlier);
-    *earlier = 0;
-    record::append(entry, Text::Route, Slice { pointer, length });
+fn append_route(entry: &mut InFlight) {
+    let start = entry.strings_length;
+    let mut part = 0;
+    while part < ROUTE_PARTS && part < entry.route_parts as usize {
+        let piece = entry.route[part];
+        record::append(entry, Text::Route, piece);
+        part += 1;
+    }
+    entry.record.lengths[Text::Route as usize] = (entry.strings_length - start) as u16;
 }
