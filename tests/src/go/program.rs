@@ -12,6 +12,10 @@ pub enum Program {
     Http,
     /// Serves HTTP/1 in every way there is and writes down what really happened.
     Truth,
+    /// Sends HTTP requests in every way there is, to itself, and writes down what really happened.
+    Clients,
+    /// Calls from inside of handlers, on other goroutines and with other contexts, and writes down what caused what.
+    Parents,
     /// Calls C and serves HTTP; modes without cgo cannot build it.
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
@@ -31,6 +35,8 @@ impl Program {
             Self::Hello => "hello",
             Self::Http => "http",
             Self::Truth => "truth",
+            Self::Clients => "clients",
+            Self::Parents => "parents",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
             Self::Lifecycle => "lifecycle",

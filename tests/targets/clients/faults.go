@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// misbehaving serves each connection, the first of them with number 0, by hand; it ends when the case that needs it does.
+// misbehaving serves each connection by hand, the first of them with number 0, until the case that needs it ends it.
 func misbehaving(serve func(number int, connection *net.TCPConn, request func() bool)) (address string, end func()) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command parents serves HTTP requests whose handlers call a client in every relation to the request that there is: with
-// its context or without, on its goroutine or another's. It writes down what caused what: one JSON object a line for
-// each request and for each call, to the file -truth.
+// Command parents serves HTTP requests whose handlers call a client in every relation to the request that there is:
+// with its context or without, on its goroutine or another's. It writes down what caused what: one JSON object a line
+// for each request and for each call, to the file -truth.
 //
 // The requests come from its own connections and the calls go to a server of its own, both written by hand: the only
 // code of net/http that runs is what serves the requests and what makes the calls.

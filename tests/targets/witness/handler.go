@@ -59,11 +59,10 @@ func Handler(log *Log, next http.Handler) http.Handler {
 		start := BootTime()
 		number, _ := strconv.Atoi(r.Header.Get("X-Number"))
 		t := &Request{
-			Kind:   "request",
-			Number: number, Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI),
+			Kind: "request", Number: number, Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI),
 			Host: strings.Clone(r.Host), Peer: strings.Clone(r.RemoteAddr), UserAgent: strings.Clone(r.UserAgent()),
-			Major: r.ProtoMajor, Minor: r.ProtoMinor, Traceparent: cloned(r.Header["Traceparent"]), Tracestate: cloned(r.Header["Tracestate"]),
-			Local: local(r), Panicked: true, Start: start,
+			Local: local(r), Major: r.ProtoMajor, Minor: r.ProtoMinor, Panicked: true, Start: start,
+			Traceparent: cloned(r.Header["Traceparent"]), Tracestate: cloned(r.Header["Tracestate"]),
 		}
 		t.Parent = ParseTraceparent(t.Traceparent)
 		defer func() {
