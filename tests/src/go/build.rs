@@ -116,7 +116,9 @@ impl Build {
         for used in local_modules(&fs::read_to_string(&module).map_err(FileError::at(&module))?) {
             inputs.extend(files(&folder.join(used))?);
         }
-        inputs.extend([module.with_extension("sum"), module]);
+        if module.parent() != Some(&folder) {
+            inputs.extend([module.clone(), module.with_extension("sum")]);
+        }
         if self.mode == Mode::ProfileGuided {
             inputs.push(self.profile());
         }
@@ -139,7 +141,8 @@ impl Build {
         let text: String = own
             .lines()
             .map(|line| match line.strip_prefix("go ") {
-                Some(_) => format!("go {}\n", self.version.language()),
+                // Some dependencies need a first release, which is newer than 1.MINOR.
+                Some(_) => format!("go {}.0\n", self.version.language()),
                 None => format!("{line}\n"),
             })
             .collect();
@@ -182,7 +185,10 @@ impl fmt::Display for Build {
 
 /// The folders that a go.mod takes modules from in place of released ones, relative to its own.
 fn local_modules(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().filter_map(|line| line.split_once("=> ")).map(|(_, to)| to.trim()).filter(|to| to.starts_with("../"))
+    text.lines()
+        .filter_map(|line| line.split_once("=> "))
+        .map(|(_, to)| to.trim())
+        .filter(|to| to.starts_with("../"))
 }
 
 /// The files in `folder`, sorted. Those in the folders below it belong to some builds only.

@@ -16,6 +16,20 @@ pub enum Program {
     Clients,
     /// Calls from inside of handlers, on other goroutines and with other contexts, and writes down what caused what.
     Parents,
+    /// Serves HTTP/2 by net/http in every way there is and writes down what really happened.
+    Http2,
+    /// Serves HTTP/2, and calls, by golang.org/x/net and writes down what really happened.
+    XNet,
+    /// Sends HTTP/2 requests; nobody watches it.
+    Http2Drive,
+    /// Serves by gin's router and writes down what really happened.
+    Gin,
+    /// Serves by chi's router and writes down what really happened.
+    Chi,
+    /// Serves by echo's router and writes down what really happened.
+    Echo,
+    /// Serves by gorilla/mux and writes down what really happened.
+    Gorilla,
     /// Calls C and serves HTTP; modes without cgo cannot build it.
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
@@ -37,6 +51,13 @@ impl Program {
             Self::Truth => "truth",
             Self::Clients => "clients",
             Self::Parents => "parents",
+            Self::Http2 => "http2",
+            Self::XNet => "xnet",
+            Self::Http2Drive => "http2drive",
+            Self::Gin => "gin",
+            Self::Chi => "chi",
+            Self::Echo => "echo",
+            Self::Gorilla => "gorilla",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
             Self::Lifecycle => "lifecycle",
