@@ -132,7 +132,14 @@ fn layout(
         let (Some(offset), Some((type_name, size, kind))) = (offset, of_type) else { return Ok(None) };
         fields.push(Field { name, offset, size, kind, type_name, embedded, descriptor: None });
     }
-    Ok(Some(StructLayout { name, size, fields, source: LayoutSource::Dwarf, descriptor: None }))
+    Ok(Some(StructLayout {
+        name,
+        size,
+        fields,
+        source: LayoutSource::Dwarf,
+        descriptor: None,
+        pointer_descriptor: None,
+    }))
 }
 
 /// Name, size and kind of a field's type; the name is the outermost typedef's.

@@ -68,6 +68,8 @@ pub struct StructLayout {
     pub source: LayoutSource,
     /// The descriptor, by whose address values of this type are told in interfaces.
     pub descriptor: Option<VirtualAddress>,
+    /// The descriptor of the type of pointers to it, by which these are told. The compiler makes one with every named type.
+    pub pointer_descriptor: Option<VirtualAddress>,
 }
 
 /// A field of a struct.
@@ -218,6 +220,7 @@ impl<'a, S: Source> Descriptors<'a, S> {
             fields,
             source: LayoutSource::Descriptor,
             descriptor: Some(address),
+            pointer_descriptor: self.pointer_to(&descriptor),
         })
     }
 }

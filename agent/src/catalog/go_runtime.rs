@@ -6,13 +6,24 @@ use super::Layout;
 pub const G: Layout = Layout {
     name: "runtime.g",
     required: &["stack", "goid"],
-    optional: &["_panic", "parentGoid"],
+    optional: &["_panic", "m", "parentGoid"],
     is_optional: false,
 };
 
 /// The bounds of a goroutine's stack; they move when it grows.
 pub const STACK: Layout =
     Layout { name: "runtime.stack", required: &["hi"], optional: &[], is_optional: false };
+
+/// A thread (runtime/runtime2.go), by which a goroutine's processor is found.
+pub const M: Layout = Layout { name: "runtime.m", required: &[], optional: &["p"], is_optional: true };
+
+/// A processor (runtime/runtime2.go), which hands out the ids of new goroutines.
+pub const P: Layout =
+    Layout { name: "runtime.p", required: &[], optional: &["goidcache", "goidcacheend"], is_optional: true };
+
+/// What `errors.New` makes.
+pub const ERROR_STRING: Layout =
+    Layout { name: "errors.errorString", required: &[], optional: &["s"], is_optional: true };
 
 /// A map up to Go 1.23 (runtime/map.go).
 pub const CLASSIC_MAP: Layout = Layout {

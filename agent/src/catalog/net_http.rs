@@ -2,7 +2,8 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
-use super::go_runtime::{CLASSIC_MAP, G, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::http2::{BUNDLED, INTERNAL};
 use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
@@ -34,6 +35,19 @@ pub const SERVER_1: Operation = Operation {
         Point {
             role: Role::ConnectionEnd,
             ways: &[Way { function: "net/http.(*conn).serve.func1", place: CLOSURE }],
+        },
+        Point {
+            role: Role::Route,
+            // Since Go 1.22; before, a pattern is known to ServeMux alone.
+            ways: &[Way {
+                function: "net/http.(*ServeMux).ServeHTTP",
+                place: Place::AfterCallOf {
+                    callee: "net/http.(*ServeMux).findHandler",
+                    // func (mux *ServeMux) findHandler(r *Request) (h Handler, patStr string, _ *pattern, matches []string)
+                    results: &[GoType::Interface, GoType::String, GoType::Pointer, GoType::Slice],
+                    kept: &[1],
+                },
+            }],
         },
     ],
     layouts: &[
@@ -67,8 +81,23 @@ const SERVER_2: Operation = Operation {
             ],
         },
     ],
-    layouts: &[&G, &STACK, &REQUEST, &URL],
-    maps: &[],
+    layouts: &[
+        &G,
+        &STACK,
+        &REQUEST,
+        &PATTERN,
+        &RESPONSE,
+        BUNDLED.writer,
+        BUNDLED.state,
+        INTERNAL.held,
+        INTERNAL.writer,
+        INTERNAL.state,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
 };
 
 const CLIENT: Operation = Operation {
@@ -99,7 +128,7 @@ const CLIENT: Operation = Operation {
             ],
         },
     ],
-    layouts: &[&G, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE],
+    layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
     maps: &[],
 };
 
@@ -129,12 +158,17 @@ pub const REQUEST: Layout = Layout {
     name: "net/http.Request",
     required: &["Method", "URL", "ProtoMajor", "ProtoMinor", "Header", "Host", "RequestURI", "TLS", "ctx"],
     // Pattern is there since Go 1.23, pat since 1.22.
-    optional: &["Pattern", "pat", "RemoteAddr"],
+    optional: &["Pattern", "pat", "RemoteAddr", "Response"],
     is_optional: false,
 };
 
-const URL: Layout =
-    Layout { name: "net/url.URL", required: &["Path", "RawQuery"], optional: &[], is_optional: false };
+/// Where a request goes.
+pub const URL: Layout = Layout {
+    name: "net/url.URL",
+    required: &["Scheme", "Opaque", "User", "Host", "Path", "RawPath", "RawQuery"],
+    optional: &["Fragment", "RawFragment", "ForceQuery", "OmitHost"],
+    is_optional: false,
+};
 
 /// A response in the making.
 pub const RESPONSE: Layout = Layout {
@@ -155,9 +189,10 @@ pub const PATTERN: Layout =
 /// A request's header.
 pub const HEADER: MapField = MapField { structure: "net/http.Request", field: "Header" };
 
-const CLIENT_RESPONSE: Layout = Layout {
+/// What a client gets.
+pub const CLIENT_RESPONSE: Layout = Layout {
     name: "net/http.Response",
     required: &["StatusCode"],
-    optional: &["ProtoMajor", "ProtoMinor"],
+    optional: &["ProtoMajor", "ProtoMinor", "ContentLength", "Request"],
     is_optional: false,
 };

@@ -4,26 +4,23 @@ use lightfoot_probes_abi::layout::{self, Map, MapKind, NONE};
 use lightfoot_probes_abi::{Layout, limits};
 use lightfoot_symbolizer::types;
 
-use crate::catalog::{MapField, go_runtime, net_http};
+use crate::catalog::{self, MapField, go_runtime, http2, net_http};
 use crate::inspect::Program;
 
 /// The layout of everything that BPF reads in a program. What was not found is [`NONE`], and the programs leave out what
 /// depends on it.
 pub fn layout(program: &Program) -> Layout {
-    let g = Struct::of(program, go_runtime::G.name);
-    let stack = Struct::of(program, go_runtime::STACK.name);
-    let response = Struct::of(program, net_http::RESPONSE.name);
-    let request = Struct::of(program, net_http::REQUEST.name);
-    let goroutine = layout::G {
-        size: 0,
-        stack_hi: sum(g.offset("stack"), stack.offset("hi")),
-        panic: g.offset("_panic"),
-        goid: g.offset("goid"),
-    };
+    let of = |layout: &catalog::Layout| Struct::of(program, layout.name);
+    let (m, p) = (of(&go_runtime::M), of(&go_runtime::P));
+    let response = of(&net_http::RESPONSE);
     Layout {
-        g: layout::G {
-            size: end_of([goroutine.stack_hi, goroutine.panic, goroutine.goid], 8, limits::SMALL_STRUCT),
-            ..goroutine
+        g: goroutine(program),
+        m: layout::M { p: m.offset("p") },
+        p: layout::P { goidcache: p.offset("goidcache"), goidcacheend: p.offset("goidcacheend") },
+        goidgen: NONE,
+        types: layout::Types {
+            response: response.pointer_type(),
+            error_string: of(&go_runtime::ERROR_STRING).pointer_type(),
         },
         response: layout::Response {
             size: response.size(&["conn", "wroteHeader", "status", "written"], limits::SMALL_STRUCT),
@@ -32,48 +29,132 @@ pub fn layout(program: &Program) -> Layout {
             status: response.offset("status"),
             written: response.offset("written"),
         },
-        connection: layout::Connection {
-            hijacked: Struct::of(program, net_http::CONN.name).offset("hijackedv"),
-        },
-        request: layout::Request {
-            size: request.size(
-                &["Method", "ProtoMajor", "ProtoMinor", "Header", "Host", "RemoteAddr", "RequestURI", "TLS"],
-                limits::LARGE_STRUCT,
-            ),
-            method: request.offset("Method"),
-            proto_major: request.offset("ProtoMajor"),
-            proto_minor: request.offset("ProtoMinor"),
-            header: request.offset("Header"),
-            host: request.offset("Host"),
-            remote_addr: request.offset("RemoteAddr"),
-            request_uri: request.offset("RequestURI"),
-            tls: request.offset("TLS"),
-            pattern: request.offset("Pattern"),
-            pat: request.offset("pat"),
-            pattern_str: Struct::of(program, net_http::PATTERN.name).offset("str"),
-        },
+        connection: layout::Connection { hijacked: of(&net_http::CONN).offset("hijackedv") },
+        request: request(program),
+        url: url(of(&net_http::URL)),
+        client_response: client_response(of(&net_http::CLIENT_RESPONSE)),
+        http2: [http2::BUNDLED, http2::INTERNAL]
+            .iter()
+            .map(|writer| http2(program, writer))
+            .find(|found| found.response_writer_type != NONE)
+            .unwrap_or(layout::Http2::UNKNOWN),
+        x_http2: http2(program, &http2::X),
         header: map(program, net_http::HEADER).unwrap_or(UNKNOWN_MAP),
     }
 }
 
-const UNKNOWN_MAP: Map = Map {
-    kind: MapKind::Unknown as u64,
-    size: NONE,
-    groups: NONE,
-    old_groups: NONE,
-    length: NONE,
-    table_size: NONE,
-    table_groups: NONE,
-    table_mask: NONE,
-    group_size: NONE,
-    keys: NONE,
-    key_stride: NONE,
-    values: NONE,
-    value_stride: NONE,
-    overflow: NONE,
-    first_in_use: 0,
-    last_in_use: 0,
-};
+fn goroutine(program: &Program) -> layout::G {
+    let g = Struct::of(program, go_runtime::G.name);
+    let stack_hi = sum(g.offset("stack"), Struct::of(program, go_runtime::STACK.name).offset("hi"));
+    let (panic, goid, m) = (g.offset("_panic"), g.offset("goid"), g.offset("m"));
+    let size = end_of([stack_hi, panic, goid, m], 8, limits::SMALL_STRUCT);
+    layout::G { size, stack_hi, panic, goid, m, parent_goid: g.offset("parentGoid") }
+}
+
+fn request(program: &Program) -> layout::Request {
+    let request = Struct::of(program, net_http::REQUEST.name);
+    layout::Request {
+        size: request.size(
+            &[
+                "Method",
+                "URL",
+                "ProtoMajor",
+                "ProtoMinor",
+                "Header",
+                "Host",
+                "RemoteAddr",
+                "RequestURI",
+                "TLS",
+                "Response",
+                "ctx",
+            ],
+            limits::LARGE_STRUCT,
+        ),
+        method: request.offset("Method"),
+        url: request.offset("URL"),
+        proto_major: request.offset("ProtoMajor"),
+        proto_minor: request.offset("ProtoMinor"),
+        header: request.offset("Header"),
+        host: request.offset("Host"),
+        remote_addr: request.offset("RemoteAddr"),
+        request_uri: request.offset("RequestURI"),
+        tls: request.offset("TLS"),
+        response: request.offset("Response"),
+        ctx: request.offset("ctx"),
+        pattern: request.offset("Pattern"),
+        pat: request.offset("pat"),
+        pattern_str: Struct::of(program, net_http::PATTERN.name).offset("str"),
+    }
+}
+
+fn url(url: Struct<'_>) -> layout::Url {
+    layout::Url {
+        size: url.size(
+            &[
+                "Scheme",
+                "Opaque",
+                "User",
+                "Host",
+                "Path",
+                "RawPath",
+                "RawQuery",
+                "Fragment",
+                "RawFragment",
+                "ForceQuery",
+                "OmitHost",
+            ],
+            limits::SMALL_STRUCT,
+        ),
+        scheme: url.offset("Scheme"),
+        opaque: url.offset("Opaque"),
+        user: url.offset("User"),
+        host: url.offset("Host"),
+        path: url.offset("Path"),
+        raw_path: url.offset("RawPath"),
+        raw_query: url.offset("RawQuery"),
+        fragment: url.offset("Fragment"),
+        raw_fragment: url.offset("RawFragment"),
+        force_query: url.offset("ForceQuery"),
+        omit_host: url.offset("OmitHost"),
+    }
+}
+
+fn client_response(response: Struct<'_>) -> layout::ClientResponse {
+    layout::ClientResponse {
+        size: response.size(
+            &["StatusCode", "ProtoMajor", "ProtoMinor", "ContentLength", "Request"],
+            limits::SMALL_STRUCT,
+        ),
+        status_code: response.offset("StatusCode"),
+        proto_major: response.offset("ProtoMajor"),
+        proto_minor: response.offset("ProtoMinor"),
+        content_length: response.offset("ContentLength"),
+        request: response.offset("Request"),
+    }
+}
+
+fn http2(program: &Program, writer: &http2::ResponseWriter) -> layout::Http2 {
+    let held = Struct::of(program, writer.held.name);
+    let state = Struct::of(program, writer.state.name);
+    let (status, wrote_header, wrote_bytes) =
+        (state.offset("status"), state.offset("wroteHeader"), state.offset("wroteBytes"));
+    let first = status.min(wrote_header).min(wrote_bytes);
+    // From there on; what is not known stays so.
+    let from_first = |offset: u64| if offset == NONE { NONE } else { offset.saturating_sub(first) };
+    let (status, wrote_header, wrote_bytes) =
+        (from_first(status), from_first(wrote_header), from_first(wrote_bytes));
+    layout::Http2 {
+        response_writer_type: if writer.by_pointer { held.pointer_type() } else { held.type_itself() },
+        rws: Struct::of(program, writer.writer.name).offset("rws"),
+        state: first,
+        state_size: end_of([status, wrote_header, wrote_bytes], 8, limits::HTTP2_STATE),
+        status,
+        wrote_header,
+        wrote_bytes,
+    }
+}
+
+const UNKNOWN_MAP: Map = Layout::UNKNOWN.header;
 
 /// The layout of a map, if all of it is known: half a map is of no use.
 fn map(program: &Program, field: MapField) -> Option<Map> {
@@ -142,6 +223,16 @@ impl<'a> Struct<'a> {
 
     fn offset(&self, name: &str) -> u64 {
         self.field(name).map_or(NONE, |field| field.offset)
+    }
+
+    /// The descriptor of the struct's type.
+    fn type_itself(&self) -> u64 {
+        self.0.and_then(|found| found.descriptor).map_or(NONE, |address| address.0)
+    }
+
+    /// The descriptor of the type of pointers to it.
+    fn pointer_type(&self) -> u64 {
+        self.0.and_then(|found| found.pointer_descriptor).map_or(NONE, |address| address.0)
     }
 
     /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.

@@ -43,8 +43,10 @@ pub const HEADER_CANDIDATES: usize = 40;
 
 /// Bytes of the header of a map, or of a table of a swiss map, that one read fetches at most.
 pub const MAP_HEADER: usize = 64;
-/// Bytes of a `runtime.g` or `http.response` that one read fetches at most: the fields' offsets plus their size must not
-/// exceed it.
+/// Bytes of an HTTP/2 server's `responseWriterState` that one read fetches at most.
+pub const HTTP2_STATE: usize = 64;
+/// Bytes of a `runtime.g`, `http.response`, `url.URL` or `http.Response` that one read fetches at most: the fields' offsets
+/// plus their size must not exceed it.
 pub const SMALL_STRUCT: usize = 256;
 /// Bytes of an `http.Request` or of two groups that one read fetches at most.
 pub const LARGE_STRUCT: usize = 1024;

@@ -120,6 +120,7 @@ pub(crate) fn inspect(path: &Path, id: u32, end: End) -> Facts {
             connection: Connection { hijacked: offset(&types, "net/http.conn", "hijackedv") },
             request: request(&types),
             header: header(&binary, &types),
+            ..Layout::UNKNOWN
         },
         sites: vec![
             entry("net/http.serverHandler.ServeHTTP", SiteKind::HttpServerStart, &[2, 3]),
@@ -148,7 +149,7 @@ fn goroutine(types: &Types) -> G {
     let at = |field| offset(types, "runtime.g", field);
     let stack_hi = at("stack") + offset(types, "runtime.stack", "hi");
     let (panic, goid) = (at("_panic"), at("goid"));
-    G { size: size(&[stack_hi, panic, goid]), stack_hi, panic, goid }
+    G { size: size(&[stack_hi, panic, goid]), stack_hi, panic, goid, ..Layout::UNKNOWN.g }
 }
 
 fn response(types: &Types) -> Response {
@@ -178,6 +179,7 @@ fn request(types: &Types) -> Request {
         pattern: at("Pattern"),
         pat: at("pat"),
         pattern_str: offset(types, "net/http.pattern", "str"),
+        ..Layout::UNKNOWN.request
     };
     let Request { header, host, remote_addr, request_uri, tls, .. } = request;
     Request { size: size(&[header, host, remote_addr, request_uri, tls]), ..request }

@@ -89,6 +89,7 @@ pub struct Descriptor {
     pub kind: Kind,
     flags: u8,
     name: u32,
+    pointer: u32,
 }
 
 impl Descriptor {
@@ -111,18 +112,19 @@ impl<S: Source> Descriptors<'_, S> {
         let mismatch = || TypeError::Mismatch { expected: "type", address };
         let header: [u8; HEADER] = self.image.array(address)?;
         let (words, _) = header.as_chunks::<8>();
-        let [size, _, meta, _, _, name] = words else { return Err(mismatch()) };
+        let [size, _, meta, _, _, names] = words else { return Err(mismatch()) };
         let [.., flags, align, field_align, kind] = *meta;
         if align != field_align || !align.is_power_of_two() {
             return Err(mismatch());
         }
-        let [a, b, c, d, ..] = *name;
+        let [a, b, c, d, e, f, g, h] = *names;
         Ok(Descriptor {
             address,
             size: u64::from_le_bytes(*size),
             kind: Kind::from_number(kind).ok_or_else(mismatch)?,
             flags,
             name: u32::from_le_bytes([a, b, c, d]),
+            pointer: u32::from_le_bytes([e, f, g, h]),
         })
     }
 
@@ -202,6 +204,14 @@ impl<S: Source> Descriptors<'_, S> {
             })
             .collect::<Result<_, ImageError>>()
             .map_err(TypeError::from)
+    }
+
+    /// The descriptor of the type of pointers to this one, if the program has it (`abi.Type.PtrToThis`).
+    pub(super) fn pointer_to(&self, descriptor: &Descriptor) -> Option<VirtualAddress> {
+        let pointer = self.descriptor(self.types.past(u64::from(descriptor.pointer))).ok()?;
+        let leads_back = pointer.kind == Kind::Pointer
+            && self.image.word(pointer.address.past(HEADER as u64)).ok() == Some(descriptor.address.0);
+        leads_back.then_some(pointer.address)
     }
 
     /// The element type of a pointer, slice, array or channel: `Elem` follows the head in all of them.
