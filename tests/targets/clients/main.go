@@ -7,6 +7,10 @@
 //	run CASE [COUNT]        makes the calls of a case, COUNT times one after the other
 //	load COUNT WORKERS SEED makes the calls of COUNT cases chosen at random, WORKERS at a time
 //	crowd COUNT             makes COUNT calls that are all open at the same time
+//	call URL COUNT [KIND]   makes COUNT calls of a server that is not its own, one after the other and without truth; KIND
+//	                        is what calls: client (http.Client, the default), direct (the transport's own RoundTrip),
+//	                        wrapped (a RoundTripper around the transport) or http2 (a client that does not verify)
+//	reverse URL             starts a ReverseProxy of such a server and prints its URL
 //
 // and prints "done" after each. Paths are /CASE/NUMBER, and each NUMBER is used once.
 package main
@@ -17,6 +21,7 @@ import (
 	"fmt"
 	"log"
 	"math/rand"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -53,6 +58,14 @@ func main() {
 			}
 		case "load":
 			load(s, cases, number(1, 1), number(2, 1), int64(number(3, 0)))
+		case "call":
+			call(s, words[1], number(2, 1), words[3])
+		case "reverse":
+			to, err := url.Parse(words[1])
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Println(s.reverse(to))
 		case "crowd":
 			crowd(s, number(1, 1))
 		default:

@@ -1,6 +1,6 @@
 // Command http2drive sends HTTP/2 requests to servers under test. Nobody watches it.
 //
-// It obeys lines of standard input until that ends:
+// It prints "ready" and obeys lines of standard input until that ends:
 //
 //	list                       prints the cases, one a line
 //	send URL CASE [COUNT]      sends the requests of a case to the server at URL (http: prior knowledge), COUNT times
@@ -54,6 +54,7 @@ func (s seen) print() {
 }
 
 func main() {
+	fmt.Println("ready")
 	commands := bufio.NewScanner(os.Stdin)
 	for commands.Scan() {
 		words := append(strings.Fields(commands.Text()), "", "", "", "", "")

@@ -47,6 +47,7 @@ func rows() []row {
 			p.lazy.wait()
 			p.once("lazy-pool", "")
 			<-over
+			p.pending.Wait()
 			p.kept.empty((*keptGoroutine).end)
 		}},
 		{"borrowed-context", func(p *program) {
@@ -57,10 +58,10 @@ func rows() []row {
 		{name: "call-inside-call"}, {name: "stack-grown"}, {name: "stack-grown-inside"},
 		{name: "panicked-call"}, {name: "panicked-call-deeper"},
 		{"remote-parent", func(p *program) {
-			p.once("both", fmt.Sprintf("00-%032x-%016x-01", rand.Uint64()|1, rand.Uint64()|1))
+			p.once("remote-parent", fmt.Sprintf("00-%032x-%016x-01", rand.Uint64()|1, rand.Uint64()|1))
 		}},
 		{"unsampled", func(p *program) {
-			p.once("both", fmt.Sprintf("00-%032x-%016x-00", rand.Uint64()|1, rand.Uint64()|1))
+			p.once("unsampled", fmt.Sprintf("00-%032x-%016x-00", rand.Uint64()|1, rand.Uint64()|1))
 		}},
 	}
 }
@@ -74,7 +75,7 @@ func chaotic() []string {
 	names := []string{}
 	for name := range handlers {
 		switch name {
-		case "plain", "crowd", "mid-life": // they belong to others
+		case "nested-inner", "nested-traceparent-inner", "crowd", "mid-life": // they belong to others
 		case "panicked-call-deeper": // a row of its own
 		default:
 			names = append(names, name)
@@ -85,18 +86,17 @@ func chaotic() []string {
 
 func init() {
 	handlers = map[string]func(*program, *http.Request, *incoming){
-		"plain": func(*program, *http.Request, *incoming) {},
+		"nested-inner":             func(*program, *http.Request, *incoming) {},
+		"nested-traceparent-inner": func(*program, *http.Request, *incoming) {},
 		"context": func(p *program, r *http.Request, in *incoming) {
 			p.call(r.Context(), in, byContext, in.number)
 		},
 		"background": func(p *program, r *http.Request, in *incoming) {
 			p.call(context.Background(), in, byGoroutine, in.number)
 		},
-		"both": func(p *program, r *http.Request, in *incoming) {
-			p.call(context.TODO(), in, byGoroutine, in.number)
-			p.call(r.Context(), in, byContext, in.number)
-			p.call(context.Background(), in, byGoroutine, in.number)
-		},
+		"both":          both,
+		"remote-parent": both,
+		"unsampled":     both,
 		"with-value": func(p *program, r *http.Request, in *incoming) {
 			p.call(context.WithValue(r.Context(), key(1), in), in, byContext, in.number)
 		},
@@ -149,11 +149,11 @@ func init() {
 			p.inPool(func() { p.call(ctx, in, byNone, 0) })
 		},
 		"nested": func(p *program, r *http.Request, in *incoming) {
-			request := outgoing(r.Context(), "http://"+p.address, "plain", witness.Number())
+			request := outgoing(r.Context(), "http://"+p.address, "nested-inner", witness.Number())
 			p.send(p.clients[0], request, in, byContext, in.number)
 		},
 		"nested-traceparent": func(p *program, r *http.Request, in *incoming) {
-			request := outgoing(r.Context(), "http://"+p.address, "plain", witness.Number())
+			request := outgoing(r.Context(), "http://"+p.address, "nested-traceparent-inner", witness.Number())
 			request.Header.Set("Traceparent", fmt.Sprintf("00-%032x-%016x-01", rand.Uint64()|1, rand.Uint64()|1))
 			p.send(p.clients[0], request, in, byContext, in.number)
 		},
@@ -207,6 +207,12 @@ func init() {
 		},
 	}
 	otherGoroutines(handlers)
+}
+
+func both(p *program, r *http.Request, in *incoming) {
+	p.call(context.TODO(), in, byGoroutine, in.number)
+	p.call(r.Context(), in, byContext, in.number)
+	p.call(context.Background(), in, byGoroutine, in.number)
 }
 
 // deeper calls from that many frames further inside, in a stack that moves meanwhile.

@@ -110,6 +110,7 @@ func (p *program) chaos(count, connections int, seed int64) {
 	all.Wait()
 	close(over)
 	// No goroutine stays behind.
+	p.pending.Wait()
 	p.kept.empty((*keptGoroutine).end)
 	p.lazy.empty((*keptGoroutine).end)
 	p.lent.empty(func(*lentContext) {})

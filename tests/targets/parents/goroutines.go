@@ -94,7 +94,12 @@ func otherGoroutines(handlers map[string]func(*program, *http.Request, *incoming
 	handlers["lazy-pool"] = func(p *program, r *http.Request, in *incoming) {
 		if kept, found := p.lazy.take(); found {
 			p.employ(kept, in)
-			p.kept.offer(kept)
+			p.pending.Add(1)
+			go func() {
+				defer p.pending.Done()
+				<-kept.ended
+				p.kept.offer(kept)
+			}()
 		}
 	}
 	handlers["borrowed-context-lends"] = func(p *program, r *http.Request, in *incoming) {

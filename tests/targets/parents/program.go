@@ -49,7 +49,7 @@ type program struct {
 
 // served is what one request was.
 type served struct {
-	Kind   string `json:"kind"` // "request"
+	Kind   string `json:"kind"` // "served"
 	Case   string `json:"case"`
 	Number int64  `json:"number"`
 	// Remote is what the request's traceparent says.
@@ -99,7 +99,7 @@ func newProgram(truth *witness.Log) *program {
 
 // ServeHTTP serves a request as the case in its path wants.
 func (p *program) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	truth := served{Kind: "request", Start: witness.BootTime()}
+	truth := served{Kind: "served", Start: witness.BootTime()}
 	truth.Case, truth.Number = witness.Place(r.URL.Path)
 	truth.Case, truth.Remote = strings.Clone(truth.Case), witness.ParseTraceparent(r.Header["Traceparent"])
 	handle := handlers[truth.Case]

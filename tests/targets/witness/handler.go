@@ -23,6 +23,7 @@ type Request struct {
 	UserAgent   string   `json:"user_agent"`
 	Major       int      `json:"major"`
 	Minor       int      `json:"minor"`
+	TLS         bool     `json:"tls"`
 	Traceparent []string `json:"traceparent"`
 	Tracestate  []string `json:"tracestate"`
 	// Parent is nil if Traceparent is not one valid value.
@@ -61,7 +62,7 @@ func Handler(log *Log, next http.Handler) http.Handler {
 		t := &Request{
 			Kind: "request", Number: number, Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI),
 			Host: strings.Clone(r.Host), Peer: strings.Clone(r.RemoteAddr), UserAgent: strings.Clone(r.UserAgent()),
-			Local: local(r), Major: r.ProtoMajor, Minor: r.ProtoMinor, Panicked: true, Start: start,
+			Local: local(r), Major: r.ProtoMajor, Minor: r.ProtoMinor, TLS: r.TLS != nil, Panicked: true, Start: start,
 			Traceparent: cloned(r.Header["Traceparent"]), Tracestate: cloned(r.Header["Tracestate"]),
 		}
 		t.Parent = ParseTraceparent(t.Traceparent)
