@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// Those that write down what really happened, without the routers, which take minutes.
 const TRUTHFUL: [Program; 5] =
-    [Program::Truth, Program::Clients, Program::Parents, Program::Http2, Program::XNet];
+    [Program::Truth, Program::Clients, Program::Parents, Program::Bundled, Program::XNet];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();

@@ -16,8 +16,8 @@ pub enum Program {
     Clients,
     /// Calls from inside of handlers, on other goroutines and with other contexts, and writes down what caused what.
     Parents,
-    /// Serves HTTP/2 by net/http in every way there is and writes down what really happened.
-    Http2,
+    /// Serves HTTP/2 by net/http alone and writes down what really happened.
+    Bundled,
     /// Serves HTTP/2, and calls, by golang.org/x/net and writes down what really happened.
     XNet,
     /// Sends HTTP/2 requests; nobody watches it.
@@ -51,7 +51,7 @@ impl Program {
             Self::Truth => "truth",
             Self::Clients => "clients",
             Self::Parents => "parents",
-            Self::Http2 => "http2",
+            Self::Bundled => "bundled",
             Self::XNet => "xnet",
             Self::Http2Drive => "http2drive",
             Self::Gin => "gin",

@@ -23,6 +23,7 @@ pub struct Truth {
     pub user_agent: String,
     pub major: u64,
     pub minor: u64,
+    pub tls: bool,
     pub traceparent: Vec<String>,
     pub tracestate: Vec<String>,
     pub parent: Option<Parent>,

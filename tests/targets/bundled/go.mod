@@ -1,5 +1,5 @@
 // The kit builds with a copy of this file whose go line names the toolchain's own version.
-module lightfoot.example/http2
+module lightfoot.example/bundled
 
 go 1.21
 

@@ -1,4 +1,4 @@
-// Command http2 serves HTTP/2 by net/http alone and writes down what really happened: one JSON object a line for each
+// Command bundled serves HTTP/2 by net/http alone and writes down what really happened: one JSON object a line for each
 // request that a handler got, to the file -truth.
 //
 // It prints "http1 URL", "tls URL", where Go knows HTTP/2 without encryption (since 1.24) "cleartext URL", then
