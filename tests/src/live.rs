@@ -4,7 +4,7 @@
 //! - [`folder`]: copies of programs that nothing else runs.
 //! - [`process`]: a program that a test starts, and the lines that it says.
 //! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand.
-//! - [`server`]: the Go server that writes down the truth about each request.
+//! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`driven`]: Go programs that obey commands and write down the truth about each call.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`watched`]: a driven program and the agent that watches it.
@@ -26,6 +26,7 @@ pub mod client;
 pub mod code;
 pub mod driven;
 pub mod folder;
+pub mod http2;
 pub mod process;
 pub mod server;
 pub mod span;

@@ -8,7 +8,7 @@ use lightfoot_probes_abi::{Cookie, Counter, Site, SiteKind};
 
 use crate::{
     counters::{NO_PROCESS, count},
-    http_server,
+    http_client, http_server,
     maps::{LAYOUTS, PROCESSES, SETTINGS, SITES, pid_namespace},
     registers::{self, Registers},
 };
@@ -34,7 +34,9 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
     }
     let Some(layout) = LAYOUTS.get(process.layout) else { return };
     match cookie.kind() {
-        Some(SiteKind::HttpServerStart) => http_server::start(registers, tgid, process, layout),
+        Some(kind @ (SiteKind::HttpServerStart | SiteKind::Http2ServerStart)) => {
+            http_server::start(registers, tgid, process, layout, kind == SiteKind::Http2ServerStart);
+        }
         Some(SiteKind::HttpServerEnd) => http_server::end(registers, tgid, process, layout),
         Some(SiteKind::HttpServerEndByDepth) => {
             http_server::end_by_depth(registers, tgid, process, layout, cookie.stack_words());
@@ -43,6 +45,16 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         Some(SiteKind::HttpServerRoute) => {
             http_server::route(registers, tgid, process, layout, cookie);
         }
+        Some(kind @ (SiteKind::HttpClientStart | SiteKind::HttpClientStartInner)) => {
+            let may_be_nested = kind == SiteKind::HttpClientStartInner;
+            if !(may_be_nested && http_client::is_nested(registers, tgid, process, layout)) {
+                http_client::start(registers, tgid, process, layout);
+            }
+        }
+        Some(SiteKind::HttpClientEnd) => {
+            http_client::end(registers, tgid, process, layout, cookie.stack_words());
+        }
+        Some(SiteKind::Http2ServerEnd) => http_server::http2_end(registers, tgid, process, layout),
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Serve is the whole of a program that serves HTTP/1 until SIGTERM and writes the truth about it to the file -truth. It
-// prints "listening ADDRESS"; with -unix it serves on that socket too.
+// prints what the program truth does; with -unix it serves on that socket too.
 func Serve(handler http.Handler) {
 	address := flag.String("address", "127.0.0.1:0", "where to serve")
 	unix := flag.String("unix", "", "a unix socket to serve on as well")
@@ -35,7 +35,7 @@ func Serve(handler http.Handler) {
 		}
 		go server.Serve(listener)
 		if network == "tcp" {
-			fmt.Println("listening", listener.Addr())
+			fmt.Printf("listening %s\nother %s\nipv6 none\n", listener.Addr(), listener.Addr())
 		}
 	}
 	<-signals
