@@ -13,6 +13,7 @@ use super::{Folder, LiveError, Target};
 /// What one request was; `tests/targets/witness/handler.go` says more of each field.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "documented where they are written")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Truth {
     pub number: u64,
     pub method: String,
