@@ -28,6 +28,8 @@ pub struct InFlight {
     pub depth: u64,
     /// HTTP/1 server: the address of the `http.response`. HTTP/2 server: of the `responseWriter`.
     pub response: u64,
+    /// HTTP client: the address that the call returns to; 0 where it does not lie on the stack (arm64).
+    pub caller: u64,
     /// The address of the original `http.Request`.
     pub request: u64,
     /// `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
@@ -42,8 +44,8 @@ pub struct InFlight {
     pub route: [Slice; limits::ROUTE_PARTS],
     /// How many pieces.
     pub route_parts: u64,
-    /// The context that the span owns.
-    pub context: u64,
+    /// The context that the span owns, an interface's two words: the addresses of its itab and of its data.
+    pub context: [u64; 2],
     /// Goroutines created since the start of the span have ids from the first to before the second of these, or not below
     /// the third: the rest of the processor's `p.goidcache` and `sched.goidgen` as they were. All zero if not known.
     pub young_goids: [u64; 3],
@@ -51,8 +53,8 @@ pub struct InFlight {
     pub state: u32,
     /// As in its key.
     pub level: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// [`crate::Process::instance`].
+    pub instance: u32,
     /// The index of the process's counters.
     pub counters: u32,
     /// How many bytes of `strings` are in use.
@@ -66,7 +68,7 @@ pub struct InFlight {
 }
 
 const _: () = assert!(
-    size_of::<InFlight>() == 3 * 8 + 10 * 16 + 5 * 8 + 24 + 256 + size_of::<Http>() + limits::STRINGS
+    size_of::<InFlight>() == 4 * 8 + 10 * 16 + 8 + 16 + 24 + 16 + 8 + 256 + size_of::<Http>() + limits::STRINGS
 );
 
 /// Bits of [`InFlight::state`].

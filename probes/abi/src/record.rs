@@ -63,6 +63,9 @@ const _: () = assert!(size_of::<RecordHeader>() == 80);
 /// In [`RecordHeader::missing`]: the fixed part's own fields (status, size) could not be read.
 pub const MISSING_FIELDS: u16 = 1 << 15;
 
+/// In [`Http::error_type`]: there was an error, and its type could not be read.
+pub const UNKNOWN_ERROR: u64 = u64::MAX;
+
 /// Which evidence gave a span its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -88,7 +91,7 @@ pub struct Http {
     /// Server: bytes of the response's body that the handler has written, before any transfer coding. Client: the response's
     /// `ContentLength`, -1 if unknown.
     pub size: i64,
-    /// Client: the descriptor of the error's type, as a virtual address; 0 without an error.
+    /// Client: the descriptor of the error's type, as a virtual address, or [`UNKNOWN_ERROR`]; 0 without an error.
     pub error_type: u64,
     /// The status that was set; 0 for none, which net/http makes a 200 unless the handler panicked or hijacked.
     pub status: u16,

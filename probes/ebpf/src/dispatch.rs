@@ -8,7 +8,7 @@ use lightfoot_probes_abi::{Cookie, Counter, Site, SiteKind};
 
 use crate::{
     counters::{NO_PROCESS, count},
-    http_server,
+    http_client, http_server,
     maps::{LAYOUTS, PROCESSES, SETTINGS, SITES, pid_namespace},
     registers::{self, Registers},
 };
@@ -42,6 +42,15 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         Some(SiteKind::HttpConnectionEnd) => http_server::connection_end(registers, tgid, process, layout),
         Some(SiteKind::HttpServerRoute) => {
             http_server::route(registers, tgid, process, layout, cookie);
+        }
+        Some(kind @ (SiteKind::HttpClientStart | SiteKind::HttpClientStartInner)) => {
+            let may_be_nested = kind == SiteKind::HttpClientStartInner;
+            if !(may_be_nested && http_client::is_nested(registers, tgid, process, layout)) {
+                http_client::start(registers, tgid, process, layout);
+            }
+        }
+        Some(SiteKind::HttpClientEnd) => {
+            http_client::end(registers, tgid, process, layout, cookie.stack_words());
         }
         _ => count(process.counters, Counter::UnknownSite),
     }

@@ -7,19 +7,20 @@
 mod request;
 mod response;
 
-use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Process, RecordKind,
     in_flight::{Slice, state},
     layout::NONE,
     limits::ROUTE_PARTS,
-    record::{VERSION, http_flags},
+    record::http_flags,
 };
 
 use crate::{
+    contexts,
     counters::count,
     headers, in_flight,
     memory::read_word,
+    parents,
     registers::{self, Registers},
     trace,
 };
@@ -30,20 +31,22 @@ use response::{finish, note_hijacking};
 /// two.
 #[inline(never)]
 pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
-    let entry = open(registers, tgid, process, layout);
+    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpServer);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { entry.as_mut() }) else { return };
-    fill_header(entry, process);
+    let Some(entry) = (unsafe { entry.as_mut() }) else {
+        return contexts::disown(process, layout, registers::argument(registers, 3));
+    };
+    parents::note_young_goids(entry, process, layout);
     entry.response = registers::argument(registers, 2);
     entry.request = registers::argument(registers, 3);
     let header = match request::read(entry, layout) {
         NO_REQUEST => {
             count(process.counters, Counter::NoRequest);
-            return forget(entry);
+            return in_flight::forget(entry);
         }
         NOT_HTTP1 => {
             count(process.counters, Counter::NotHttp1);
-            return forget(entry);
+            return in_flight::forget(entry);
         }
         header => header,
     };
@@ -51,6 +54,7 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     headers::find(entry, &layout.header, header);
     trace::adopt_or_root(entry);
     trace::sample(entry, &process.sampler);
+    contexts::own(entry, process, layout);
     if entry.state & state::UNSAMPLED == 0 {
         request::copy_strings(entry);
     }
@@ -70,7 +74,7 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// The handler has returned to `(*conn).serve`; no register holds the response any more.
@@ -89,7 +93,7 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// `(*conn).serve.func1()`, deferred: if a request is still open here, its handler panicked or hijacked the connection.
@@ -108,7 +112,7 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
         entry.record.flags |= http_flags::PANICKED;
     }
     finish(entry, layout);
-    forget(entry);
+    in_flight::forget(entry);
 }
 
 /// A route pattern that `Request.Pattern` of the original request may not have, or a piece of one. The last one counts,
@@ -131,40 +135,9 @@ pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     }
 }
 
-/// Opens the span of a server's handler.
-#[inline(never)]
-fn open(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
-    let (slot, g) = (process.counters, registers::g(registers));
-    let goid = in_flight::goid(slot, layout, g);
-    let depth = in_flight::depth(slot, layout, g, registers::stack_pointer(registers));
-    if goid == 0 || depth == 0 {
-        count(slot, Counter::NoGoroutine);
-        return core::ptr::null_mut();
-    }
-    in_flight::open(tgid, goid, depth, slot)
-}
-
 /// The open span of the server's handler that the goroutine runs, or null. It is the outermost.
 #[inline(never)]
 fn find(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
     let goid = in_flight::goid(process.counters, layout, registers::g(registers));
     in_flight::find(tgid, goid, 0)
-}
-
-/// Forgets a span and what was open within it.
-#[inline(never)]
-fn forget(entry: &mut InFlight) {
-    let header = &entry.record.header;
-    in_flight::close(header.tgid, header.goid, entry.level, entry.counters);
-}
-
-/// Fills in what the record has from the start.
-#[inline(never)]
-fn fill_header(entry: &mut InFlight, process: &Process) {
-    let header = &mut entry.record.header;
-    header.kind = RecordKind::HttpServer as u8;
-    header.version = VERSION;
-    header.binary = process.binary;
-    // SAFETY: without arguments.
-    header.start = unsafe { bpf_ktime_get_boot_ns() };
 }

@@ -1,12 +1,17 @@
 //! Open spans.
 
-use aya_ebpf::bindings::BPF_ANY;
-use lightfoot_probes_abi::{Counter, InFlight, InFlightKey, Layout, limits::LEVELS};
+use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_boot_ns};
+use lightfoot_probes_abi::{
+    Counter, InFlight, InFlightKey, Layout, Process, RecordKind,
+    limits::{LEVELS, SMALL_STRUCT},
+    record::VERSION,
+};
 
 use crate::{
     counters::count,
     maps::{EMPTY, IN_FLIGHT},
-    memory::read_word,
+    memory::{read_user, read_word, word},
+    registers::{self, Registers},
 };
 
 /// The id of the goroutine `g`, or 0 if it cannot be read. (0 is that of the scheduler's own, which runs none of our sites.)
@@ -22,30 +27,41 @@ pub fn depth(slot: u32, layout: &Layout, g: u64, stack_pointer: u64) -> u64 {
     if hi == 0 { 0 } else { hi.wrapping_sub(stack_pointer) }
 }
 
-/// Makes an empty entry for a span that starts at this depth, or returns null and counts the loss.
+/// Opens a span for the function whose entry was hit, or returns null and counts the loss.
 ///
-/// What the goroutine has open at this depth or deeper is dead: those frames are gone, and their end was missed.
+/// What the goroutine has open at the same depth or deeper is dead: those frames are gone, and their end was missed.
+/// The first word of the scratch memory is the goroutine's `g.m`, or 0.
 #[inline(never)]
-pub fn open(tgid: u32, goid: u64, depth: u64, slot: u32) -> *mut InFlight {
-    let level = drop_from(tgid, goid, depth, slot);
-    if level >= LEVELS as u32 {
-        count(slot, Counter::TooDeep);
+pub fn open(
+    registers: Registers,
+    tgid: u32,
+    process: &Process,
+    layout: &Layout,
+    kind: RecordKind,
+) -> *mut InFlight {
+    let slot = process.counters;
+    let goid = goid(slot, layout, registers::g(registers));
+    if goid == 0 {
+        count(slot, Counter::NoGoroutine);
         return core::ptr::null_mut();
     }
-    let key = InFlightKey { tgid, level, goid };
-    let Some(empty) = EMPTY.get(0) else { return core::ptr::null_mut() };
-    if IN_FLIGHT.insert(&key, empty, u64::from(BPF_ANY)).is_err() {
-        count(slot, Counter::InFlightFull);
-        return core::ptr::null_mut();
-    }
-    let entry = find(tgid, goid, level);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let entry = match unsafe { find(tgid, goid, 0).as_mut() } {
+        None => open_outermost(registers, tgid, goid, layout, slot),
+        Some(outermost) => open_within(registers, outermost, layout, slot),
+    };
+    // SAFETY: as above.
     if let Some(entry) = unsafe { entry.as_mut() } {
-        entry.depth = depth;
-        entry.level = level;
         entry.counters = slot;
-        entry.record.header.tgid = tgid;
-        entry.record.header.goid = goid;
+        entry.instance = process.instance;
+        let header = &mut entry.record.header;
+        header.kind = kind as u8;
+        header.version = VERSION;
+        header.tgid = tgid;
+        header.goid = goid;
+        header.binary = process.binary;
+        // SAFETY: without arguments.
+        header.start = unsafe { bpf_ktime_get_boot_ns() };
     }
     entry
 }
@@ -57,37 +73,160 @@ pub fn find(tgid: u32, goid: u64, level: u32) -> *mut InFlight {
     IN_FLIGHT.get_ptr_mut(&key).unwrap_or(core::ptr::null_mut())
 }
 
-/// Forgets a span that has ended, and those that were open within it: their end was missed.
+/// The goroutine's outermost open span whose function starts at this depth or deeper, or null.
 #[inline(never)]
-pub fn close(tgid: u32, goid: u64, level: u32, slot: u32) {
+pub fn find_from(tgid: u32, goid: u64, depth: u64) -> *mut InFlight {
+    let mut level = 0;
+    while level < LEVELS as u32 {
+        let entry = find(tgid, goid, level);
+        // SAFETY: the kernel hands out elements that live at least until the program ends.
+        if unsafe { entry.as_ref() }.is_none_or(|entry| entry.depth >= depth) {
+            return entry;
+        }
+        level += 1;
+    }
+    core::ptr::null_mut()
+}
+
+/// The goroutine's innermost open span, or null.
+#[inline(never)]
+pub fn innermost(tgid: u32, goid: u64) -> *mut InFlight {
+    let mut innermost = core::ptr::null_mut();
+    let mut level = 0;
+    while level < LEVELS as u32 {
+        let entry = find(tgid, goid, level);
+        if entry.is_null() {
+            break;
+        }
+        innermost = entry;
+        level += 1;
+    }
+    innermost
+}
+
+/// Forgets a span that has ended, and those that were open within it: their end was missed. Returns their number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn close(tgid: u32, goid: u64, level: u32, slot: u32) -> u32 {
     let mut within = 0;
     while within < LEVELS as u32 {
         if !remove(tgid, goid, level + within) {
-            return;
+            break;
         }
         if within != 0 {
             count(slot, Counter::Abandoned);
         }
         within += 1;
     }
+    within
 }
 
-/// Forgets the spans of this depth or deeper. Returns how many are left.
+/// The same for a span at hand.
 #[inline(never)]
-fn drop_from(tgid: u32, goid: u64, depth: u64, slot: u32) -> u32 {
+pub fn forget(entry: &InFlight) {
+    let header = &entry.record.header;
+    close(header.tgid, header.goid, entry.level, entry.counters);
+}
+
+/// Opens a span of a goroutine that has none.
+#[inline(never)]
+fn open_outermost(registers: Registers, tgid: u32, goid: u64, layout: &Layout, slot: u32) -> *mut InFlight {
+    let entry = insert(tgid, goid, 0, slot);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    if let Some(entry) = unsafe { entry.as_mut() } {
+        entry.counters = slot;
+        entry.depth = read_g(entry, layout, registers);
+        if entry.depth == 0 {
+            remove(tgid, goid, 0);
+            count(slot, Counter::NoGoroutine);
+            return core::ptr::null_mut();
+        }
+    }
+    entry
+}
+
+/// Opens a span of a goroutine that has some, whose scratch memory is free between its own hits.
+#[inline(never)]
+fn open_within(registers: Registers, outermost: &mut InFlight, layout: &Layout, slot: u32) -> *mut InFlight {
+    let depth = read_g(outermost, layout, registers);
+    let (tgid, goid) = (outermost.record.header.tgid, outermost.record.header.goid);
+    let m = outermost.scratch[0];
+    if depth == 0 {
+        count(slot, Counter::NoGoroutine);
+        return core::ptr::null_mut();
+    }
+    let level = drop_dead(tgid, goid, depth, registers::stack_pointer(registers), slot);
+    if level >= LEVELS as u32 {
+        count(slot, Counter::TooDeep);
+        return core::ptr::null_mut();
+    }
+    let entry = insert(tgid, goid, level, slot);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    if let Some(entry) = unsafe { entry.as_mut() } {
+        entry.depth = depth;
+        entry.level = level;
+        entry.scratch[0] = m;
+    }
+    entry
+}
+
+/// Makes an empty entry.
+#[inline(never)]
+fn insert(tgid: u32, goid: u64, level: u32, slot: u32) -> *mut InFlight {
+    let key = InFlightKey { tgid, level, goid };
+    let Some(empty) = EMPTY.get(0) else { return core::ptr::null_mut() };
+    if IN_FLIGHT.insert(&key, empty, u64::from(BPF_ANY)).is_err() {
+        count(slot, Counter::InFlightFull);
+        return core::ptr::null_mut();
+    }
+    find(tgid, goid, level)
+}
+
+/// Reads the goroutine's structure and returns how deep the stack pointer lies in its stack, or 0 if that cannot be told.
+/// Leaves `g.m`, or 0, as the first word of the scratch memory.
+#[inline(never)]
+fn read_g(entry: &mut InFlight, layout: &Layout, registers: Registers) -> u64 {
+    let size = layout.g.size as usize;
+    let scratch = entry.scratch.as_mut_ptr();
+    // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
+    unsafe {
+        if size > SMALL_STRUCT || !read_user(entry.counters, scratch.cast(), size, registers::g(registers)) {
+            return 0;
+        }
+        let hi = word(scratch, SMALL_STRUCT, layout.g.stack_hi).unwrap_or_default();
+        *scratch = word(scratch, SMALL_STRUCT, layout.g.m).unwrap_or_default();
+        if hi == 0 { 0 } else { hi.wrapping_sub(registers::stack_pointer(registers)) }
+    }
+}
+
+/// Forgets the spans that a stack pointer at this depth proves dead. Returns how many are left.
+#[inline(never)]
+fn drop_dead(tgid: u32, goid: u64, depth: u64, stack_pointer: u64, slot: u32) -> u32 {
     let mut left = 0;
     let mut level = 0;
     while level < LEVELS as u32 {
         // SAFETY: the kernel hands out elements that live at least until the program ends.
         let Some(entry) = (unsafe { find(tgid, goid, level).as_ref() }) else { break };
         level += 1;
-        if entry.depth < depth {
+        if left == level - 1 && has_frame(entry, depth, stack_pointer) {
             left = level;
         } else if remove(tgid, goid, level - 1) {
             count(slot, Counter::Abandoned);
         }
     }
     left
+}
+
+/// Whether the span's function still has its frame on the stack, where a stack pointer lies at this depth.
+///
+/// The end of a client's span can be missed while its caller is new. Then its return address may tell that it is gone.
+#[inline(always)]
+pub fn has_frame(entry: &InFlight, depth: u64, stack_pointer: u64) -> bool {
+    if entry.depth >= depth {
+        return false;
+    }
+    let frame = stack_pointer.wrapping_add(depth).wrapping_sub(entry.depth);
+    entry.caller == 0 || read_word(entry.counters, frame) == entry.caller
 }
 
 #[inline(never)]

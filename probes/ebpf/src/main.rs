@@ -5,6 +5,8 @@
 //!   registers or a map key of its own is a function of its own.
 //! - No scratch memory per processor: programs can be preempted.
 //! - Loops are bounded by constants, and the number of instructions that the verifier follows stays small for Linux 5.10.
+//! - Small functions of numbers alone are global ones, `no_mangle` with a result: the verifier follows them once instead of
+//!   at each call. They must not wait for memory, which Linux 6.18 refuses even where the wait is compiled out.
 //! - A failed read leaves out an attribute and is counted; a lost span is counted.
 //!
 //! Modules, in reading order:
@@ -22,9 +24,12 @@ mod registers;
 
 mod in_flight;
 
+mod contexts;
 mod headers;
+mod parents;
 mod trace;
 
+mod http_client;
 mod http_server;
 mod record;
 

@@ -4,7 +4,7 @@ use aya_ebpf::{
     cty::c_void,
     helpers::generated::{bpf_copy_from_user, bpf_probe_read_user},
 };
-use lightfoot_probes_abi::Counter;
+use lightfoot_probes_abi::{Counter, InFlight, in_flight::Slice};
 
 use crate::{
     counters::count,
@@ -43,7 +43,18 @@ pub fn read_word(slot: u32, from: u64) -> u64 {
     word
 }
 
-/// The same where the first attempt failed.
+/// Reads the pointer and the length of the string at the process's address `from` to the scratch memory.
+#[inline(never)]
+pub fn read_string(entry: &mut InFlight, from: u64) -> bool {
+    // SAFETY: the scratch memory has more than 16 bytes.
+    let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 16, from) };
+    if !read {
+        count(entry.counters, Counter::ReadFault);
+    }
+    read
+}
+
+/// The same as [`read_user`] where the first attempt failed.
 ///
 /// # Safety
 /// `to` must be valid for writes of `length` bytes.
@@ -80,4 +91,18 @@ pub unsafe fn byte(buffer: *const u64, size: usize, offset: u64) -> Option<u8> {
     }
     // SAFETY: within the buffer, by the comparison.
     Some(unsafe { *buffer.cast::<u8>().add(offset) })
+}
+
+/// The string, or another pair of words, at `offset` of a buffer of `size` bytes; what does not lie in it is 0.
+///
+/// # Safety
+/// `buffer` must be valid for reads of `size` bytes.
+#[inline(always)]
+pub unsafe fn string(buffer: *const u64, size: usize, offset: u64) -> Slice {
+    // SAFETY: the caller vouches for `buffer`.
+    unsafe {
+        let pointer = word(buffer, size, offset).unwrap_or_default();
+        let length = word(buffer, size, offset.saturating_add(8)).unwrap_or_default();
+        Slice { pointer, length }
+    }
 }

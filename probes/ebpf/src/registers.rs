@@ -77,6 +77,12 @@ pub fn stack_pointer(registers: Registers) -> u64 {
     return register!(registers, sp);
 }
 
+/// Where a function that was just entered finds the address that it returns to, if that lies on the stack.
+#[inline(always)]
+pub fn return_address(registers: Registers) -> Option<u64> {
+    cfg!(bpf_target_arch = "x86_64").then(|| stack_pointer(registers))
+}
+
 /// The address of the probed instruction.
 #[inline(always)]
 pub fn instruction(registers: Registers) -> u64 {

@@ -19,15 +19,29 @@ pub fn adopt_or_root(entry: &mut InFlight) {
     if values.length != 0 {
         // More than one is as good as none (section 3.2.1: a list is malformed).
         if values.length == 1 && remote_parent(entry, values.pointer) {
-            entry.record.header.span_id = random();
-            return;
+            return child(entry);
         }
         count(entry.counters, Counter::BadTraceparent);
         entry.headers[HeaderName::Tracestate as usize].length = 0;
     }
+    root(entry);
+}
+
+/// Gives an id to the span, which has a parent.
+#[inline(always)]
+pub fn child(entry: &mut InFlight) {
+    entry.record.header.span_id = random();
+}
+
+/// Has a trace begin with the span.
+#[inline(never)]
+pub fn root(entry: &mut InFlight) {
     let header = &mut entry.record.header;
     header.trace_id = [random(), random()];
     header.span_id = random();
+    header.parent_span_id = 0;
+    header.parent_rule = ParentRule::Root as u8;
+    header.trace_flags = 0;
 }
 
 /// Decides whether the span is recorded.

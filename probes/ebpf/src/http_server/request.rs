@@ -9,7 +9,7 @@ use lightfoot_probes_abi::{
 
 use crate::{
     counters::count,
-    memory::{read_user, word},
+    memory::{read_string, read_user, string, word},
     record,
 };
 
@@ -41,8 +41,10 @@ pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
         if word(request, LARGE_STRUCT, layout.request.tls).unwrap_or_default() != 0 {
             entry.record.flags |= http_flags::TLS;
         }
-        entry.peer = string(request, layout.request.remote_addr);
-        entry.host = string(request, layout.request.host);
+        entry.peer = string(request, LARGE_STRUCT, layout.request.remote_addr);
+        entry.host = string(request, LARGE_STRUCT, layout.request.host);
+        let context = string(request, LARGE_STRUCT, layout.request.ctx);
+        entry.context = [context.pointer, context.length];
     }
     note_request_line(entry, layout);
     // SAFETY: as above.
@@ -55,8 +57,12 @@ pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
 fn note_request_line(entry: &mut InFlight, layout: &Layout) {
     let request = entry.strings.as_ptr();
     // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
-    let (method, target) =
-        unsafe { (string(request, layout.request.method), string(request, layout.request.request_uri)) };
+    let (method, target) = unsafe {
+        (
+            string(request, LARGE_STRUCT, layout.request.method),
+            string(request, LARGE_STRUCT, layout.request.request_uri),
+        )
+    };
     if target.pointer != method.pointer.wrapping_add(method.length).wrapping_add(1) {
         entry.record.header.missing |= 1 << Text::RequestLine as u16;
         return count(entry.counters, Counter::Unexpected);
@@ -64,20 +70,6 @@ fn note_request_line(entry: &mut InFlight, layout: &Layout) {
     entry.request_line = Slice { pointer: method.pointer, length: method.length + 1 + target.length };
     let limit = Text::RequestLine.limit() as u64;
     entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
-}
-
-/// The string at `offset` of a struct of up to `LARGE_STRUCT` bytes; empty if it does not lie in it.
-///
-/// # Safety
-/// `buffer` must be valid for reads of `LARGE_STRUCT` bytes.
-#[inline(always)]
-unsafe fn string(buffer: *const u64, offset: u64) -> Slice {
-    // SAFETY: the caller vouches for `buffer`. An offset that does not fit 16 bits is past its end.
-    unsafe {
-        let pointer = word(buffer, LARGE_STRUCT, offset).unwrap_or_default();
-        let length = word(buffer, LARGE_STRUCT, offset.saturating_add(8)).unwrap_or_default();
-        Slice { pointer, length }
-    }
 }
 
 /// Copies what a handler may drop.
@@ -92,17 +84,6 @@ pub fn copy_strings(entry: &mut InFlight) {
     if states.length != 0 && entry.record.header.parent_span_id != 0 {
         copy_tracestate(entry, states.pointer, states.length);
     }
-}
-
-/// Reads the pointer and the length of the string at `from` to the scratch memory.
-#[inline(never)]
-pub fn read_string(entry: &mut InFlight, from: u64) -> bool {
-    // SAFETY: the scratch memory has more than 16 bytes.
-    let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 16, from) };
-    if !read {
-        count(entry.counters, Counter::ReadFault);
-    }
-    read
 }
 
 /// Copies the values of `tracestate`, joined by commas: several are to be taken as one list (section 3.3.1.1).

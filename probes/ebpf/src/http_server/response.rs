@@ -9,10 +9,10 @@ use lightfoot_probes_abi::{
     record::{MISSING_FIELDS, http_flags},
 };
 
-use super::request;
 use crate::{
+    contexts,
     counters::count,
-    memory::{byte, read_user, word},
+    memory::{byte, read_string, read_user, word},
     record,
 };
 
@@ -52,6 +52,7 @@ pub fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
 pub fn finish(entry: &mut InFlight, layout: &Layout) {
     // SAFETY: without arguments.
     entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
+    contexts::check_own(entry);
     if entry.state & state::UNSAMPLED != 0 {
         return count(entry.counters, Counter::Unsampled);
     }
@@ -115,7 +116,7 @@ fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
         }
         from = entry.scratch[0].wrapping_add(fields.pattern_str);
     }
-    if !request::read_string(entry, from) {
+    if !read_string(entry, from) {
         return UNKNOWN_PATTERN;
     }
     if entry.scratch[1] == 0 {

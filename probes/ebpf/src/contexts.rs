@@ -1,0 +1,216 @@
+//! Contexts: a server's span owns that of its request, and a call whose own descends from it is its child.
+//!
+//! The chain is followed from a context to the one that it holds, through any type of the program that holds one.
+
+use aya_ebpf::bindings::BPF_ANY;
+use lightfoot_probes_abi::{
+    ContextKey, Counter, Holder, HolderKey, InFlight, Layout, ParentRule, Process, SpanContext,
+    context::HolderKind,
+    layout::{ITAB_TYPE, NONE},
+    limits,
+    process::process_flags,
+};
+
+use crate::{
+    counters::count,
+    maps::{CONTEXTS, HOLDERS, ITABS},
+    memory::{read_user, read_word},
+};
+
+// The scratch memory, in words: the context at hand, the one that it holds, and a new element of `CONTEXTS`. The first two
+// are interfaces: the addresses of itab and data.
+const CONTEXT: usize = 0;
+const HELD: usize = 2;
+const ELEMENT: usize = 4;
+
+const _: () = assert!(ELEMENT * 8 + size_of::<SpanContext>() <= limits::SMALL_STRUCT);
+
+/// Notes that the span owns its `context`, for its children to find. Overwrites the scratch memory.
+#[inline(never)]
+pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
+    let [itab, data] = entry.context;
+    entry.context = [0, 0];
+    if process.flags & process_flags::CHILDREN == 0 {
+        return;
+    }
+    look_at(entry, itab, data);
+    // Without a context within there is nothing but its address to know it by, and many share one.
+    if !read_held(entry, process, layout) {
+        return;
+    }
+    entry.context = [itab, data];
+    let header = &entry.record.header;
+    let element = SpanContext {
+        itab,
+        parent: [entry.scratch[HELD], entry.scratch[HELD + 1]],
+        trace_id: header.trace_id,
+        span_id: header.span_id,
+        trace_flags: header.trace_flags.into(),
+    };
+    // SAFETY: the scratch memory has room for it there; it is aligned to 8 bytes.
+    let place = unsafe { &mut *entry.scratch.as_mut_ptr().add(ELEMENT).cast::<SpanContext>() };
+    *place = element;
+    let key = ContextKey { instance: process.instance, reserved: 0, address: data };
+    // Where it fails the end of the span counts it.
+    let _ = CONTEXTS.insert(&key, &*place, u64::from(BPF_ANY));
+}
+
+/// Counts, at the end of a span, whether its context was dropped for others.
+#[inline(never)]
+pub fn check_own(entry: &InFlight) {
+    let [itab, data] = entry.context;
+    if itab == 0 {
+        return;
+    }
+    let key = ContextKey { instance: entry.instance, reserved: 0, address: data };
+    // SAFETY: words are read, and torn ones would at most be counted.
+    let span_id = unsafe { CONTEXTS.get(&key) }.map(|element| element.span_id);
+    if span_id != Some(entry.record.header.span_id) {
+        count(entry.counters, Counter::ContextEvicted);
+    }
+}
+
+/// Forgets whose the context of the `http.Request` at `request` was: its new owner could not be noted.
+#[inline(never)]
+pub fn disown(process: &Process, layout: &Layout, request: u64) {
+    if process.flags & process_flags::CHILDREN == 0 || layout.request.ctx == NONE {
+        return;
+    }
+    let data = read_word(process.counters, request.wrapping_add(layout.request.ctx).wrapping_add(8));
+    let key = ContextKey { instance: process.instance, reserved: 0, address: data };
+    let _ = CONTEXTS.remove(&key);
+}
+
+/// The context that the next call of [`find_parent`] starts from.
+#[inline(always)]
+pub fn look_at(entry: &mut InFlight, itab: u64, data: u64) {
+    entry.scratch[CONTEXT] = itab;
+    entry.scratch[CONTEXT + 1] = data;
+}
+
+/// Makes the span a child of the one that owns the nearest context in the chain. False if none does.
+#[inline(never)]
+pub fn find_parent(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
+    let mut followed = 0;
+    while followed < limits::CONTEXTS {
+        if !read_held(entry, process, layout) {
+            return false;
+        }
+        if adopt(entry) {
+            return true;
+        }
+        look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
+        followed += 1;
+    }
+    // The end of most chains is a context that holds none.
+    if holder(process, entry.scratch[CONTEXT]) != NO_HOLDER {
+        count(entry.counters, Counter::ContextBound);
+    }
+    false
+}
+
+/// Makes the span a child of the one that owns the context at hand, if that is the one that was noted.
+#[inline(never)]
+fn adopt(entry: &mut InFlight) -> bool {
+    let key = ContextKey { instance: entry.instance, reserved: 0, address: entry.scratch[CONTEXT + 1] };
+    let Some(place) = CONTEXTS.get_ptr(&key) else { return false };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let element = unsafe { &*place };
+    let held = [entry.scratch[HELD], entry.scratch[HELD + 1]];
+    if element.itab != entry.scratch[CONTEXT] || element.parent != held {
+        return false;
+    }
+    let header = &mut entry.record.header;
+    header.trace_id = element.trace_id;
+    header.parent_span_id = element.span_id;
+    header.trace_flags = element.trace_flags as u8;
+    header.parent_rule = ParentRule::Context as u8;
+    // The kernel may give the element to another key at any time.
+    CONTEXTS.get_ptr(&key) == Some(place)
+}
+
+/// Reads the context that the one at hand holds. False if it holds none.
+#[inline(never)]
+fn read_held(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
+    let (itab, data) = (entry.scratch[CONTEXT], entry.scratch[CONTEXT + 1]);
+    if itab == 0 || data == 0 {
+        return false;
+    }
+    let holder = holder(process, itab);
+    let mut held = data.wrapping_add(holder & u64::from(u32::MAX));
+    if holder >> 32 == HolderKind::Request as u64 {
+        let request = read_word(entry.counters, held);
+        if request == 0 || layout.request.ctx == NONE {
+            return false;
+        }
+        held = request.wrapping_add(layout.request.ctx);
+    } else if holder >> 32 != HolderKind::Field as u64 {
+        return false;
+    }
+    // SAFETY: the scratch memory has room for the two words.
+    let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().add(HELD).cast(), 16, held) };
+    if !read {
+        count(entry.counters, Counter::ReadFault);
+    }
+    read
+}
+
+/// A context that holds no other, in place of a [`Holder`].
+const NO_HOLDER: u64 = packed(Holder { offset: 0, kind: HolderKind::None as u32 });
+
+/// It was not asked before.
+const UNKNOWN_HOLDER: u64 = u64::MAX;
+
+/// In one register.
+const fn packed(holder: Holder) -> u64 {
+    (holder.kind as u64) << 32 | holder.offset as u64
+}
+
+/// Where the contexts with this itab hold another.
+#[inline(always)]
+fn holder(process: &Process, itab: u64) -> u64 {
+    let known = known_holder(process.instance, itab);
+    if known == UNKNOWN_HOLDER {
+        describe(process.counters, process.instance, itab, process.binary, process.bias)
+    } else {
+        known
+    }
+}
+
+/// The same, if it was asked before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn known_holder(instance: u32, itab: u64) -> u64 {
+    let key = ContextKey { instance, reserved: 0, address: itab };
+    // SAFETY: elements never change after they were inserted.
+    unsafe { ITABS.get(&key) }.copied().map_or(UNKNOWN_HOLDER, packed)
+}
+
+/// Finds out about an itab and notes it. They are never freed.
+#[inline(never)]
+fn describe(slot: u32, instance: u32, itab: u64, binary: u32, bias: u64) -> u64 {
+    let descriptor = read_word(slot, itab.wrapping_add(ITAB_TYPE));
+    if descriptor == 0 {
+        return NO_HOLDER;
+    }
+    let holder = described(binary, descriptor.wrapping_sub(bias));
+    note_holder(instance, itab, holder);
+    holder
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn described(binary: u32, descriptor: u64) -> u64 {
+    let key = HolderKey { binary, reserved: 0, descriptor };
+    // SAFETY: elements never change after they were inserted.
+    unsafe { HOLDERS.get(&key) }.copied().map_or(NO_HOLDER, packed)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn note_holder(instance: u32, itab: u64, holder: u64) -> u32 {
+    let key = ContextKey { instance, reserved: 0, address: itab };
+    let holder = Holder { offset: holder as u32, kind: (holder >> 32) as u32 };
+    // Where it fails it will be asked again.
+    ITABS.insert(&key, &holder, u64::from(BPF_ANY)).is_ok().into()
+}

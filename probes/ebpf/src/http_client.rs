@@ -1,0 +1,101 @@
+//! Requests that HTTP clients send.
+//!
+//! What a request asks for is copied at its start: many clients send copies of their own, which nobody keeps. A span that
+//! is not recorded copies nothing.
+
+mod request;
+mod response;
+
+use aya_ebpf::bindings::BPF_ANY;
+use lightfoot_probes_abi::{
+    Counter, Layout, Process, RecordKind, Site, in_flight::state, record::http_flags,
+};
+
+use crate::{
+    counters::count,
+    in_flight,
+    maps::CALLERS,
+    memory::read_word,
+    parents,
+    registers::{self, Registers},
+    trace,
+};
+
+const KIND: u8 = RecordKind::HttpClient as u8;
+
+/// `(t *Transport).RoundTrip(req *Request) (*Response, error)`
+#[inline(never)]
+pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
+    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpClient);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(entry) = (unsafe { entry.as_mut() }) else { return };
+    if let Some(at) = registers::return_address(registers) {
+        entry.caller = read_word(entry.counters, at);
+        note_caller(tgid, entry.caller, entry.counters);
+    }
+    if !request::read(entry, layout, registers::argument(registers, 1)) {
+        count(process.counters, Counter::NoRequest);
+        return in_flight::forget(entry);
+    }
+    count(process.counters, Counter::Started);
+    parents::adopt_or_root(registers, entry, process, layout);
+    trace::sample(entry, &process.sampler);
+    if entry.state & state::UNSAMPLED == 0 {
+        request::copy(entry, process, layout);
+    }
+}
+
+/// Whether this is called by a transport whose span is open, to do its work.
+#[inline(never)]
+pub fn is_nested(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> bool {
+    let (slot, g) = (process.counters, registers::g(registers));
+    let goid = in_flight::goid(slot, layout, g);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(outer) = (unsafe { in_flight::innermost(tgid, goid).as_ref() }) else { return false };
+    if outer.record.header.kind != KIND {
+        return false;
+    }
+    let stack_pointer = registers::stack_pointer(registers);
+    let depth = in_flight::depth(slot, layout, g, stack_pointer);
+    let is_nested = in_flight::has_frame(outer, depth, stack_pointer);
+    if is_nested {
+        count(slot, Counter::NestedClient);
+    }
+    is_nested
+}
+
+/// A call of one of these, or a call around it, has returned: its results are in the registers.
+#[inline(never)]
+pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout, stack_words: u64) {
+    let (slot, g) = (process.counters, registers::g(registers));
+    let goid = in_flight::goid(slot, layout, g);
+    if in_flight::find(tgid, goid, 0).is_null() {
+        return;
+    }
+    let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
+    let depth = in_flight::depth(slot, layout, g, stack_pointer);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(entry) = (unsafe { in_flight::find_from(tgid, goid, depth).as_mut() }) else { return };
+    // Other calls return here as well, such as those of a transport within the one that was entered.
+    if depth == 0 || entry.record.header.kind != KIND {
+        return;
+    }
+    if entry.depth != depth {
+        entry.record.flags |= http_flags::ENDED_BY_OUTER;
+        count(slot, Counter::EndedByOuter);
+    }
+    response::finish(registers, entry, process, layout);
+    in_flight::forget(entry);
+}
+
+/// Tells the agent where clients are called from.
+#[inline(never)]
+fn note_caller(tgid: u32, address: u64, slot: u32) {
+    let caller = Site { tgid, reserved: 0, address };
+    if address != 0
+        && CALLERS.get_ptr(&caller).is_none()
+        && CALLERS.insert(&caller, &1, u64::from(BPF_ANY)).is_err()
+    {
+        count(slot, Counter::CallersFull);
+    }
+}
