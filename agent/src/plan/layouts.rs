@@ -17,7 +17,7 @@ pub fn layout(program: &Program) -> Layout {
         g: goroutine(program),
         m: layout::M { p: m.offset("p") },
         p: layout::P { goidcache: p.offset("goidcache"), goidcacheend: p.offset("goidcacheend") },
-        goidgen: NONE,
+        goidgen: program.goidgen.map_or(NONE, |address| address.0),
         types: layout::Types {
             response: response.pointer_type(),
             error_string: of(&go_runtime::ERROR_STRING).pointer_type(),
