@@ -23,11 +23,19 @@ struct Kernel {
     unidentified: u64,
     without_process: u64,
     malformed: u64,
+    contexts_left_out: u64,
 }
 
 impl Default for Kernel {
     fn default() -> Self {
-        Self { counters: [0; Counters::CAPACITY], open: 0, unidentified: 0, without_process: 0, malformed: 0 }
+        Self {
+            counters: [0; Counters::CAPACITY],
+            open: 0,
+            unidentified: 0,
+            without_process: 0,
+            malformed: 0,
+            contexts_left_out: 0,
+        }
     }
 }
 
@@ -61,6 +69,11 @@ impl Counts {
 
     pub(super) fn malformed(&self) {
         self.change(|kernel| kernel.malformed += 1);
+    }
+
+    pub(super) fn contexts_left_out(&self, types: usize) {
+        let types = u64::try_from(types).unwrap_or(u64::MAX);
+        self.change(|kernel| kernel.contexts_left_out = kernel.contexts_left_out.saturating_add(types));
     }
 
     /// The counts with those of processes that are still watched.
@@ -112,7 +125,12 @@ impl fmt::Display for Kernel {
             self.without_process,
             "Lost: records of processes that nothing is known of.",
         )?;
-        line("records_malformed", self.malformed, "Lost: records that could not be read.")
+        line("records_malformed", self.malformed, "Lost: records that could not be read.")?;
+        line(
+            "context_types_left_out",
+            self.contexts_left_out,
+            "Types that hold a context and are not followed: parents may have been overlooked.",
+        )
     }
 }
 
