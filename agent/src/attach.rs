@@ -300,7 +300,8 @@ impl Kernel {
 
     /// The counts of a watched process, or of those hits that belong to none.
     pub fn counts(&self, pid: Option<u32>) -> Result<Counters, AttachError> {
-        let slot = pid.and_then(|pid| self.by_process.get(&pid)).map_or(0, |selected| selected.process.counters);
+        let slot =
+            pid.and_then(|pid| self.by_process.get(&pid)).map_or(0, |selected| selected.process.counters);
         self.counts_at(slot)
     }
 

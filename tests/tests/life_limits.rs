@@ -3,20 +3,18 @@
 //! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
 //! `true`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
-
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::lifecycle::{Agent, Target, agent, copy_of, is_privileged, wait_for};
+use lightfoot_tests::live::{Agent, Folder, Target, is_privileged, lightfoot, wait_for};
 
 /// Each in a file of its own.
-fn servers(folder: &Path, count: usize) -> Vec<Target> {
+fn servers(folder: &Folder, count: usize) -> Vec<Target> {
     let start =
-        |number| Target::start(&copy_of(Program::Lifecycle, folder, &format!("server-{number}")).unwrap());
+        |number| Target::start(&folder.copy_of(Program::Lifecycle, &format!("server-{number}")).unwrap());
     (0..count).map(|number| start(number).unwrap()).collect()
 }
 
@@ -25,8 +23,8 @@ fn with_files(files: usize, most: usize, arguments: &[&str]) -> Agent {
     let mut command = Command::new("prlimit");
     command
         .arg(format!("--nofile={files}:{most}"))
-        .arg(agent())
-        .args(["run", "--format", "json"])
+        .arg(lightfoot())
+        .args(["run", "--format", "otlp-json"])
         .args(arguments);
     Agent::spawn(command, &[]).unwrap()
 }
@@ -37,15 +35,12 @@ fn is_watched(agent: &Agent, target: &Target) -> bool {
 
 #[test]
 fn a_process_beyond_the_limit_is_watched_when_another_ends() {
-    if !is_privileged("a process beyond the limit") {
-        return;
-    }
     for method in ["uprobe-multi", "perf-event-by-address"] {
-        let folder = tempfile::tempdir().unwrap();
+        let Some(folder) = Folder::for_test("a process beyond the limit") else { return };
         let pattern = format!("{}/*", folder.path().display());
         let arguments = ["--exe", &pattern, "--max-processes", "2", "--attach-method", method];
         let agent = Agent::start(arguments, &[]).unwrap();
-        let mut targets = servers(folder.path(), 3);
+        let mut targets = servers(&folder, 3);
         agent.says("2 processes are watched already").unwrap();
         // Further sweeps have nothing new to say.
         thread::sleep(Duration::from_millis(2500));
@@ -66,13 +61,10 @@ fn a_process_beyond_the_limit_is_watched_when_another_ends() {
 
 #[test]
 fn the_limit_of_open_files_is_raised_and_where_that_is_not_allowed_it_is_told_which_it_is() {
-    if !is_privileged("the limit of open files") {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
+    let Some(folder) = Folder::for_test("the limit of open files") else { return };
     let pattern = format!("{}/*", folder.path().display());
     let arguments = ["--exe", &pattern, "--attach-method", "perf-event"];
-    let mut targets = servers(folder.path(), 8);
+    let mut targets = servers(&folder, 8);
     // What it has open while it watches one; each more takes three files.
     let first = targets[0].pid();
     let one = Agent::start(["--pid", &first.to_string(), "--attach-method", "perf-event"], &[]).unwrap();

@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::SUCCESS;
-use crate::describe;
 use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use crate::describe;
 use crate::discover::{Proc, Selection};
 use crate::session::Session;
 use crate::watch::{self, Watcher};
@@ -79,7 +79,8 @@ pub(super) struct Arguments {
     /// How probes are placed; found by trying if not given
     #[arg(long, value_name = "METHOD", hide_possible_values = false)]
     attach_method: Option<Method>,
-    /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back
+    /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
+    /// servers that it starts are watched too, from a second or so after their start
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -96,6 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         pids: arguments.pid.iter().copied().collect(),
         executables: arguments.exe.clone(),
         ports: arguments.port.iter().copied().collect(),
+        ancestor: None,
         export_port: output::local_export_port(&settings),
     };
     let processes = Proc::default();
@@ -123,6 +125,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let mut child = program.as_ref().map(Program::start).transpose()?;
         if let Some(child) = &child {
             selection.pids.insert(child.pid);
+            selection.ancestor = Some(child.pid);
         }
         // The command keeps the limit that it would have without us.
         raise_file_limit();

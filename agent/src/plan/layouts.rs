@@ -210,6 +210,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
 }
 
 /// A struct that may not have been found.
+#[derive(Clone, Copy)]
 struct Struct<'a>(Option<&'a types::StructLayout>);
 
 impl<'a> Struct<'a> {
@@ -217,26 +218,26 @@ impl<'a> Struct<'a> {
         Self(program.types.layout(name))
     }
 
-    fn field(&self, name: &str) -> Option<&'a types::Field> {
+    fn field(self, name: &str) -> Option<&'a types::Field> {
         self.0?.field(name)
     }
 
-    fn offset(&self, name: &str) -> u64 {
+    fn offset(self, name: &str) -> u64 {
         self.field(name).map_or(NONE, |field| field.offset)
     }
 
     /// The descriptor of the struct's type.
-    fn type_itself(&self) -> u64 {
+    fn type_itself(self) -> u64 {
         self.0.and_then(|found| found.descriptor).map_or(NONE, |address| address.0)
     }
 
     /// The descriptor of the type of pointers to it.
-    fn pointer_type(&self) -> u64 {
+    fn pointer_type(self) -> u64 {
         self.0.and_then(|found| found.pointer_descriptor).map_or(NONE, |address| address.0)
     }
 
     /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.
-    fn size(&self, fields: &[&str], limit: usize) -> u64 {
+    fn size(self, fields: &[&str], limit: usize) -> u64 {
         let ends = fields
             .iter()
             .filter_map(|name| self.field(name))

@@ -72,8 +72,7 @@ impl Probes {
         let offset = planned.offset.0;
         if self.places.iter().all(|place| place.offset != offset) {
             self.places.push(Probe { offset, cookie });
-            self.expected
-                .push(Expected { address: planned.site.address, bytes: planned.site.bytes.clone() });
+            self.expected.push(Expected { address: planned.site.address, bytes: planned.site.bytes.clone() });
         }
     }
 }
@@ -105,7 +104,8 @@ impl Analysis {
             if operation.can_be_watched() {
                 add(&mut analysis, operation);
             } else {
-                refusals.extend(operation.refusals.iter().map(|why| (operation.operation.title, why.clone())));
+                refusals
+                    .extend(operation.refusals.iter().map(|why| (operation.operation.title, why.clone())));
             }
         }
         if analysis.probes.places.is_empty() {
@@ -164,7 +164,10 @@ impl Analysis {
                 match (point.role, planned.site.reason) {
                     (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
                     (Role::End, Reason::AfterCall { .. }) => {
-                        let (_, probes) = clients.call_sites.entry(planned.offset.0).or_insert((*function, Probes::default()));
+                        let (_, probes) = clients
+                            .call_sites
+                            .entry(planned.offset.0)
+                            .or_insert((*function, Probes::default()));
                         probes.add(planned, after_call(planned));
                     }
                     // Emulated, they are the place where all calls end.

@@ -66,7 +66,10 @@ impl fmt::Display for CallEnd {
                 write!(f, "calls made by {function} end behind the call, at file offset {offset:#x}")
             }
             Self::NotLearned { return_address, reason } => {
-                write!(f, "calls that return to {return_address} end at a return that is single-stepped: {reason}")
+                write!(
+                    f,
+                    "calls that return to {return_address} end at a return that is single-stepped: {reason}"
+                )
             }
             Self::Placed { group, result: Ok(()) } => write!(f, "probed: {}", name(*group)),
             Self::Placed { group, result: Err(reason) } => {
@@ -115,7 +118,8 @@ impl Watcher {
     /// Looks for callers that are new, and places what they need. Returns when to do so again, if ever.
     pub(super) fn learn_callers(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        let watched = |binary: &Binary| binary.attachment.is_some() && !binary.wanted_call_ends(now).is_empty();
+        let watched =
+            |binary: &Binary| binary.attachment.is_some() && !binary.wanted_call_ends(now).is_empty();
         let files: Vec<_> =
             self.binaries.iter().filter(|(_, binary)| watched(binary)).map(|(file, _)| *file).collect();
         if files.is_empty() {

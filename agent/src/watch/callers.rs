@@ -54,7 +54,12 @@ impl Callers {
     }
 
     /// A caller was seen for the first time. `site` is where its calls end, or why that cannot be told.
-    pub(super) fn learn(&mut self, address: VirtualAddress, site: Result<(u64, Probes), String>, now: Instant) {
+    pub(super) fn learn(
+        &mut self,
+        address: VirtualAddress,
+        site: Result<(u64, Probes), String>,
+        now: Instant,
+    ) {
         let site = site.and_then(|(offset, probes)| {
             if self.given_up.contains(&Group::CallSite(offset)) {
                 return Err("no probe could be placed there".to_owned());
@@ -89,7 +94,8 @@ impl Callers {
         let is_used = |offset: &u64| self.seen.values().any(|site| *site == Ok(*offset));
         let is_on_trust = since(self.first).is_none_or(|age| age < TRUST);
         let trusted = trusted.filter(|offset| is_on_trust || is_used(offset));
-        let mut wanted: BTreeSet<_> = trusted.chain(self.sites.keys().copied()).map(Group::CallSite).collect();
+        let mut wanted: BTreeSet<_> =
+            trusted.chain(self.sites.keys().copied()).map(Group::CallSite).collect();
         let all_have_sites = !self.has_unknown && self.seen.values().all(Result::is_ok);
         let are_settled = since(self.latest).is_some_and(|age| age >= CALLERS_SETTLE);
         if !(all_have_sites && are_settled) {

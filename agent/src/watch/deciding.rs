@@ -23,7 +23,8 @@ impl Watcher {
     /// Decides about a process that is neither watched nor left alone.
     pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>, running: &HashSet<ProcessKey>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let early = self.selection.before_inspection(key.pid, &executable, ports);
+        let descends = self.selection.ancestor.is_some_and(|ancestor| self.proc.descends(key.pid, ancestor));
+        let early = self.selection.before_inspection(key.pid, &executable, ports, descends);
         match early {
             Some(Decision::Leave(rule)) => return self.forbid(key, rule),
             Some(Decision::Wait(_)) => return,

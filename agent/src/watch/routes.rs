@@ -112,7 +112,9 @@ impl Watcher {
         let mut verdicts = Vec::new();
         for (file, binary) in &mut self.binaries {
             let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { continue };
-            if analysis.route.places.is_empty() || attachment.has(Group::Routes) && binary.route.has_brought_one {
+            if analysis.route.places.is_empty()
+                || attachment.has(Group::Routes) && binary.route.has_brought_one
+            {
                 continue;
             }
             let mut counts = binary.route.gone;

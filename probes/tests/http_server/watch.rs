@@ -13,12 +13,12 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
+    Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
 };
 
 use crate::layout::PlacedSite;
 
-/// The element of `COUNTERS` that the process under test gets.
+/// The element of `COUNTERS` that the process under test gets if none is chosen.
 const SLOT: u32 = 1;
 
 /// How the object is loaded.
@@ -51,6 +51,8 @@ pub(crate) struct Watch {
     ebpf: Ebpf,
     events: RingBuf<MapData>,
     options: Options,
+    /// The element of `COUNTERS` that the process under test has.
+    slot: u32,
 }
 
 impl Watch {
@@ -102,9 +104,10 @@ impl Watch {
         program.load()?;
         // Older kernels give up after a million; what they prune less of is not known here.
         let verified = program.info().unwrap().verified_instruction_count();
+        println!("{}: {verified:?} instructions verified", options.program);
         assert!(verified.is_none_or(|verified| verified < 250_000), "{verified:?}");
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").unwrap()).unwrap();
-        let mut watch = Self { ebpf, events, options };
+        let mut watch = Self { ebpf, events, options, slot: SLOT };
         watch.enable(true);
         Ok(watch)
     }
@@ -127,9 +130,15 @@ impl Watch {
 
     /// Selects a process.
     pub(crate) fn select(&mut self, tgid: u32, process: Process) {
+        self.select_as(SLOT, tgid, process);
+    }
+
+    /// Selects a process, or does so anew, with an element of `COUNTERS` that is still empty.
+    pub(crate) fn select_as(&mut self, slot: u32, tgid: u32, process: Process) {
+        self.slot = slot;
         let mut processes: HashMap<_, u32, Process> =
             self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
-        processes.insert(&tgid, &Process { counters: SLOT, ..process }, 0).unwrap();
+        processes.insert(&tgid, &Process { counters: slot, ..process }, 0).unwrap();
     }
 
     /// Attaches to sites of a file, for the kernel with one link; `tgid` matters where the kernel has no cookies.
@@ -181,7 +190,7 @@ impl Watch {
 
     /// A counter of the process under test, or of no process.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        let slot = if counter == Counter::UnselectedProcess { 0 } else { SLOT };
+        let slot = if counter == Counter::UnselectedProcess { 0 } else { self.slot };
         let counters: PerCpuArray<_, Counters> = self.ebpf.map("COUNTERS").unwrap().try_into().unwrap();
         counters.get(&slot, 0).unwrap().iter().map(|counters| counters.0[counter as usize]).sum()
     }
@@ -210,10 +219,4 @@ impl Watch {
 fn tail(message: &str) -> &str {
     let start = message.len().saturating_sub(2000);
     message.get(start..).unwrap_or(message)
-}
-
-/// A cookie with another binary's id.
-pub(crate) fn foreign(site: &PlacedSite, binary: u32) -> PlacedSite {
-    let kind = site.cookie.0 & u64::from(u32::MAX);
-    PlacedSite { cookie: Cookie(u64::from(binary) << 32 | kind), ..*site }
 }

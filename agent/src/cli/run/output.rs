@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::counts::Counts;
 use crate::cli::report;
 use crate::clock::{Clock, REANCHOR_INTERVAL};
+use crate::counters::SessionCounter;
 use crate::deliver::{Flags, Format, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::ProcessKey;
@@ -131,7 +132,7 @@ impl Sink {
     /// Sends what is left, and says what became of everything.
     pub(super) async fn finish(self) {
         let problem = self.pipeline.last_export_error();
-        self.held.iter().for_each(|_| self.counts.without_process());
+        self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
         self.pipeline.stop(LAST_FLUSH).await;
         let counts = self.counts.to_string();
         anstream::eprint!("{counts}");
@@ -158,7 +159,7 @@ impl session::Sink for Sink {
                         self.held = held;
                     }
                     // It ended before it was known; its records, if any, are counted.
-                    Err(_) => self.counts.unidentified(),
+                    Err(_) => self.counts.add(SessionCounter::Unidentified, 1),
                 }
             }
             Event::Ended { key, counters, open } => {
@@ -168,16 +169,18 @@ impl session::Sink for Sink {
                         self.processes.remove(&key.pid);
                     }
                 }
-                self.counts.ended(&counters, open);
+                self.counts.add_kernel(&counters);
+                self.counts.add(SessionCounter::OpenAtEnd, open);
             }
-            Event::Unwatched { counters } => self.counts.unwatched(&counters),
+            Event::Unwatched { counters } => self.counts.add_kernel(&counters),
             Event::CallEnd { executable, change } => {
                 if self.is_verbose {
                     say("calls", &format!("{}: {change}", executable.display()));
                 }
             }
             Event::ContextsLeftOut { executable, count } => {
-                self.counts.contexts_left_out(count);
+                let types = u64::try_from(count).unwrap_or(u64::MAX);
+                self.counts.add(SessionCounter::ContextTypesLeftOut, types);
                 let path = executable.display();
                 say("warning", &format!("{path}: contexts of {count} types are not followed"));
             }
@@ -211,7 +214,7 @@ impl session::Sink for Sink {
             || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
         {
             self.held.pop_front();
-            self.counts.without_process();
+            self.counts.add(SessionCounter::WithoutProcess, 1);
         }
         if !self.deliver(&mut record) {
             self.held.push_back((Instant::now(), record));
@@ -219,7 +222,7 @@ impl session::Sink for Sink {
     }
 
     fn malformed(&mut self, error: ReceiveError) {
-        self.counts.malformed();
+        self.counts.add(SessionCounter::Malformed, 1);
         if !std::mem::replace(&mut self.said_malformed, true) {
             say("warning", &format!("{error}; further ones are only counted"));
         }
@@ -256,3 +259,6 @@ pub(super) fn say(what: &str, text: &str) {
     let line = format!("{what} {}\n", report::printable(text));
     anstream::eprint!("{line}");
 }
+
+#[cfg(test)]
+mod tests;
