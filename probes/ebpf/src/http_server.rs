@@ -31,11 +31,13 @@ use response::{finish, note_hijacking};
 /// two.
 #[inline(never)]
 pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
-    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpServer);
+    let (g, stack_pointer) = (registers::g(registers), registers::stack_pointer(registers));
+    let entry = in_flight::open(g, stack_pointer, tgid, process, layout);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else {
         return contexts::disown(process, layout, registers::argument(registers, 3));
     };
+    entry.record.header.kind = RecordKind::HttpServer as u8;
     parents::note_young_goids(entry, process, layout);
     entry.response = registers::argument(registers, 2);
     entry.request = registers::argument(registers, 3);
