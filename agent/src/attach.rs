@@ -9,71 +9,31 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::thread;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
-use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use clap::ValueEnum as _;
 use lightfoot_probes_abi::{
     Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Sampler, Settings,
-    SiteKind,
 };
-use thiserror::Error;
 
+mod addresses;
+mod error;
+mod links;
 mod slots;
 
+use addresses::Addresses;
+pub use error::AttachError;
 use slots::Slots;
 
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
 pub const MAX_BINARIES: u32 = 256;
 /// At most so many processes are watched at once: the size of `COUNTERS`, less the one that counts for nobody.
 pub const MAX_PROCESSES: u32 = 255;
-
-/// Why the kernel did not take what was asked.
-#[derive(Debug, Error)]
-pub enum AttachError {
-    /// The kernel refused the object or a map in it.
-    #[error("the kernel does not load the BPF programs")]
-    Load(#[source] Box<EbpfError>),
-    /// The object lacks a program or map: it is another build's.
-    #[error("the BPF object has no {0}")]
-    Missing(&'static str),
-    /// The kernel refused a program.
-    #[error("the kernel does not accept the BPF program {program}")]
-    Program {
-        /// Its name.
-        program: &'static str,
-        /// Why.
-        source: Box<ProgramError>,
-    },
-    /// The kernel refused to place the probes.
-    #[error("the kernel does not place probes in it")]
-    Place(#[source] Box<ProgramError>),
-    /// A map could not be read or written.
-    #[error("the BPF map {map} cannot be used")]
-    Map {
-        /// Its name.
-        map: &'static str,
-        /// Why.
-        source: MapError,
-    },
-    /// The agent's PID namespace is unknown.
-    #[error("/proc/self/ns/pid cannot be read")]
-    PidNamespace(#[source] io::Error),
-    /// The number of processors is unknown.
-    #[error("the number of processors cannot be told")]
-    Processors(#[source] io::Error),
-    /// [`MAX_BINARIES`] are watched already.
-    #[error("{MAX_BINARIES} binaries are watched already; choose with --exe, --port or --pid")]
-    TooManyBinaries,
-    /// [`MAX_PROCESSES`] are watched already.
-    #[error("{MAX_PROCESSES} processes are watched already; choose with --exe, --port or --pid")]
-    TooManyProcesses,
-}
-
-/// Links are closed by so many threads at most: each waits for the kernel, not for a processor.
-const CLOSERS: usize = 16;
+/// At most so many sites are told apart by their addresses, where the kernel has no cookies: the size of `SITES`.
+pub const MAX_SITES: usize = 4096;
 
 /// How probes are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -82,6 +42,9 @@ pub enum Method {
     UprobeMulti,
     /// One perf event for each site (Linux 5.15).
     PerfEvent,
+    /// The same where perf events carry no cookie (Linux 5.10): sites are told by their addresses in each process, and a
+    /// hit before these are known is not seen.
+    PerfEventByAddress,
 }
 
 impl Method {
@@ -89,6 +52,7 @@ impl Method {
         match self {
             Self::UprobeMulti => "on_site_multi",
             Self::PerfEvent => "on_site",
+            Self::PerfEventByAddress => "on_site_by_address",
         }
     }
 }
@@ -107,10 +71,8 @@ pub struct Sizes {
 pub struct Probe {
     /// Where, in bytes from the start of the file.
     pub offset: u64,
-    /// What it marks.
-    pub kind: SiteKind,
-    /// Whether a hit counts only if the conditional branch there is not taken.
-    pub if_not_taken: bool,
+    /// What it tells the programs; the binary is filled in here.
+    pub cookie: Cookie,
 }
 
 /// A binary with its probes in place; dropping it takes them away.
@@ -120,6 +82,14 @@ pub struct Attachment {
     pub binary: u32,
     layout: u32,
     link: UProbeLink,
+    optional: Option<UProbeLink>,
+}
+
+impl Attachment {
+    /// Whether optional probes are in place too.
+    pub fn has_optional(&self) -> bool {
+        self.optional.is_some()
+    }
 }
 
 /// The loaded BPF object.
@@ -137,6 +107,8 @@ pub struct Kernel {
     layout_slots: Slots,
     counter_slots: Slots,
     by_process: StdHashMap<u32, Process>,
+    /// Where the kernel has no cookies.
+    addresses: Option<Addresses>,
 }
 
 impl Kernel {
@@ -148,7 +120,7 @@ impl Kernel {
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
         let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
         let mut failed = None;
-        for method in method.map_or(vec![Method::UprobeMulti, Method::PerfEvent], |method| vec![method]) {
+        for method in method.map_or(Method::value_variants().to_vec(), |method| vec![method]) {
             match Self::load_for(object, method, namespace, sizes) {
                 Ok(loaded) => return Ok(loaded),
                 // The first failure tells most: later methods need more privileges.
@@ -179,6 +151,11 @@ impl Kernel {
             object.program_mut(name).ok_or(AttachError::Missing(name))?.try_into().map_err(refused(name))?;
         program.load().map_err(refused(name))?;
         let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
+        let addresses = if method == Method::PerfEventByAddress {
+            Some(Addresses::new(take(&mut object, "SITES")?.try_into().map_err(map_error("SITES"))?))
+        } else {
+            None
+        };
         let mut kernel = Self {
             method,
             namespace,
@@ -193,6 +170,7 @@ impl Kernel {
             layout_slots: Slots::new(0..MAX_BINARIES),
             counter_slots: Slots::new(1..MAX_PROCESSES + 1),
             by_process: StdHashMap::new(),
+            addresses,
         };
         kernel.enable(u64::from(sizes.ring_bytes / 4))?;
         Ok((kernel, ring))
@@ -229,22 +207,33 @@ impl Kernel {
         let slot = self.layout_slots.take().ok_or(AttachError::TooManyBinaries)?;
         let binary = self.next_binary;
         self.next_binary = self.next_binary.wrapping_add(1).max(1);
-        let result = self.place(file, binary, slot, layout, probes);
-        if result.is_err() {
-            self.layout_slots.give_back(slot);
+        let described = self.layouts.set(slot, layout, 0).map_err(map_error("LAYOUTS"));
+        match described.and_then(|()| self.place(file, binary, probes)) {
+            Ok(link) => Ok(Attachment { binary, layout: slot, link, optional: None }),
+            Err(error) => {
+                self.layout_slots.give_back(slot);
+                Err(error)
+            }
         }
-        result
     }
 
-    fn place(
+    /// Places further probes of a binary, in place of those that were placed so before.
+    pub fn attach_optional(
         &mut self,
         file: &File,
-        binary: u32,
-        slot: u32,
-        layout: &Layout,
+        attachment: &mut Attachment,
         probes: &[Probe],
-    ) -> Result<Attachment, AttachError> {
-        self.layouts.set(slot, layout, 0).map_err(map_error("LAYOUTS"))?;
+    ) -> Result<(), AttachError> {
+        attachment.optional = Some(self.place(file, attachment.binary, probes)?);
+        Ok(())
+    }
+
+    /// Takes those away again.
+    pub fn detach_optional(&mut self, attachment: &mut Attachment) {
+        attachment.optional = None;
+    }
+
+    fn place(&mut self, file: &File, binary: u32, probes: &[Probe]) -> Result<UProbeLink, AttachError> {
         let name = self.method.program();
         let program: &mut UProbe = self
             .object
@@ -252,48 +241,31 @@ impl Kernel {
             .ok_or(AttachError::Missing(name))?
             .try_into()
             .map_err(refused(name))?;
-        let points = probes.iter().map(|probe| {
-            let cookie = Cookie::new(binary, probe.kind);
-            let cookie = if probe.if_not_taken { cookie.if_not_taken() } else { cookie };
-            let cookie = if probe.kind == SiteKind::HttpServerEndByDepth && cfg!(target_arch = "x86_64") {
-                // The call has not pushed its return address yet.
-                cookie.with_stack_words(1)
-            } else {
-                cookie
-            };
-            UProbeAttachPoint {
-                location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
-                cookie: Some(cookie.0),
-            }
+        let has_cookies = self.addresses.is_none();
+        let points = probes.iter().map(|probe| UProbeAttachPoint {
+            location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
+            cookie: has_cookies.then_some(probe.cookie.of_binary(binary).0),
         });
         let placed = |source| AttachError::Place(Box::new(source));
         // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let id = program.attach(points, path, UProbeScope::AllProcesses).map_err(placed)?;
-        let link = program.take_link(id).map_err(placed)?;
-        Ok(Attachment { binary, layout: slot, link })
+        program.take_link(id).map_err(placed)
     }
 
     /// Takes the probes of binaries away. Their processes must have been left before.
     pub fn detach(&mut self, attachments: Vec<Attachment>) {
-        let (slots, links): (Vec<_>, Vec<_>) =
-            attachments.into_iter().map(|attachment| (attachment.layout, attachment.link)).unzip();
-        // Each waits until no processor can be within a program any more; together they wait once.
-        let mut shares: Vec<Vec<UProbeLink>> = Vec::new();
-        shares.resize_with(CLOSERS.min(links.len()), Vec::new);
-        for (number, link) in links.into_iter().enumerate() {
-            if let Some(share) = shares.get_mut(number % CLOSERS) {
-                share.push(link);
-            }
+        let mut all = Vec::new();
+        for Attachment { layout, link, optional, .. } in attachments {
+            self.layout_slots.give_back(layout);
+            all.extend([Some(link), optional].into_iter().flatten());
         }
-        thread::scope(|scope| {
-            for share in shares {
-                scope.spawn(|| drop(share));
-            }
-        });
-        for slot in slots {
-            self.layout_slots.give_back(slot);
-        }
+        links::close(all);
+    }
+
+    /// Whether one more process can be watched. Each binary has one at least, so there is room for binaries then, too.
+    pub fn has_room(&self) -> bool {
+        !self.counter_slots.is_empty()
     }
 
     /// Starts recording the spans of a process.
@@ -329,6 +301,19 @@ impl Kernel {
         }
     }
 
+    /// Says where in a watched process the probes of its binary are: needed where the kernel has no cookies.
+    pub fn locate(
+        &mut self,
+        pid: u32,
+        attachment: &Attachment,
+        probes: &[Probe],
+        addresses: &[u64],
+    ) -> Result<(), AttachError> {
+        let Some(known) = &mut self.addresses else { return Ok(()) };
+        let cookies = probes.iter().map(|probe| probe.cookie.of_binary(attachment.binary));
+        known.insert(pid, addresses.iter().copied().zip(cookies))
+    }
+
     /// Stops recording the spans of a process. Returns its last counts, and how many spans were open.
     pub fn leave(&mut self, pid: u32) -> Result<Option<(Counters, u64)>, AttachError> {
         let Some(process) = self.by_process.remove(&pid) else { return Ok(None) };
@@ -336,6 +321,9 @@ impl Kernel {
             Ok(()) | Err(MapError::KeyNotFound) => {}
             // Its slot stays taken: a program could still count there.
             Err(error) => return Err(map_error("PROCESSES")(error)),
+        }
+        if let Some(known) = &mut self.addresses {
+            known.remove(pid);
         }
         let counts = self.counts_at(process.counters);
         self.counter_slots.give_back(process.counters);

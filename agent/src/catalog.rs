@@ -59,6 +59,9 @@ pub enum Role {
     ConnectionEnd,
     /// A path that few operations take; it costs nothing until then.
     Rare,
+    /// The route of a request that a middleware copied: one trap more for each that passes. Optional, and placed only
+    /// where spans lack a route (`crate::watch`).
+    Route,
 }
 
 impl Role {
@@ -91,6 +94,15 @@ pub enum Place {
     },
     /// Its one direct call of another function, before the call is made.
     CallOf(&'static str),
+    /// Behind its direct calls of another function, where some of the results are still in registers.
+    AfterCallOf {
+        /// The function that is called.
+        callee: &'static str,
+        /// Its results.
+        results: &'static [GoType<'static>],
+        /// The results, by index, that must still be readable.
+        kept: &'static [usize],
+    },
     /// Behind its calls through interfaces, where their results are still in registers. Which of the calls reach
     /// the operation is learned while it runs.
     AfterInterfaceCalls {

@@ -144,7 +144,9 @@ fn wanted_functions() -> Vec<&'static str> {
     for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
         names.insert(way.function);
         match way.place {
-            Place::Entry { called_from: Some(other), .. } | Place::CallOf(other) => {
+            Place::Entry { called_from: Some(other), .. }
+            | Place::CallOf(other)
+            | Place::AfterCallOf { callee: other, .. } => {
                 names.insert(other);
             }
             Place::Entry { called_from: None, .. } | Place::AfterInterfaceCalls { .. } | Place::Returns => {}

@@ -3,15 +3,16 @@
 //! Every site is proven by decoding the function that it lies in. What cannot be proven is refused with a reason,
 //! and a point that is required and has no site refuses its operation: nothing is guessed.
 
-use lightfoot_symbolizer::go_abi::{self, Signature};
-use lightfoot_symbolizer::site::{self, Site};
+use lightfoot_symbolizer::FileOffset;
+use lightfoot_symbolizer::go_abi;
+use lightfoot_symbolizer::site::Site;
 use lightfoot_symbolizer::types::LayoutSource;
-use lightfoot_symbolizer::{Architecture, FileOffset};
 
-use crate::catalog::{LIBRARIES, Layout, Library, Operation, Place, Point, Role, Way};
+use crate::catalog::{LIBRARIES, Layout, Library, Operation, Point, Role};
 use crate::inspect::Program;
 
 pub mod layouts;
+mod ways;
 
 /// What can be watched in one program, and how.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ pub struct PlannedSite {
     pub from_entry: u64,
     /// The proven site.
     pub site: Site,
+    /// Behind a call: where the words of the results are that the catalogue asks for.
+    pub kept: Vec<go_abi::Place>,
 }
 
 /// A struct and the fields of it that probes read.
@@ -154,7 +157,7 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
     let mut refused = Vec::new();
     let mut chosen = None;
     for way in point.ways {
-        match plan_way(program, way) {
+        match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));
                 break;
@@ -163,93 +166,6 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
         }
     }
     PointPlan { role: point.role, chosen, refused, absent }
-}
-
-fn plan_way(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, String> {
-    let function = program.functions.get(way.function).map_err(|why| why.to_string())?;
-    let code = program.code.get(&function.entry).ok_or("its code is not in the file")?;
-    let view = site::Code { architecture: program.architecture, entry: function.entry, bytes: &code.bytes };
-    let sites = match &way.place {
-        Place::Entry { signature, needs, called_from } => {
-            if let Some(caller) = called_from {
-                prove_called(program, way.function, caller)?;
-            }
-            let places = places_of(signature, needs, program.architecture)?;
-            vec![site::entry(view, &places).map_err(|why| why.to_string())?]
-        }
-        Place::CallOf(callee) => {
-            let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
-            let calls = site::calls_to(view, callee.entry).map_err(|why| why.to_string())?;
-            match calls.len() {
-                1 => calls,
-                count => {
-                    return Err(format!("{} calls {} {count} times, not once", way.function, callee.name));
-                }
-            }
-        }
-        Place::AfterInterfaceCalls { results } => {
-            let signature = Signature { parameters: &[], results };
-            let keep = result_places(&signature, program.architecture)?;
-            let calls = site::indirect_calls(view).map_err(|why| why.to_string())?;
-            let sites: Vec<_> = calls
-                .into_iter()
-                .filter_map(|call| site::after_call(view, call.address, &keep).ok())
-                .collect();
-            if sites.is_empty() {
-                return Err(format!("no call in {} leaves its results readable", way.function));
-            }
-            sites
-        }
-        Place::Returns => {
-            let returns = site::returns(view).map_err(|why| why.to_string())?;
-            if returns.is_empty() {
-                return Err(format!("{} never returns", way.function));
-            }
-            returns
-        }
-    };
-    sites
-        .into_iter()
-        .map(|site| {
-            let from_entry = site.address.checked_offset_from(function.entry);
-            let from_entry = from_entry.ok_or("a site lies before its function")?;
-            let offset = code.offset.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
-            Ok(PlannedSite { offset: FileOffset(offset), from_entry, site })
-        })
-        .collect()
-}
-
-/// Proves that `caller` really calls `name`: a symbol alone does not, the calls that matter may be inlined.
-fn prove_called(program: &Program, name: &str, caller: &str) -> Result<(), String> {
-    let function = program.functions.get(name).map_err(|why| why.to_string())?;
-    let from = program.functions.get(caller).map_err(|why| why.to_string())?;
-    let code = program.code.get(&from.entry).ok_or("its caller's code is not in the file")?;
-    let view = site::Code { architecture: program.architecture, entry: from.entry, bytes: &code.bytes };
-    let calls = site::calls_to(view, function.entry).map_err(|why| why.to_string())?;
-    let is_inlined = program.functions.inlined_into(name).any(|host| host.entry == from.entry);
-    match (calls.is_empty(), is_inlined) {
-        (false, false) => Ok(()),
-        (_, true) => Err(format!("{name} is inlined into {caller}")),
-        (true, false) => Err(format!("{caller} does not call {name} directly")),
-    }
-}
-
-fn places_of(
-    signature: &Signature<'_>,
-    needs: &[usize],
-    architecture: Architecture,
-) -> Result<Vec<go_abi::Place>, String> {
-    let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
-    let needed = needs.iter().filter_map(|index| assignment.parameters.get(*index));
-    Ok(needed.flat_map(|value| &value.words).map(|word| word.place).collect())
-}
-
-fn result_places(
-    signature: &Signature<'_>,
-    architecture: Architecture,
-) -> Result<Vec<go_abi::Place>, String> {
-    let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
-    Ok(assignment.results.iter().flat_map(|value| &value.words).map(|word| word.place).collect())
 }
 
 fn plan_layout(program: &Program, layout: &'static Layout) -> LayoutPlan {

@@ -29,10 +29,13 @@ mod analysis;
 mod expected;
 mod loaded;
 mod placing;
+mod routes;
 
 use analysis::Analysis;
 use expected::Expected;
 pub use loaded::LoadedError;
+use routes::RouteTrial;
+pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 
 /// How often /proc is swept.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -66,6 +69,13 @@ pub enum Event {
     Unwatched {
         /// Their counts.
         counters: Box<Counters>,
+    },
+    /// The routes of copied requests are found by one more site from now on, or cannot be.
+    CopiedRoutes {
+        /// The path of the program.
+        executable: PathBuf,
+        /// Why not.
+        result: Result<(), WatchError>,
     },
     /// It was to be watched, and cannot be.
     Refused {
@@ -125,11 +135,20 @@ pub enum WatchError {
     Attach(#[from] Arc<AttachError>),
 }
 
+/// How processes are watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Which spans are recorded.
+    pub sampler: Sampler,
+    /// Whether the optional site for routes of copied requests may be placed.
+    pub copied_routes: bool,
+}
+
 /// Watches processes until it is told to stop.
 pub struct Watcher {
     proc: Proc,
     selection: Selection,
-    sampler: Sampler,
+    settings: Settings,
     kernel: Kernel,
     events: Sender<Event>,
     own: Option<FileIdentity>,
@@ -145,6 +164,7 @@ struct Binary {
     analysis: Result<Analysis, WatchError>,
     attachment: Option<Attachment>,
     processes: HashSet<ProcessKey>,
+    route: RouteTrial,
 }
 
 impl Binary {
@@ -158,6 +178,7 @@ impl Binary {
             analysis: Analysis::of(file),
             attachment: None,
             processes: HashSet::new(),
+            route: RouteTrial::default(),
         });
         &binary.analysis
     }
@@ -168,7 +189,7 @@ impl Watcher {
     pub fn new(
         proc: Proc,
         selection: Selection,
-        sampler: Sampler,
+        settings: Settings,
         kernel: Kernel,
         events: Sender<Event>,
     ) -> Self {
@@ -176,7 +197,7 @@ impl Watcher {
             own: FileIdentity::of(&proc.executable(std::process::id())).ok(),
             proc,
             selection,
-            sampler,
+            settings,
             kernel,
             events,
             binaries: HashMap::new(),
@@ -245,6 +266,7 @@ impl Watcher {
             }
             self.consider(*key, &listeners.ports(key.pid), &running);
         }
+        self.weigh_routes(&running);
         if self.binaries.len() > MAX_REMEMBERED {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
         }

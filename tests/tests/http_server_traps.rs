@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
+use lightfoot::watch::ROUTE_TRIAL;
 use lightfoot_tests::go::Mode;
 use lightfoot_tests::live::{Agent, wait_for};
 
@@ -30,23 +31,74 @@ fn a_request_takes_two_traps() {
         (26, Mode::ProfileGuided),
     ] {
         let Some(scene) = Scene::set(minor, mode) else { return };
-        let runs = runs_of(&scene, |scene| {
-            thread::scope(|scope| {
-                for _ in 0..CLIENTS {
-                    let mut client = scene.client();
-                    scope.spawn(move || {
-                        for number in 0..EACH {
-                            client.get(&format!("/plain/{number}?size=10"), "").unwrap().unwrap();
-                        }
-                        assert_eq!(client.connections, 1);
-                    });
-                }
-            });
-        });
-        assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS, "{}", scene.build);
-        let (truth, outcome) = scene.end();
-        assert_eq!((truth.len() as u64, outcome.spans.len() as u64), (CLIENTS * EACH, CLIENTS * EACH));
+        // What has no route because it is an error is no reason for a third.
+        for path in ["/plain/", "/nested/leaf/", "/nowhere/"] {
+            let runs = runs_of(&scene, |scene| send(scene, path));
+            assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
+        }
+        let (_, outcome) = scene.end();
+        assert_eq!(outcome.spans.len() as u64, 3 * CLIENTS * EACH);
+        assert_eq!(outcome.counts.get("route_site"), None, "{}", outcome.messages);
     }
+}
+
+/// Where the routes of copied requests are found, each `ServeMux` that a request passes takes one trap more.
+#[test]
+fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {
+    for (minor, mode) in [(22, Mode::Plain), (26, Mode::Plain), (27, Mode::Plain), (26, Mode::ProfileGuided)]
+    {
+        let Some(scene) = Scene::set(minor, mode) else { return };
+        scene.learn_copied_routes();
+        for (path, muxes) in [("/copied/", 1), ("/plain/", 1), ("/prefix/leaf/", 2)] {
+            let runs = runs_of(&scene, |scene| send(scene, path));
+            assert_eq!(runs, (2 + muxes) * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
+        }
+        let (_, outcome) = scene.end();
+        assert!(outcome.messages.contains("routes of copied requests in"), "{}", outcome.messages);
+        assert!(outcome.counts["route_of_copy"] > CLIENTS * EACH, "{}", outcome.messages);
+    }
+}
+
+#[test]
+fn the_third_trap_can_be_switched_off() {
+    let Some(scene) = Scene::set_with(26, Mode::Plain, &["--no-copied-routes"]) else { return };
+    send(&scene, "/copied/");
+    // In this time the probe would be placed.
+    thread::sleep(Duration::from_secs(3));
+    let runs = runs_of(&scene, |scene| send(scene, "/copied/"));
+    assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS);
+    let (_, outcome) = scene.end();
+    assert_eq!(outcome.spans.len() as u64, 2 * CLIENTS * EACH);
+    assert!(outcome.spans.iter().all(|span| !span.attributes.contains_key("http.route")));
+    assert_eq!(outcome.counts.get("without_route"), Some(&(2 * CLIENTS * EACH)));
+}
+
+/// A request that is answered before any `ServeMux` has no route, and no probe would find one.
+#[test]
+fn a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon() {
+    let Some(scene) = Scene::set(26, Mode::Plain) else { return };
+    let mut client = scene.client();
+    let mut options = || {
+        let answer = client.exchange(b"OPTIONS * HTTP/1.1\r\nHost: host.test\r\n\r\n").unwrap().unwrap();
+        assert_eq!(answer.status, 200);
+    };
+    let traps = |scene: &Scene| (runs_of(scene, |scene| send(scene, "/plain/")) - CLIENTS) / (CLIENTS * EACH);
+    assert_eq!(traps(&scene), 2);
+    options();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(traps(&scene), 3);
+    send(&scene, "/plain/");
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(traps(&scene), 2);
+    options();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(traps(&scene), 2);
+    let (_, outcome) = scene.end();
+    let hits = outcome.counts["route_site"];
+    assert_eq!(hits, 2 * CLIENTS * EACH, "{}", outcome.messages);
+    assert!(hits >= ROUTE_TRIAL);
+    assert_eq!(outcome.counts.get("route_of_copy"), None);
+    assert!(!outcome.messages.contains("routes of copied requests in"), "{}", outcome.messages);
 }
 
 /// Where the end of the connection is the end of the request.
@@ -75,6 +127,21 @@ fn a_request_refused_for_its_expectation_takes_one_trap_and_its_connection_one()
     let (truth, outcome) = scene.end();
     assert_eq!((truth.len(), outcome.spans.len()), (0, 0));
     assert_eq!(outcome.count("end_without_start"), 1, "{}", outcome.messages);
+}
+
+/// So many requests by each of the clients, over one connection each.
+fn send(scene: &Scene, path: &str) {
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let mut client = scene.client();
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    client.get(&format!("{path}{number}?size=10"), "").unwrap().unwrap();
+                }
+                assert_eq!(client.connections, 1);
+            });
+        }
+    });
 }
 
 /// How often the agent's program ran for what `work` does.

@@ -13,6 +13,7 @@ use lightfoot::catalog::Role;
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::{OperationPlan, Plan};
 use lightfoot_symbolizer::Architecture;
+use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::Price;
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::version::NEWEST;
@@ -60,6 +61,17 @@ fn check_http(build: &Build, path: &Path) {
         "net/http.(*response).finishRequest"
     };
     assert_eq!(caught(server, Role::End), (end, vec![Price::Emulated]));
+    let route = server.points.iter().find(|point| point.role == Role::Route).expect("it is in the catalogue");
+    // Before Go 1.22 there are no patterns to see; an unoptimised build puts results on the stack at once.
+    if build.version.minor < 22 || build.mode == Mode::Debug {
+        assert!(route.chosen.is_none() && !route.refused.is_empty(), "{:?}", route.chosen);
+    } else {
+        assert_eq!(caught(server, Role::Route), ("net/http.(*ServeMux).ServeHTTP", vec![Price::Emulated]));
+        let sites = route.chosen.iter().flat_map(|(_, sites)| sites);
+        assert!(
+            sites.map(|site| &site.kept[..]).eq([[Place::IntegerRegister(2), Place::IntegerRegister(3)]])
+        );
+    }
     let pattern =
         server.layouts.iter().find(|layout| layout.layout.name == "net/http.Request").expect("read");
     let has = |field| pattern.fields.iter().any(|(name, _)| *name == field);

@@ -17,6 +17,10 @@ impl Slots {
         self.free.pop()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.is_empty()
+    }
+
     pub(super) fn give_back(&mut self, slot: u32) {
         self.free.push(slot);
     }

@@ -18,12 +18,8 @@ pub const STACK: Layout =
 pub const M: Layout = Layout { name: "runtime.m", required: &[], optional: &["p"], is_optional: true };
 
 /// A processor (runtime/runtime2.go), which hands out the ids of new goroutines.
-pub const P: Layout = Layout {
-    name: "runtime.p",
-    required: &[],
-    optional: &["goidcache", "goidcacheend"],
-    is_optional: true,
-};
+pub const P: Layout =
+    Layout { name: "runtime.p", required: &[], optional: &["goidcache", "goidcacheend"], is_optional: true };
 
 /// What `errors.New` makes.
 pub const ERROR_STRING: Layout =

@@ -2,9 +2,7 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
-use super::go_runtime::{
-    CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE,
-};
+use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::http2::{BUNDLED, INTERNAL};
 use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
@@ -37,6 +35,19 @@ pub const SERVER_1: Operation = Operation {
         Point {
             role: Role::ConnectionEnd,
             ways: &[Way { function: "net/http.(*conn).serve.func1", place: CLOSURE }],
+        },
+        Point {
+            role: Role::Route,
+            // Since Go 1.22; before, a pattern is known to ServeMux alone.
+            ways: &[Way {
+                function: "net/http.(*ServeMux).ServeHTTP",
+                place: Place::AfterCallOf {
+                    callee: "net/http.(*ServeMux).findHandler",
+                    // func (mux *ServeMux) findHandler(r *Request) (h Handler, patStr string, _ *pattern, matches []string)
+                    results: &[GoType::Interface, GoType::String, GoType::Pointer, GoType::Slice],
+                    kept: &[1],
+                },
+            }],
         },
     ],
     layouts: &[

@@ -249,6 +249,7 @@ impl Point {
             Role::End => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
+            Role::Route => "route",
         };
         let Some(function) = self.function else {
             let reason = self.refused.first().map_or("", |refused| refused.reason.as_str());
@@ -261,6 +262,10 @@ impl Point {
                 "      {role:6}{:#x}  {:12} {price}{:9}{price:#} {function}+{:#x}",
                 site.address, site.instruction, site.price, site.from_entry
             )?;
+        }
+        if self.role == Role::Route {
+            let price = "one trap more for a request that passes; only while copied requests hide routes";
+            writeln!(page, "            {QUIET}{price}{QUIET:#}")?;
         }
         for refused in &self.refused {
             writeln!(

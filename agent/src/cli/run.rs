@@ -13,7 +13,7 @@ use super::SUCCESS;
 use crate::attach::{Kernel, Method, Sizes};
 use crate::discover::{Proc, Selection};
 use crate::session::Session;
-use crate::watch::Watcher;
+use crate::watch::{self, Watcher};
 
 mod capabilities;
 mod command;
@@ -45,6 +45,12 @@ pub(super) struct Arguments {
     /// Watch processes that listen on this TCP port
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Vec<u16>,
+    /// Leave out the routes of requests that a middleware copied: never place the third probe that they take
+    ///
+    /// It is placed only in programs where spans lack a route, and costs one trap more for a request that passes
+    /// http.ServeMux.
+    #[arg(long)]
+    no_copied_routes: bool,
     #[command(flatten)]
     output: output::OutputArguments,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
@@ -95,8 +101,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             selection.pids.insert(child.pid);
         }
         let sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
+        let settings = watch::Settings { sampler, copied_routes: !arguments.no_copied_routes };
         let mut session =
-            Session::start(ring, |events| Watcher::new(processes, selection, sampler, kernel, events))?;
+            Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
         if let (Some(child), Some(program)) = (&mut child, &program) {
             child.go_when(session.expect(child.pid, program.path.clone()));
         }

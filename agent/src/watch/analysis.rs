@@ -5,14 +5,16 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lightfoot_probes_abi::{Layout, SiteKind};
+use lightfoot_probes_abi::{Cookie, Layout, SiteKind};
 use lightfoot_symbolizer::build_info::BuildInfo;
+use lightfoot_symbolizer::go_abi::Place;
+use lightfoot_symbolizer::site::Reason;
 
 use super::WatchError;
 use crate::attach::Probe;
 use crate::catalog::{Role, net_http};
 use crate::inspect::{InspectError, Program};
-use crate::plan::{OperationPlan, Plan, PlannedSite, layouts};
+use crate::plan::{Plan, PlannedSite, layouts};
 
 /// A binary that can be watched.
 pub(super) struct Analysis {
@@ -20,9 +22,18 @@ pub(super) struct Analysis {
     pub(super) build_info: Arc<BuildInfo>,
     /// Where its memory holds what the probes read.
     pub(super) layout: Layout,
-    /// Its probes.
-    pub(super) probes: Vec<Probe>,
-    /// The bytes that must be loaded at each probe's place.
+    /// The probes that stand while it is watched.
+    pub(super) probes: Probes,
+    /// Those that find the routes of copied requests, if it has any.
+    pub(super) route: Probes,
+}
+
+/// Some probes of a binary.
+#[derive(Default)]
+pub(super) struct Probes {
+    /// Where they go and what they mark.
+    pub(super) places: Vec<Probe>,
+    /// The bytes that must be loaded at each place.
     pub(super) expected: Vec<Vec<u8>>,
 }
 
@@ -44,34 +55,44 @@ impl Analysis {
         if !server.can_be_watched() {
             return Err(WatchError::Nothing(server.refusals.join("; ")));
         }
-        let sites: Vec<_> = sites(server).collect();
+        let (mut probes, mut route) = (Probes::default(), Probes::default());
+        for point in &server.points {
+            let Some((function, sites)) = &point.chosen else { continue };
+            let chosen = if point.role == Role::Route { &mut route } else { &mut probes };
+            for planned in sites {
+                let Some(cookie) = cookie(point.role, function, planned) else { continue };
+                chosen.places.push(Probe { offset: planned.offset.0, cookie });
+                chosen.expected.push(planned.site.bytes.clone());
+            }
+        }
         Ok(Self {
             build_info: Arc::new(program.build_info.clone()),
             layout: layouts::layout(&program),
-            probes: sites
-                .iter()
-                .map(|(kind, planned)| Probe {
-                    offset: planned.offset.0,
-                    kind: *kind,
-                    if_not_taken: planned.site.condition.is_some(),
-                })
-                .collect(),
-            expected: sites.iter().map(|(_, planned)| planned.site.bytes.clone()).collect(),
+            probes,
+            route,
         })
     }
 }
 
-/// The sites of an HTTP/1 server, and what each tells the programs.
-fn sites(server: &OperationPlan) -> impl Iterator<Item = (SiteKind, &PlannedSite)> {
-    server.points.iter().flat_map(|point| {
-        let (function, sites) =
-            point.chosen.as_ref().map_or(("", [].as_slice()), |(name, sites)| (name, sites));
-        let kind = match point.role {
-            Role::Start => SiteKind::HttpServerStart,
-            Role::End if function == net_http::FINISH_REQUEST => SiteKind::HttpServerEnd,
-            Role::End => SiteKind::HttpServerEndByDepth,
-            Role::ConnectionEnd | Role::Rare => SiteKind::HttpConnectionEnd,
-        };
-        sites.iter().map(move |site| (kind, site))
-    })
+/// What a site of an HTTP/1 server tells the programs; `None` if they could not make anything of it.
+fn cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Cookie> {
+    let of = |kind| Cookie::new(0, kind);
+    let cookie = match role {
+        Role::Start => of(SiteKind::HttpServerStart),
+        Role::End if function == net_http::FINISH_REQUEST => of(SiteKind::HttpServerEnd),
+        // A call has not pushed its return address yet.
+        Role::End if planned.site.reason == Reason::Call && cfg!(target_arch = "x86_64") => {
+            of(SiteKind::HttpServerEndByDepth).with_stack_words(1)
+        }
+        Role::End => of(SiteKind::HttpServerEndByDepth),
+        Role::ConnectionEnd | Role::Rare => of(SiteKind::HttpConnectionEnd),
+        Role::Route => {
+            let [Place::IntegerRegister(pointer), Place::IntegerRegister(length)] = planned.kept[..] else {
+                return None;
+            };
+            let is_readable = pointer.max(length) < Cookie::REGISTERS;
+            is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))?
+        }
+    };
+    Some(if planned.site.condition.is_some() { cookie.if_not_taken() } else { cookie })
 }

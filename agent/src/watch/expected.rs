@@ -33,7 +33,7 @@ impl Watcher {
         }
         let since = boot_time();
         let attachment = self.binaries.get(&identity).and_then(|binary| binary.attachment.as_ref());
-        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.sampler));
+        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.settings.sampler));
         if matches!(watched, Some(Ok(()))) {
             self.expected = Some(Expected { pid, file: identity, since });
         } else {
@@ -51,11 +51,14 @@ impl Watcher {
         }
         self.expected = None;
         let met = key.filter(|key| key.file == file && !self.watched.contains_key(key)).and_then(|key| {
-            let binary = self.binaries.get_mut(&file)?;
+            let binary = self.binaries.get(&file)?;
             let analysis = binary.analysis.as_ref().ok()?;
-            loaded::verify(&self.proc, pid, analysis).ok()?;
-            binary.processes.insert(key);
-            Some((key, Arc::clone(&analysis.build_info)))
+            let loaded = loaded::verify(&self.proc, pid, &analysis.probes).ok()?;
+            let build_info = Arc::clone(&analysis.build_info);
+            // Only now is it known where they are, if the kernel has no cookies: a request before that is not seen.
+            self.locate(pid, file, &loaded.addresses).ok()?;
+            self.binaries.get_mut(&file)?.processes.insert(key);
+            Some((key, build_info))
         });
         if let Some((key, build_info)) = met {
             self.watched.insert(key, file);

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use lightfoot_symbolizer::{FileOffset, RuntimeAddress};
 use thiserror::Error;
 
-use super::analysis::Analysis;
+use super::analysis::Probes;
 use crate::discover::Proc;
 
 /// At most so many bytes of a process's list of mappings are read.
@@ -50,12 +50,14 @@ pub enum LoadedError {
 
 /// What a process has loaded.
 pub(super) struct Loaded {
+    /// Where each probe's place is in it.
+    pub(super) addresses: Vec<u64>,
     /// Whether a breakpoint stands at the place of every probe.
     pub(super) has_all_breakpoints: bool,
 }
 
 /// Checks every probe's place.
-pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<Loaded, LoadedError> {
+pub(super) fn verify(proc: &Proc, pid: u32, probes: &Probes) -> Result<Loaded, LoadedError> {
     let read = |source| LoadedError::Read { pid, source };
     let folder = proc.folder(pid);
     let mut text = Vec::new();
@@ -75,8 +77,9 @@ pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<Loade
         .filter_map(|line| Mapping::parse(line.strip_suffix(executable.as_slice())?))
         .collect();
     let memory = File::open(folder.join("mem")).map_err(read)?;
+    let mut addresses = Vec::with_capacity(probes.places.len());
     let mut breakpoints = 0;
-    for (probe, expected) in analysis.probes.iter().zip(&analysis.expected) {
+    for (probe, expected) in probes.places.iter().zip(&probes.expected) {
         let offset = probe.offset;
         let mapping = own
             .iter()
@@ -93,8 +96,9 @@ pub(super) fn verify(proc: &Proc, pid: u32, analysis: &Analysis) -> Result<Loade
         } else if bytes != *expected {
             return Err(LoadedError::Changed { pid, address: RuntimeAddress(address) });
         }
+        addresses.push(address);
     }
-    Ok(Loaded { has_all_breakpoints: breakpoints == analysis.probes.len() })
+    Ok(Loaded { has_all_breakpoints: breakpoints == addresses.len(), addresses })
 }
 
 /// Whether `bytes` are `expected` with a uprobe's breakpoint in place.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lightfoot_probes_abi::Counters;
 
+use super::analysis::Probes;
 use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::discover::{FileIdentity, ProcessKey};
 
@@ -25,7 +26,7 @@ impl Watcher {
             return Err(WatchError::PidNamespace);
         }
         let build_info = Arc::clone(&analysis.build_info);
-        let loaded = loaded::verify(&self.proc, key.pid, analysis).map_err(Arc::new)?;
+        let loaded = loaded::verify(&self.proc, key.pid, &analysis.probes).map_err(Arc::new)?;
         let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
         if twin.is_none() {
             self.attach(key.file, file, running)?;
@@ -37,9 +38,26 @@ impl Watcher {
         let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
         binary.processes.insert(key);
         let Some(attachment) = &binary.attachment else { return Ok(()) };
-        if let Err(error) = self.kernel.watch(key.pid, attachment, self.sampler) {
-            self.leave(key);
-            return Err(Arc::new(error).into());
+        let selected = self.kernel.watch(key.pid, attachment, self.settings.sampler).map_err(Arc::new);
+        let located =
+            selected.map_err(WatchError::from).and_then(|()| self.locate(key.pid, owner, &loaded.addresses));
+        located.inspect_err(|_| self.leave(key))
+    }
+
+    /// Says where the sites of a binary are in a process.
+    pub(super) fn locate(
+        &mut self,
+        pid: u32,
+        owner: FileIdentity,
+        addresses: &[u64],
+    ) -> Result<(), WatchError> {
+        let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
+        let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
+        self.kernel.locate(pid, attachment, &analysis.probes.places, addresses).map_err(Arc::new)?;
+        if attachment.has_optional() {
+            let loaded = loaded::verify(&self.proc, pid, &analysis.route).map_err(Arc::new)?;
+            let places = &analysis.route.places;
+            self.kernel.locate(pid, attachment, places, &loaded.addresses).map_err(Arc::new)?;
         }
         Ok(())
     }
@@ -66,22 +84,35 @@ impl Watcher {
         file: &File,
         running: &HashSet<ProcessKey>,
     ) -> Result<(), WatchError> {
-        let Some(binary) = self.binaries.get_mut(&identity) else { return Ok(()) };
+        let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         if binary.attachment.is_some() {
             return Ok(());
         }
-        // Probes act on every process that runs the file, selected or not.
+        self.agree(identity, &analysis.probes, running)?;
+        let attached =
+            self.kernel.attach(file, &analysis.layout, &analysis.probes.places).map_err(Arc::new)?;
+        if let Some(binary) = self.binaries.get_mut(&identity) {
+            binary.attachment = Some(attached);
+        }
+        Ok(())
+    }
+
+    /// Probes act on every process that runs the file, selected or not: all must have loaded what the file says.
+    pub(super) fn agree(
+        &self,
+        identity: FileIdentity,
+        probes: &Probes,
+        running: &HashSet<ProcessKey>,
+    ) -> Result<(), WatchError> {
         for other in running.iter().filter(|other| other.file.is_alike(&identity)) {
-            match loaded::verify(&self.proc, other.pid, analysis) {
+            match loaded::verify(&self.proc, other.pid, probes) {
                 Err(error @ LoadedError::Changed { .. }) if self.proc.process(other.pid) == Some(*other) => {
                     return Err(Arc::new(error).into());
                 }
                 _ => {}
             }
         }
-        let attached = self.kernel.attach(file, &analysis.layout, &analysis.probes);
-        binary.attachment = Some(attached.map_err(Arc::new)?);
         Ok(())
     }
 
@@ -92,6 +123,7 @@ impl Watcher {
         let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
         if let Some(binary) = self.binaries.get_mut(&owner) {
             binary.processes.remove(&key);
+            binary.route.gone.add(&counters);
         }
         self.detach_unused(owner);
         self.tell(Event::Ended { key, counters: Box::new(counters), open });

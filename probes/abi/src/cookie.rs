@@ -76,10 +76,18 @@ impl Cookie {
     pub const X_NET: u64 = 1 << 9;
     /// The flag for sites that tell routes piece by piece.
     pub const APPEND: u64 = 1 << 10;
+    /// How many integer registers the programs can choose from; arm64 has more.
+    pub const REGISTERS: u8 = 9;
 
     /// The cookie of a site in a binary.
     pub const fn new(binary: u32, kind: SiteKind) -> Self {
         Self((binary as u64) << 32 | kind as u64)
+    }
+
+    /// The same of another binary.
+    #[must_use]
+    pub const fn of_binary(self, binary: u32) -> Self {
+        Self(self.0 & 0xffff_ffff | (binary as u64) << 32)
     }
 
     /// The same with [`Self::IF_NOT_TAKEN`].
@@ -94,7 +102,8 @@ impl Cookie {
         Self(self.0 | ((words & 15) as u64) << 12)
     }
 
-    /// The same with the registers of a string, as positions below 9 in the order of Go's integer argument registers.
+    /// The same with the registers of a string, as positions below [`Self::REGISTERS`] in the order of Go's integer
+    /// argument registers.
     #[must_use]
     pub const fn with_registers(self, pointer: u8, length: u8) -> Self {
         Self(self.0 | ((pointer & 15) as u64) << 16 | ((length & 15) as u64) << 20)
@@ -160,6 +169,7 @@ mod tests {
             assert_eq!(cookie.binary(), u32::MAX);
             assert_eq!((cookie.stack_words(), cookie.registers()), (15, (3, 12)));
             assert_ne!(cookie.0 & Cookie::IF_NOT_TAKEN, 0);
+            assert_eq!(cookie.of_binary(7), Cookie(cookie.0 << 32 >> 32 | 7 << 32));
             let plain = Cookie::new(7, kind);
             assert_eq!((plain.binary(), plain.stack_words(), plain.registers()), (7, 0, (0, 0)));
             assert_eq!(plain.0 & Cookie::IF_NOT_TAKEN, 0);

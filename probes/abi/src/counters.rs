@@ -57,6 +57,12 @@ counters! {
     UnknownSite,
     /// Hits in processes that are not selected; counted in element 0.
     UnselectedProcess,
+    /// Hits of the optional site that reads routes of copied requests, each one trap more.
+    RouteSite,
+    /// Spans whose route was found there: their own request has none.
+    RouteOfCopy,
+    /// Spans without a route and without an error status: what makes that site worth a try.
+    WithoutRoute,
     /// Attributes left out because memory could not be read.
     ReadFault,
     /// Reads that had to wait for a page that was not present. Where programs may not wait they are faults.

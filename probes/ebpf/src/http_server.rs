@@ -117,9 +117,11 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
     in_flight::forget(entry);
 }
 
-/// A route pattern that `Request.Pattern` of the original request will not have, or a piece of one. The last one counts.
+/// A route pattern that `Request.Pattern` of the original request may not have, or a piece of one. The last one counts,
+/// unless that has one.
 #[inline(never)]
 pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
+    count(process.counters, Counter::RouteSite);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else { return };
     let (pointer, length) = cookie.registers();

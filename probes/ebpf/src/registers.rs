@@ -2,12 +2,13 @@
 //! entry.
 
 use aya_ebpf::bindings::pt_regs;
+use lightfoot_probes_abi::Cookie;
 
 /// The registers as they were at the site.
 pub type Registers = *const pt_regs;
 
-/// How many integer argument registers can be told at run time; arm64 has 16.
-const SELECTABLE: u64 = 9;
+/// How many integer argument registers can be told at run time.
+const SELECTABLE: u64 = Cookie::REGISTERS as u64;
 
 macro_rules! register {
     ($registers:ident, $($field:tt)+) => {

@@ -82,7 +82,15 @@ fn every_kind_of_request(options: Options, version: GoVersion, end: End, with_ro
     };
     assert_equal(&records, &truth, routes);
     assert_eq!(watch.open_spans(), 0);
-    let expected = [(Counter::Started, truth.len() as u64), (Counter::Ended, truth.len() as u64)];
+    let mut expected = vec![(Counter::Started, truth.len() as u64), (Counter::Ended, truth.len() as u64)];
+    let copied = truth.iter().filter(|truth| truth.copied).count() as u64;
+    match routes {
+        Routes::None => {}
+        Routes::Originals => expected.push((Counter::WithoutRoute, copied)),
+        Routes::All => {
+            expected.extend([(Counter::RouteSite, truth.len() as u64), (Counter::RouteOfCopy, copied)]);
+        }
+    }
     let mut counters = watch.counters();
     if options.program != "on_site_multi" {
         // It may not wait for pages, and a new map's last slots may lie on one that was never touched.

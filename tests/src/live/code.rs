@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lightfoot::catalog::net_http;
+use lightfoot::catalog::{Role, net_http};
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
 
@@ -20,7 +20,8 @@ pub fn probes(binary: &Path) -> io::Result<Vec<u64>> {
     let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
     let server = operations.into_iter().find(|plan| plan.operation.title == net_http::SERVER_1.title);
     let points = server.map(|server| server.points.as_slice()).unwrap_or_default();
-    let sites = points.iter().filter_map(|point| point.chosen.as_ref()).flat_map(|(_, sites)| sites);
+    let placed = points.iter().filter(|point| point.role != Role::Route);
+    let sites = placed.filter_map(|point| point.chosen.as_ref()).flat_map(|(_, sites)| sites);
     Ok(sites.map(|planned| planned.offset.0).collect())
 }
 

@@ -84,8 +84,10 @@ fn name(truth: &Truth, version: GoVersion) -> String {
     route(truth, version).map_or_else(|| method.to_owned(), |route| format!("{method} {route}"))
 }
 
-/// The pattern without method and host. Go 1.21 does not note it, and a copied request's is not seen.
+/// The pattern without method and host: what the original request says, else the last one of its copies. Go 1.21 does not
+/// note it.
 fn route(truth: &Truth, version: GoVersion) -> Option<&str> {
-    let pattern = truth.original_route.as_str();
+    let pattern =
+        if truth.original_route.is_empty() { truth.route.as_str() } else { truth.original_route.as_str() };
     if version.minor < 22 { None } else { pattern.find('/').map(|slash| &pattern[slash..]) }
 }

@@ -57,9 +57,24 @@ fn profile_guided() {
     spans_are_the_truth(26, Mode::ProfileGuided);
 }
 
+#[test]
+fn by_perf_events() {
+    spans_are_the_truth_with(26, Mode::Plain, &["--attach-method", "perf-event"]);
+}
+
+#[test]
+fn by_perf_events_without_cookies() {
+    spans_are_the_truth_with(26, Mode::Pie, &["--attach-method", "perf-event-by-address"]);
+}
+
 fn spans_are_the_truth(minor: u32, mode: Mode) {
-    let Some(scene) = Scene::set(minor, mode) else { return };
+    spans_are_the_truth_with(minor, mode, &[]);
+}
+
+fn spans_are_the_truth_with(minor: u32, mode: Mode, arguments: &[&str]) {
+    let Some(scene) = Scene::set_with(minor, mode, arguments) else { return };
     let build = scene.build;
+    scene.learn_copied_routes();
     let seen = send_rounds(&scene);
     let total = AT_ONCE * ROUNDS;
     scene.agent.wait_for_spans(usize::try_from(total).unwrap(), |span| number(span) != 0).unwrap();
@@ -103,7 +118,10 @@ fn spans_are_the_truth(minor: u32, mode: Mode) {
     }
     assert!(spans.is_empty(), "spans of no request: {spans:?}");
     for (name, count) in &outcome.counts {
-        assert!(count_is_harmless(name), "{name} {count}\n{}", outcome.messages);
+        // A perf event's program may not wait for a page. What it reads again at the page's end is no loss either: no
+        // attribute was missing above.
+        let is_harmless = count_is_harmless(name) || name == "read_fault" && !arguments.is_empty();
+        assert!(is_harmless, "{name} {count}\n{}", outcome.messages);
     }
     let median = |times: &mut Vec<u64>| {
         times.sort_unstable();
@@ -119,7 +137,9 @@ fn spans_are_the_truth(minor: u32, mode: Mode) {
 
 /// The counts that say nothing of a loss.
 fn count_is_harmless(name: &str) -> bool {
-    matches!(name, "started" | "ended" | "page_waits" | "wakeups" | "spans_pushed" | "spans_printed")
+    let is_of_routes = matches!(name, "route_site" | "route_of_copy" | "without_route");
+    is_of_routes
+        || matches!(name, "started" | "ended" | "page_waits" | "wakeups" | "spans_pushed" | "spans_printed")
 }
 
 /// Whether the client can have the whole response only after `finishRequest` has begun or the connection was closed.

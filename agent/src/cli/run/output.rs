@@ -151,6 +151,20 @@ impl session::Sink for Sink {
                 self.counts.ended(&counters, open);
             }
             Event::Unwatched { counters } => self.counts.unwatched(&counters),
+            Event::CopiedRoutes { executable, result } => {
+                let path = executable.display();
+                match result.map_err(anyhow::Error::from) {
+                    Ok(()) => say(
+                        "watching",
+                        &format!(
+                            "routes of copied requests in {path}: one trap more for each ServeMux passed"
+                        ),
+                    ),
+                    Err(reason) => {
+                        say("not watching", &format!("routes of copied requests in {path}: {reason:#}"));
+                    }
+                }
+            }
             Event::Refused { key, executable, reason } => {
                 let reason = anyhow::Error::from(reason);
                 say("not watching", &format!("{} (process {}): {reason:#}", executable.display(), key.pid));

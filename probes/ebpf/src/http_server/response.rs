@@ -16,6 +16,14 @@ use crate::{
     record,
 };
 
+// What the original request says of its route.
+const UNKNOWN_PATTERN: u64 = 0;
+const NO_PATTERN: u64 = 1;
+const PATTERN: u64 = 2;
+
+/// The first status that tells of an error (RFC 9110, section 15.5).
+const FIRST_ERROR: u16 = 400;
+
 /// Notes whether the connection was hijacked.
 #[inline(never)]
 pub fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
@@ -51,7 +59,9 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
     read_response(entry, layout);
     record::append(entry, Text::RequestLine, entry.request_line);
     record::append(entry, Text::Peer, entry.peer);
-    read_pattern(entry, layout);
+    if read_pattern(entry, layout) == NO_PATTERN {
+        note_route(entry);
+    }
     append_route(entry);
     record::send(entry);
 }
@@ -85,12 +95,12 @@ fn read_response(entry: &mut InFlight, layout: &Layout) {
 
 /// Takes the route from the original request; a middleware's copy has its own.
 #[inline(never)]
-fn read_pattern(entry: &mut InFlight, layout: &Layout) {
+fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
     let fields = &layout.request;
     let mut from = entry.request.wrapping_add(fields.pattern);
     if fields.pattern == NONE {
         if fields.pat == NONE {
-            return;
+            return UNKNOWN_PATTERN;
         }
         // SAFETY: the scratch memory has more than 8 bytes.
         let read = unsafe {
@@ -98,16 +108,33 @@ fn read_pattern(entry: &mut InFlight, layout: &Layout) {
             read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 8, pattern)
         };
         if !read {
-            return count(entry.counters, Counter::ReadFault);
+            count(entry.counters, Counter::ReadFault);
+            return UNKNOWN_PATTERN;
         }
         if entry.scratch[0] == 0 {
-            return;
+            return NO_PATTERN;
         }
         from = entry.scratch[0].wrapping_add(fields.pattern_str);
     }
-    if read_string(entry, from) && entry.scratch[1] != 0 {
-        entry.route[0] = Slice { pointer: entry.scratch[0], length: entry.scratch[1] };
-        entry.route_parts = 1;
+    if !read_string(entry, from) {
+        return UNKNOWN_PATTERN;
+    }
+    if entry.scratch[1] == 0 {
+        return NO_PATTERN;
+    }
+    entry.route[0] = Slice { pointer: entry.scratch[0], length: entry.scratch[1] };
+    entry.route_parts = 1;
+    PATTERN
+}
+
+/// Counts a request that has no pattern of its own: whether the optional site brings one, and if not whether it might.
+/// Errors are often answered before a route is looked for, or because there is none.
+#[inline(never)]
+fn note_route(entry: &InFlight) {
+    if entry.route_parts != 0 {
+        count(entry.counters, Counter::RouteOfCopy);
+    } else if entry.record.status < FIRST_ERROR {
+        count(entry.counters, Counter::WithoutRoute);
     }
 }
 
