@@ -4,7 +4,7 @@
 //! - [`folder`]: copies of programs that nothing else runs.
 //! - [`process`]: a program that a test starts, and the lines that it says.
 //! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand.
-//! - [`server`]: the Go server that writes down the truth about each request.
+//! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`client`]: requests, byte by byte.
 
@@ -23,6 +23,7 @@ pub mod agent;
 pub mod client;
 pub mod code;
 pub mod folder;
+pub mod http2;
 pub mod process;
 pub mod server;
 pub mod span;

@@ -2,6 +2,9 @@
 
 /// Bytes of `METHOD target` of an HTTP request line that are kept.
 pub const REQUEST_LINE: usize = 1024;
+/// Bytes of an HTTP/2 request's method that are kept; after a longer one the target is left out. (In HTTP/1 it may take
+/// up the whole of the above.)
+pub const METHOD: usize = 256;
 /// Bytes of the `Host` that are kept; a DNS name has at most 253.
 pub const HOST: usize = 256;
 /// Bytes of the `User-Agent` that are kept.

@@ -16,6 +16,8 @@ pub enum Program {
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
     Grpc,
+    /// Serves HTTP/2 in every way there is, sends itself requests and writes down what really happened. It has dependencies.
+    Http2,
     /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
     Lifecycle,
     /// Serves HTTP under the name of a Collector.
@@ -33,6 +35,7 @@ impl Program {
             Self::Truth => "truth",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
+            Self::Http2 => "http2",
             Self::Lifecycle => "lifecycle",
             Self::Backend => "backend",
             Self::Layouts => "layouts",
