@@ -22,10 +22,12 @@ use lightfoot_probes_abi::{
 mod addresses;
 mod error;
 mod links;
+mod method;
 mod slots;
 
 use addresses::Addresses;
 pub use error::AttachError;
+pub use method::Method;
 use slots::Slots;
 
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
@@ -35,28 +37,6 @@ pub const MAX_PROCESSES: u32 = 255;
 /// At most so many sites are told apart by their addresses, where the kernel has no cookies: the size of `SITES`.
 pub const MAX_SITES: usize = 4096;
 
-/// How probes are placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum Method {
-    /// One `uprobe_multi` link for each binary (Linux 6.6): fast, and without CAP_SYS_ADMIN.
-    UprobeMulti,
-    /// One perf event for each site (Linux 5.15).
-    PerfEvent,
-    /// The same where perf events carry no cookie (Linux 5.10): sites are told by their addresses in each process, and a
-    /// hit before these are known is not seen.
-    PerfEventByAddress,
-}
-
-impl Method {
-    fn program(self) -> &'static str {
-        match self {
-            Self::UprobeMulti => "on_site_multi",
-            Self::PerfEvent => "on_site",
-            Self::PerfEventByAddress => "on_site_by_address",
-        }
-    }
-}
-
 /// The sizes of what the kernel is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -64,6 +44,8 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// At most so many spans are open at once, over all processes.
     pub open_spans: u32,
+    /// At most so many processes are watched at once, up to [`MAX_PROCESSES`].
+    pub processes: u32,
 }
 
 /// A site to be probed.
@@ -106,6 +88,7 @@ pub struct Kernel {
     next_instance: u32,
     layout_slots: Slots,
     counter_slots: Slots,
+    max_processes: u32,
     by_process: StdHashMap<u32, Process>,
     /// Where the kernel has no cookies.
     addresses: Option<Addresses>,
@@ -168,7 +151,8 @@ impl Kernel {
             next_binary: 1,
             next_instance: 1,
             layout_slots: Slots::new(0..MAX_BINARIES),
-            counter_slots: Slots::new(1..MAX_PROCESSES + 1),
+            counter_slots: Slots::new(1..sizes.processes.min(MAX_PROCESSES) + 1),
+            max_processes: sizes.processes,
             by_process: StdHashMap::new(),
             addresses,
         };
@@ -246,7 +230,9 @@ impl Kernel {
             location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
             cookie: has_cookies.then_some(probe.cookie.of_binary(binary).0),
         });
-        let placed = |source| AttachError::Place(Box::new(source));
+        let placed = |source: ProgramError| {
+            AttachError::of_open_files(&source).unwrap_or_else(|| AttachError::Place(Box::new(source)))
+        };
         // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let id = program.attach(points, path, UProbeScope::AllProcesses).map_err(placed)?;
@@ -263,14 +249,21 @@ impl Kernel {
         links::close(all);
     }
 
-    /// Whether one more process can be watched. Each binary has one at least, so there is room for binaries then, too.
-    pub fn has_room(&self) -> bool {
-        !self.counter_slots.is_empty()
+    /// Fails unless one more process can be watched, with so many sites. Each binary has one process at least, so there is
+    /// room for binaries then, too.
+    pub fn check_room(&self, sites: usize) -> Result<(), AttachError> {
+        if self.counter_slots.is_empty() {
+            return Err(AttachError::TooManyProcesses(self.max_processes));
+        }
+        if self.addresses.as_ref().is_some_and(|known| known.room() < sites) {
+            return Err(AttachError::TooManySites);
+        }
+        Ok(())
     }
 
     /// Starts recording the spans of a process.
     pub fn watch(&mut self, pid: u32, attachment: &Attachment, sampler: Sampler) -> Result<(), AttachError> {
-        let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
+        let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses(self.max_processes))?;
         let process = Process {
             binary: attachment.binary,
             layout: attachment.layout,

@@ -22,10 +22,11 @@ use tokio::sync::oneshot;
 
 use crate::attach::{AttachError, Attachment, Kernel};
 use crate::discover::selection::Rule;
-use crate::discover::{Decision, FileIdentity, Listeners, Proc, ProcessKey, Selection};
+use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Selection};
 use crate::inspect::InspectError;
 
 mod analysis;
+mod deciding;
 mod expected;
 mod loaded;
 mod placing;
@@ -156,6 +157,10 @@ pub struct Watcher {
     /// Each process with the file whose probes are its: its own, or the same one as another mount shows it.
     watched: HashMap<ProcessKey, FileIdentity>,
     left: HashSet<ProcessKey>,
+    /// Those that were refused for lack of room, until there is some.
+    waiting: HashSet<ProcessKey>,
+    /// Whether one of these may be tried again: another was left, and none has failed since.
+    has_room_again: bool,
     expected: Option<Expected>,
 }
 
@@ -203,6 +208,8 @@ impl Watcher {
             binaries: HashMap::new(),
             watched: HashMap::new(),
             left: HashSet::new(),
+            waiting: HashSet::new(),
+            has_room_again: false,
             expected: None,
         }
     }
@@ -248,6 +255,7 @@ impl Watcher {
             self.leave(key);
         }
         self.left.retain(|key| running.contains(key));
+        self.waiting.retain(|key| running.contains(key));
         let own = std::process::id();
         let proc = self.proc.clone();
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
@@ -264,70 +272,15 @@ impl Watcher {
                 }
                 continue;
             }
+            // An attempt that fails for lack of room may take the kernel a while to undo.
+            if self.waiting.contains(key) && !self.has_room_again {
+                continue;
+            }
             self.consider(*key, &listeners.ports(key.pid), &running);
         }
         self.weigh_routes(&running);
         if self.binaries.len() > MAX_REMEMBERED {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
-        }
-    }
-
-    /// Leaves a process alone; whoever asked for it is told why.
-    fn forbid(&mut self, key: ProcessKey, rule: Rule) {
-        self.left.insert(key);
-        if self.selection.is_explicit() && rule != Rule::NotSelected {
-            let executable = self.proc.executable_path(key.pid).unwrap_or_default();
-            self.tell(Event::Refused { key, executable, reason: WatchError::Forbidden(rule) });
-        }
-    }
-
-    /// Decides about a process that is neither watched nor left alone.
-    fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>, running: &HashSet<ProcessKey>) {
-        let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let early = self.selection.before_inspection(key.pid, &executable, ports);
-        match early {
-            Some(Decision::Leave(rule)) => return self.forbid(key, rule),
-            Some(Decision::Wait(_)) => return,
-            Some(Decision::Watch(_)) | None => {}
-        }
-        let opened = File::open(self.proc.executable(key.pid));
-        // It may have gone, or executed something else: the next sweep knows.
-        if self.proc.process(key.pid) != Some(key) {
-            return;
-        }
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) => {
-                self.left.insert(key);
-                let reason = WatchError::Open(Arc::new(error));
-                if early.is_some() {
-                    self.tell(Event::Refused { key, executable, reason });
-                }
-                return;
-            }
-        };
-        if !FileIdentity::of_open(&file).is_ok_and(|identity| identity == key.file) {
-            return;
-        }
-        let analysis = Binary::analysis(&mut self.binaries, key.file, &file);
-        let decision = match (&early, analysis) {
-            (Some(decision), _) => decision.clone(),
-            (None, Ok(analysis)) => self.selection.by_default(&analysis.build_info),
-            // Nobody asked for it; that most programs are not Go's is no news.
-            (None, Err(_)) => Decision::Leave(Rule::NotSelected),
-        };
-        if !matches!(decision, Decision::Watch(_)) {
-            self.left.insert(key);
-            return;
-        }
-        match self.start(key, &executable, &file, running) {
-            Ok(()) => {}
-            // It went away under our hands: the next sweep knows.
-            Err(_) if self.proc.process(key.pid) != Some(key) => {}
-            Err(reason) => {
-                self.left.insert(key);
-                self.tell(Event::Refused { key, executable, reason });
-            }
         }
     }
 

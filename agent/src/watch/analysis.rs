@@ -85,7 +85,7 @@ fn cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Cookie> {
             of(SiteKind::HttpServerEndByDepth).with_stack_words(1)
         }
         Role::End => of(SiteKind::HttpServerEndByDepth),
-        Role::ConnectionEnd | Role::Rare => of(SiteKind::HttpConnectionEnd),
+        Role::ConnectionEnd | Role::Rare | Role::StandIn => of(SiteKind::HttpConnectionEnd),
         Role::Route => {
             let [Place::IntegerRegister(pointer), Place::IntegerRegister(length)] = planned.kept[..] else {
                 return None;

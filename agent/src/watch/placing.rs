@@ -25,6 +25,8 @@ impl Watcher {
         if !self.kernel.knows_numbers_of(&self.proc.folder(key.pid)) {
             return Err(WatchError::PidNamespace);
         }
+        let sites = analysis.probes.places.len().saturating_add(analysis.route.places.len());
+        self.kernel.check_room(sites).map_err(Arc::new)?;
         let build_info = Arc::clone(&analysis.build_info);
         let loaded = loaded::verify(&self.proc, key.pid, &analysis.probes).map_err(Arc::new)?;
         let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
@@ -119,6 +121,7 @@ impl Watcher {
     /// Stops watching a process; its binary is detached with its last one.
     pub(super) fn leave(&mut self, key: ProcessKey) {
         let Some(owner) = self.watched.remove(&key) else { return };
+        self.has_room_again = true;
         let counts = self.kernel.leave(key.pid).ok().flatten();
         let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
         if let Some(binary) = self.binaries.get_mut(&owner) {

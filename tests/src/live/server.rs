@@ -51,6 +51,10 @@ pub struct Server {
     folder: Folder,
     /// Where it serves.
     pub address: SocketAddr,
+    /// Where a second `http.Server` of it serves.
+    pub other: SocketAddr,
+    /// Where it serves over IPv6, if this machine has that.
+    pub ipv6: Option<SocketAddr>,
 }
 
 impl Server {
@@ -61,8 +65,10 @@ impl Server {
         command.arg("-truth").arg(folder.path().join("truth"));
         command.arg("-unix").arg(folder.path().join("socket"));
         let target = Target::spawn(&mut command)?;
-        let address = target.address()?;
-        Ok(Self { target, folder, address })
+        let other = target.said("other")?;
+        let other = other.parse().map_err(|why| LiveError::line(&other, &why))?;
+        let (address, ipv6) = (target.address()?, target.said("ipv6")?.parse().ok());
+        Ok(Self { target, folder, address, other, ipv6 })
     }
 
     /// Its process.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::counts::Counts;
 use crate::cli::report;
 use crate::clock::{Clock, REANCHOR_INTERVAL};
+use crate::counters::SessionCounter;
 use crate::deliver::{Flags, Format, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::ProcessKey;
@@ -112,7 +113,7 @@ impl Sink {
     /// Sends what is left, and says what became of everything.
     pub(super) async fn finish(self) {
         let problem = self.pipeline.last_export_error();
-        self.held.iter().for_each(|_| self.counts.without_process());
+        self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
         self.pipeline.stop(LAST_FLUSH).await;
         let counts = self.counts.to_string();
         anstream::eprint!("{counts}");
@@ -138,7 +139,7 @@ impl session::Sink for Sink {
                         self.held = held.into_iter().filter(|(_, record)| !self.deliver(record)).collect();
                     }
                     // It ended before it was known; its records, if any, are counted.
-                    Err(_) => self.counts.unidentified(),
+                    Err(_) => self.counts.add(SessionCounter::Unidentified, 1),
                 }
             }
             Event::Ended { key, counters, open } => {
@@ -148,9 +149,10 @@ impl session::Sink for Sink {
                         self.processes.remove(&key.pid);
                     }
                 }
-                self.counts.ended(&counters, open);
+                self.counts.add_kernel(&counters);
+                self.counts.add(SessionCounter::OpenAtEnd, open);
             }
-            Event::Unwatched { counters } => self.counts.unwatched(&counters),
+            Event::Unwatched { counters } => self.counts.add_kernel(&counters),
             Event::CopiedRoutes { executable, result } => {
                 let path = executable.display();
                 match result.map_err(anyhow::Error::from) {
@@ -181,7 +183,7 @@ impl session::Sink for Sink {
             || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
         {
             self.held.pop_front();
-            self.counts.without_process();
+            self.counts.add(SessionCounter::WithoutProcess, 1);
         }
         if !self.deliver(&record) {
             self.held.push_back((Instant::now(), record));
@@ -189,7 +191,7 @@ impl session::Sink for Sink {
     }
 
     fn malformed(&mut self, error: ReceiveError) {
-        self.counts.malformed();
+        self.counts.add(SessionCounter::Malformed, 1);
         if !std::mem::replace(&mut self.said_malformed, true) {
             say("warning", &format!("{error}; further ones are only counted"));
         }
@@ -226,3 +228,6 @@ pub(super) fn say(what: &str, text: &str) {
     let line = format!("{what} {}\n", report::printable(text));
     anstream::eprint!("{line}");
 }
+
+#[cfg(test)]
+mod tests;
