@@ -76,7 +76,7 @@ fn placed(binary: &Binary<&[u8]>, functions: &Functions, id: u32, entry: Entry) 
     Some(PlacedSite {
         offset: binary.image.file_offset(site.address).unwrap().0,
         address: site.address.0,
-        cookie: if is_x_net { Cookie(cookie.0 | Cookie::X_NET) } else { cookie },
+        cookie: if is_x_net { cookie.of_x_net() } else { cookie },
     })
 }
 
