@@ -97,6 +97,12 @@ impl Cookie {
         Self(self.0 | Self::IF_NOT_TAKEN)
     }
 
+    /// The same with [`Self::X_NET`].
+    #[must_use]
+    pub const fn of_x_net(self) -> Self {
+        Self(self.0 | Self::X_NET)
+    }
+
     /// The same with the stack pointer's distance, up to 15 words.
     #[must_use]
     pub const fn with_stack_words(self, words: u8) -> Self {
