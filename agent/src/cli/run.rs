@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::SUCCESS;
 use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use crate::describe;
 use crate::discover::{Proc, Selection};
 use crate::session::Session;
 use crate::watch::{self, Watcher};
@@ -52,6 +53,18 @@ pub(super) struct Arguments {
     /// http.ServeMux.
     #[arg(long)]
     no_copied_routes: bool,
+    /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
+    ///
+    /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
+    /// that is started by a request and serves others later, without their context, is linked to the wrong one.
+    #[arg(long)]
+    no_inferred_parents: bool,
+    /// Record the queries of URLs, with the values of keys that are known to be secret redacted
+    #[arg(long)]
+    queries: bool,
+    /// Say also how the ends of client calls are found
+    #[arg(short, long)]
+    verbose: bool,
     #[command(flatten)]
     output: output::OutputArguments,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
@@ -101,7 +114,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let (kernel, ring) =
             Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(counts::Counts::default());
-        let mut sink = output::Sink::start(&settings, &counts, program.is_none())?;
+        let mut describing = describe::Settings::default();
+        describing.http.query = arguments.queries;
+        let talk = output::Talk { is_verbose: arguments.verbose, ends_with_output: program.is_none() };
+        let mut sink = output::Sink::start(&settings, describing, &counts, talk)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
@@ -114,7 +130,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         // The command keeps the limit that it would have without us.
         raise_file_limit();
         let sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
-        let settings = watch::Settings { sampler, copied_routes: !arguments.no_copied_routes };
+        let settings = watch::Settings {
+            sampler,
+            copied_routes: !arguments.no_copied_routes,
+            inferred_parents: !arguments.no_inferred_parents,
+            queries: arguments.queries,
+        };
         let mut session =
             Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
         if let (Some(child), Some(program)) = (&mut child, &program) {

@@ -54,9 +54,9 @@ impl Watcher {
         }
         let decision = match (&early, analysis) {
             (Some(decision), _) => decision.clone(),
-            (None, Ok(analysis)) => self.selection.by_default(&analysis.build_info),
-            // Nobody asked for it; that most programs are not Go's is no news.
-            (None, Err(_)) => Decision::Leave(Rule::NotSelected),
+            (None, Ok(analysis)) if analysis.is_server => self.selection.by_default(&analysis.build_info),
+            // Nobody asked for it; that most programs are not Go's, or serve nothing, is no news.
+            (None, _) => Decision::Leave(Rule::NotSelected),
         };
         if !matches!(decision, Decision::Watch(_)) {
             self.left.insert(key);

@@ -35,7 +35,7 @@ pub enum Program {
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
     Grpc,
     /// Serves HTTP/2 in every way there is, sends itself requests and writes down what really happened. It has dependencies.
-    Http2,
+    Http2Batch,
     /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
     Lifecycle,
     /// Serves HTTP under the name of a Collector.
@@ -64,7 +64,7 @@ impl Program {
             Self::Gorilla => "gorilla",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
-            Self::Http2 => "http2",
+            Self::Http2Batch => "http2batch",
             Self::Lifecycle => "lifecycle",
             Self::Backend => "backend",
             Self::Layouts => "layouts",

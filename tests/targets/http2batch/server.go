@@ -19,7 +19,7 @@ func serve(name string) string {
 	if addresses[name] != "" {
 		return addresses[name]
 	}
-	handler := witness(routes())
+	handler := witness(name, routes())
 	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)} // handlers panic on purpose
 	switch name {
 	case "bundled": // that within net/http

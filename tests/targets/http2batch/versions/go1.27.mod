@@ -1,4 +1,4 @@
-module lightfoot.example/http2
+module lightfoot.example/http2batch
 
 go 1.27
 

@@ -1,4 +1,4 @@
-// Command http2 serves HTTP/2 in every way there is, sends itself requests and writes down what really happened.
+// Command http2batch serves HTTP/2 in every way there is, sends itself requests and writes down what really happened.
 //
 // Each line of its standard input is a batch of requests in JSON. They are sent, over one connection if the server allows,
 // "done" is said, and the next line is read. When the input ends it prints one JSON object for each request that a handler

@@ -9,6 +9,8 @@ import (
 
 // truth is what one request was.
 type truth struct {
+	// Server is the name of the server.
+	Server string `json:"server"`
 	// What came with the request, before anyone could change it.
 	Method      string   `json:"method"`
 	Target      string   `json:"target"`
@@ -44,12 +46,12 @@ type recorder struct {
 	original *http.Request
 }
 
-// witness notes the truth about each request.
-func witness(next http.Handler) http.Handler {
+// witness notes the truth about each request to a server.
+func witness(server string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		t := &truth{
-			Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI), Host: strings.Clone(r.Host),
+			Server: server, Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI), Host: strings.Clone(r.Host),
 			Peer: strings.Clone(r.RemoteAddr), UserAgent: strings.Clone(r.UserAgent()),
 			Traceparent: cloned(r.Header["Traceparent"]), Tracestate: cloned(r.Header["Tracestate"]),
 			Encrypted: r.TLS != nil, Panicked: true,
