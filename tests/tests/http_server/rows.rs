@@ -149,11 +149,7 @@ const ROWS: &[Row] = &[
         ..row("ipv6", "GET /plain/1 HTTP/1.1\nHost: [::1]:8080\nUser-Agent: row/ipv6\n\n")
     },
     Row { how: How::Other, ..row("other-listener", "GET /plain/1 HTTP/1.1\n@\n") },
-    Row {
-        how: How::Tls,
-        besides: But(|| json!({"url.scheme": "https"})),
-        ..row("tls", "GET /plain/1?size=5 HTTP/1.1\n@\n")
-    },
+    Row { how: How::Tls, ..row("tls", "GET /plain/1?size=5 HTTP/1.1\n@\n") },
 ];
 
 fn connect() -> Json {
