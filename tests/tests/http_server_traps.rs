@@ -15,7 +15,7 @@ use lightfoot::watch::ROUTE_TRIAL;
 use lightfoot_tests::go::Mode;
 use lightfoot_tests::live::{Agent, wait_for};
 
-use scene::Scene;
+use scene::{BUILDS, Scene};
 
 const CLIENTS: u64 = 8;
 const EACH: u64 = 100;
@@ -23,13 +23,7 @@ const EACH: u64 = 100;
 /// Two for each request, one for each connection that ends, and not one more.
 #[test]
 fn a_request_takes_two_traps() {
-    for (minor, mode) in [
-        (21, Mode::Plain),
-        (24, Mode::Plain),
-        (26, Mode::Plain),
-        (27, Mode::Plain),
-        (26, Mode::ProfileGuided),
-    ] {
+    for (minor, mode) in BUILDS {
         let Some(scene) = Scene::set(minor, mode) else { return };
         // What has no route because it is an error is no reason for a third.
         for path in ["/plain/", "/nested/leaf/", "/nowhere/"] {

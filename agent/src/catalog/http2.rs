@@ -173,6 +173,14 @@ pub const INTERNAL: ResponseWriter = ResponseWriter {
     state: &state("net/http/internal/http2.responseWriterState"),
 };
 
+/// What it makes an `http.Request` of.
+pub const SERVER_REQUEST: Layout = Layout {
+    name: "net/http/internal/http2.ServerRequest",
+    required: &["Method", "ProtoMajor", "ProtoMinor", "Header", "Host", "RemoteAddr", "RequestURI", "TLS"],
+    optional: &["Context"],
+    is_optional: true,
+};
+
 /// That of `golang.org/x/net/http2`.
 pub const X: ResponseWriter = ResponseWriter {
     held: &X_WRITER,

@@ -21,8 +21,9 @@ pub enum SiteKind {
     /// Any instruction where two registers hold a route pattern, as a Go string, that the request's own
     /// `Request.Pattern` will not have; [`Cookie::registers`] tells which. An optional site.
     HttpServerRoute = 5,
-    /// `golang.org/x/net/http2.(*serverConn).runHandler` ([`Cookie::X_NET`]): a request starts that need not come to
-    /// `serverHandler`, and if it does, is the same.
+    /// An HTTP/2 request starts that need not come to `serverHandler`, and if it does, is the same:
+    /// `golang.org/x/net/http2.(*serverConn).runHandler` ([`Cookie::X_NET`]), or since Go 1.27, where golang.org/x/net leaves
+    /// serving to net/http, `net/http.http2Handler.ServeHTTP`.
     Http2ServerStart = 6,
     /// `(*serverConn).runHandler.func1`, deferred, of any HTTP/2 server: a stream's handler has returned or panicked.
     Http2ServerEnd = 7,

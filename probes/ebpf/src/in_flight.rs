@@ -3,6 +3,7 @@
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_boot_ns};
 use lightfoot_probes_abi::{
     Counter, InFlight, InFlightKey, Layout, Process, RecordKind,
+    layout::NONE,
     limits::{LEVELS, SMALL_STRUCT},
     record::VERSION,
 };
@@ -17,7 +18,7 @@ use crate::{
 /// The id of the goroutine `g`, or 0 if it cannot be read. (0 is that of the scheduler's own, which runs none of our sites.)
 #[inline(never)]
 pub fn goid(slot: u32, layout: &Layout, g: u64) -> u64 {
-    read_word(slot, g.wrapping_add(layout.g.goid))
+    if layout.g.goid == NONE { 0 } else { read_word(slot, g.wrapping_add(layout.g.goid)) }
 }
 
 /// How deep `stack_pointer` lies in the stack of the goroutine `g`, in bytes, or 0 if that cannot be told.

@@ -18,7 +18,7 @@ use lightfoot_probes_abi::{
 
 use crate::layout::PlacedSite;
 
-/// The element of `COUNTERS` that the process under test gets.
+/// The element of `COUNTERS` that the process under test gets if none is chosen.
 const SLOT: u32 = 1;
 
 /// How the object is loaded.
@@ -51,6 +51,8 @@ pub(crate) struct Watch {
     ebpf: Ebpf,
     events: RingBuf<MapData>,
     options: Options,
+    /// The element of `COUNTERS` that the process under test has.
+    slot: u32,
 }
 
 impl Watch {
@@ -105,7 +107,7 @@ impl Watch {
         println!("{}: {verified:?} instructions verified", options.program);
         assert!(verified.is_none_or(|verified| verified < 250_000), "{verified:?}");
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").unwrap()).unwrap();
-        let mut watch = Self { ebpf, events, options };
+        let mut watch = Self { ebpf, events, options, slot: SLOT };
         watch.enable(true);
         Ok(watch)
     }
@@ -128,9 +130,15 @@ impl Watch {
 
     /// Selects a process.
     pub(crate) fn select(&mut self, tgid: u32, process: Process) {
+        self.select_as(SLOT, tgid, process);
+    }
+
+    /// Selects a process, or does so anew, with an element of `COUNTERS` that is still empty.
+    pub(crate) fn select_as(&mut self, slot: u32, tgid: u32, process: Process) {
+        self.slot = slot;
         let mut processes: HashMap<_, u32, Process> =
             self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
-        processes.insert(&tgid, &Process { counters: SLOT, ..process }, 0).unwrap();
+        processes.insert(&tgid, &Process { counters: slot, ..process }, 0).unwrap();
     }
 
     /// Attaches to sites of a file, for the kernel with one link; `tgid` matters where the kernel has no cookies.
@@ -182,7 +190,7 @@ impl Watch {
 
     /// A counter of the process under test, or of no process.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        let slot = if counter == Counter::UnselectedProcess { 0 } else { SLOT };
+        let slot = if counter == Counter::UnselectedProcess { 0 } else { self.slot };
         let counters: PerCpuArray<_, Counters> = self.ebpf.map("COUNTERS").unwrap().try_into().unwrap();
         counters.get(&slot, 0).unwrap().iter().map(|counters| counters.0[counter as usize]).sum()
     }

@@ -117,14 +117,14 @@ impl<S: Source> Descriptors<'_, S> {
         if align != field_align || !align.is_power_of_two() {
             return Err(mismatch());
         }
-        let [a, b, c, d, e, f, g, h] = *names;
+        let ([name, pointer], _) = names.as_chunks::<4>() else { return Err(mismatch()) };
         Ok(Descriptor {
             address,
             size: u64::from_le_bytes(*size),
             kind: Kind::from_number(kind).ok_or_else(mismatch)?,
             flags,
-            name: u32::from_le_bytes([a, b, c, d]),
-            pointer: u32::from_le_bytes([e, f, g, h]),
+            name: u32::from_le_bytes(*name),
+            pointer: u32::from_le_bytes(*pointer),
         })
     }
 

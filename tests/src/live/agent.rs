@@ -39,6 +39,8 @@ pub struct Outcome {
     pub spans: Vec<Span>,
     /// The counts that it printed at its end, by name; those not named are 0.
     pub counts: BTreeMap<String, u64>,
+    /// The lines that it printed and that are no spans: those of a command that it started.
+    pub other_output: String,
     /// All that it said.
     pub messages: String,
 }
@@ -191,7 +193,7 @@ impl Agent {
         let status = self.process.wait().map_err(|error| error.with(&self.messages()))?;
         self.output.finish();
         self.messages.finish();
-        let messages = self.messages();
+        let (messages, other_output) = (self.messages(), self.other_output());
         let mut spans = Vec::new();
         for line in self.output.take() {
             match line {
@@ -201,7 +203,7 @@ impl Agent {
             }
         }
         let counts = messages.lines().filter_map(count).collect();
-        Ok(Outcome { status, spans, counts, messages })
+        Ok(Outcome { status, spans, counts, other_output, messages })
     }
 }
 

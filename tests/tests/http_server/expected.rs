@@ -49,6 +49,7 @@ pub(crate) fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
     let mut add_address = |text: &str, address: &[&str], port: &str| {
         let (host, digits) =
             text.rsplit_once(':').map_or((text, None), |(host, digits)| (host, Some(digits)));
+        let host = host.trim_matches(['[', ']']);
         for key in address {
             add(key, host.into());
         }
