@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use lightfoot::inspect::Program as Facts;
+use lightfoot::inspect::{self, Program as Facts};
+use lightfoot::plan::holders::{Holder, holders};
 use lightfoot::plan::layouts;
 use lightfoot_probes_abi::Layout;
 use lightfoot_probes_abi::layout::{Http2, ITAB_TYPE, NONE};
@@ -128,7 +129,7 @@ fn what_bpf_reads_by_is_what_dwarf_says() {
 
 #[test]
 fn the_http2_of_x_net_has_a_layout_of_its_own() {
-    each_build(matrix::versions(Program::Http2, Mode::Plain), |build, path| {
+    each_build(matrix::versions(Program::XNet, Mode::Plain), |build, path| {
         let layout = layouts::layout(&Facts::inspect(path).expect("it is a Go program"));
         let dwarf = Oracle::of(path);
         if build.version.minor < 27 {
@@ -150,6 +151,25 @@ fn the_http2_of_x_net_has_a_layout_of_its_own() {
         } else {
             check_http2(&dwarf, "net/http/internal/http2.", layout.http2);
             assert_eq!(layout.x_http2, Http2::UNKNOWN, "it leaves all to net/http");
+        }
+    });
+}
+
+#[test]
+fn a_context_of_gin_leads_to_that_of_its_request() {
+    let plain = matrix::versions(Program::Gin, Mode::Plain);
+    each_build(plain.filter(|build| [21, 25, 27].contains(&build.version.minor)), |_, path| {
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let dwarf = Oracle::of(path);
+        let through = dwarf.offset("github.com/gin-gonic/gin.Context", "Request");
+        let context = dwarf.offset("net/http.Request", "ctx");
+        let wanted = |holder: &&Holder| (holder.through, holder.context) == (Some(through), context);
+        let holders = holders(&facts);
+        let found: Vec<_> = holders.iter().filter(wanted).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let binary = inspect::open(path).expect("it is a Go program");
+        for holder in found {
+            assert_eq!(binary.descriptors().type_name(holder.descriptor).expect("a type"), "*gin.Context");
         }
     });
 }

@@ -11,7 +11,6 @@ use lightfoot::inspect::{self, FileSource, Program as Facts};
 use lightfoot::plan::caller::{CallerError, caller};
 use lightfoot::plan::holders::holders;
 use lightfoot::plan::{Plan, layouts};
-use lightfoot_probes_abi::context::HolderKind;
 use lightfoot_symbolizer::site::{Price, SiteError};
 use lightfoot_symbolizer::{Binary, VirtualAddress};
 use lightfoot_tests::each::each_build;
@@ -90,20 +89,19 @@ fn types_have_the_names_that_reflect_gives_them() {
 
 #[test]
 fn contexts_lead_to_those_that_they_stem_from() {
-    let expected = BTreeMap::from([
+    let expected: BTreeMap<&str, Option<(Option<u64>, u64)>> = BTreeMap::from([
         ("context.backgroundCtx", None),
         ("context.todoCtx", None),
-        ("*context.cancelCtx", Some(0)),
-        ("*context.timerCtx", Some(0)),
-        ("*context.valueCtx", Some(0)),
-        ("context.withoutCancelCtx", Some(0)),
-        ("main.embedding", Some(8)),
-        ("*main.embedding", Some(8)),
-        // It embeds a pointer to another context.
-        ("main.pointing", None),
-        ("*main.pointing", None),
-        ("main.named", Some(0)),
-        ("*main.named", Some(0)),
+        ("*context.cancelCtx", Some((None, 0))),
+        ("*context.timerCtx", Some((None, 0))),
+        ("*context.valueCtx", Some((None, 0))),
+        ("context.withoutCancelCtx", Some((None, 0))),
+        ("main.embedding", Some((None, 8))),
+        ("*main.embedding", Some((None, 8))),
+        ("main.pointing", Some((Some(8), 8))),
+        ("*main.pointing", Some((Some(8), 8))),
+        ("main.named", Some((None, 0))),
+        ("*main.named", Some((None, 0))),
         // Which of the two it stems from is anyone's guess.
         ("*main.merged", None),
     ]);
@@ -111,9 +109,9 @@ fn contexts_lead_to_those_that_they_stem_from() {
         let binary = inspect::open(path).expect("it is a Go program");
         let holders = holders(&Facts::inspect(path).expect("it is a Go program"));
         for (address, name) in Printed::of(path, &binary).kind("context") {
-            let found = holders.iter().find(|(descriptor, _)| *descriptor == address);
-            assert!(found.is_none_or(|(_, holder)| holder.kind == HolderKind::Field as u32));
-            assert_eq!(Some(&found.map(|(_, holder)| holder.offset)), expected.get(name), "{name}");
+            let found = holders.iter().find(|holder| holder.descriptor == address);
+            let found = found.map(|holder| (holder.through, holder.context));
+            assert_eq!(Some(&found), expected.get(name), "{name}");
         }
         // A request holds a context and is none, so nothing of it is looked for in a chain.
         let facts = Facts::inspect(path).expect("it is a Go program");

@@ -198,38 +198,29 @@ fn stripping_changes_nothing_that_a_plan_says() {
 
 #[test]
 fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
-    let stripped = matrix::general(Program::Http2).filter(|build| build.mode == Mode::Stripped);
+    let stripped = matrix::general(Program::XNet).filter(|build| build.mode == Mode::Stripped);
     each_build(stripped, |build, path| {
         let operations = operations(path);
         assert_eq!(operations["HTTP/2 server request"].traps_per_span(), 2);
-        let server = operations.get("x/net HTTP/2 server request");
+        let of = |title| operations.get(title).unwrap_or_else(|| panic!("no {title}"));
+        let (server, client) = (of("x/net HTTP/2 server request"), of("x/net HTTP/2 client request"));
         if build.version.minor >= 27 {
-            // x/net 0.55 and later has no server of its own there.
-            assert!(server.is_none_or(|server| !server.can_be_watched()));
-            let client = operations.get("x/net HTTP/2 client request");
-            assert!(client.is_none_or(|client| !client.can_be_watched()));
+            // x/net 0.55 and later has no implementation of its own there.
+            assert_eq!(server.refusals, ["not linked into this program"]);
+            assert_eq!(client.refusals, ["its requests go through net/http, if it makes any"]);
             return;
         }
-        let server = server.expect("it is linked in");
-        assert!(server.can_be_watched(), "{:?}", server.refusals);
-        for (role, function) in [
-            (Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
-            (Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
-        ] {
-            assert_eq!(caught(server, role), (function, vec![Price::Emulated]));
-        }
-        let client = operations.get("x/net HTTP/2 client request").expect("it is in the catalogue");
-        // The program has no need of it; with x/net 0.55 it is linked in all the same.
-        if build.version.minor != 26 {
-            return;
-        }
-        assert!(client.can_be_watched(), "{:?}", client.refusals);
+        assert!(server.can_be_watched() && client.can_be_watched(), "{server:?} {client:?}");
         let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
-        assert_eq!(caught(client, Role::Start), (round_trip, vec![Price::Emulated]));
-        // The program calls it without an http.Client, so there is no send to plan for.
-        let price =
-            if build.architecture == Architecture::Aarch64 { Price::Emulated } else { Price::Stepped };
-        assert_eq!(caught(client, Role::End), (round_trip, vec![price]));
+        let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
+        for (operation, role, function) in [
+            (server, Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+            (server, Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
+            (client, Role::Start, round_trip),
+            (client, Role::End, end),
+        ] {
+            assert_eq!(caught(operation, role), (function, vec![Price::Emulated]));
+        }
     });
 }
 

@@ -1,36 +1,40 @@
 //! How to get from a context to the one that it stems from.
 
-use lightfoot_probes_abi::Holder;
-use lightfoot_probes_abi::context::HolderKind;
 use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::types::MAX_CONTEXT_HOLDERS;
 
-use crate::catalog::contexts;
+use crate::catalog::{contexts, net_http};
 use crate::inspect::Program;
 
 /// At most so many of a program.
 pub const MAX_HOLDERS: usize = MAX_CONTEXT_HOLDERS;
 
-/// What an interface `context.Context` can hold, by the descriptor that its itab names, and where the next context of the
-/// chain lies in it. Those that the catalogue knows come first, then structs that have the methods of a context and
-/// hold one; at most [`MAX_HOLDERS`].
-///
-/// The second word of such an interface is the address of the struct, whether it holds the struct or a pointer to it: no
-/// struct with a context in it fits into a word.
-pub fn holders(program: &Program) -> Vec<(VirtualAddress, Holder)> {
-    let holder = |offset: u64, kind: HolderKind| {
-        u32::try_from(offset).ok().map(|offset| Holder { offset, kind: kind as u32 })
-    };
+/// What an interface `context.Context` can hold, and where the next context of the chain lies. The interface's second word
+/// is the address of the struct, whether it holds the struct or a pointer to it: no struct with a context in it fits
+/// into a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The descriptor that the interface's itab names.
+    pub descriptor: VirtualAddress,
+    /// Where in the struct a pointer lies to another that holds the next context, an embedded one or an `http.Request`;
+    /// `None` if the struct itself does.
+    pub through: Option<u64>,
+    /// Offset in bytes of the next context, two words, in whichever holds it.
+    pub context: u64,
+}
+
+/// The program's holders of contexts, at most [`MAX_HOLDERS`]: those that the catalogue knows, then structs
+/// that have the methods of a context.
+pub fn holders(program: &Program) -> Vec<Holder> {
     let known = contexts::THROUGH_REQUEST.iter().filter_map(|layout| {
         let found = program.types.layout(layout.name)?;
-        let request = found.field(layout.required.first()?)?.offset;
-        Some((found.pointer_descriptor?, holder(request, HolderKind::Request)?))
+        let through = found.field(layout.required.first()?)?.offset;
+        let context = program.types.layout(net_http::REQUEST.name)?.field("ctx")?.offset;
+        Some(Holder { descriptor: found.pointer_descriptor?, through: Some(through), context })
     });
-    // Those that embed a pointer to another context are not followed by the programs: the chain ends there.
-    let structs = program.types.context_holders.iter().filter(|found| found.through.is_none());
-    let structs = structs.flat_map(|found| {
-        let holder = holder(found.offset, HolderKind::Field);
-        found.shown_as.iter().filter_map(move |descriptor| Some((*descriptor, holder?)))
+    let structs = program.types.context_holders.iter().flat_map(|holder| {
+        let (through, context) = (holder.through, holder.offset);
+        holder.shown_as.iter().map(move |&descriptor| Holder { descriptor, through, context })
     });
     known.chain(structs).take(MAX_HOLDERS).collect()
 }
