@@ -77,7 +77,13 @@ fn a_process_that_ends_before_it_is_known_is_counted() {
     let own = Proc::default().process(std::process::id()).unwrap();
     // Its number is above any that the kernel gives out (include/linux/threads.h).
     let key = ProcessKey { pid: 1 << 23, ..own };
-    let event = Event::Started { key, executable: "gone".into(), build_info: Arc::default(), since: 0 };
+    let event = Event::Started {
+        key,
+        executable: "gone".into(),
+        build_info: Arc::default(),
+        type_names: None,
+        since: 0,
+    };
     let counts = counts(|sink| sink.event(event));
     assert!(is_counted(&counts, "processes_unidentified", 1), "{counts}");
     assert_eq!(counts.lines().count(), 1, "{counts}");
