@@ -72,6 +72,11 @@ impl Watched {
         })
     }
 
+    /// The spans that it has printed so far.
+    pub fn spans(&self) -> Result<Vec<Span>, LiveError> {
+        read_spans(&self.output)
+    }
+
     /// Ends both, the agent once no more spans come: the truth and what the agent made of it.
     pub fn end(self) -> Result<(Facts, Outcome), LiveError> {
         let length = || fs::metadata(&self.output).map(|file| file.len()).unwrap_or_default();
@@ -84,8 +89,7 @@ impl Watched {
             }
         }
         let mut outcome = self.agent.stop()?;
-        let text = fs::read_to_string(&self.output).map_err(LiveError::io("reading", &self.output))?;
-        outcome.spans = text.lines().map(Span::parse).collect::<Result<_, _>>()?;
+        outcome.spans = read_spans(&self.output)?;
         Ok((self.program.stop()?, outcome))
     }
 }
@@ -100,4 +104,11 @@ pub fn documented(file: &str) -> Result<Vec<Vec<String>>, LiveError> {
         cells.map(|cell| cell.replace('`', "").trim().to_owned()).collect()
     };
     Ok(rows.map(cells).collect())
+}
+
+/// The last line may not be there as a whole.
+fn read_spans(output: &Path) -> Result<Vec<Span>, LiveError> {
+    let text = fs::read_to_string(output).map_err(LiveError::io("reading", output))?;
+    let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
+    whole.lines().map(Span::parse).collect()
 }
