@@ -195,7 +195,9 @@ fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
         .agent
         .wait_for_spans(wanted, |span| !row_name(span.text("user_agent.original")).is_empty())
         .unwrap();
-    let (truth, outcome) = scene.end();
+    let (truth, mut outcome) = scene.end();
+    // The server's own calls, over TLS and as a proxy, have rows in docs/http-client.md.
+    outcome.spans.retain(|span| span.kind == 2);
     assert_eq!(outcome.spans.len(), wanted, "no span but those: {:#?}", outcome.spans);
     for (row, answers) in rows.into_iter().zip(answers) {
         // Shown if something fails below.
