@@ -13,8 +13,9 @@ use crate::attach::Group;
 
 /// At most so many callers of a binary get a probe of their own; with more, the callee's returns are probed throughout.
 pub const MAX_CALLERS_OF_BINARY: usize = 64;
-/// So long after the last new caller the callee's returns are still probed.
-pub const CALLERS_SETTLE: Duration = Duration::from_secs(1);
+/// So long after the last new caller the callee's returns are still probed. Later new callers cost the ends of their first calls,
+/// until they are noticed.
+pub const CALLERS_SETTLE: Duration = Duration::from_secs(5);
 /// So long after the first caller a place that was probed on trust is given up, unless it was one of the callers.
 pub const TRUST: Duration = Duration::from_secs(10);
 
@@ -141,26 +142,26 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_caller_that_is_seen_takes_the_returns_away_after_a_second() {
+    fn a_trusted_caller_that_is_seen_takes_the_returns_away() {
         let (mut callers, start) = (Callers::default(), Instant::now());
         assert!(callers.is_new(caller(1)));
         callers.learn(caller(1), site(SEND), start);
         assert!(!callers.is_new(caller(1)));
-        assert_eq!(wanted(&callers, after(start, 999)), [RETURNS, Group::CallSite(SEND)]);
-        assert_eq!(wanted(&callers, after(start, 1_000)), [Group::CallSite(SEND)]);
+        assert_eq!(wanted(&callers, after(start, 4_999)), [RETURNS, Group::CallSite(SEND)]);
+        assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
         assert_eq!(wanted(&callers, after(start, 100_000)), [Group::CallSite(SEND)]);
     }
 
     #[test]
-    fn a_new_caller_brings_the_returns_back_for_a_second() {
+    fn a_new_caller_brings_the_returns_back() {
         let (mut callers, start) = (Callers::default(), Instant::now());
         callers.learn(caller(1), site(SEND), start);
         assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
         assert!(callers.is_new(caller(2)));
-        callers.learn(caller(2), site(OTHER), after(start, 5_000));
+        callers.learn(caller(2), site(OTHER), after(start, 7_000));
         let both = [Group::CallSite(SEND), Group::CallSite(OTHER)];
-        assert_eq!(wanted(&callers, after(start, 5_999)), [RETURNS, both[0], both[1]]);
-        assert_eq!(wanted(&callers, after(start, 6_000)), both);
+        assert_eq!(wanted(&callers, after(start, 11_999)), [RETURNS, both[0], both[1]]);
+        assert_eq!(wanted(&callers, after(start, 12_000)), both);
     }
 
     #[test]
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(wanted(&callers, after(start, 9_999)), both);
         assert_eq!(wanted(&callers, after(start, 10_000)), [Group::CallSite(OTHER)]);
         callers.learn(caller(1), site(SEND), after(start, 60_000));
-        assert_eq!(wanted(&callers, after(start, 61_000)), both);
+        assert_eq!(wanted(&callers, after(start, 65_000)), both);
     }
 
     #[test]
