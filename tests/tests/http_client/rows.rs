@@ -50,7 +50,11 @@ fn spans_say_what_the_document_says() {
             };
             for case in &cases {
                 check(case, &|| {
-                    let of_case = pairs.iter().filter(|(call, _)| call.case == *case);
+                    let mut of_case = pairs.iter().filter(|(call, _)| call.case == *case);
+                    if rows[case][0] == "no span" || is_not_traced_yet(program, minor, case) {
+                        assert!(of_case.all(|(_, span)| span.is_none()));
+                        return;
+                    }
                     let spans: Vec<_> = of_case.map(|(call, span)| (*call, span.unwrap())).collect();
                     check_documented(&spans, &rows[case]);
                     for (call, span) in spans {
@@ -76,11 +80,17 @@ fn spans_say_what_the_document_says() {
     assert_eq!(tested, rows.into_keys().collect(), "each row is tested");
 }
 
+/// What docs/http-client.md says below its table of `golang.org/x/net/http2.Transport`.
+fn is_not_traced_yet(program: Program, minor: u32, case: &str) -> bool {
+    program == Program::XNet
+        && match minor {
+            27 => case != "x-configured",
+            26 => false,
+            _ => matches!(case, "x-direct" | "x-wrapped"),
+        }
+}
+
 fn check_documented(pairs: &[(&Call, &Span)], [statuses, errors]: &[String; 2]) {
-    if statuses == "no span" {
-        assert!(pairs.is_empty());
-        return;
-    }
     let said: Vec<_> = pairs
         .iter()
         .map(|(_, span)| {
