@@ -95,7 +95,13 @@ pub fn continue_upgraded(entry: &mut InFlight, registers: Registers, layout: &La
     // The request line is the same memory.
     if first.record.protocol_major == 1 && first.request_line.pointer == entry.request_line.pointer {
         continue_span(entry, first);
-        in_flight::close(tgid, goid, 0, entry.counters);
+        if core::ptr::eq(first, in_flight::find(tgid, goid, 0)) {
+            entry.state |= first.state & state::UNSAMPLED;
+            in_flight::close(tgid, goid, 0, entry.counters);
+        } else {
+            // The connection has ended meanwhile, and with it that span.
+            entry.record.header.span_id = 0;
+        }
     }
 }
 
@@ -108,7 +114,6 @@ fn continue_span(entry: &mut InFlight, first: &InFlight) {
     to.parent_span_id = from.parent_span_id;
     to.parent_rule = from.parent_rule;
     to.trace_flags = from.trace_flags;
-    entry.state |= first.state & state::UNSAMPLED;
 }
 
 /// Reads what was made of the response.
