@@ -8,7 +8,7 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink,
 use aya::programs::{ProgramError, UProbe};
 use lightfoot_probes_abi::{Holder, HolderKey, Layout};
 
-use super::{AttachError, Kernel, Probe, links, map_error, refused};
+use super::{AttachError, Kernel, Probe, files, links, map_error, refused};
 
 /// Probes that are placed together: one link where the kernel has uprobe_multi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +111,8 @@ impl Kernel {
     }
 
     fn place(&mut self, file: &File, binary: u32, probes: &[Probe]) -> Result<UProbeLink, AttachError> {
+        // Perf events take one each.
+        files::check(probes.len())?;
         let name = self.method.program();
         let program: &mut UProbe = self
             .object

@@ -59,9 +59,9 @@ pub enum AttachError {
          or wait for a process to end"
     )]
     TooManySites,
-    /// The agent may open no more files. Perf events take one for each site, `uprobe_multi` one or two for each binary.
+    /// The agent may open no more files, or all but the [`super::RESERVED_FILES`]. Perf events take one for each site, `uprobe_multi` one or two for each binary.
     #[error(
-        "Lightfoot may open no more files than {limit}, and probes take some; raise the limit (`ulimit -n`, LimitNOFILE=)"
+        "Lightfoot may open no more than {limit} files, and probes take some; raise the limit (`ulimit -n`, LimitNOFILE=)"
     )]
     TooManyFiles {
         /// How many it may open.
