@@ -6,13 +6,14 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
+pub mod contexts;
 pub mod go_runtime;
 pub mod grpc;
 pub mod http2;
 pub mod net_http;
 
 /// Every library, in the order in which people read about them.
-pub const LIBRARIES: &[&Library] = &[&net_http::LIBRARY, &grpc::LIBRARY];
+pub const LIBRARIES: &[&Library] = &[&net_http::LIBRARY, &http2::LIBRARY, &grpc::LIBRARY];
 
 /// A Go library whose calls become spans.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct Library {
 pub struct Operation {
     /// What a person calls it.
     pub title: &'static str,
+    /// A function that only one of several implementations has, and what can be said of a program without it.
+    pub only_with: Option<(&'static str, &'static str)>,
     /// Where it starts, ends and may end otherwise.
     pub points: &'static [Point],
     /// What is read from memory at these points.
@@ -59,9 +62,19 @@ pub enum Role {
     ConnectionEnd,
     /// A path that few operations take; it costs nothing until then.
     Rare,
+    /// An end that each operation passes, but at a higher price. It stands in until the ordinary one is known to be passed
+    /// as well.
+    StandIn,
     /// The route of a request that a middleware copied: one trap more for each that passes. Optional, and placed only
     /// where spans lack a route (`crate::watch`).
     Route,
+}
+
+impl Operation {
+    /// The ways to catch its start; a program without any of their functions does not have it.
+    pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
+        self.points.iter().filter(|point| point.role == Role::Start).flat_map(|point| point.ways)
+    }
 }
 
 impl Role {
@@ -103,14 +116,21 @@ pub enum Place {
         /// The results, by index, that must still be readable.
         kept: &'static [usize],
     },
-    /// Behind its calls through interfaces, where their results are still in registers. Which of the calls reach
+    /// Behind its calls of a method of an interface, where the results are still in registers. Which of the calls reach
     /// the operation is learned while it runs.
     AfterInterfaceCalls {
-        /// The results of the called method.
+        /// The method: where an itab has its address, in bytes. The first of an interface's stands at 24, and they are
+        /// sorted by name (`abi.ITab.Fun`, internal/abi/iface.go).
+        itab_offset: u64,
+        /// The parameters of the method, receiver first.
+        parameters: &'static [GoType<'static>],
+        /// Its results.
         results: &'static [GoType<'static>],
     },
     /// Its return instructions.
     Returns,
+    /// Its return instructions on an architecture where the kernel emulates them; elsewhere no place at all.
+    EmulatedReturns,
 }
 
 /// The fields of a struct that probes read.

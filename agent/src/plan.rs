@@ -3,14 +3,16 @@
 //! Every site is proven by decoding the function that it lies in. What cannot be proven is refused with a reason,
 //! and a point that is required and has no site refuses its operation: nothing is guessed.
 
-use lightfoot_symbolizer::FileOffset;
 use lightfoot_symbolizer::go_abi;
 use lightfoot_symbolizer::site::Site;
 use lightfoot_symbolizer::types::LayoutSource;
+use lightfoot_symbolizer::{Architecture, FileOffset, VirtualAddress};
 
-use crate::catalog::{LIBRARIES, Layout, Library, Operation, Point, Role};
+use crate::catalog::{LIBRARIES, Layout, Library, Operation, Place, Point, Role, Way};
 use crate::inspect::Program;
 
+pub mod caller;
+pub mod holders;
 pub mod layouts;
 mod ways;
 
@@ -103,14 +105,33 @@ impl OperationPlan {
     }
 }
 
+impl PlannedSite {
+    /// A site in the function at `entry`, whose code lies at `code` in the file.
+    fn of(
+        site: Site,
+        entry: VirtualAddress,
+        code: FileOffset,
+        kept: Vec<go_abi::Place>,
+    ) -> Result<Self, String> {
+        let from_entry = site.address.checked_offset_from(entry).ok_or("a site lies before its function")?;
+        let offset = code.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
+        Ok(Self { offset: FileOffset(offset), from_entry, site, kept })
+    }
+}
+
+impl PointPlan {
+    fn addresses(&self) -> impl Iterator<Item = VirtualAddress> {
+        self.chosen.iter().flat_map(|(_, sites)| sites).map(|planned| planned.site.address)
+    }
+}
+
 fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
     let module = library.module.and_then(|path| program.build_info.module(path));
     let version = module.map(|module| module.compiled().version.clone());
     let is_there = library
         .operations
         .iter()
-        .flat_map(|operation| operation.points)
-        .flat_map(|point| point.ways)
+        .flat_map(|operation| operation.starts())
         .any(|way| program.functions.get(way.function).is_ok());
     let operations = if is_there {
         Ok(library.operations.iter().map(|operation| plan_operation(program, operation)).collect())
@@ -121,17 +142,22 @@ fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
 }
 
 fn plan_operation(program: &Program, operation: &'static Operation) -> OperationPlan {
-    let points: Vec<_> = operation.points.iter().map(|point| plan_point(program, point)).collect();
+    let mut points: Vec<_> = operation.points.iter().map(|point| plan_point(program, point)).collect();
+    // What is caught where it ends anyway needs nothing that stands in until then.
+    let is_end = |point: &&PointPlan| point.role == Role::End;
+    let ends: Vec<_> = points.iter().filter(is_end).flat_map(PointPlan::addresses).collect();
+    points.retain(|point| point.role != Role::StandIn || point.addresses().any(|site| !ends.contains(&site)));
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
     let start = points.iter().find(|point| point.role == Role::Start);
-    if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
-        return OperationPlan {
-            operation,
-            points,
-            layouts,
-            refusals: vec!["not linked into this program".to_owned()],
-        };
+    let other = operation.only_with.filter(|(function, _)| program.functions.get(function).is_err());
+    let elsewhere = if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
+        Some("not linked into this program")
+    } else {
+        other.map(|(_, what_it_does)| what_it_does)
+    };
+    if let Some(refusal) = elsewhere {
+        return OperationPlan { operation, points, layouts, refusals: vec![refusal.to_owned()] };
     }
     for point in points.iter().filter(|point| point.role.is_required() && point.chosen.is_none()) {
         // The first way is the usual one; the others stand in for it, and their absence says less.
@@ -156,7 +182,9 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
     let absent = point.ways.iter().all(|way| program.functions.get(way.function).is_err());
     let mut refused = Vec::new();
     let mut chosen = None;
-    for way in point.ways {
+    let returns_are_emulated = program.architecture == Architecture::Aarch64;
+    let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
+    for way in point.ways.iter().filter(is_a_place) {
         match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));

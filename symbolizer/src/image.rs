@@ -80,8 +80,10 @@ pub struct Segment {
     pub address: VirtualAddress,
     /// Where that byte lies in the file.
     pub offset: FileOffset,
-    /// How many bytes the file holds of it; what follows up to `p_memsz` is zero at start.
+    /// How many bytes the file holds of it; what follows is zero at start.
     pub file_size: u64,
+    /// How many bytes it takes in memory.
+    pub memory_size: u64,
     /// Whether it is mapped executable.
     pub executable: bool,
     /// Whether it is mapped writable.
@@ -89,6 +91,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Whether the program can write at `address`, which may lie behind what is in the file: in memory that starts as zeros.
+    pub fn is_variable(&self, address: VirtualAddress) -> bool {
+        self.writable
+            && address.checked_offset_from(self.address).is_some_and(|offset| offset < self.memory_size)
+    }
+
     /// The address one past the last byte in the file.
     pub fn end(&self) -> VirtualAddress {
         VirtualAddress(self.address.0.saturating_add(self.file_size))
@@ -199,6 +207,7 @@ impl<S: Source> Image<S> {
                         address,
                         offset,
                         file_size,
+                        memory_size: header.p_memsz.get(LE),
                         executable: flags.0 & elf::PF_X.0 != 0,
                         writable: flags.0 & elf::PF_W.0 != 0,
                     });

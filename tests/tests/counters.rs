@@ -17,7 +17,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("no_request", PROBES_LOSSES, "what_is_not_where_it_should_be_is_counted"),
     ("abandoned", PROBES_LOSSES, "ends_that_were_missed_and_starts_that_were_missed"),
     ("end_without_start", LOSSES, "an_end_without_a_start_is_counted"),
-    ("not_http1", "probes/tests/http_server/requests.rs", "encrypted_connections_and_http2"),
+    ("unknown_protocol", "probes/tests/http_server/requests.rs", "encrypted_connections_and_http2"),
     ("foreign_binary", PROBES_LOSSES, "processes_that_are_not_selected_and_files_attached_twice"),
     ("unknown_site", PROBES_LOSSES, "a_site_of_a_kind_that_nobody_knows_is_counted"),
     ("unselected_process", LIFE, "of_two_processes_of_one_file_only_the_selected_one_is_watched"),
@@ -42,6 +42,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("processes_unidentified", OUTPUT, "a_process_that_ends_before_it_is_known_is_counted"),
     ("records_without_process", OUTPUT, "a_record_of_a_process_that_was_never_announced_is_counted"),
     ("records_malformed", OUTPUT, "bytes_that_are_no_record_are_counted"),
+    ("context_types_left_out", OUTPUT, "types_of_contexts_that_are_not_followed_are_counted"),
     // Delivery.
     ("spans_pushed", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),
     (

@@ -10,14 +10,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lightfoot::catalog::Role;
-use lightfoot::inspect::Program as Facts;
+use lightfoot::catalog::net_http::ROUND_TRIP_RESULTS;
+use lightfoot::inspect::{self, Program as Facts};
+use lightfoot::plan::caller::caller;
 use lightfoot::plan::{OperationPlan, Plan};
-use lightfoot_symbolizer::Architecture;
+use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
-use lightfoot_symbolizer::site::Price;
+use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price};
+use lightfoot_symbolizer::{Architecture, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::version::NEWEST;
 use lightfoot_tests::go::{Build, Mode, Program, matrix};
+
+const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
+const SEND: &str = "net/http.send";
 
 /// The operations of a build that can be watched, by title, and the refusals of the others.
 fn operations(path: &Path) -> BTreeMap<&'static str, OperationPlan> {
@@ -45,15 +51,18 @@ fn check_http(build: &Build, path: &Path) {
             let (function, prices) = caught(operation, role);
             if build.mode == Mode::ProfileGuided && title == "HTTP client request" && role == Role::End {
                 // net/http.send is inlined as well there: the callee's own return stands in, and says so.
-                assert_eq!(function, "net/http.(*Transport).RoundTrip");
+                assert_eq!(function, ROUND_TRIP);
                 continue;
             }
+            assert_eq!(prices.len(), 1, "{title}, {role:?}: one site each, which all of them pass");
             assert!(
                 prices.iter().all(|price| *price == Price::Emulated),
                 "{title}, {role:?}: {function} {prices:?}"
             );
         }
     }
+    check_http2(build, &operations["HTTP/2 server request"]);
+    check_client(build, &operations["HTTP client request"]);
     let server = &operations["HTTP/1 server request"];
     let end = if build.mode == Mode::ProfileGuided {
         "net/http.(*conn).serve"
@@ -77,6 +86,67 @@ fn check_http(build: &Build, path: &Path) {
     let has = |field| pattern.fields.iter().any(|(name, _)| *name == field);
     // Which field holds the route is a matter of the Go version, and both exist since 1.23.
     assert_eq!((has("Pattern"), has("pat")), (build.version.minor >= 23, build.version.minor >= 22));
+}
+
+fn check_http2(build: &Build, server: &OperationPlan) {
+    let end = if build.version.minor < 27 {
+        "net/http.(*http2serverConn).runHandler.func1"
+    } else {
+        "net/http/internal/http2.(*serverConn).runHandler.func1"
+    };
+    assert_eq!(caught(server, Role::End), (end, vec![Price::Emulated]));
+}
+
+fn check_client(build: &Build, client: &OperationPlan) {
+    let stands_in = client.points.iter().any(|point| point.role == Role::StandIn);
+    let end = caught(client, Role::End).0;
+    match build.architecture {
+        // Its own return is emulated, so nothing has to be known of its callers.
+        Architecture::Aarch64 => assert_eq!((end, stands_in), (ROUND_TRIP, false)),
+        Architecture::X86_64 if build.mode == Mode::ProfileGuided => {
+            assert_eq!((end, stands_in), (ROUND_TRIP, false), "its own return is all there is at first");
+        }
+        Architecture::X86_64 => {
+            assert_eq!((end, stands_in), (SEND, true));
+            assert_eq!(caught(client, Role::StandIn), (ROUND_TRIP, vec![Price::Stepped]));
+        }
+    }
+}
+
+#[test]
+fn the_call_of_round_trip_in_send_is_learned_wherever_send_is_inlined() {
+    let http = |build: &Build| build.program == Program::Http;
+    each_build(matrix::general(Program::Http).chain(matrix::special()).filter(http), |build, path| {
+        let binary = inspect::open(path).expect("it is a Go program");
+        let functions = binary.functions(&[SEND]).expect("they are read");
+        let hosts: Vec<_> = match functions.get(SEND) {
+            Ok(send) => vec![(send, vec![(send.entry, send.end)])],
+            Err(_) => functions.inlined_into(SEND).map(|host| (host, inlined(host))).collect(),
+        };
+        assert_eq!(hosts.iter().all(|(host, _)| host.name != SEND), build.mode == Mode::ProfileGuided);
+        for (host, ranges) in hosts {
+            let bytes = host.code(&binary.image).expect("its code is in the file");
+            let code = Code { architecture: build.architecture, entry: host.entry, bytes: &bytes };
+            let calls = site::indirect_calls(code).expect("it decodes").into_iter();
+            let is_round_trip = |call: &IndirectCall| {
+                let is_in_send = ranges.iter().any(|(start, end)| (*start..*end).contains(&call.address));
+                is_in_send && call.itab_offset == Some(24) && call.arguments & 3 == 3
+            };
+            let calls: Vec<_> = calls.filter(is_round_trip).collect();
+            assert_eq!(calls.len(), 1, "{}: {calls:?}", host.name);
+            for call in calls {
+                let found = caller(&binary, call.return_address, ROUND_TRIP_RESULTS);
+                let found = found.unwrap_or_else(|error| panic!("{}: {error:?}", host.name));
+                assert_eq!((&found.function, found.site.site.price), (&host.name, Price::Emulated));
+            }
+        }
+    });
+}
+
+/// Where the code of send stands in a function.
+fn inlined(host: &Function) -> Vec<(VirtualAddress, VirtualAddress)> {
+    let calls = host.inlined.iter().filter(|call| call.name == SEND);
+    calls.flat_map(|call| &call.ranges).copied().collect()
 }
 
 #[test]

@@ -249,6 +249,7 @@ impl Point {
             Role::End => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
+            Role::StandIn => "until",
             Role::Route => "route",
         };
         let Some(function) = self.function else {

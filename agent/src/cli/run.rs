@@ -6,11 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use globset::GlobMatcher;
 use lightfoot_probes_abi::{Sampler, SamplerKind};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::SUCCESS;
-use crate::attach::{Kernel, Method, Sizes};
+use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use crate::describe;
 use crate::discover::{Proc, Selection};
 use crate::session::Session;
 use crate::watch::{self, Watcher};
@@ -51,6 +53,18 @@ pub(super) struct Arguments {
     /// http.ServeMux.
     #[arg(long)]
     no_copied_routes: bool,
+    /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
+    ///
+    /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
+    /// that is started by a request and serves others later, without their context, is linked to the wrong one.
+    #[arg(long)]
+    no_inferred_parents: bool,
+    /// Record the queries of URLs, with the values of keys that are known to be secret redacted
+    #[arg(long)]
+    queries: bool,
+    /// Say also how the ends of client calls are found
+    #[arg(short, long)]
+    verbose: bool,
     #[command(flatten)]
     output: output::OutputArguments,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
@@ -59,6 +73,9 @@ pub(super) struct Arguments {
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
+    /// At most so many processes are watched at once
+    #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
+    max_processes: u32,
     /// How probes are placed; found by trying if not given
     #[arg(long, value_name = "METHOD", hide_possible_values = false)]
     attach_method: Option<Method>,
@@ -89,11 +106,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let sizes = Sizes { ring_bytes: arguments.ring_size * 1024, open_spans: arguments.max_open_spans };
+        let sizes = Sizes {
+            ring_bytes: arguments.ring_size * 1024,
+            open_spans: arguments.max_open_spans,
+            processes: arguments.max_processes,
+        };
         let (kernel, ring) =
             Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(counts::Counts::default());
-        let mut sink = output::Sink::start(&settings, &counts, program.is_none())?;
+        let mut describing = describe::Settings::default();
+        describing.http.query = arguments.queries;
+        let talk = output::Talk { is_verbose: arguments.verbose, ends_with_output: program.is_none() };
+        let mut sink = output::Sink::start(&settings, describing, &counts, talk)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
@@ -103,8 +127,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             selection.pids.insert(child.pid);
             selection.ancestor = Some(child.pid);
         }
+        // The command keeps the limit that it would have without us.
+        raise_file_limit();
         let sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
-        let settings = watch::Settings { sampler, copied_routes: !arguments.no_copied_routes };
+        let settings = watch::Settings {
+            sampler,
+            copied_routes: !arguments.no_copied_routes,
+            inferred_parents: !arguments.no_inferred_parents,
+            queries: arguments.queries,
+        };
         let mut session =
             Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
         if let (Some(child), Some(program)) = (&mut child, &program) {
@@ -119,6 +150,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         result?;
         Ok(ended.map_or(SUCCESS, command::exit_code))
     })
+}
+
+/// Perf events take a file for each site; 1024 in all, as most systems have it, are soon used up.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is not allowed, there is what there is: whoever cannot be watched for it is told.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn ring_size(text: &str) -> Result<u32, String> {

@@ -11,11 +11,19 @@ pub enum SessionCounter {
     WithoutProcess,
     /// Lost: bytes of the ring buffer that are no record.
     Malformed,
+    /// Types that hold a context and are not followed.
+    ContextTypesLeftOut,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::OpenAtEnd, Self::Unidentified, Self::WithoutProcess, Self::Malformed];
+    pub const ALL: [Self; 5] = [
+        Self::OpenAtEnd,
+        Self::Unidentified,
+        Self::WithoutProcess,
+        Self::Malformed,
+        Self::ContextTypesLeftOut,
+    ];
 
     /// The name, as it is printed.
     pub const fn name(self) -> &'static str {
@@ -24,6 +32,7 @@ impl SessionCounter {
             Self::Unidentified => "processes_unidentified",
             Self::WithoutProcess => "records_without_process",
             Self::Malformed => "records_malformed",
+            Self::ContextTypesLeftOut => "context_types_left_out",
         }
     }
 
@@ -34,6 +43,9 @@ impl SessionCounter {
             Self::Unidentified => "Processes that ended before anything was known of them.",
             Self::WithoutProcess => "Lost: records of processes that nothing is known of.",
             Self::Malformed => "Lost: records that could not be read.",
+            Self::ContextTypesLeftOut => {
+                "Types that hold a context and are not followed: parents may have been overlooked."
+            }
         }
     }
 }

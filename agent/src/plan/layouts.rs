@@ -17,7 +17,7 @@ pub fn layout(program: &Program) -> Layout {
         g: goroutine(program),
         m: layout::M { p: m.offset("p") },
         p: layout::P { goidcache: p.offset("goidcache"), goidcacheend: p.offset("goidcacheend") },
-        goidgen: NONE,
+        goidgen: program.goidgen.map_or(NONE, |address| address.0),
         types: layout::Types {
             response: response.pointer_type(),
             error_string: of(&go_runtime::ERROR_STRING).pointer_type(),
@@ -30,7 +30,8 @@ pub fn layout(program: &Program) -> Layout {
             written: response.offset("written"),
         },
         connection: layout::Connection { hijacked: of(&net_http::CONN).offset("hijackedv") },
-        request: request(program),
+        request: request(program, of(&net_http::REQUEST), "ctx"),
+        server_request: request(program, of(&http2::SERVER_REQUEST), "Context"),
         url: url(of(&net_http::URL)),
         client_response: client_response(of(&net_http::CLIENT_RESPONSE)),
         http2: [http2::BUNDLED, http2::INTERNAL]
@@ -51,8 +52,7 @@ fn goroutine(program: &Program) -> layout::G {
     layout::G { size, stack_hi, panic, goid, m, parent_goid: g.offset("parentGoid") }
 }
 
-fn request(program: &Program) -> layout::Request {
-    let request = Struct::of(program, net_http::REQUEST.name);
+fn request(program: &Program, request: Struct<'_>, context: &str) -> layout::Request {
     layout::Request {
         size: request.size(
             &[
@@ -66,7 +66,7 @@ fn request(program: &Program) -> layout::Request {
                 "RequestURI",
                 "TLS",
                 "Response",
-                "ctx",
+                context,
             ],
             limits::LARGE_STRUCT,
         ),
@@ -80,7 +80,7 @@ fn request(program: &Program) -> layout::Request {
         request_uri: request.offset("RequestURI"),
         tls: request.offset("TLS"),
         response: request.offset("Response"),
-        ctx: request.offset("ctx"),
+        ctx: request.offset(context),
         pattern: request.offset("Pattern"),
         pat: request.offset("pat"),
         pattern_str: Struct::of(program, net_http::PATTERN.name).offset("str"),

@@ -28,13 +28,16 @@ impl Watcher {
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
         let Ok(running) = self.proc.sweep() else { return };
         let analysis = Binary::analysis(&mut self.binaries, identity, &file);
-        if analysis.is_err() || self.attach(identity, &file, &running).is_err() {
+        if analysis.is_err() || self.attach(identity, program, &file, &running).is_err() {
             return;
         }
         let since = boot_time();
-        let attachment = self.binaries.get(&identity).and_then(|binary| binary.attachment.as_ref());
-        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.settings.sampler));
-        if matches!(watched, Some(Ok(()))) {
+        let Some(binary) = self.binaries.get(&identity) else { return };
+        let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return };
+        // The kernel chooses where a position-independent program goes.
+        let bias = (!analysis.position_independent).then_some(0);
+        let recording = self.settings.recording(analysis, bias);
+        if self.kernel.watch(pid, attachment, recording).is_ok() {
             self.expected = Some(Expected { pid, file: identity, since });
         } else {
             self.detach_unused(identity);
@@ -55,15 +58,17 @@ impl Watcher {
             let analysis = binary.analysis.as_ref().ok()?;
             let loaded = loaded::verify(&self.proc, pid, &analysis.probes).ok()?;
             let build_info = Arc::clone(&analysis.build_info);
+            let type_names = binary.type_names.clone();
+            self.kernel.set_bias(pid, loaded.bias).ok()?;
             // Only now is it known where they are, if the kernel has no cookies: a request before that is not seen.
             self.locate(pid, file, &loaded.addresses).ok()?;
             self.binaries.get_mut(&file)?.processes.insert(key);
-            Some((key, build_info))
+            Some((key, build_info, type_names))
         });
-        if let Some((key, build_info)) = met {
+        if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
             let executable = self.proc.executable_path(pid).unwrap_or_default();
-            self.tell(Event::Started { key, executable, build_info, since });
+            self.tell(Event::Started { key, executable, build_info, type_names, since });
         } else {
             // Nothing that it did is of interest; a sweep looks at what it is instead.
             let _ = self.kernel.leave(pid);

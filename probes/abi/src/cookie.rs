@@ -7,7 +7,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum SiteKind {
-    /// `net/http.serverHandler.ServeHTTP`: a request starts. HTTP/2 and HTTP/3 pass here too and are left alone.
+    /// `net/http.serverHandler.ServeHTTP`: a request starts, over HTTP/1 or HTTP/2. HTTP/3 passes here too and is left alone.
     HttpServerStart = 1,
     /// `net/http.(*response).finishRequest`: an HTTP/1 response is complete.
     HttpServerEnd = 2,
@@ -21,8 +21,9 @@ pub enum SiteKind {
     /// Any instruction where two registers hold a route pattern, as a Go string, that the request's own
     /// `Request.Pattern` will not have; [`Cookie::registers`] tells which. An optional site.
     HttpServerRoute = 5,
-    /// An entry with an HTTP/2 server's own `ResponseWriter` and `*http.Request` as second to fourth argument word:
-    /// `golang.org/x/net/http2.(*serverConn).runHandler`.
+    /// An HTTP/2 request starts that need not come to `serverHandler`, and if it does, is the same:
+    /// `golang.org/x/net/http2.(*serverConn).runHandler` ([`Cookie::X_NET`]), or since Go 1.27, where golang.org/x/net leaves
+    /// serving to net/http, `net/http.http2Handler.ServeHTTP`.
     Http2ServerStart = 6,
     /// `(*serverConn).runHandler.func1`, deferred, of any HTTP/2 server: a stream's handler has returned or panicked.
     Http2ServerEnd = 7,

@@ -47,10 +47,11 @@ counters! {
     NoRequest,
     /// Lost: found open when something proved it dead; its end was missed.
     Abandoned,
-    /// Ends without a start: it came before the probes, was lost, or there was none (a 417 for an unknown `Expect`).
+    /// Ends without a start: it came before the probes, was lost, or there was none (a 417 for an unknown `Expect`, a 431
+    /// for HTTP/2 headers that are too large, an answer to the preface of HTTP/2 where that is not served).
     EndWithoutStart,
-    /// Hits of `ServeHTTP` that are no HTTP/1 request.
-    NotHttp1,
+    /// Requests of a protocol that is not watched: HTTP/3, or HTTP/2 by a server that is not known or whose end is not.
+    UnknownProtocol,
     /// Hits whose cookie names another binary than the process's: the file is attached twice.
     ForeignBinary,
     /// Hits of a kind that the programs do not know.

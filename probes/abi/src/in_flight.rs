@@ -30,11 +30,14 @@ pub struct InFlight {
     pub response: u64,
     /// HTTP client: the address that the call returns to; 0 where it does not lie on the stack (arm64).
     pub caller: u64,
-    /// The address of the original `http.Request`.
+    /// The address of the original `http.Request`, or 0 if net/http has not made it yet.
     pub request: u64,
-    /// `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
+    /// HTTP/1: `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
+    /// HTTP/2: the method alone, good at the start only.
     pub request_line: Slice,
-    /// `http.conn.remoteAddr`, which the connection keeps in memory.
+    /// The target, good at the start only.
+    pub target: Slice,
+    /// `Request.RemoteAddr` as it came. HTTP/1: `http.conn.remoteAddr`, which the connection keeps in memory.
     pub peer: Slice,
     /// `Request.Host`, which may be dropped during the request and so is good at its start only.
     pub host: Slice,
@@ -69,13 +72,17 @@ pub struct InFlight {
 
 const _: () = assert!(
     size_of::<InFlight>()
-        == 4 * 8 + 10 * 16 + 8 + 16 + 24 + 16 + 8 + 256 + size_of::<Http>() + limits::STRINGS
+        == 4 * 8 + 11 * 16 + 8 + 16 + 24 + 16 + 8 + 256 + size_of::<Http>() + limits::STRINGS
 );
 
 /// Bits of [`InFlight::state`].
 pub mod state {
     /// The sampler decided against the span.
     pub const UNSAMPLED: u32 = 1 << 0;
+    /// The server is that of `golang.org/x/net/http2`.
+    pub const X_NET: u32 = 1 << 1;
+    /// An HTTP/2 server's own start has opened the span, not `serverHandler`'s.
+    pub const OWN_START: u32 = 1 << 2;
 }
 
 /// A Go string, or a slice without its capacity.

@@ -70,13 +70,13 @@ pub fn check_own(entry: &InFlight) {
     }
 }
 
-/// Forgets whose the context of the `http.Request` at `request` was: its new owner could not be noted.
+/// Forgets whose the context was that stands at `offset` in the request: its new owner could not be noted.
 #[inline(never)]
-pub fn disown(process: &Process, layout: &Layout, request: u64) {
-    if process.flags & process_flags::CHILDREN == 0 || layout.request.ctx == NONE {
+pub fn disown(process: &Process, request: u64, offset: u64) {
+    if process.flags & process_flags::CHILDREN == 0 || offset == NONE {
         return;
     }
-    let data = read_word(process.counters, request.wrapping_add(layout.request.ctx).wrapping_add(8));
+    let data = read_word(process.counters, request.wrapping_add(offset).wrapping_add(8));
     let key = ContextKey { instance: process.instance, reserved: 0, address: data };
     let _ = CONTEXTS.remove(&key);
 }

@@ -34,7 +34,9 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
     }
     let Some(layout) = LAYOUTS.get(process.layout) else { return };
     match cookie.kind() {
-        Some(SiteKind::HttpServerStart) => http_server::start(registers, tgid, process, layout),
+        Some(SiteKind::HttpServerStart | SiteKind::Http2ServerStart) => {
+            http_server::start(registers, tgid, process, layout, cookie);
+        }
         Some(SiteKind::HttpServerEnd) => http_server::end(registers, tgid, process, layout),
         Some(SiteKind::HttpServerEndByDepth) => {
             http_server::end_by_depth(registers, tgid, process, layout, cookie.stack_words());
@@ -52,6 +54,7 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         Some(SiteKind::HttpClientEnd) => {
             http_client::end(registers, tgid, process, layout, cookie.stack_words());
         }
+        Some(SiteKind::Http2ServerEnd) => http_server::http2_end(registers, tgid, process, layout),
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

@@ -1,14 +1,15 @@
-//! Served HTTP/1 requests.
+//! Served HTTP requests.
 //!
 //! Attributes are those that the request came with: pointers are noted when the handler gets it, before a middleware can
 //! overwrite them. What the connection keeps in memory is read at the end, so that only recorded spans pay for it; what
 //! a handler may drop is copied at the start.
 
+mod http2;
 mod request;
 mod response;
 
 use lightfoot_probes_abi::{
-    Cookie, Counter, InFlight, Layout, Process, RecordKind,
+    Cookie, Counter, InFlight, Layout, Process, RecordKind, SiteKind,
     in_flight::{Slice, state},
     layout::NONE,
     limits::ROUTE_PARTS,
@@ -24,39 +25,87 @@ use crate::{
     registers::{self, Registers},
     trace,
 };
-use request::{NO_REQUEST, NOT_HTTP1};
+use request::NO_REQUEST;
 use response::{finish, note_hijacking};
 
-/// `serverHandler.ServeHTTP(sh serverHandler, rw ResponseWriter, req *Request)`: the receiver is one word, the interface
-/// two.
+pub use http2::end as http2_end;
+
+/// A handler gets a request: see [`note_arguments`].
 #[inline(never)]
-pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
+pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
     let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpServer);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else {
-        return contexts::disown(process, layout, registers::argument(registers, 3));
+        return disown(registers, process, layout, cookie);
     };
+    note_arguments(entry, registers, cookie);
+    if entry.level != 0 {
+        http2::note_inner(entry, layout);
+        return in_flight::forget(entry);
+    }
     parents::note_young_goids(entry, process, layout);
-    entry.response = registers::argument(registers, 2);
-    entry.request = registers::argument(registers, 3);
-    let header = match request::read(entry, layout) {
-        NO_REQUEST => {
-            count(process.counters, Counter::NoRequest);
-            return in_flight::forget(entry);
-        }
-        NOT_HTTP1 => {
-            count(process.counters, Counter::NotHttp1);
-            return in_flight::forget(entry);
-        }
-        header => header,
-    };
-    count(process.counters, Counter::Started);
+    let header = request::read(entry, layout);
+    if header == NO_REQUEST {
+        count(process.counters, Counter::NoRequest);
+        return in_flight::forget(entry);
+    }
+    if !is_served_here(entry, registers, process, layout) {
+        return in_flight::forget(entry);
+    }
     headers::find(entry, &layout.header, header);
-    trace::adopt_or_root(entry);
-    trace::sample(entry, &process.sampler);
+    if entry.record.header.span_id == 0 {
+        count(process.counters, Counter::Started);
+        trace::adopt_or_root(entry);
+        trace::sample(entry, &process.sampler);
+    }
     contexts::own(entry, process, layout);
     if entry.state & state::UNSAMPLED == 0 {
         request::copy_strings(entry);
+    }
+}
+
+/// Notes where `ResponseWriter` and request are, in one of
+/// - `serverHandler.ServeHTTP(sh serverHandler, rw ResponseWriter, req *Request)`: a receiver of one word, an interface of two;
+/// - `http2Handler.ServeHTTP(h http2Handler, w *http2.ResponseWriter, req *http2.ServerRequest)`: a receiver of two;
+/// - `(*serverConn).runHandler(rw *responseWriter, req *http.Request, …)` of golang.org/x/net.
+#[inline(never)]
+fn note_arguments(entry: &mut InFlight, registers: Registers, cookie: Cookie) {
+    // All are read, lest LLVM read from where a branch says: the context takes constant offsets alone.
+    let [first, second, third] = [1, 2, 3].map(|position| registers::argument(registers, position));
+    let is_x = cookie.0 & Cookie::X_NET != 0;
+    (entry.response, entry.request) = if is_x { (first, second) } else { (second, third) };
+    if cookie.kind() == Some(SiteKind::Http2ServerStart) {
+        entry.state |= if is_x { state::OWN_START | state::X_NET } else { state::OWN_START };
+    }
+}
+
+/// Forgets whose the context of a request was whose span cannot be opened.
+#[inline(never)]
+fn disown(registers: Registers, process: &Process, layout: &Layout, cookie: Cookie) {
+    let [second, third] = [2, 3].map(|position| registers::argument(registers, position));
+    let is_x = cookie.0 & Cookie::X_NET != 0;
+    let is_bridge = !is_x && cookie.kind() == Some(SiteKind::Http2ServerStart);
+    let context = if is_bridge { layout.server_request.ctx } else { layout.request.ctx };
+    contexts::disown(process, if is_x { second } else { third }, context);
+}
+
+/// Whether the request that was read is one to be traced, and by the server that this start belongs to.
+#[inline(never)]
+fn is_served_here(entry: &mut InFlight, registers: Registers, process: &Process, layout: &Layout) -> bool {
+    if entry.state & state::OWN_START != 0 {
+        http2::continue_upgraded(entry, registers, layout);
+        return true;
+    }
+    match entry.record.protocol_major {
+        1 => {
+            request::join_line(entry);
+            true
+        }
+        2 => http2::serves(registers::argument(registers, 1), process, layout),
+        _ => {
+            count(process.counters, Counter::UnknownProtocol);
+            false
+        }
     }
 }
 
@@ -84,6 +133,9 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
     let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else {
         return count(process.counters, Counter::EndWithoutStart);
     };
+    if entry.record.protocol_major != 1 {
+        return; // HTTP/2 returns from `ServeHTTP` as well; its end is another.
+    }
     let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
     let g = registers::g(registers);
     if in_flight::depth(process.counters, layout, g, stack_pointer) == entry.depth {

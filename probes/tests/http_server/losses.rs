@@ -9,7 +9,7 @@ use lightfoot_probes_abi::{Cookie, Counter, Process};
 use lightfoot_tests::live::Client;
 
 use crate::layout::{End, PlacedSite};
-use crate::watch::{Options, Watch, foreign};
+use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, BINARY, alone, selected, send, usual_go, watched};
 
 fn get(target: &str, number: usize) -> Vec<u8> {
@@ -111,6 +111,12 @@ fn the_off_switch() {
     assert!(records.is_empty());
     assert_eq!(watch.counters(), []);
     drop(server.stop());
+}
+
+/// A cookie with another binary's id.
+fn foreign(site: &PlacedSite, binary: u32) -> PlacedSite {
+    let kind = site.cookie.0 & u64::from(u32::MAX);
+    PlacedSite { cookie: Cookie(u64::from(binary) << 32 | kind), ..*site }
 }
 
 /// What is not where it should be, how a layout says so, and what is counted of each request then, how often.

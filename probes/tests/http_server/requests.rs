@@ -57,7 +57,7 @@ fn encrypted_connections_and_http2() {
     server.over_tls("http2", 5);
     let truth = server.stop();
     assert_equal(&records, &truth[..3], Routes::Originals);
-    let expected = [(Counter::Started, 3), (Counter::Ended, 3), (Counter::NotHttp1, 5)];
+    let expected = [(Counter::Started, 3), (Counter::Ended, 3), (Counter::UnknownProtocol, 5)];
     assert_eq!(watch.counters(), expected);
     assert_eq!(watch.open_spans(), 0);
 }

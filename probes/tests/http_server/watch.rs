@@ -13,7 +13,7 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
+    Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
 };
 
 use crate::layout::PlacedSite;
@@ -104,6 +104,7 @@ impl Watch {
         program.load()?;
         // Older kernels give up after a million; what they prune less of is not known here.
         let verified = program.info().unwrap().verified_instruction_count();
+        println!("{}: {verified:?} instructions verified", options.program);
         assert!(verified.is_none_or(|verified| verified < 250_000), "{verified:?}");
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").unwrap()).unwrap();
         let mut watch = Self { ebpf, events, options, slot: SLOT };
@@ -218,10 +219,4 @@ impl Watch {
 fn tail(message: &str) -> &str {
     let start = message.len().saturating_sub(2000);
     message.get(start..).unwrap_or(message)
-}
-
-/// A cookie with another binary's id.
-pub(crate) fn foreign(site: &PlacedSite, binary: u32) -> PlacedSite {
-    let kind = site.cookie.0 & u64::from(u32::MAX);
-    PlacedSite { cookie: Cookie(u64::from(binary) << 32 | kind), ..*site }
 }

@@ -140,21 +140,26 @@ impl<S: Source> Descriptors<'_, S> {
     /// The name with the import path in place of the package's name, for named types other than maps.
     pub fn full_name(&self, descriptor: &Descriptor) -> Result<String, TypeError> {
         let short = self.short_name(descriptor)?;
-        if !descriptor.is_named() || descriptor.flags & FLAG_UNCOMMON == 0 {
-            return Ok(short);
+        match self.uncommon(descriptor) {
+            Some(uncommon) if descriptor.is_named() => self.with_package(short, uncommon),
+            _ => Ok(short),
         }
-        // abi.(*Type).Uncommon: it follows the kind's own part.
+    }
+
+    /// Where the descriptor says more of a type that has a name or methods (`abi.UncommonType`): behind the kind's own part.
+    /// Not told for maps, whose descriptor changed its size in Go 1.24 and 1.27.
+    pub(super) fn uncommon(&self, descriptor: &Descriptor) -> Option<VirtualAddress> {
         let own_part = match descriptor.kind {
+            _ if descriptor.flags & FLAG_UNCOMMON == 0 => return None,
+            Kind::Map => return None,
             Kind::Struct => STRUCT,
             Kind::Interface => 80,
             Kind::Pointer | Kind::Slice | Kind::Func => 56,
             Kind::Chan => 64,
             Kind::Array => 72,
-            // Their descriptor changed its size in Go 1.24 and 1.27; the short name will do.
-            Kind::Map => return Ok(short),
             _ => HEADER as u64,
         };
-        self.with_package(short, descriptor.address.past(own_part))
+        Some(descriptor.address.past(own_part))
     }
 
     fn with_package(&self, short: String, uncommon: VirtualAddress) -> Result<String, TypeError> {

@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"lightfoot.example/witness"
 )
 
 func main() {
@@ -24,14 +26,10 @@ func main() {
 	unix := flag.String("unix", "", "a unix socket to serve on as well")
 	path := flag.String("truth", "", "the file to write to")
 	flag.Parse()
-	file, err := os.OpenFile(*path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		log.Fatal(err)
-	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
 	quiet := log.New(io.Discard, "", 0) // handlers panic on purpose
-	handler := witness(file, routes())
+	handler := witness.Handler(witness.Open(*path, false), routes())
 	server := &http.Server{Handler: handler, ErrorLog: quiet}
 	other := &http.Server{Handler: handler, ErrorLog: quiet}
 	encrypted := httptest.NewTLSServer(handler) // it speaks HTTP/1.1 unless told otherwise

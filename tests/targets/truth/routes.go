@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lightfoot.example/witness"
 )
 
 // routes serves every way in which a request can go.
@@ -22,10 +24,10 @@ func routes() http.Handler {
 	// handle notes the route in the truth before the handler runs.
 	handle := func(mux *http.ServeMux, pattern string, handler http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			noting := w.(*recorder)
-			noting.truth.Route = matched(r, pattern)
-			if r == noting.original {
-				noting.truth.OriginalRoute = noting.truth.Route
+			noting := w.(*witness.Recorder)
+			noting.Truth.Route = matched(r, pattern)
+			if r == noting.Original {
+				noting.Truth.OriginalRoute = noting.Truth.Route
 			}
 			handler(w, r)
 		})

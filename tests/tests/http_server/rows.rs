@@ -231,7 +231,7 @@ fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
     let ends = u64::from(build.mode != Mode::ProfileGuided);
     assert_eq!(outcome.count("end_without_start"), ends, "{}", outcome.messages);
     assert_eq!(outcome.count("cut_string"), 3, "{}", outcome.messages);
-    for name in ["abandoned", "read_fault", "unexpected", "spans_open_at_end", "not_http1"] {
+    for name in ["abandoned", "read_fault", "unexpected", "spans_open_at_end", "unknown_protocol"] {
         assert_eq!(outcome.count(name), 0, "{}", outcome.messages);
     }
 }

@@ -17,9 +17,10 @@ use crate::deliver::{Flags, Format, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::ProcessKey;
 use crate::receive::ReceiveError;
-use crate::record::Record;
+use crate::record::{Operation, Record};
 use crate::resource::{Host, ProcessIdentity};
 use crate::session::{self, Report};
+use crate::type_names::TypeNames;
 use crate::watch::Event;
 
 /// How long spans that were not sent yet may take at the end.
@@ -71,7 +72,17 @@ pub(super) struct Sink {
     pipeline: Pipeline,
     counts: Arc<Counts>,
     ends_with_output: bool,
+    is_verbose: bool,
     said_malformed: bool,
+}
+
+/// How a session talks to people.
+#[derive(Clone, Copy)]
+pub(super) struct Talk {
+    /// Whether it says also what most need not know.
+    pub(super) is_verbose: bool,
+    /// There is no use in going on when nobody reads the only output any more.
+    pub(super) ends_with_output: bool,
 }
 
 /// A process that records come from.
@@ -79,33 +90,41 @@ struct Known {
     key: ProcessKey,
     since: u64,
     identity: Arc<ProcessIdentity>,
+    type_names: Option<Arc<TypeNames>>,
 }
 
 impl Sink {
-    /// With `ends_with_output` there is no use in going on when nobody reads the only output any more.
+    /// Everything is ready when it returns.
     pub(super) fn start(
         settings: &Settings,
+        describing: describe::Settings,
         counts: &Arc<Counts>,
-        ends_with_output: bool,
+        talk: Talk,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             host: Host::detect(Path::new("/proc")),
             clock: Clock::start(),
             anchored: Instant::now(),
-            describer: Describer::new(describe::Settings::default()),
+            describer: Describer::new(describing),
             processes: HashMap::new(),
             held: VecDeque::new(),
             pipeline: Pipeline::start(settings, Arc::clone(&counts.delivery))?,
             counts: Arc::clone(counts),
-            ends_with_output: ends_with_output && settings.otlp.is_none(),
+            ends_with_output: talk.ends_with_output && settings.otlp.is_none(),
+            is_verbose: talk.is_verbose,
             said_malformed: false,
         })
     }
 
     /// Describes a record and hands it on, if its process is known.
-    fn deliver(&self, record: &Record) -> bool {
+    fn deliver(&self, record: &mut Record) -> bool {
         let known = self.processes.get(&record.pid).into_iter().flatten();
         let Some(known) = known.rev().find(|known| known.since <= record.start) else { return false };
+        if let Operation::HttpClient(request) = &mut record.operation
+            && let Some(error) = &mut request.error
+        {
+            error.type_name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
+        }
         self.pipeline.push(&known.identity, self.describer.span(record, &self.clock));
         true
     }
@@ -126,17 +145,18 @@ impl Sink {
 impl session::Sink for Sink {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Started { key, executable, build_info, since } => {
+            Event::Started { key, executable, build_info, type_names, since } => {
                 let identity =
                     ProcessIdentity::read(Path::new("/proc"), key.pid, &build_info, &self.host, &self.clock);
                 match identity {
                     Ok(identity) => {
                         let path = executable.display();
                         say("watching", &format!("{} (process {}, {path})", identity.service_name, key.pid));
-                        let known = Known { key, since, identity: Arc::new(identity) };
+                        let known = Known { key, since, identity: Arc::new(identity), type_names };
                         self.processes.entry(key.pid).or_default().push(known);
-                        let held = std::mem::take(&mut self.held);
-                        self.held = held.into_iter().filter(|(_, record)| !self.deliver(record)).collect();
+                        let mut held = std::mem::take(&mut self.held);
+                        held.retain_mut(|(_, record)| !self.deliver(record));
+                        self.held = held;
                     }
                     // It ended before it was known; its records, if any, are counted.
                     Err(_) => self.counts.add(SessionCounter::Unidentified, 1),
@@ -153,6 +173,17 @@ impl session::Sink for Sink {
                 self.counts.add(SessionCounter::OpenAtEnd, open);
             }
             Event::Unwatched { counters } => self.counts.add_kernel(&counters),
+            Event::CallEnd { executable, change } => {
+                if self.is_verbose {
+                    say("calls", &format!("{}: {change}", executable.display()));
+                }
+            }
+            Event::ContextsLeftOut { executable, count } => {
+                let types = u64::try_from(count).unwrap_or(u64::MAX);
+                self.counts.add(SessionCounter::ContextTypesLeftOut, types);
+                let path = executable.display();
+                say("warning", &format!("{path}: contexts of {count} types are not followed"));
+            }
             Event::CopiedRoutes { executable, result } => {
                 let path = executable.display();
                 match result.map_err(anyhow::Error::from) {
@@ -174,7 +205,7 @@ impl session::Sink for Sink {
         }
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, mut record: Record) {
         if self.anchored.elapsed() >= REANCHOR_INTERVAL {
             self.clock.reanchor();
             self.anchored = Instant::now();
@@ -185,7 +216,7 @@ impl session::Sink for Sink {
             self.held.pop_front();
             self.counts.add(SessionCounter::WithoutProcess, 1);
         }
-        if !self.deliver(&record) {
+        if !self.deliver(&mut record) {
             self.held.push_back((Instant::now(), record));
         }
     }

@@ -2,8 +2,9 @@
 
 use lightfoot_probes_abi::{
     Counter, InFlight, Layout, Text,
-    in_flight::{HeaderName, Slice},
-    limits::{LARGE_STRUCT, STRINGS, TRACESTATE, TRACESTATE_VALUES},
+    in_flight::{HeaderName, Slice, state},
+    layout,
+    limits::{LARGE_STRUCT, METHOD, REQUEST_LINE, STRINGS, TRACESTATE, TRACESTATE_VALUES},
     record::http_flags,
 };
 
@@ -15,13 +16,21 @@ use crate::{
 
 /// The request could not be read.
 pub const NO_REQUEST: u64 = u64::MAX;
-/// The request is none of HTTP/1.
-pub const NOT_HTTP1: u64 = u64::MAX - 1;
 
 /// Reads the request and notes what is needed of it; returns the address of its header map.
 #[inline(never)]
 pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
-    let size = layout.request.size as usize;
+    if entry.state & (state::OWN_START | state::X_NET) != state::OWN_START {
+        return read_with(entry, &layout.request);
+    }
+    let header = read_with(entry, &layout.server_request);
+    entry.request = 0;
+    header
+}
+
+#[inline(never)]
+fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
+    let size = fields.size as usize;
     if size > LARGE_STRUCT {
         return NO_REQUEST;
     }
@@ -31,39 +40,30 @@ pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
         if !read_user(entry.counters, request.cast(), size, entry.request) {
             return NO_REQUEST;
         }
-        // Only net/http's own HTTP/1 server and its HTTP/2 and HTTP/3 bridges come here, each with its version.
-        if word(request, LARGE_STRUCT, layout.request.proto_major) != Some(1) {
-            return NOT_HTTP1;
-        }
-        let minor = word(request, LARGE_STRUCT, layout.request.proto_minor).unwrap_or_default();
-        entry.record.protocol_major = 1;
+        let major = word(request, LARGE_STRUCT, fields.proto_major).unwrap_or_default();
+        let minor = word(request, LARGE_STRUCT, fields.proto_minor).unwrap_or_default();
+        entry.record.protocol_major = major as u8;
         entry.record.protocol_minor = minor as u8;
-        if word(request, LARGE_STRUCT, layout.request.tls).unwrap_or_default() != 0 {
+        if word(request, LARGE_STRUCT, fields.tls).unwrap_or_default() != 0 {
             entry.record.flags |= http_flags::TLS;
         }
-        entry.peer = string(request, LARGE_STRUCT, layout.request.remote_addr);
-        entry.host = string(request, LARGE_STRUCT, layout.request.host);
-        let context = string(request, LARGE_STRUCT, layout.request.ctx);
+        entry.peer = string(request, LARGE_STRUCT, fields.remote_addr);
+        entry.host = string(request, LARGE_STRUCT, fields.host);
+        let context = string(request, LARGE_STRUCT, fields.ctx);
         entry.context = [context.pointer, context.length];
+        entry.request_line = string(request, LARGE_STRUCT, fields.method);
+        entry.target = string(request, LARGE_STRUCT, fields.request_uri);
+        word(request, LARGE_STRUCT, fields.header).unwrap_or_default()
     }
-    note_request_line(entry, layout);
-    // SAFETY: as above.
-    unsafe { word(request, LARGE_STRUCT, layout.request.header) }.unwrap_or_default()
 }
 
-/// Method and target are parts of one string, the request line: `http.readRequest` cuts it at its spaces. The connection
-/// keeps the method, `http.conn.lastMethod`, and so the whole line in memory.
+/// In HTTP/1 method and target are parts of one string, the request line: `http.readRequest` cuts it at its spaces. The
+/// connection keeps the method, `http.conn.lastMethod`, and so the whole line in memory.
 #[inline(never)]
-fn note_request_line(entry: &mut InFlight, layout: &Layout) {
-    let request = entry.strings.as_ptr();
-    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
-    let (method, target) = unsafe {
-        (
-            string(request, LARGE_STRUCT, layout.request.method),
-            string(request, LARGE_STRUCT, layout.request.request_uri),
-        )
-    };
+pub fn join_line(entry: &mut InFlight) {
+    let (method, target) = (entry.request_line, entry.target);
     if target.pointer != method.pointer.wrapping_add(method.length).wrapping_add(1) {
+        entry.request_line.length = 0;
         entry.record.header.missing |= 1 << Text::RequestLine as u16;
         return count(entry.counters, Counter::Unexpected);
     }
@@ -72,7 +72,7 @@ fn note_request_line(entry: &mut InFlight, layout: &Layout) {
     entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
 }
 
-/// Copies what a handler may drop.
+/// Copies what a handler may drop: of an HTTP/2 request everything, for method and target are strings of their own.
 #[inline(never)]
 pub fn copy_strings(entry: &mut InFlight) {
     record::append(entry, Text::Host, entry.host);
@@ -84,6 +84,57 @@ pub fn copy_strings(entry: &mut InFlight) {
     if states.length != 0 && entry.record.header.parent_span_id != 0 {
         copy_tracestate(entry, states.pointer, states.length);
     }
+    if entry.record.protocol_major == 2 {
+        append_method(entry);
+        append_target(entry);
+        record::append(entry, Text::Peer, entry.peer);
+    }
+}
+
+/// Appends the method of an HTTP/2 request.
+#[inline(never)]
+fn append_method(entry: &mut InFlight) {
+    let mut method = entry.request_line;
+    if method.length > METHOD as u64 {
+        method.length = METHOD as u64;
+        entry.target.length = 0;
+        entry.record.header.cut |= 1 << Text::RequestLine as u16;
+        count(entry.counters, Counter::CutString);
+    }
+    entry.record.method_length = method.length as u16;
+    record::append(entry, Text::RequestLine, method);
+}
+
+/// Appends a space and the target to the method that was just appended.
+#[inline(never)]
+fn append_target(entry: &mut InFlight) {
+    const METHOD_AND_TARGET: u16 = 1 << Text::RequestLine as u16;
+    let end = entry.strings_length as usize;
+    let mut length = entry.target.length as usize;
+    if length == 0 || entry.record.header.missing & METHOD_AND_TARGET != 0 {
+        return;
+    }
+    let room = REQUEST_LINE - 1 - entry.record.method_length as usize;
+    if length > room {
+        length = room;
+        entry.record.header.cut |= METHOD_AND_TARGET;
+        count(entry.counters, Counter::CutString);
+    }
+    if length > REQUEST_LINE || end > STRINGS - REQUEST_LINE - 1 {
+        return; // it can't be
+    }
+    // SAFETY: at most `REQUEST_LINE` bytes are read to at most `STRINGS - REQUEST_LINE`.
+    let read = unsafe {
+        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end);
+        *to = b' ';
+        read_user(entry.counters, to.add(1), length, entry.target.pointer)
+    };
+    if !read {
+        entry.record.header.missing |= METHOD_AND_TARGET;
+        return count(entry.counters, Counter::ReadFault);
+    }
+    entry.strings_length = (end + 1 + length) as u64;
+    entry.record.lengths[Text::RequestLine as usize] += (1 + length) as u16;
 }
 
 /// Copies the values of `tracestate`, joined by commas: several are to be taken as one list (section 3.3.1.1).

@@ -9,6 +9,7 @@ use lightfoot_probes_abi::{
     record::{MISSING_FIELDS, http_flags},
 };
 
+use super::http2;
 use crate::{
     contexts,
     counters::count,
@@ -40,8 +41,7 @@ pub fn note_hijacking(entry: &mut InFlight, layout: &Layout) {
             )
     };
     if !read {
-        entry.record.header.missing |= MISSING_FIELDS;
-        count(entry.counters, Counter::ReadFault);
+        note_missing(entry);
     } else if entry.scratch[0] & 0xff != 0 {
         entry.record.flags |= http_flags::HIJACKED;
     }
@@ -56,9 +56,14 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
     if entry.state & state::UNSAMPLED != 0 {
         return count(entry.counters, Counter::Unsampled);
     }
-    read_response(entry, layout);
-    record::append(entry, Text::RequestLine, entry.request_line);
-    record::append(entry, Text::Peer, entry.peer);
+    if entry.record.protocol_major == 2 {
+        let is_x = entry.state & state::X_NET != 0;
+        http2::read_state(entry, if is_x { &layout.x_http2 } else { &layout.http2 });
+    } else {
+        read_response(entry, layout);
+        record::append(entry, Text::RequestLine, entry.request_line);
+        record::append(entry, Text::Peer, entry.peer);
+    }
     if read_pattern(entry, layout) == NO_PATTERN {
         note_route(entry);
     }
@@ -83,9 +88,21 @@ fn read_response(entry: &mut InFlight, layout: &Layout) {
         }
     };
     let (Some(status), Some(written), Some(wrote_header)) = fields else {
-        entry.record.header.missing |= MISSING_FIELDS;
-        return count(entry.counters, Counter::ReadFault);
+        return note_missing(entry);
     };
+    note(entry, status, written, wrote_header);
+}
+
+/// Notes that status and size could not be read.
+#[inline(never)]
+pub fn note_missing(entry: &mut InFlight) {
+    entry.record.header.missing |= MISSING_FIELDS;
+    count(entry.counters, Counter::ReadFault);
+}
+
+/// Notes what was read.
+#[inline(never)]
+pub fn note(entry: &mut InFlight, status: u64, written: u64, wrote_header: u8) {
     entry.record.status = status as u16;
     entry.record.size = written.cast_signed();
     if wrote_header != 0 {
@@ -97,6 +114,9 @@ fn read_response(entry: &mut InFlight, layout: &Layout) {
 #[inline(never)]
 fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
     let fields = &layout.request;
+    if entry.request == 0 {
+        return NO_PATTERN;
+    }
     let mut from = entry.request.wrapping_add(fields.pattern);
     if fields.pattern == NONE {
         if fields.pat == NONE {

@@ -28,7 +28,8 @@ fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
     let counts = Arc::new(Counts::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut sink = Sink::start(&settings, &counts, false).unwrap();
+        let talk = Talk { is_verbose: false, ends_with_output: false };
+        let mut sink = Sink::start(&settings, describe::Settings::default(), &counts, talk).unwrap();
         use_it(&mut sink);
         sink.finish().await;
     });
@@ -76,8 +77,24 @@ fn a_process_that_ends_before_it_is_known_is_counted() {
     let own = Proc::default().process(std::process::id()).unwrap();
     // Its number is above any that the kernel gives out (include/linux/threads.h).
     let key = ProcessKey { pid: 1 << 23, ..own };
-    let event = Event::Started { key, executable: "gone".into(), build_info: Arc::default(), since: 0 };
+    let event = Event::Started {
+        key,
+        executable: "gone".into(),
+        build_info: Arc::default(),
+        type_names: None,
+        since: 0,
+    };
     let counts = counts(|sink| sink.event(event));
     assert!(is_counted(&counts, "processes_unidentified", 1), "{counts}");
     assert_eq!(counts.lines().count(), 1, "{counts}");
+}
+
+#[test]
+fn types_of_contexts_that_are_not_followed_are_counted() {
+    let counts = counts(|sink| {
+        for count in [3, 4] {
+            sink.event(Event::ContextsLeftOut { executable: "/srv/shop".into(), count });
+        }
+    });
+    assert!(is_counted(&counts, "context_types_left_out", 7), "{counts}");
 }

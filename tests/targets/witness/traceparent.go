@@ -1,12 +1,12 @@
-package main
+package witness
 
 import (
 	"regexp"
 	"strings"
 )
 
-// parent is what a valid traceparent says.
-type parent struct {
+// Parent is what a valid traceparent says.
+type Parent struct {
 	TraceID string `json:"trace_id"`
 	SpanID  string `json:"span_id"`
 	Flags   string `json:"flags"`
@@ -15,7 +15,8 @@ type parent struct {
 // W3C Trace Context, section 3.2.2: version 00 ends with the flags; later ones may go on after a dash.
 var traceparent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$`)
 
-func parse(values []string) *parent {
+// ParseTraceparent is nil unless values are one valid traceparent.
+func ParseTraceparent(values []string) *Parent {
 	if len(values) != 1 {
 		return nil
 	}
@@ -24,5 +25,5 @@ func parse(values []string) *parent {
 		strings.Trim(parts[2], "0") == "" || strings.Trim(parts[3], "0") == "" {
 		return nil
 	}
-	return &parent{parts[2], parts[3], parts[4]}
+	return &Parent{parts[2], parts[3], parts[4]}
 }

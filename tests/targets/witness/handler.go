@@ -1,21 +1,17 @@
-package main
+package witness
 
 import (
 	"bufio"
-	"encoding/json"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
-	"unsafe"
 )
 
-// truth is what one request was.
-type truth struct {
+// Request is what one served request was.
+type Request struct {
+	Kind string `json:"kind"` // "request"
 	// Number is the header X-Number; clients give each request its own.
 	Number int `json:"number"`
 	// What came with the request, before anyone could change it.
@@ -23,12 +19,15 @@ type truth struct {
 	Target      string   `json:"target"`
 	Host        string   `json:"host"`
 	Peer        string   `json:"peer"`
+	Local       string   `json:"local"`
 	UserAgent   string   `json:"user_agent"`
+	Major       int      `json:"major"`
 	Minor       int      `json:"minor"`
+	TLS         bool     `json:"tls"`
 	Traceparent []string `json:"traceparent"`
 	Tracestate  []string `json:"tracestate"`
 	// Parent is nil if Traceparent is not one valid value.
-	Parent *parent `json:"parent"`
+	Parent *Parent `json:"parent"`
 	// Status is the final status that was set, 0 if none was; Implicit says that no handler named it.
 	Status   int  `json:"status"`
 	Implicit bool `json:"implicit"`
@@ -46,77 +45,70 @@ type truth struct {
 	End   int64 `json:"end"`
 }
 
-// recorder notes what handlers make of the response.
-type recorder struct {
+// Recorder notes what handlers make of the response.
+type Recorder struct {
 	http.ResponseWriter
-	truth    *truth
-	original *http.Request
+	Truth *Request
+	// Original is the server's own request.
+	Original *http.Request
 }
 
-// witness writes the truth about each request to the file.
-func witness(file io.Writer, next http.Handler) http.Handler {
-	var mutex sync.Mutex
+// Handler writes the truth about each request that next serves, once next has returned. The ResponseWriter that next
+// gets is a *Recorder.
+func Handler(log *Log, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := bootTime()
+		start := BootTime()
 		number, _ := strconv.Atoi(r.Header.Get("X-Number"))
-		t := &truth{
-			Number: number, Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI),
+		t := &Request{
+			Kind: "request", Number: number, Method: strings.Clone(r.Method), Target: strings.Clone(r.RequestURI),
 			Host: strings.Clone(r.Host), Peer: strings.Clone(r.RemoteAddr), UserAgent: strings.Clone(r.UserAgent()),
-			Minor: r.ProtoMinor, Traceparent: cloned(r.Header["Traceparent"]), Tracestate: cloned(r.Header["Tracestate"]),
-			Panicked: true, Start: start,
+			Local: local(r), Major: r.ProtoMajor, Minor: r.ProtoMinor, TLS: r.TLS != nil, Panicked: true, Start: start,
+			Traceparent: cloned(r.Header["Traceparent"]), Tracestate: cloned(r.Header["Tracestate"]),
 		}
-		t.Parent = parse(t.Traceparent)
+		t.Parent = ParseTraceparent(t.Traceparent)
 		defer func() {
 			// What net/http does after a handler that said nothing.
 			if t.Status == 0 && !t.Panicked && !t.Hijacked {
 				t.Status, t.Implicit = http.StatusOK, true
 			}
-			t.End = bootTime()
-			line, err := json.Marshal(t)
-			if err != nil {
-				log.Fatal(err)
-			}
-			mutex.Lock()
-			defer mutex.Unlock()
-			if _, err := file.Write(append(line, '\n')); err != nil {
-				log.Fatal(err)
-			}
+			t.End = BootTime()
+			log.Write(t)
 		}()
 		gather(r)
-		next.ServeHTTP(&recorder{w, t, r}, r)
+		next.ServeHTTP(&Recorder{w, t, r}, r)
 		t.Panicked = false
 	})
 }
 
-func (r *recorder) WriteHeader(status int) {
+func (r *Recorder) WriteHeader(status int) {
 	// Informational responses may come before the final one; 101 is final.
-	if r.truth.Status == 0 && !r.truth.Hijacked && (status >= 200 || status == 101) {
-		r.truth.Status = status
+	if r.Truth.Status == 0 && !r.Truth.Hijacked && (status >= 200 || status == 101) {
+		r.Truth.Status = status
 	}
 	r.ResponseWriter.WriteHeader(status)
 }
 
-func (r *recorder) Write(data []byte) (int, error) {
+func (r *Recorder) Write(data []byte) (int, error) {
 	r.implicit()
 	n, err := r.ResponseWriter.Write(data)
-	r.truth.Written += int64(n)
+	r.Truth.Written += int64(n)
 	return n, err
 }
 
-func (r *recorder) Flush() {
+func (r *Recorder) Flush() {
 	r.implicit()
 	r.ResponseWriter.(http.Flusher).Flush()
 }
 
-func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (r *Recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	connection, buffer, err := r.ResponseWriter.(http.Hijacker).Hijack()
-	r.truth.Hijacked = err == nil
+	r.Truth.Hijacked = err == nil
 	return connection, buffer, err
 }
 
-func (r *recorder) implicit() {
-	if r.truth.Status == 0 {
-		r.truth.Status, r.truth.Implicit = http.StatusOK, true
+func (r *Recorder) implicit() {
+	if r.Truth.Status == 0 {
+		r.Truth.Status, r.Truth.Implicit = http.StatusOK, true
 	}
 }
 
@@ -156,12 +148,10 @@ func cloned(values []string) []string {
 	return clones
 }
 
-func bootTime() int64 {
-	const clockBoottime = 7
-	var time syscall.Timespec
-	_, _, failed := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&time)), 0)
-	if failed != 0 {
-		log.Fatal(failed)
+func local(r *http.Request) string {
+	address, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if address == nil {
+		return ""
 	}
-	return time.Nano()
+	return address.String()
 }

@@ -1,0 +1,44 @@
+//! HTTP/2 that begins as HTTP/1.
+
+use lightfoot_probes_abi::Counter;
+use lightfoot_tests::live::http2::{Batch, Request};
+
+use crate::compare::{Span, assert_equal};
+use crate::{Scene, VERSIONS, alone, traceparent};
+
+/// The first request comes over HTTP/1.1 and is answered over HTTP/2: one span, which has what both know.
+#[test]
+fn an_upgraded_request_has_one_span() {
+    let _alone = alone();
+    for version in VERSIONS {
+        let Some(mut scene) = Scene::usual(version.minor) else { return };
+        let request = |number: usize| {
+            let request = Request::get(&format!("/plain/{number}?size=5")).with("user-agent", "x");
+            if number.is_multiple_of(2) { request.with("traceparent", &traceparent(number)) } else { request }
+        };
+        let mut records = Vec::new();
+        for connection in 0..4 {
+            let requests = (3 * connection..3 * connection + 3).map(request).collect();
+            let batch = Batch { server: "h2c", upgrade: true, at_once: 1, requests };
+            records.extend(scene.send_batch(3, &batch));
+        }
+        let truth = scene.program.stop().unwrap();
+        assert_eq!(truth.len(), 12);
+        assert_equal(&records, &truth, |_| version.minor >= 22 && scene.facts.has_x_net);
+        let expected = [(Counter::Started, 12), (Counter::Ended, 12)];
+        let mut counters = scene.watch.counters();
+        counters.retain(|(counter, _)| *counter != Counter::WithoutRoute);
+        assert_eq!(counters, expected, "{version}");
+        assert_eq!(scene.watch.open_spans(), 0);
+    }
+}
+
+/// Where HTTP/2 is not served its preface is a request to HTTP/1, and no span.
+#[test]
+fn the_preface_is_no_request() {
+    let _alone = alone();
+    let Some(mut scene) = Scene::usual(26) else { return };
+    let records = scene.send("h2c", 1, vec![Request::get("/plain/1")]);
+    assert_eq!(records.iter().map(|record| Span::parse(record)).count(), 1);
+    assert_eq!(scene.watch.counters(), [(Counter::Started, 1), (Counter::Ended, 1)]);
+}
