@@ -197,6 +197,34 @@ fn stripping_changes_nothing_that_a_plan_says() {
 }
 
 #[test]
+fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
+    let stripped = matrix::general(Program::XNet).filter(|build| build.mode == Mode::Stripped);
+    each_build(stripped, |build, path| {
+        let operations = operations(path);
+        assert_eq!(operations["HTTP/2 server request"].traps_per_span(), 2);
+        let of = |title| operations.get(title).unwrap_or_else(|| panic!("no {title}"));
+        let (server, client) = (of("x/net HTTP/2 server request"), of("x/net HTTP/2 client request"));
+        if build.version.minor >= 27 {
+            // x/net 0.55 and later has no implementation of its own there.
+            assert_eq!(server.refusals, ["not linked into this program"]);
+            assert_eq!(client.refusals, ["its requests go through net/http, if it makes any"]);
+            return;
+        }
+        assert!(server.can_be_watched() && client.can_be_watched(), "{server:?} {client:?}");
+        let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
+        let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
+        for (operation, role, function) in [
+            (server, Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+            (server, Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
+            (client, Role::Start, round_trip),
+            (client, Role::End, end),
+        ] {
+            assert_eq!(caught(operation, role), (function, vec![Price::Emulated]));
+        }
+    });
+}
+
+#[test]
 fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
     each_build(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
         let operations = operations(path);
@@ -213,5 +241,31 @@ fn the_race_detectors_calls_do_not_hide_the_sites() {
     each_build(matrix::special().filter(|build| build.mode == Mode::Race), |build, path| {
         assert_eq!(build.architecture, Architecture::X86_64, "the machine's own");
         check_http(build, path);
+    });
+}
+
+/// The server of golang.org/x/net is its own, or net/http's since Go 1.27.
+#[test]
+fn http2_of_x_net() {
+    each_build(matrix::versions(Program::Http2Batch, Mode::Stripped), |build, path| {
+        let operations = operations(path);
+        let (own, by_net_http) = (
+            &operations["x/net HTTP/2 server request"],
+            &operations["x/net HTTP/2 server request by net/http"],
+        );
+        let (watched, other) = if build.version.minor < 27 { (own, by_net_http) } else { (by_net_http, own) };
+        assert!(watched.can_be_watched(), "{:?}", watched.refusals);
+        assert!(!other.can_be_watched());
+        let (start, end) = if build.version.minor < 27 {
+            let own = "golang.org/x/net/http2.(*serverConn).runHandler";
+            (own, "golang.org/x/net/http2.(*serverConn).runHandler.func1")
+        } else {
+            ("net/http.http2Handler.ServeHTTP", "net/http/internal/http2.(*serverConn).runHandler.func1")
+        };
+        assert_eq!(caught(watched, Role::Start), (start, vec![Price::Emulated]));
+        assert_eq!(caught(watched, Role::End), (end, vec![Price::Emulated]));
+    });
+    each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
+        assert!(operations(path).keys().all(|title| !title.starts_with("x/net")), "it is not linked in");
     });
 }
