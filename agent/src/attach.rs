@@ -68,7 +68,7 @@ pub struct Probe {
 pub struct Recording {
     /// Which spans.
     pub sampler: Sampler,
-    /// Bits of [`process_flags`](lightfoot_probes_abi::process::process_flags).
+    /// Bits of [`process_flags`].
     pub flags: u64,
     /// By how much addresses in the process exceed those in its file; `None` while that is not known.
     pub bias: Option<u64>,

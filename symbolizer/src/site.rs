@@ -218,7 +218,7 @@ pub fn after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Resul
     after_call::plan(&Body::decode(code)?, call, keep)
 }
 
-/// As [`after_call`], for the call that returns to `return_address`.
+/// As [`after_call()`], for the call that returns to `return_address`.
 pub fn after_return(
     code: Code<'_>,
     return_address: VirtualAddress,
