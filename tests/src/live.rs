@@ -158,8 +158,10 @@ impl LiveError {
         Self::Line { line: line.to_owned(), why: why.to_string() }
     }
 
-    /// The same, with what the program has said.
+    /// The same, with what the program has said of late.
     fn with(self, messages: &str) -> Self {
+        let start = messages.floor_char_boundary(messages.len().saturating_sub(4_000));
+        let messages = messages.get(start..).unwrap_or_default();
         match self {
             Self::Late { what, within, said } => {
                 Self::Late { what, within, said: format!("{said}; it says: {messages}") }

@@ -17,14 +17,20 @@ use crate::{
 /// The id of the goroutine `g`, or 0 if it cannot be read. (0 is that of the scheduler's own, which runs none of our sites.)
 #[inline(never)]
 pub fn goid(slot: u32, layout: &Layout, g: u64) -> u64 {
-    if layout.g.goid == NONE { 0 } else { read_word(slot, g.wrapping_add(layout.g.goid)) }
+    field(slot, g, layout.g.goid)
 }
 
 /// How deep `stack_pointer` lies in the stack of the goroutine `g`, in bytes, or 0 if that cannot be told.
 #[inline(never)]
 pub fn depth(slot: u32, layout: &Layout, g: u64, stack_pointer: u64) -> u64 {
-    let hi = read_word(slot, g.wrapping_add(layout.g.stack_hi));
+    let hi = field(slot, g, layout.g.stack_hi);
     if hi == 0 { 0 } else { hi.wrapping_sub(stack_pointer) }
+}
+
+/// A word of the goroutine `g`, or 0 if it cannot be read or nobody knows where it is.
+#[inline(always)]
+fn field(slot: u32, g: u64, offset: u64) -> u64 {
+    if offset == NONE { 0 } else { read_word(slot, g.wrapping_add(offset)) }
 }
 
 /// Opens a span for a function whose stack pointer at its entry is this one, or returns null and counts the loss.

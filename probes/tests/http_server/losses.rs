@@ -119,42 +119,56 @@ fn foreign(site: &PlacedSite, binary: u32) -> PlacedSite {
     PlacedSite { cookie: Cookie(u64::from(binary) << 32 | kind), ..*site }
 }
 
-/// What is not where it should be, how a layout says so, and what is counted of each request then.
-type Astray = (&'static str, fn(&mut Layout), &'static [Counter]);
+/// What is not where it should be, how a layout says so, and what is counted of each request then, how often.
+type Astray = (&'static str, fn(&mut Layout), &'static [(Counter, u64)]);
 
-const ASTRAY: [Astray; 8] = [
-    ("no goroutine id", |layout| layout.g.goid = NONE, &[Counter::NoGoroutine, Counter::EndWithoutStart]),
-    ("no stack", |layout| layout.g.stack_hi = NONE, &[Counter::NoGoroutine, Counter::EndWithoutStart]),
+const ASTRAY: [Astray; 9] = [
+    (
+        "no goroutine id",
+        |layout| layout.g.goid = NONE,
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1)],
+    ),
+    (
+        "a goroutine id in memory that cannot be read",
+        |layout| layout.g.goid = 1 << 60,
+        // Asked for at the start and at the end.
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1), (Counter::ReadFault, 2)],
+    ),
+    (
+        "no stack",
+        |layout| layout.g.stack_hi = NONE,
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1)],
+    ),
     (
         "a goroutine larger than what is read",
         |layout| layout.g.size = SMALL_STRUCT as u64 + 8,
-        &[Counter::NoGoroutine, Counter::EndWithoutStart],
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1)],
     ),
     (
         "a request larger than what is read",
         |layout| layout.request.size = LARGE_STRUCT as u64 + 8,
-        &[Counter::NoRequest, Counter::EndWithoutStart],
+        &[(Counter::NoRequest, 1), (Counter::EndWithoutStart, 1)],
     ),
     (
         "a method that is no part of the request line",
         |layout| layout.request.method = layout.request.host,
-        &[Counter::Started, Counter::Ended, Counter::Unexpected],
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::Unexpected, 1)],
     ),
     // Addresses that no process may read.
     (
         "a route in memory that cannot be read",
         |layout| layout.request.pattern = 1 << 60,
-        &[Counter::Started, Counter::Ended, Counter::ReadFault],
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::ReadFault, 1)],
     ),
     (
         "a response that is larger than what is read",
         |layout| layout.response.size = SMALL_STRUCT as u64 + 8,
-        &[Counter::Started, Counter::Ended, Counter::ReadFault],
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::ReadFault, 1)],
     ),
     (
         "a header map of which nothing can be read",
         |layout| layout.header.groups = NONE,
-        &[Counter::Started, Counter::Ended, Counter::ReadFault],
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::ReadFault, 1)],
     ),
 ];
 
@@ -172,12 +186,13 @@ fn what_is_not_where_it_should_be_is_counted() {
         let process = Process { binary: BINARY, layout: BINARY, sampler: ALWAYS_ON, ..Process::default() };
         watch.select_as(slot, server.pid(), process);
         send(server.address, 1, requests, |number| get("body", number));
-        let expected: Vec<_> = counters.iter().map(|counter| (*counter, requests as u64)).collect();
+        let expected: Vec<_> =
+            counters.iter().map(|(counter, each)| (*counter, each * requests as u64)).collect();
         assert_eq!(watch.counters(), expected, "{what}");
         assert_eq!(watch.open_spans(), 0, "{what}");
         // What cannot be read is tried once more, where programs may wait for pages.
-        let waits = watch.counter(Counter::PageWaits);
-        assert_eq!(waits, if what.contains("memory") { requests as u64 } else { 0 }, "{what}");
+        let faults = if what.contains("in memory") { watch.counter(Counter::ReadFault) } else { 0 };
+        assert_eq!(watch.counter(Counter::PageWaits), faults, "{what}");
     }
     drop(server.stop());
 }

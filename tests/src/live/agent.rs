@@ -167,9 +167,9 @@ impl Agent {
         Ok(text.lines().filter_map(count).collect())
     }
 
-    /// Waits until one of its counts is what it should be.
+    /// Waits until one of its counts is at least so much.
     pub fn counts_to(&self, name: &str, expected: u64) -> Result<(), LiveError> {
-        let counted = || (self.counts().ok()?.get(name) == Some(&expected)).then_some(());
+        let counted = || (*self.counts().ok()?.get(name)? >= expected).then_some(());
         wait_for(&format!("{name} to be {expected}"), counted).map_err(|error| error.with(&self.messages()))
     }
 
