@@ -133,7 +133,7 @@ fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
         .operations
         .iter()
         .filter(|operation| operation.only_with.is_none_or(|(function, _)| has(function)))
-        .flat_map(|operation| operation.starts())
+        .flat_map(Operation::starts)
         .any(|way| has(way.function));
     let operations = if is_there {
         Ok(library.operations.iter().map(|operation| plan_operation(program, operation)).collect())

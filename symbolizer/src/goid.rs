@@ -167,3 +167,6 @@ fn aarch64(instruction: &Instruction<'_>, constants: &Constants) -> Option<Actio
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use lightfoot::inspect::Program as Facts;
+use lightfoot::inspect::{self, Program as Facts};
+use lightfoot::plan::holders::{Holder, holders};
 use lightfoot::plan::layouts;
 use lightfoot_probes_abi::Layout;
-use lightfoot_probes_abi::layout::{Http2, NONE};
+use lightfoot_probes_abi::layout::{Http2, ITAB_TYPE, NONE};
+use lightfoot_symbolizer::{Binary, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, matrix};
 use lightfoot_tests::oracle::{self, StructLayout};
@@ -123,6 +125,53 @@ fn check_http2(dwarf: &Oracle, package: &str, found: Http2) {
 fn what_bpf_reads_by_is_what_dwarf_says() {
     let with_dwarf = |build: &Build| matches!(build.mode, Mode::Plain | Mode::Pie);
     each_build(matrix::general(Program::Http).filter(with_dwarf), check);
+}
+
+#[test]
+fn the_http2_of_x_net_has_a_layout_of_its_own() {
+    each_build(matrix::versions(Program::XNet, Mode::Plain), |build, path| {
+        let layout = layouts::layout(&Facts::inspect(path).expect("it is a Go program"));
+        let dwarf = Oracle::of(path);
+        if build.version.minor < 27 {
+            check_http2(&dwarf, "net/http.http2", layout.http2);
+            check_http2(&dwarf, "golang.org/x/net/http2.", layout.x_http2);
+            let toolchain = GoToolchain::find(build.version).expect("it built the program");
+            let symbols = oracle::tools::symbols(&toolchain, path).expect("go tool nm reads it");
+            let bytes = fs::read(path).expect("the binary is there");
+            let binary = Binary::open(&bytes[..]).expect("it is a Go program");
+            for (writer, found) in [
+                ("net/http.http2responseWriter", layout.http2),
+                ("golang.org/x/net/http2.responseWriter", layout.x_http2),
+            ] {
+                let itab = symbols.get(&format!("go:itab.*{writer},net/http.ResponseWriter"));
+                let itab = VirtualAddress(itab.expect("the symbol is there").address);
+                let expected = binary.image.word(itab.past(ITAB_TYPE)).expect("it is in the file");
+                assert_eq!(found.response_writer_type, expected, "{writer}");
+            }
+        } else {
+            check_http2(&dwarf, "net/http/internal/http2.", layout.http2);
+            assert_eq!(layout.x_http2, Http2::UNKNOWN, "it leaves all to net/http");
+        }
+    });
+}
+
+#[test]
+fn a_context_of_gin_leads_to_that_of_its_request() {
+    let plain = matrix::versions(Program::Gin, Mode::Plain);
+    each_build(plain.filter(|build| [21, 25, 27].contains(&build.version.minor)), |_, path| {
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let dwarf = Oracle::of(path);
+        let through = dwarf.offset("github.com/gin-gonic/gin.Context", "Request");
+        let context = dwarf.offset("net/http.Request", "ctx");
+        let wanted = |holder: &&Holder| (holder.through, holder.context) == (Some(through), context);
+        let holders = holders(&facts);
+        let found: Vec<_> = holders.iter().filter(wanted).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let binary = inspect::open(path).expect("it is a Go program");
+        for holder in found {
+            assert_eq!(binary.descriptors().type_name(holder.descriptor).expect("a type"), "*gin.Context");
+        }
+    });
 }
 
 #[test]

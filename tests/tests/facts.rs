@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
-use lightfoot_symbolizer::Binary;
 use lightfoot_symbolizer::site::{self, Code};
 use lightfoot_symbolizer::types::{LayoutSource, StructLayout};
+use lightfoot_symbolizer::{Binary, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, VERSIONS, matrix};
 use lightfoot_tests::oracle;
@@ -186,6 +186,35 @@ fn a_function_inlined_away_is_told_from_one_that_is_called() {
                     .iter()
                     .all(|(start, end)| serve.entry < *start && start < end && *end <= serve.end)
             );
+        }
+    });
+}
+
+#[test]
+fn a_function_is_found_by_any_address_in_it() {
+    let builds =
+        matrix::versions(Program::Http, Mode::Plain).chain(matrix::versions(Program::Http, Mode::Pie));
+    each_build(builds, |build, path| {
+        let bytes = fs::read(path).expect("the binary is there");
+        let binary = Binary::open(&bytes[..]).expect("it is a Go program");
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let symbols = oracle::tools::symbols(&toolchain, path).expect("go tool nm reads it");
+        let code: Vec<_> = symbols
+            .iter()
+            .filter(|(name, symbol)| name.starts_with("net/http.") && symbol.kind == 'T' && symbol.size > 1)
+            .collect();
+        assert!(code.len() > 1_000, "{}", code.len());
+        for (name, symbol) in code {
+            for address in
+                [symbol.address, symbol.address + symbol.size / 2, symbol.address + symbol.size - 1]
+            {
+                let found = binary.function_at(VirtualAddress(address)).expect("it is there");
+                assert_eq!((&found.name, found.entry.0), (name, symbol.address));
+            }
+        }
+        let text = binary.module.text;
+        for outside in [0, text.address.0 - 1, text.address.0 + text.length, u64::MAX] {
+            assert!(binary.function_at(VirtualAddress(outside)).is_err(), "{outside:#x}");
         }
     });
 }

@@ -197,6 +197,34 @@ fn stripping_changes_nothing_that_a_plan_says() {
 }
 
 #[test]
+fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
+    let stripped = matrix::general(Program::XNet).filter(|build| build.mode == Mode::Stripped);
+    each_build(stripped, |build, path| {
+        let operations = operations(path);
+        assert_eq!(operations["HTTP/2 server request"].traps_per_span(), 2);
+        let of = |title| operations.get(title).unwrap_or_else(|| panic!("no {title}"));
+        let (server, client) = (of("x/net HTTP/2 server request"), of("x/net HTTP/2 client request"));
+        if build.version.minor >= 27 {
+            // x/net 0.55 and later has no implementation of its own there.
+            assert_eq!(server.refusals, ["not linked into this program"]);
+            assert_eq!(client.refusals, ["its requests go through net/http, if it makes any"]);
+            return;
+        }
+        assert!(server.can_be_watched() && client.can_be_watched(), "{server:?} {client:?}");
+        let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
+        let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
+        for (operation, role, function) in [
+            (server, Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+            (server, Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
+            (client, Role::Start, round_trip),
+            (client, Role::End, end),
+        ] {
+            assert_eq!(caught(operation, role), (function, vec![Price::Emulated]));
+        }
+    });
+}
+
+#[test]
 fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
     each_build(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
         let operations = operations(path);

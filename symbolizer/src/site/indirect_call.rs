@@ -100,3 +100,6 @@ fn loaded(instruction: &Instruction<'_>, register: u8) -> Option<u64> {
 fn is_plain(decoded: &iced_x86::Instruction) -> bool {
     decoded.memory_base().is_gpr64() && decoded.memory_index() == iced_x86::Register::None
 }
+
+#[cfg(test)]
+mod tests;
