@@ -13,10 +13,15 @@ const SPAN: u64 = 0x3333;
 fn long_lived(watched: &mut Watched) -> (ContextKey, SpanContext) {
     let words = watched.target.ask("long-lived");
     let words: Vec<u64> = words.split(' ').map(|word| word.parse().unwrap()).collect();
-    let [itab, data, parent_itab, parent_data] = words[..] else { panic!() };
+    let [itab, data, parent_itab, parent_data, grandparent_itab, grandparent_data] = words[..] else {
+        panic!()
+    };
     let key = ContextKey { instance: INSTANCE, reserved: 0, address: data };
     let parent = [parent_itab, parent_data];
-    (key, SpanContext { itab, parent, trace_id: TRACE, span_id: SPAN, trace_flags: 1 })
+    // The grandparent is the empty context.
+    let ancestors = [grandparent_itab, grandparent_data, 0, 0];
+    let noted = SpanContext { itab, parent, ancestors, trace_id: TRACE, span_id: SPAN, trace_flags: 1, ended: 0 };
+    (key, noted)
 }
 
 fn has_noted_parent(span: &Span) -> bool {
@@ -26,7 +31,8 @@ fn has_noted_parent(span: &Span) -> bool {
     is_child
 }
 
-/// Other contexts can come to lie where one was. They differ in type or in what they hold.
+/// Other contexts can come to lie where one was. They differ in type or in what they hold, and those that are there when
+/// the span has ended at least in what lies behind that.
 #[test]
 fn an_address_that_is_used_again() {
     let _alone = alone();
@@ -39,6 +45,10 @@ fn an_address_that_is_used_again() {
         (key, SpanContext { itab: parent_itab, ..noted }, false),
         (key, SpanContext { parent: [parent_itab, parent_data + 8], ..noted }, false),
         (key, SpanContext { parent: [noted.itab, parent_data], ..noted }, false),
+        (key, SpanContext { ancestors: [0; 4], ..noted }, true),
+        (key, SpanContext { ended: 1, ..noted }, true),
+        (key, SpanContext { ended: 1, ancestors: [0; 4], ..noted }, false),
+        (key, SpanContext { ended: 1, ancestors: noted.ancestors.map(|word| word + 8), ..noted }, false),
         // Of another process, or of an earlier one under the same id.
         (ContextKey { instance: INSTANCE + 1, ..key }, noted, false),
     ];
