@@ -20,7 +20,8 @@ fn long_lived(watched: &mut Watched) -> (ContextKey, SpanContext) {
     let parent = [parent_itab, parent_data];
     // The grandparent is the empty context.
     let ancestors = [grandparent_itab, grandparent_data, 0, 0];
-    let noted = SpanContext { itab, parent, ancestors, trace_id: TRACE, span_id: SPAN, trace_flags: 1, ended: 0 };
+    let noted =
+        SpanContext { itab, parent, ancestors, trace_id: TRACE, span_id: SPAN, trace_flags: 1, ended: 0 };
     (key, noted)
 }
 
@@ -59,6 +60,23 @@ fn an_address_that_is_used_again() {
         assert_eq!(has_noted_parent(&span), is_found, "{key:?} {noted:?}");
         watched.watch.hash::<ContextKey, SpanContext>("CONTEXTS").remove(&key).unwrap();
     }
+}
+
+/// A context that has come to lie where an owned one was can descend from one that is owned now.
+#[test]
+fn an_owner_behind_an_address_that_is_used_again() {
+    let _alone = alone();
+    let Some(mut watched) = Watched::clients(Options::default()) else { return };
+    let (key, noted) = long_lived(&mut watched);
+    let stale = SpanContext { ended: 1, ancestors: [0; 4], trace_id: [1, 2], span_id: 3, ..noted };
+    watched.watch.hash("CONTEXTS").insert(&key, &stale, 0).unwrap();
+    let command = format!("send-with-long-lived {}/x", watched.origin);
+    assert!(!has_noted_parent(&watched.span(&command)));
+    let [itab, data] = noted.parent;
+    let [parent_itab, parent_data, ..] = noted.ancestors;
+    let owner = SpanContext { itab, parent: [parent_itab, parent_data], ancestors: [0; 4], ..noted };
+    watched.watch.hash("CONTEXTS").insert(&ContextKey { address: data, ..key }, &owner, 0).unwrap();
+    assert!(has_noted_parent(&watched.span(&command)));
 }
 
 /// A parent that is not recorded has children that are not.
