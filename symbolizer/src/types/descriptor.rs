@@ -140,7 +140,7 @@ impl<S: Source> Descriptors<'_, S> {
     /// The name with the import path in place of the package's name, for named types other than maps.
     pub fn full_name(&self, descriptor: &Descriptor) -> Result<String, TypeError> {
         let short = self.short_name(descriptor)?;
-        match self.uncommon(descriptor) {
+        match Self::uncommon(descriptor) {
             Some(uncommon) if descriptor.is_named() => self.with_package(short, uncommon),
             _ => Ok(short),
         }
@@ -148,7 +148,7 @@ impl<S: Source> Descriptors<'_, S> {
 
     /// Where the descriptor says more of a type that has a name or methods (`abi.UncommonType`): behind the kind's own part.
     /// Not told for maps, whose descriptor changed its size in Go 1.24 and 1.27.
-    pub(super) fn uncommon(&self, descriptor: &Descriptor) -> Option<VirtualAddress> {
+    pub(super) fn uncommon(descriptor: &Descriptor) -> Option<VirtualAddress> {
         let own_part = match descriptor.kind {
             _ if descriptor.flags & FLAG_UNCOMMON == 0 => return None,
             Kind::Map => return None,
