@@ -49,8 +49,9 @@ pub struct InFlight {
     pub route_parts: u64,
     /// The context that the span owns, an interface's two words: the addresses of its itab and of its data.
     pub context: [u64; 2],
-    /// Goroutines created since the start of the span have ids from the first to before the second of these, or not below
-    /// the third: the rest of the processor's `p.goidcache` and `sched.goidgen` as they were. All zero if not known.
+    /// Server: goroutines created since the start of the span have ids from the first to before the second of these, or
+    /// not below the third: the rest of the processor's `p.goidcache`, and what follows `sched.goidgen`, as they were. All
+    /// zero if not known.
     pub young_goids: [u64; 3],
     /// See [`state`].
     pub state: u32,

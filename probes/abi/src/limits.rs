@@ -1,6 +1,6 @@
 //! The bounds within which BPF works. What exceeds one is cut or left out, flagged and counted.
 
-/// Bytes of `METHOD target` of an HTTP request line that are kept.
+/// Bytes of `METHOD target` of an HTTP request line that are kept. A client's target has its query only if asked for.
 pub const REQUEST_LINE: usize = 1024;
 /// Bytes of an HTTP/2 request's method that are kept; after a longer one the target is left out. (In HTTP/1 it may take
 /// up the whole of the above.)

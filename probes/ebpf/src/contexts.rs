@@ -2,20 +2,20 @@
 //!
 //! The chain is followed from a context to the one that it holds, through any type of the program that holds one.
 
+mod holders;
+
 use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
-    ContextKey, Counter, Holder, HolderKey, InFlight, Layout, ParentRule, Process, SpanContext,
-    context::HolderKind,
-    layout::{ITAB_TYPE, NONE},
-    limits,
-    process::process_flags,
+    ContextKey, Counter, InFlight, Layout, ParentRule, Process, SpanContext, context::HolderKind,
+    layout::NONE, limits, process::process_flags,
 };
 
 use crate::{
     counters::count,
-    maps::{CONTEXTS, HOLDERS, ITABS},
+    maps::CONTEXTS,
     memory::{read_user, read_word},
 };
+use holders::{NO_HOLDER, holder};
 
 // The scratch memory, in words: the context at hand, the one that it holds, the two that these hold in turn, and a new
 // element of `CONTEXTS`. All but that are interfaces: the addresses of itab and data.
@@ -24,9 +24,11 @@ const HELD: usize = 2;
 const ANCESTORS: usize = 4;
 const KEPT: usize = 8;
 const ELEMENT: usize = 12;
-/// While a parent is looked for: what was noted of the ancestors of the context at hand, and whether its span has ended.
-const NOTED: usize = 12;
-const OWNER_ENDED: usize = 16;
+// While a parent is looked for: what was noted of a context's ancestors, how many of them are still to be compared, and
+// where to go on if one differs.
+const NOTED: usize = 4;
+const TO_COMPARE: usize = 8;
+const RESUME: usize = 9;
 
 const _: () = assert!(ELEMENT * 8 + size_of::<SpanContext>() <= limits::SMALL_STRUCT);
 
@@ -108,18 +110,23 @@ pub fn look_at(entry: &mut InFlight, itab: u64, data: u64) {
 }
 
 /// Makes the span a child of the one that owns the nearest context in the chain. False if none does.
+///
+/// If that one has ended, the next two steps compare what they come to with what was noted behind its context.
 #[inline(never)]
 pub fn find_parent(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
+    entry.scratch[TO_COMPARE] = 0;
     let mut followed = 0;
     while followed < limits::CONTEXTS {
-        if !read_held(entry, process, layout) {
-            return false;
-        }
-        if adopt(entry) {
-            if entry.scratch[OWNER_ENDED] == 0 || is_of_noted_line(entry, process, layout) {
+        let holds_one = read_held(entry, process, layout);
+        if entry.scratch[TO_COMPARE] == 0 {
+            if !holds_one {
+                return false;
+            }
+            if adopt(entry) && entry.scratch[TO_COMPARE] == 0 {
                 return true;
             }
-            disinherit(entry);
+        } else if is_of_noted_line(entry, holds_one) {
+            return true;
         }
         look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
         followed += 1;
@@ -142,45 +149,48 @@ fn adopt(entry: &mut InFlight) -> bool {
     if element.itab != entry.scratch[CONTEXT] || element.parent != held {
         return false;
     }
-    let mut word = 0;
-    while word < 4 {
-        entry.scratch[NOTED + word] = element.ancestors[word];
-        word += 1;
+    if element.ended != 0 {
+        entry.scratch[TO_COMPARE] = 2;
+        let mut word = 0;
+        while word < 4 {
+            entry.scratch[NOTED + word] = element.ancestors[word];
+            word += 1;
+        }
+        entry.scratch[RESUME] = held[0];
+        entry.scratch[RESUME + 1] = held[1];
     }
-    entry.scratch[OWNER_ENDED] = element.ended;
     let header = &mut entry.record.header;
     header.trace_id = element.trace_id;
     header.parent_span_id = element.span_id;
     header.trace_flags = element.trace_flags as u8;
     header.parent_rule = ParentRule::Context as u8;
     // The kernel may give the element to another key at any time.
-    CONTEXTS.get_ptr(&key) == Some(place)
-}
-
-/// Whether the contexts above the one at hand are those that were noted with it. It is still at hand then.
-#[inline(always)]
-fn is_of_noted_line(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
-    keep(entry);
-    read_ancestors(entry, process, layout);
-    let scratch = &mut entry.scratch;
-    let mut word = 0;
-    let mut differing = 0;
-    while word < 4 {
-        differing |= scratch[ANCESTORS + word] ^ scratch[NOTED + word];
-        scratch[CONTEXT + word] = scratch[KEPT + word];
-        word += 1;
+    let is_still_its = CONTEXTS.get_ptr(&key) == Some(place);
+    if !is_still_its {
+        entry.scratch[TO_COMPARE] = 0;
     }
-    differing == 0
+    is_still_its
 }
 
-/// Takes the parent away again that a context seemed to tell.
-#[inline(always)]
-fn disinherit(entry: &mut InFlight) {
-    let header = &mut entry.record.header;
-    header.trace_id = [0; 2];
-    header.parent_span_id = 0;
-    header.trace_flags = 0;
-    header.parent_rule = ParentRule::Root as u8;
+/// Whether the context that was come to is the last to be compared with those that were noted, and none has differed. After
+/// one that does, the parent is none, and the chain is followed from where it seemed to be found.
+#[inline(never)]
+fn is_of_noted_line(entry: &mut InFlight, holds_one: bool) -> bool {
+    let scratch = &mut entry.scratch;
+    if !holds_one {
+        scratch[HELD] = 0;
+        scratch[HELD + 1] = 0;
+    }
+    if scratch[HELD] != scratch[NOTED] || scratch[HELD + 1] != scratch[NOTED + 1] {
+        scratch[TO_COMPARE] = 0;
+        scratch[HELD] = scratch[RESUME];
+        scratch[HELD + 1] = scratch[RESUME + 1];
+        return false;
+    }
+    scratch[TO_COMPARE] -= 1;
+    scratch[NOTED] = scratch[NOTED + 2];
+    scratch[NOTED + 1] = scratch[NOTED + 3];
+    scratch[TO_COMPARE] == 0
 }
 
 /// Keeps the context at hand and the one that it holds from being overwritten.
@@ -233,66 +243,4 @@ fn read_held(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
         count(entry.counters, Counter::ReadFault);
     }
     read
-}
-
-/// A context that holds no other, in place of a [`Holder`].
-const NO_HOLDER: u64 = packed(Holder { offset: 0, kind: HolderKind::None as u32 });
-
-/// It was not asked before.
-const UNKNOWN_HOLDER: u64 = u64::MAX;
-
-/// In one register.
-const fn packed(holder: Holder) -> u64 {
-    (holder.kind as u64) << 32 | holder.offset as u64
-}
-
-/// Where the contexts with this itab hold another.
-#[inline(always)]
-fn holder(process: &Process, itab: u64) -> u64 {
-    let known = known_holder(process.instance, itab);
-    if known == UNKNOWN_HOLDER {
-        describe(process.counters, process.instance, itab, process.binary, process.bias)
-    } else {
-        known
-    }
-}
-
-/// The same, if it was asked before.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn known_holder(instance: u32, itab: u64) -> u64 {
-    let key = ContextKey { instance, reserved: 0, address: itab };
-    // SAFETY: elements never change after they were inserted.
-    unsafe { ITABS.get(&key) }.copied().map_or(UNKNOWN_HOLDER, packed)
-}
-
-/// Finds out about an itab and notes it. They are never freed.
-#[inline(never)]
-fn describe(slot: u32, instance: u32, itab: u64, binary: u32, bias: u64) -> u64 {
-    let mut descriptor = 0_u64;
-    // SAFETY: the word has eight bytes. (Not `read_word`: the kernel allows eight calls within each other.)
-    if unsafe { !read_user(slot, (&raw mut descriptor).cast(), 8, itab.wrapping_add(ITAB_TYPE)) } {
-        count(slot, Counter::ReadFault);
-        return NO_HOLDER;
-    }
-    let holder = described(binary, descriptor.wrapping_sub(bias));
-    note_holder(instance, itab, holder);
-    holder
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn described(binary: u32, descriptor: u64) -> u64 {
-    let key = HolderKey { binary, reserved: 0, descriptor };
-    // SAFETY: elements never change after they were inserted.
-    unsafe { HOLDERS.get(&key) }.copied().map_or(NO_HOLDER, packed)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn note_holder(instance: u32, itab: u64, holder: u64) -> u32 {
-    let key = ContextKey { instance, reserved: 0, address: itab };
-    let holder = Holder { offset: holder as u32, kind: (holder >> 32) as u32 };
-    // Where it fails it will be asked again.
-    ITABS.insert(&key, &holder, u64::from(BPF_ANY)).is_ok().into()
 }

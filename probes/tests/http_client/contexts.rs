@@ -13,17 +13,15 @@ const SPAN: u64 = 0x3333;
 fn long_lived(watched: &mut Watched) -> (ContextKey, SpanContext) {
     let words = watched.target.ask("long-lived");
     let words: Vec<u64> = words.split(' ').map(|word| word.parse().unwrap()).collect();
-    let [itab, data, parent_itab, parent_data] = words[..] else { panic!() };
+    let [itab, data, parent_itab, parent_data, grandparent_itab, grandparent_data] = words[..] else {
+        panic!()
+    };
     let key = ContextKey { instance: INSTANCE, reserved: 0, address: data };
     let parent = [parent_itab, parent_data];
-    let noted = SpanContext {
-        itab,
-        parent,
-        trace_id: TRACE,
-        span_id: SPAN,
-        trace_flags: 1,
-        ..SpanContext::default()
-    };
+    // The grandparent is the empty context.
+    let ancestors = [grandparent_itab, grandparent_data, 0, 0];
+    let noted =
+        SpanContext { itab, parent, ancestors, trace_id: TRACE, span_id: SPAN, trace_flags: 1, ended: 0 };
     (key, noted)
 }
 
@@ -34,7 +32,8 @@ fn has_noted_parent(span: &Span) -> bool {
     is_child
 }
 
-/// Other contexts can come to lie where one was. They differ in type or in what they hold.
+/// Other contexts can come to lie where one was. They differ in type or in what they hold, and those that are there when
+/// the span has ended at least in what lies behind that.
 #[test]
 fn an_address_that_is_used_again() {
     let _alone = alone();
@@ -47,9 +46,10 @@ fn an_address_that_is_used_again() {
         (key, SpanContext { itab: parent_itab, ..noted }, false),
         (key, SpanContext { parent: [parent_itab, parent_data + 8], ..noted }, false),
         (key, SpanContext { parent: [noted.itab, parent_data], ..noted }, false),
-        // While the span is open it is alive. Then another of its type may have its place, and its parent's.
-        (key, SpanContext { ancestors: [1, 2, 3, 4], ..noted }, true),
-        (key, SpanContext { ancestors: [1, 2, 3, 4], ended: 1, ..noted }, false),
+        (key, SpanContext { ancestors: [0; 4], ..noted }, true),
+        (key, SpanContext { ended: 1, ..noted }, true),
+        (key, SpanContext { ended: 1, ancestors: [0; 4], ..noted }, false),
+        (key, SpanContext { ended: 1, ancestors: noted.ancestors.map(|word| word + 8), ..noted }, false),
         // Of another process, or of an earlier one under the same id.
         (ContextKey { instance: INSTANCE + 1, ..key }, noted, false),
     ];
@@ -60,6 +60,23 @@ fn an_address_that_is_used_again() {
         assert_eq!(has_noted_parent(&span), is_found, "{key:?} {noted:?}");
         watched.watch.hash::<ContextKey, SpanContext>("CONTEXTS").remove(&key).unwrap();
     }
+}
+
+/// A context that has come to lie where an owned one was can descend from one that is owned now.
+#[test]
+fn an_owner_behind_an_address_that_is_used_again() {
+    let _alone = alone();
+    let Some(mut watched) = Watched::clients(Options::default()) else { return };
+    let (key, noted) = long_lived(&mut watched);
+    let stale = SpanContext { ended: 1, ancestors: [0; 4], trace_id: [1, 2], span_id: 3, ..noted };
+    watched.watch.hash("CONTEXTS").insert(&key, &stale, 0).unwrap();
+    let command = format!("send-with-long-lived {}/x", watched.origin);
+    assert!(!has_noted_parent(&watched.span(&command)));
+    let [itab, data] = noted.parent;
+    let [parent_itab, parent_data, ..] = noted.ancestors;
+    let owner = SpanContext { itab, parent: [parent_itab, parent_data], ancestors: [0; 4], ..noted };
+    watched.watch.hash("CONTEXTS").insert(&ContextKey { address: data, ..key }, &owner, 0).unwrap();
+    assert!(has_noted_parent(&watched.span(&command)));
 }
 
 /// A parent that is not recorded has children that are not.

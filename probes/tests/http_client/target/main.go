@@ -188,11 +188,13 @@ var commands = map[string]func(string) string{
 	"inner": func(url string) string {
 		return finish(new(inner).RoundTrip(request(context.Background(), "GET", url)))
 	},
-	// The words of a context that lives as long as the program: itab, data, and those of its parent.
+	// The words of a context that lives as long as the program, and of its ancestors: itab and data of each.
 	"long-lived": func(string) string {
 		own := *(*[2]uint64)(unsafe.Pointer(&longLived))
 		parent := *(*[2]uint64)(unsafe.Pointer(&longLivedParent))
-		return fmt.Sprint(own[0], own[1], parent[0], parent[1])
+		background := context.Background()
+		grandparent := *(*[2]uint64)(unsafe.Pointer(&background))
+		return fmt.Sprint(own[0], own[1], parent[0], parent[1], grandparent[0], grandparent[1])
 	},
 	"send-with-long-lived": func(url string) string { return send(client, longLived, "GET", url) },
 	// So many contexts around that.
