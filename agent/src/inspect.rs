@@ -174,7 +174,11 @@ fn goidgen<S: Source>(
 fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
-    for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
+    let inner: Vec<_> = operations().filter_map(|operation| operation.inner).collect();
+    names.extend(inner.iter().flat_map(|inner| inner.within));
+    let of_inner = inner.iter().flat_map(|inner| inner.starts.iter().chain(inner.ends));
+    let of_points = operations().flat_map(|operation| operation.points).flat_map(|point| point.ways);
+    for way in of_points.chain(of_inner) {
         names.insert(way.function);
         match way.place {
             Place::Entry { called_from: Some(other), .. }

@@ -211,15 +211,62 @@ fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
             return;
         }
         assert!(server.can_be_watched() && client.can_be_watched(), "{server:?} {client:?}");
-        let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
-        let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
-        for (operation, role, function) in [
-            (server, Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
-            (server, Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
-            (client, Role::Start, round_trip),
-            (client, Role::End, end),
+        for (role, function) in [
+            (Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+            (Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
         ] {
-            assert_eq!(caught(operation, role), (function, vec![Price::Emulated]));
+            assert_eq!(caught(server, role), (function, vec![Price::Emulated]));
+        }
+        // The program calls RoundTrip directly too, which is inlined there before x/net 0.55.
+        let is_inlined = build.version.minor < 25;
+        let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
+        let within = "golang.org/x/net/http2.(*Transport).RoundTripOpt";
+        let (start, end) = match build.architecture {
+            Architecture::X86_64 => (round_trip, SEND),
+            Architecture::Aarch64 if is_inlined => (within, within),
+            Architecture::Aarch64 => (round_trip, round_trip),
+        };
+        assert_eq!(caught(client, Role::Start), (start, vec![Price::Emulated]));
+        let (function, prices) = caught(client, Role::End);
+        assert_eq!(function, end);
+        assert!(prices.iter().all(|price| *price == Price::Emulated), "{prices:?}");
+        let has_inner = client.points.iter().any(|point| point.role == Role::StartInner);
+        assert_eq!(has_inner, is_inlined && build.architecture == Architecture::X86_64);
+    });
+}
+
+#[test]
+fn calls_whose_outer_function_is_inlined_are_caught_within() {
+    const INNER: &str = "net/http.(*Transport).roundTrip";
+    // One program calls RoundTrip of a *http.Transport directly. x/net does so since Go 1.27.
+    let clients = matrix::general(Program::Clients).filter(|build| build.mode == Mode::Stripped);
+    let x_net = matrix::general(Program::XNet).filter(|build| build.mode == Mode::Stripped);
+    each_build(clients.chain(x_net), |build, path| {
+        let operations = operations(path);
+        let client = &operations["HTTP client request"];
+        let has = |role| client.points.iter().any(|point| point.role == role);
+        let is_inlined = build.program == Program::Clients || build.version.minor >= 27;
+        match build.architecture {
+            Architecture::Aarch64 => {
+                let (start, end) = if is_inlined { (INNER, INNER) } else { (ROUND_TRIP, ROUND_TRIP) };
+                assert_eq!(caught(client, Role::Start), (start, vec![Price::Emulated]));
+                let (function, prices) = caught(client, Role::End);
+                assert_eq!((function, prices.len() > 10), (end, is_inlined));
+                assert!(prices.iter().all(|price| *price == Price::Emulated), "{prices:?}");
+                assert!(!has(Role::StartInner) && !has(Role::StandIn));
+                assert_eq!(client.traps_per_span(), 2);
+            }
+            Architecture::X86_64 => {
+                assert_eq!(caught(client, Role::Start), (ROUND_TRIP, vec![Price::Emulated]));
+                assert_eq!(caught(client, Role::End), (SEND, vec![Price::Emulated]));
+                assert_eq!(has(Role::StartInner), is_inlined);
+                if is_inlined {
+                    assert_eq!(caught(client, Role::StartInner), (INNER, vec![Price::Emulated]));
+                    let mut stand_ins = client.points.iter().filter(|point| point.role == Role::StandIn);
+                    assert!(stand_ins.any(|point| point.chosen.as_ref().is_some_and(|(of, _)| *of == INNER)));
+                }
+                assert_eq!(client.traps_per_span(), if is_inlined { 3 } else { 2 });
+            }
         }
     });
 }

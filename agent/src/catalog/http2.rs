@@ -29,12 +29,13 @@ use super::net_http::{
     AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
     SERVE_HTTP, URL,
 };
-use super::{Layout, Library, Operation, Place, Point, Role, Way};
+use super::{Inner, Layout, Library, Operation, Place, Point, Role, Way};
 
 /// A request over HTTP/2 to a server of `net/http`.
 pub const SERVER: Operation = Operation {
     title: "HTTP/2 server request",
     only_with: None,
+    inner: None,
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
         Point {
@@ -75,6 +76,7 @@ pub const LIBRARY: Library = Library {
 pub const X_SERVER: Operation = Operation {
     title: "x/net HTTP/2 server request",
     only_with: None,
+    inner: None,
     points: &[
         Point {
             role: Role::Start,
@@ -121,6 +123,25 @@ pub const X_CLIENT: Operation = Operation {
         "golang.org/x/net/http2.(*clientStream).writeRequest",
         "its requests go through net/http, if it makes any",
     )),
+    inner: Some(&Inner {
+        within: &[X_ROUND_TRIP, X_ROUND_TRIP_OPT],
+        // What net/http's transport calls after ConfigureTransport.
+        except: &[
+            "golang.org/x/net/http2.noDialH2RoundTripper.RoundTrip",
+            "golang.org/x/net/http2.(*noDialH2RoundTripper).RoundTrip",
+            "golang.org/x/net/http2.unencryptedTransport.RoundTrip",
+            "golang.org/x/net/http2.(*unencryptedTransport).RoundTrip",
+        ],
+        starts: &[
+            // Since x/net 0.55 RoundTripOpt, too, does nothing but call another function.
+            Way { function: "golang.org/x/net/http2.(*Transport).roundTripOpt", place: ROUND_TRIP_ENTRY },
+            Way { function: X_ROUND_TRIP_OPT, place: ROUND_TRIP_ENTRY },
+        ],
+        ends: &[
+            Way { function: "golang.org/x/net/http2.(*Transport).roundTripOpt", place: Place::Returns },
+            Way { function: X_ROUND_TRIP_OPT, place: Place::Returns },
+        ],
+    }),
     points: &[
         Point { role: Role::Start, ways: &[Way { function: X_ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },
         Point {
@@ -138,6 +159,7 @@ pub const X_CLIENT: Operation = Operation {
 };
 
 const X_ROUND_TRIP: &str = "golang.org/x/net/http2.(*Transport).RoundTrip";
+const X_ROUND_TRIP_OPT: &str = "golang.org/x/net/http2.(*Transport).RoundTripOpt";
 
 /// What an HTTP/2 server answers with.
 #[derive(Debug)]

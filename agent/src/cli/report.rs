@@ -249,6 +249,7 @@ impl Point {
             Role::End => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
+            Role::StartInner => "inner",
             Role::StandIn => "until",
             Role::Route => "route",
         };
@@ -256,7 +257,12 @@ impl Point {
             let reason = self.refused.first().map_or("", |refused| refused.reason.as_str());
             return writeln!(page, "      {role:6}{QUIET}none: {}{QUIET:#}", printable(reason));
         };
-        for site in &self.sites {
+        // A list of returns would bury the rest.
+        let (shown, more) = match self.sites.len() {
+            count @ 5.. => (1, count - 1),
+            count => (count, 0),
+        };
+        for site in self.sites.iter().take(shown) {
             let price = if site.price == "stepped" { DEAR } else { GOOD };
             writeln!(
                 page,
@@ -264,9 +270,17 @@ impl Point {
                 site.address, site.instruction, site.price, site.from_entry
             )?;
         }
-        if self.role == Role::Route {
-            let price = "one trap more for a request that passes; only while copied requests hide routes";
-            writeln!(page, "            {QUIET}{price}{QUIET:#}")?;
+        if more > 0 {
+            writeln!(page, "            {QUIET}and {more} more of that function{QUIET:#}")?;
+        }
+        let why = match self.role {
+            Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
+            Role::StartInner => "for calls whose outer function was inlined; one trap more for the others",
+            Role::StandIn => "only until callers are known",
+            _ => "",
+        };
+        if !why.is_empty() {
+            writeln!(page, "            {QUIET}{why}{QUIET:#}")?;
         }
         for refused in &self.refused {
             writeln!(

@@ -163,6 +163,9 @@ impl Analysis {
             for planned in sites {
                 match (point.role, planned.site.reason) {
                     (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
+                    (Role::StartInner, _) => {
+                        self.probes.add(planned, with_condition(SiteKind::HttpClientStartInner, planned));
+                    }
                     (Role::End, Reason::AfterCall { .. }) => {
                         let (_, probes) = clients
                             .call_sites
@@ -210,7 +213,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
             let is_readable = pointer.max(length) < Cookie::REGISTERS;
             is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))
         }
-        Role::StandIn => None,
+        Role::StartInner | Role::StandIn => None,
     }
 }
 
