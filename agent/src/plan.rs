@@ -130,11 +130,13 @@ impl PointPlan {
 fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
     let module = library.module.and_then(|path| program.build_info.module(path));
     let version = module.map(|module| module.compiled().version.clone());
+    let has = |function| program.functions.get(function).is_ok();
     let is_there = library
         .operations
         .iter()
-        .flat_map(|operation| operation.starts())
-        .any(|way| program.functions.get(way.function).is_ok());
+        .filter(|operation| operation.only_with.is_none_or(|(function, _)| has(function)))
+        .flat_map(Operation::starts)
+        .any(|way| has(way.function));
     let operations = if is_there {
         Ok(library.operations.iter().map(|operation| plan_operation(program, operation)).collect())
     } else {

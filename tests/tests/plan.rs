@@ -290,3 +290,29 @@ fn the_race_detectors_calls_do_not_hide_the_sites() {
         check_http(build, path);
     });
 }
+
+/// The server of golang.org/x/net is its own, or net/http's since Go 1.27.
+#[test]
+fn http2_of_x_net() {
+    each_build(matrix::versions(Program::Http2Batch, Mode::Stripped), |build, path| {
+        let operations = operations(path);
+        let (own, by_net_http) = (
+            &operations["x/net HTTP/2 server request"],
+            &operations["x/net HTTP/2 server request by net/http"],
+        );
+        let (watched, other) = if build.version.minor < 27 { (own, by_net_http) } else { (by_net_http, own) };
+        assert!(watched.can_be_watched(), "{:?}", watched.refusals);
+        assert!(!other.can_be_watched());
+        let (start, end) = if build.version.minor < 27 {
+            let own = "golang.org/x/net/http2.(*serverConn).runHandler";
+            (own, "golang.org/x/net/http2.(*serverConn).runHandler.func1")
+        } else {
+            ("net/http.http2Handler.ServeHTTP", "net/http/internal/http2.(*serverConn).runHandler.func1")
+        };
+        assert_eq!(caught(watched, Role::Start), (start, vec![Price::Emulated]));
+        assert_eq!(caught(watched, Role::End), (end, vec![Price::Emulated]));
+    });
+    each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
+        assert!(operations(path).keys().all(|title| !title.starts_with("x/net")), "it is not linked in");
+    });
+}

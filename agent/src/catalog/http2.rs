@@ -13,7 +13,8 @@
 //! `serverHandler.ServeHTTP` starts all requests of `net/http`'s server, also those that `golang.org/x/net/http2` serves
 //! after `ConfigureServer`. With `h2c.NewHandler`, or `(*http2.Server).ServeConn` alone, x/net's `runHandler` calls the
 //! handler with nothing of `net/http` in between, so it has a start of its own. Since x/net 0.55 and Go 1.27 x/net
-//! hands everything to `net/http` (server_wrap.go, transport_wrap.go), and its own implementation is not compiled.
+//! hands everything to `net/http` (server_wrap.go, transport_wrap.go), and its own implementation is not compiled. The
+//! bridge calls the handler there, and is the start.
 //!
 //! The end is `runHandler.func1`, a deferred function. It contains a `recover`, so it is never inlined, and it runs in
 //! all cases: on return, on a panic and on `runtime.Goexit`; in the latter two `g._panic` is not nil. At its entry
@@ -69,7 +70,7 @@ pub const SERVER: Operation = Operation {
 pub const LIBRARY: Library = Library {
     name: "golang.org/x/net/http2",
     module: Some("golang.org/x/net"),
-    operations: &[X_SERVER, X_CLIENT],
+    operations: &[X_SERVER, X_SERVER_BY_NET_HTTP, X_CLIENT],
 };
 
 /// A request to its server.
@@ -108,6 +109,52 @@ pub const X_SERVER: Operation = Operation {
         &PATTERN,
         X.writer,
         X.state,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+/// A request that it lets `net/http` serve. Those that `net/http` serves on its own behalf pass this start, too.
+pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
+    title: "x/net HTTP/2 server request by net/http",
+    only_with: Some((
+        "golang.org/x/net/http2.(*Server).serveConn",
+        "it serves no connections but those of net/http, if any",
+    )),
+    points: &[
+        Point {
+            role: Role::Start,
+            ways: &[Way {
+                function: "net/http.http2Handler.ServeHTTP",
+                place: Place::Entry {
+                    // (h http2Handler) ServeHTTP(w *http2.ResponseWriter, req *http2.ServerRequest)
+                    signature: Signature {
+                        parameters: &[GoType::Struct(&[GoType::Interface]), GoType::Pointer, GoType::Pointer],
+                        results: &[],
+                    },
+                    needs: &[1, 2],
+                    // Interfaces call it through a pointer to their copy of the receiver.
+                    called_from: Some("net/http.(*http2Handler).ServeHTTP"),
+                },
+            }],
+        },
+        Point {
+            role: Role::End,
+            ways: &[Way {
+                function: "net/http/internal/http2.(*serverConn).runHandler.func1",
+                place: CLOSURE,
+            }],
+        },
+    ],
+    layouts: &[
+        &G,
+        &STACK,
+        &SERVER_REQUEST,
+        INTERNAL.writer,
+        INTERNAL.state,
         &CLASSIC_MAP,
         &SWISS_MAP,
         &SWISS_TABLE,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lightfoot_probes_abi::context::HolderKind;
+use lightfoot_probes_abi::layout::Http2;
 use lightfoot_probes_abi::{Cookie, Holder, Layout, SiteKind};
 use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -108,6 +109,13 @@ impl Analysis {
                     .extend(operation.refusals.iter().map(|why| (operation.operation.title, why.clone())));
             }
         }
+        // A span whose end is not seen would stay open for good.
+        let ends_http2 = |probe: &Probe| {
+            probe.cookie.kind() == Some(SiteKind::Http2ServerEnd) && probe.cookie.0 & Cookie::X_NET == 0
+        };
+        if !analysis.probes.places.iter().any(ends_http2) {
+            analysis.layout.http2 = Http2::UNKNOWN;
+        }
         if analysis.probes.places.is_empty() {
             return Err(WatchError::Nothing(summary(&refusals)));
         }
@@ -132,6 +140,11 @@ impl Analysis {
         let title = operation.operation.title;
         if title == net_http::SERVER_1.title {
             Some(Self::add_server)
+        } else if [http2::SERVER, http2::X_SERVER, http2::X_SERVER_BY_NET_HTTP]
+            .iter()
+            .any(|of| of.title == title)
+        {
+            Some(Self::add_http2_server)
         } else if title == net_http::CLIENT.title || title == http2::X_CLIENT.title {
             Some(Self::add_client)
         } else {
@@ -148,6 +161,27 @@ impl Analysis {
                 if let Some(cookie) = server_cookie(point.role, function, planned) {
                     chosen.add(planned, cookie);
                 }
+            }
+        }
+    }
+
+    fn add_http2_server(&mut self, server: &OperationPlan) {
+        let title = server.operation.title;
+        let shares_its_start = title == http2::SERVER.title;
+        if shares_its_start && !self.is_server {
+            return; // with HTTP/1, which cannot be watched
+        }
+        self.is_server = true;
+        for point in &server.points {
+            let kind = match point.role {
+                Role::Start if !shares_its_start => SiteKind::Http2ServerStart,
+                Role::End => SiteKind::Http2ServerEnd,
+                _ => continue,
+            };
+            for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
+                let cookie = with_condition(kind, planned);
+                let is_x = title == http2::X_SERVER.title;
+                self.probes.add(planned, if is_x { cookie.of_x_net() } else { cookie });
             }
         }
     }

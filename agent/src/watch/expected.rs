@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Binary, Event, Watcher, boot_time, loaded};
-use crate::discover::FileIdentity;
+use crate::discover::{FileIdentity, ProcessKey};
 
 /// How often is looked whether it has executed the program.
 pub(super) const POLL: Duration = Duration::from_millis(1);
@@ -19,6 +19,8 @@ pub(super) struct Expected {
     pid: u32,
     pub(super) file: FileIdentity,
     since: u64,
+    /// What it was when it was looked at last.
+    seen: Option<ProcessKey>,
 }
 
 impl Watcher {
@@ -38,7 +40,7 @@ impl Watcher {
         let bias = (!analysis.position_independent).then_some(0);
         let recording = self.settings.recording(analysis, bias);
         if self.kernel.watch(pid, attachment, recording).is_ok() {
-            self.expected = Some(Expected { pid, file: identity, since });
+            self.expected = Some(Expected { pid, file: identity, since, seen: None });
         } else {
             self.detach_unused(identity);
         }
@@ -46,11 +48,18 @@ impl Watcher {
 
     /// Looks whether the expected process has become what it was to be.
     pub(super) fn meet_expected(&mut self) {
-        let Some(Expected { pid, file, since }) = self.expected else { return };
+        let Some(Expected { pid, file, since, seen }) = self.expected else { return };
         let key = self.proc.process(pid);
         let runs = FileIdentity::of(&self.proc.executable(pid)).ok();
         if runs.is_some() && (key.is_none() || runs == self.own) {
             return; // it waits, or is in the midst of exec
+        }
+        if let Some(expected) = &mut self.expected
+            && key.is_some()
+            && key != seen
+        {
+            expected.seen = key;
+            return; // its stack may not be where it will be
         }
         self.expected = None;
         let met = key.filter(|key| key.file == file && !self.watched.contains_key(key)).and_then(|key| {

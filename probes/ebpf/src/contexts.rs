@@ -17,11 +17,16 @@ use crate::{
     memory::{read_user, read_word},
 };
 
-// The scratch memory, in words: the context at hand, the one that it holds, and a new element of `CONTEXTS`. The first two
-// are interfaces: the addresses of itab and data.
+// The scratch memory, in words: the context at hand, the one that it holds, the two that these hold in turn, and a new
+// element of `CONTEXTS`. All but that are interfaces: the addresses of itab and data.
 const CONTEXT: usize = 0;
 const HELD: usize = 2;
-const ELEMENT: usize = 4;
+const ANCESTORS: usize = 4;
+const KEPT: usize = 8;
+const ELEMENT: usize = 12;
+/// While a parent is looked for: what was noted of the ancestors of the context at hand, and whether its span has ended.
+const NOTED: usize = 12;
+const OWNER_ENDED: usize = 16;
 
 const _: () = assert!(ELEMENT * 8 + size_of::<SpanContext>() <= limits::SMALL_STRUCT);
 
@@ -39,10 +44,19 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
         return;
     }
     entry.context = [itab, data];
+    keep(entry);
+    read_ancestors(entry, process, layout);
     let header = &entry.record.header;
     let element = SpanContext {
         itab,
-        parent: [entry.scratch[HELD], entry.scratch[HELD + 1]],
+        parent: [entry.scratch[KEPT + HELD], entry.scratch[KEPT + HELD + 1]],
+        ancestors: [
+            entry.scratch[ANCESTORS],
+            entry.scratch[ANCESTORS + 1],
+            entry.scratch[ANCESTORS + 2],
+            entry.scratch[ANCESTORS + 3],
+        ],
+        ended: 0,
         trace_id: header.trace_id,
         span_id: header.span_id,
         trace_flags: header.trace_flags.into(),
@@ -55,7 +69,7 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let _ = CONTEXTS.insert(&key, &*place, u64::from(BPF_ANY));
 }
 
-/// Counts, at the end of a span, whether its context was dropped for others.
+/// Notes at the end of a span that its context may die from now on. Counts if it was dropped for others.
 #[inline(never)]
 pub fn check_own(entry: &InFlight) {
     let [itab, data] = entry.context;
@@ -63,11 +77,16 @@ pub fn check_own(entry: &InFlight) {
         return;
     }
     let key = ContextKey { instance: entry.instance, reserved: 0, address: data };
-    // SAFETY: words are read, and torn ones would at most be counted.
-    let span_id = unsafe { CONTEXTS.get(&key) }.map(|element| element.span_id);
-    if span_id != Some(entry.record.header.span_id) {
-        count(entry.counters, Counter::ContextEvicted);
+    if let Some(element) = CONTEXTS.get_ptr_mut(&key) {
+        // SAFETY: the kernel hands out elements that live at least until the program ends. Should it give this one to
+        // another key meanwhile, that one's owner is looked at more closely than it must.
+        let element = unsafe { &mut *element };
+        if element.span_id == entry.record.header.span_id {
+            element.ended = 1;
+            return;
+        }
     }
+    count(entry.counters, Counter::ContextEvicted);
 }
 
 /// Forgets whose the context was that stands at `offset` in the request: its new owner could not be noted.
@@ -97,7 +116,10 @@ pub fn find_parent(entry: &mut InFlight, process: &Process, layout: &Layout) -> 
             return false;
         }
         if adopt(entry) {
-            return true;
+            if entry.scratch[OWNER_ENDED] == 0 || is_of_noted_line(entry, process, layout) {
+                return true;
+            }
+            disinherit(entry);
         }
         look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
         followed += 1;
@@ -120,6 +142,12 @@ fn adopt(entry: &mut InFlight) -> bool {
     if element.itab != entry.scratch[CONTEXT] || element.parent != held {
         return false;
     }
+    let mut word = 0;
+    while word < 4 {
+        entry.scratch[NOTED + word] = element.ancestors[word];
+        word += 1;
+    }
+    entry.scratch[OWNER_ENDED] = element.ended;
     let header = &mut entry.record.header;
     header.trace_id = element.trace_id;
     header.parent_span_id = element.span_id;
@@ -127,6 +155,58 @@ fn adopt(entry: &mut InFlight) -> bool {
     header.parent_rule = ParentRule::Context as u8;
     // The kernel may give the element to another key at any time.
     CONTEXTS.get_ptr(&key) == Some(place)
+}
+
+/// Whether the contexts above the one at hand are those that were noted with it. It is still at hand then.
+#[inline(always)]
+fn is_of_noted_line(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
+    keep(entry);
+    read_ancestors(entry, process, layout);
+    let scratch = &mut entry.scratch;
+    let mut word = 0;
+    let mut differing = 0;
+    while word < 4 {
+        differing |= scratch[ANCESTORS + word] ^ scratch[NOTED + word];
+        scratch[CONTEXT + word] = scratch[KEPT + word];
+        word += 1;
+    }
+    differing == 0
+}
+
+/// Takes the parent away again that a context seemed to tell.
+#[inline(always)]
+fn disinherit(entry: &mut InFlight) {
+    let header = &mut entry.record.header;
+    header.trace_id = [0; 2];
+    header.parent_span_id = 0;
+    header.trace_flags = 0;
+    header.parent_rule = ParentRule::Root as u8;
+}
+
+/// Keeps the context at hand and the one that it holds from being overwritten.
+#[inline(always)]
+fn keep(entry: &mut InFlight) {
+    let mut word = 0;
+    while word < 4 {
+        entry.scratch[KEPT + word] = entry.scratch[CONTEXT + word];
+        word += 1;
+    }
+}
+
+/// Reads two generations behind the context that the one at hand holds; zero where there is none.
+#[inline(never)]
+fn read_ancestors(entry: &mut InFlight, process: &Process, layout: &Layout) {
+    let mut generation = 0;
+    while generation < 2 {
+        look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
+        if !read_held(entry, process, layout) {
+            entry.scratch[HELD] = 0;
+            entry.scratch[HELD + 1] = 0;
+        }
+        entry.scratch[ANCESTORS + 2 * generation] = entry.scratch[HELD];
+        entry.scratch[ANCESTORS + 2 * generation + 1] = entry.scratch[HELD + 1];
+        generation += 1;
+    }
 }
 
 /// Reads the context that the one at hand holds. False if it holds none.
@@ -189,8 +269,10 @@ pub extern "C" fn known_holder(instance: u32, itab: u64) -> u64 {
 /// Finds out about an itab and notes it. They are never freed.
 #[inline(never)]
 fn describe(slot: u32, instance: u32, itab: u64, binary: u32, bias: u64) -> u64 {
-    let descriptor = read_word(slot, itab.wrapping_add(ITAB_TYPE));
-    if descriptor == 0 {
+    let mut descriptor = 0_u64;
+    // SAFETY: the word has eight bytes. (Not `read_word`: the kernel allows eight calls within each other.)
+    if unsafe { !read_user(slot, (&raw mut descriptor).cast(), 8, itab.wrapping_add(ITAB_TYPE)) } {
+        count(slot, Counter::ReadFault);
         return NO_HOLDER;
     }
     let holder = described(binary, descriptor.wrapping_sub(bias));

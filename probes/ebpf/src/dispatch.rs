@@ -48,7 +48,7 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         Some(kind @ (SiteKind::HttpClientStart | SiteKind::HttpClientStartInner)) => {
             let may_be_nested = kind == SiteKind::HttpClientStartInner;
             if !(may_be_nested && http_client::is_nested(registers, tgid, process, layout)) {
-                http_client::start(registers, tgid, process, layout);
+                http_client::start(registers, tgid, process, layout, cookie.stack_words());
             }
         }
         Some(SiteKind::HttpClientEnd) => {

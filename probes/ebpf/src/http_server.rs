@@ -33,11 +33,13 @@ pub use http2::end as http2_end;
 /// A handler gets a request: see [`note_arguments`].
 #[inline(never)]
 pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
-    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpServer);
+    let (g, stack_pointer) = (registers::g(registers), registers::stack_pointer(registers));
+    let entry = in_flight::open(g, stack_pointer, tgid, process, layout);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else {
         return disown(registers, process, layout, cookie);
     };
+    entry.record.header.kind = RecordKind::HttpServer as u8;
     note_arguments(entry, registers, cookie);
     if entry.level != 0 {
         http2::note_inner(entry, layout);

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use lightfoot::inspect::Program;
 use lightfoot::plan::layouts;
-use lightfoot_probes_abi::layout::Http2;
 use lightfoot_probes_abi::{Cookie, Layout, SiteKind};
 use lightfoot_symbolizer::binary::Binary;
 use lightfoot_symbolizer::functions::Functions;
@@ -56,34 +55,11 @@ pub(crate) fn inspect(path: &Path, id: u32) -> Facts {
     let place = |entry| placed(&binary, &functions, id, entry);
     let sites: Vec<_> = ENTRIES.into_iter().filter_map(place).collect();
     Facts {
-        layout: Layout { x_http2: x_http2(&binary), ..layouts::layout(&Program::inspect(path).unwrap()) },
+        layout: layouts::layout(&Program::inspect(path).unwrap()),
         has_x_net: sites.iter().any(|site| site.cookie.0 & Cookie::X_NET != 0),
         returns: returns(&binary, &functions, id),
         anchor: (sites[0].address, sites[0].offset),
         sites,
-    }
-}
-
-fn x_http2(binary: &Binary<&[u8]>) -> Http2 {
-    const WRITER: &str = "golang.org/x/net/http2.responseWriter";
-    const STATE: &str = "golang.org/x/net/http2.responseWriterState";
-    let types = binary.types(&[WRITER, STATE]).unwrap();
-    let offset =
-        |name, field| types.layout(name).and_then(|layout| layout.field(field)).map(|field| field.offset);
-    let at = |field| offset(STATE, field);
-    let (Some(status), Some(wrote_header), Some(wrote_bytes)) =
-        (at("status"), at("wroteHeader"), at("wroteBytes"))
-    else {
-        return Http2::UNKNOWN;
-    };
-    Http2 {
-        rws: offset(WRITER, "rws").unwrap(),
-        state: status,
-        state_size: wrote_bytes + 8 - status,
-        status: 0,
-        wrote_header: wrote_header - status,
-        wrote_bytes: wrote_bytes - status,
-        ..Http2::UNKNOWN
     }
 }
 
@@ -100,7 +76,7 @@ fn placed(binary: &Binary<&[u8]>, functions: &Functions, id: u32, entry: Entry) 
     Some(PlacedSite {
         offset: binary.image.file_offset(site.address).unwrap().0,
         address: site.address.0,
-        cookie: if is_x_net { Cookie(cookie.0 | Cookie::X_NET) } else { cookie },
+        cookie: if is_x_net { cookie.of_x_net() } else { cookie },
     })
 }
 

@@ -127,7 +127,8 @@ fn mixed(number: usize) -> Request {
     }
     request.host = format!("host-{number}.test");
     if kind == KINDS - 1 {
-        ("CONNECT".clone_into(&mut request.method), request.host.clone_from(&request.target));
+        "CONNECT".clone_into(&mut request.method);
+        request.host.clone_from(&request.target);
     } else if !request.target.starts_with("/users") {
         ["GET", "GET", "POST", "PUT", "BREW", "HEAD"][number % 6].clone_into(&mut request.method);
     }

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     /// Bytes of the ring buffer.
     pub(crate) ring: u32,
     pub(crate) in_flight: u32,
+    pub(crate) contexts: u32,
+    pub(crate) callers: u32,
 }
 
 impl Default for Options {
@@ -42,6 +44,8 @@ impl Default for Options {
             in_pid_namespace: false,
             ring: 4 << 20,
             in_flight: 1024,
+            contexts: 1024,
+            callers: 64,
         }
     }
 }
@@ -99,13 +103,15 @@ impl Watch {
             .override_global("PID_NAMESPACE", &namespace, true)
             .map_max_entries("EVENTS", options.ring)
             .map_max_entries("IN_FLIGHT", options.in_flight)
+            .map_max_entries("CONTEXTS", options.contexts)
+            .map_max_entries("CALLERS", options.callers)
             .load(object)?;
         let program: &mut UProbe = ebpf.program_mut(options.program).unwrap().try_into().unwrap();
         program.load()?;
         // Older kernels give up after a million; what they prune less of is not known here.
         let verified = program.info().unwrap().verified_instruction_count();
         println!("{}: {verified:?} instructions verified", options.program);
-        assert!(verified.is_none_or(|verified| verified < 250_000), "{verified:?}");
+        assert!(verified.is_none_or(|verified| verified < 450_000), "{verified:?}");
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").unwrap()).unwrap();
         let mut watch = Self { ebpf, events, options, slot: SLOT };
         watch.enable(true);
@@ -128,6 +134,11 @@ impl Watch {
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
+    /// A hash map by its name.
+    pub(crate) fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
+    }
+
     /// Selects a process.
     pub(crate) fn select(&mut self, tgid: u32, process: Process) {
         self.select_as(SLOT, tgid, process);
@@ -136,15 +147,14 @@ impl Watch {
     /// Selects a process, or does so anew, with an element of `COUNTERS` that is still empty.
     pub(crate) fn select_as(&mut self, slot: u32, tgid: u32, process: Process) {
         self.slot = slot;
-        let mut processes: HashMap<_, u32, Process> =
-            self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
+        let mut processes = self.hash("PROCESSES");
         processes.insert(&tgid, &Process { counters: slot, ..process }, 0).unwrap();
     }
 
     /// Attaches to sites of a file, for the kernel with one link; `tgid` matters where the kernel has no cookies.
     pub(crate) fn attach(&mut self, path: &Path, tgid: u32, sites: &[PlacedSite]) {
         if self.options.program == "on_site_by_address" {
-            let mut map: HashMap<_, Site, u64> = self.ebpf.map_mut("SITES").unwrap().try_into().unwrap();
+            let mut map = self.hash::<Site, u64>("SITES");
             for site in sites {
                 map.insert(&Site { tgid, reserved: 0, address: site.address }, &site.cookie.0, 0).unwrap();
             }

@@ -16,7 +16,7 @@ import (
 
 // batch is what one line asks for.
 type batch struct {
-	// Server is one of bundled, configured, h2c, unencrypted.
+	// Server is one of bundled, configured, h2c, unencrypted, http1.
 	Server string `json:"server"`
 	// Upgrade makes the first request come over HTTP/1.1 with "Upgrade: h2c".
 	Upgrade bool `json:"upgrade"`

@@ -32,6 +32,8 @@ func serve(name string) string {
 	case "h2c": // that of golang.org/x/net without encryption
 		server.Handler = h2c.NewHandler(handler, &http2.Server{MaxConcurrentStreams: 1000})
 		addresses[name] = inTheOpen(server)
+	case "http1": // no HTTP/2 at all
+		addresses[name] = inTheOpen(server)
 	case "unencrypted": // that within net/http without encryption, since Go 1.24
 		allowUnencrypted(server)
 		addresses[name] = inTheOpen(server)

@@ -7,4 +7,6 @@ import (
 	"net/http"
 )
 
-func allowUnencrypted(*http.Server) { log.Fatal("net/http cannot serve HTTP/2 without encryption before Go 1.24") }
+func allowUnencrypted(*http.Server) {
+	log.Fatal("net/http cannot serve HTTP/2 without encryption before Go 1.24")
+}

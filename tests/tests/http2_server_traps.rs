@@ -1,0 +1,37 @@
+//! What an HTTP/2 request costs in traps, by the kernel's own statistics. A test program of its own: nothing else may send
+//! requests to the watched server meanwhile.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+#[path = "common/runs.rs"]
+mod runs;
+#[path = "http2_server/scene.rs"]
+mod scene;
+
+use lightfoot_tests::go::Mode;
+
+use scene::{DOORS, Scene};
+
+const REQUESTS: u64 = 400;
+const CONNECTIONS: u64 = 4;
+
+/// Two for each request and at most one for each connection that ends; a preface that a handler gets is a start and an
+/// end more.
+#[test]
+fn a_request_takes_two_traps() {
+    for (program, door, first) in DOORS {
+        for minor in [21, 24, 26, 27].into_iter().filter(|minor| *minor >= first) {
+            let Some(mut scene) = Scene::set(program, door, minor, Mode::Plain) else { return };
+            let build = scene.watched.build;
+            let command = format!("load {} {REQUESTS} 5 {CONNECTIONS}", scene.url);
+            let Scene { watched, client, .. } = &mut scene;
+            let runs = runs::runs_of(&watched.agent, || {
+                client.ask(&command).unwrap();
+            });
+            let least = 2 * REQUESTS;
+            let of_connections = if door == "h2c" { 2 * CONNECTIONS } else { CONNECTIONS };
+            assert!((least..=least + of_connections).contains(&runs), "{build}, {door}: {runs}");
+            let (facts, outcome) = scene.end();
+            assert_eq!((facts.requests.len(), outcome.spans.len()), (400, 400), "{}", outcome.messages);
+        }
+    }
+}
