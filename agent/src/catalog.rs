@@ -33,8 +33,8 @@ pub struct Operation {
     pub title: &'static str,
     /// A function that only one of several implementations has, and what can be said of a program without it.
     pub only_with: Option<(&'static str, &'static str)>,
-    /// Where else it starts, in programs where the compiler inlined the function that marks its start.
-    pub inner: Option<&'static Inner>,
+    /// What the functions that mark its start do, where the compiler inlined them.
+    pub inlined: Option<&'static Inlined>,
     /// Where it starts, ends and may end otherwise.
     pub points: &'static [Point],
     /// What is read from memory at these points.
@@ -43,18 +43,20 @@ pub struct Operation {
     pub maps: &'static [MapField],
 }
 
-/// The function in which an operation really happens, behind functions that only call it. These are inlined into whoever
-/// calls them directly, and their own entries are passed by calls through interfaces alone.
+/// Functions that do nothing but call another one, in which the operation really happens. They are inlined into whoever calls
+/// them directly, and their own entries are passed by calls through interfaces alone. The call of the other function takes
+/// their place then: a start before it, an end behind it.
 #[derive(Debug)]
-pub struct Inner {
-    /// The functions before it.
-    pub within: &'static [&'static str],
-    /// Functions that call it in the course of another such operation, whose span is then open.
+pub struct Inlined {
+    /// These functions.
+    pub functions: &'static [&'static str],
+    /// What they call, newest first.
+    pub callees: &'static [&'static str],
+    /// The results of either.
+    pub results: &'static [GoType<'static>],
+    /// Functions into which they are inlined that are called in the course of another such operation, whose span is then
+    /// open.
     pub except: &'static [&'static str],
-    /// Its entry, best first.
-    pub starts: &'static [Way],
-    /// Its returns, best first.
-    pub ends: &'static [Way],
 }
 
 /// A moment of an operation that needs a probe.
@@ -78,9 +80,10 @@ pub enum Role {
     ConnectionEnd,
     /// A path that few operations take; it costs nothing until then.
     Rare,
-    /// The start of operations that do not pass the ordinary one, and a second trap for those that do: only in programs that
-    /// need it.
-    StartInner,
+    /// The start of operations that do not pass the ordinary one, for it was inlined ([`Inlined`]): before a call.
+    InlinedStart,
+    /// Their end: behind that call, or where its caller returns what it got from it.
+    InlinedEnd,
     /// An end that each operation passes, but at a higher price. It stands in until the ordinary one is known to be passed
     /// as well.
     StandIn,

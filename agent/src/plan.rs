@@ -13,7 +13,7 @@ use crate::inspect::Program;
 
 pub mod caller;
 pub mod holders;
-mod inner;
+mod inlined;
 pub mod layouts;
 mod ways;
 
@@ -72,6 +72,8 @@ pub struct PlannedSite {
     pub site: Site,
     /// Behind a call: where the words of the results are that the catalogue asks for.
     pub kept: Vec<go_abi::Place>,
+    /// The function that it lies in, if that is none that the catalogue names.
+    pub host: Option<String>,
 }
 
 /// A struct and the fields of it that probes read.
@@ -102,8 +104,7 @@ impl OperationPlan {
 
     /// The traps that one ordinary span costs, once what stands in is gone.
     pub fn traps_per_span(&self) -> usize {
-        let is_passed = |role: Role| role.is_required() || role == Role::StartInner;
-        self.points.iter().filter(|point| is_passed(point.role) && point.chosen.is_some()).count()
+        self.points.iter().filter(|point| point.role.is_required() && point.chosen.is_some()).count()
     }
 }
 
@@ -117,7 +118,7 @@ impl PlannedSite {
     ) -> Result<Self, String> {
         let from_entry = site.address.checked_offset_from(entry).ok_or("a site lies before its function")?;
         let offset = code.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
-        Ok(Self { offset: FileOffset(offset), from_entry, site, kept })
+        Ok(Self { offset: FileOffset(offset), from_entry, site, kept, host: None })
     }
 }
 
@@ -148,7 +149,7 @@ fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
 fn plan_operation(program: &Program, operation: &'static Operation) -> OperationPlan {
     let point = |point: &Point| plan_point(program, point.role, point.ways);
     let mut points: Vec<_> = operation.points.iter().map(point).collect();
-    inner::add(program, operation, &mut points);
+    points.extend(operation.inlined.into_iter().flat_map(|inlined| inlined::plan(program, inlined)));
     // What is caught where it ends anyway needs nothing that stands in until then.
     let is_end = |point: &&PointPlan| point.role == Role::End;
     let ends: Vec<_> = points.iter().filter(is_end).flat_map(PointPlan::addresses).collect();

@@ -18,6 +18,7 @@ use crate::decode::{DecodeError, Flow, Instruction, Refusal, Step};
 use crate::go_abi::Place;
 use crate::{Architecture, VirtualAddress};
 use body::Body;
+use depth::Depths;
 
 /// The machine code of one function.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +217,25 @@ pub fn calls_to(code: Code<'_>, callee: VirtualAddress) -> Result<Vec<Site>, Sit
 /// A [`Place::Stack`] is relative to the callee's entry, as [`crate::go_abi`] has it, and stands for 8 bytes.
 pub fn after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
     after_call::plan(&Body::decode(code)?, call, keep)
+}
+
+/// The return instruction on the way straight behind the call at `call`, reached with the places of `keep` intact: the function
+/// returns what the callee returned. Its price is that of [`returns`].
+pub fn return_after_call(
+    code: Code<'_>,
+    call: VirtualAddress,
+    keep: &[Place],
+) -> Result<Site, SiteError> {
+    let body = Body::decode(code)?;
+    match after_call::plan(&body, call, keep) {
+        Err(SiteError::PathEnds { address }) => {
+            let index = body.index_of(address).unwrap_or(usize::MAX);
+            let found = body.instructions.get(index).filter(|found| found.flow == Flow::Return);
+            let found = found.ok_or(SiteError::PathEnds { address })?;
+            Site::new(found, Reason::Return, Depths::of(&body).before(index))
+        }
+        other => other,
+    }
 }
 
 /// As [`after_call`], for the call that returns to `return_address`.

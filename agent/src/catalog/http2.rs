@@ -28,15 +28,16 @@ use lightfoot_symbolizer::go_abi::{GoType, Signature};
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::net_http::{
     AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
+    ROUND_TRIP_RESULTS,
     SERVE_HTTP, URL,
 };
-use super::{Inner, Layout, Library, Operation, Place, Point, Role, Way};
+use super::{Inlined, Layout, Library, Operation, Place, Point, Role, Way};
 
 /// A request over HTTP/2 to a server of `net/http`.
 pub const SERVER: Operation = Operation {
     title: "HTTP/2 server request",
     only_with: None,
-    inner: None,
+    inlined: None,
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
         Point {
@@ -77,7 +78,7 @@ pub const LIBRARY: Library = Library {
 pub const X_SERVER: Operation = Operation {
     title: "x/net HTTP/2 server request",
     only_with: None,
-    inner: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -124,6 +125,7 @@ pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
         "golang.org/x/net/http2.(*Server).serveConn",
         "it serves no connections but those of net/http, if any",
     )),
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -170,23 +172,17 @@ pub const X_CLIENT: Operation = Operation {
         "golang.org/x/net/http2.(*clientStream).writeRequest",
         "its requests go through net/http, if it makes any",
     )),
-    inner: Some(&Inner {
-        within: &[X_ROUND_TRIP, X_ROUND_TRIP_OPT],
+    inlined: Some(&Inlined {
+        functions: &[X_ROUND_TRIP, X_ROUND_TRIP_OPT],
+        // Since x/net 0.55 RoundTripOpt, too, does nothing but call another function.
+        callees: &["golang.org/x/net/http2.(*Transport).roundTripOpt", X_ROUND_TRIP_OPT],
+        results: ROUND_TRIP_RESULTS,
         // What net/http's transport calls after ConfigureTransport.
         except: &[
             "golang.org/x/net/http2.noDialH2RoundTripper.RoundTrip",
             "golang.org/x/net/http2.(*noDialH2RoundTripper).RoundTrip",
             "golang.org/x/net/http2.unencryptedTransport.RoundTrip",
             "golang.org/x/net/http2.(*unencryptedTransport).RoundTrip",
-        ],
-        starts: &[
-            // Since x/net 0.55 RoundTripOpt, too, does nothing but call another function.
-            Way { function: "golang.org/x/net/http2.(*Transport).roundTripOpt", place: ROUND_TRIP_ENTRY },
-            Way { function: X_ROUND_TRIP_OPT, place: ROUND_TRIP_ENTRY },
-        ],
-        ends: &[
-            Way { function: "golang.org/x/net/http2.(*Transport).roundTripOpt", place: Place::Returns },
-            Way { function: X_ROUND_TRIP_OPT, place: Place::Returns },
         ],
     }),
     points: &[

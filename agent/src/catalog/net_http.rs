@@ -4,7 +4,7 @@ use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::http2;
-use super::{Inner, Layout, Library, MapField, Operation, Place, Point, Role, Way};
+use super::{Inlined, Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
 pub const LIBRARY: Library =
@@ -14,7 +14,7 @@ pub const LIBRARY: Library =
 pub const SERVER_1: Operation = Operation {
     title: "HTTP/1 server request",
     only_with: None,
-    inner: None,
+    inlined: None,
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
         Point {
@@ -75,11 +75,11 @@ pub const FINISH_REQUEST: &str = "net/http.(*response).finishRequest";
 pub const CLIENT: Operation = Operation {
     title: "HTTP client request",
     only_with: None,
-    inner: Some(&Inner {
-        within: &[ROUND_TRIP],
+    inlined: Some(&Inlined {
+        functions: &[ROUND_TRIP],
+        callees: &["net/http.(*Transport).roundTrip"],
+        results: ROUND_TRIP_RESULTS,
         except: &[],
-        starts: &[Way { function: "net/http.(*Transport).roundTrip", place: ROUND_TRIP_ENTRY }],
-        ends: &[Way { function: "net/http.(*Transport).roundTrip", place: Place::Returns }],
     }),
     points: &[
         Point { role: Role::Start, ways: &[Way { function: ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },

@@ -249,7 +249,8 @@ impl Point {
             Role::End => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
-            Role::StartInner => "inner",
+            Role::InlinedStart => "start",
+            Role::InlinedEnd => "end",
             Role::StandIn => "until",
             Role::Route => "route",
         };
@@ -275,7 +276,7 @@ impl Point {
         }
         let why = match self.role {
             Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
-            Role::StartInner => "for calls whose outer function was inlined; one trap more for the others",
+            Role::InlinedEnd => "for calls of a function that was inlined",
             Role::StandIn => "only until callers are known",
             _ => "",
         };

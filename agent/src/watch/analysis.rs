@@ -197,8 +197,12 @@ impl Analysis {
             for planned in sites {
                 match (point.role, planned.site.reason) {
                     (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
-                    (Role::StartInner, _) => {
-                        self.probes.add(planned, with_condition(SiteKind::HttpClientStartInner, planned));
+                    (Role::InlinedStart, _) => self.probes.add(planned, at_call(start, planned)),
+                    (Role::InlinedEnd, Reason::AfterCall { .. }) => {
+                        self.probes.add(planned, after_call(planned));
+                    }
+                    (Role::InlinedEnd, _) => {
+                        self.probes.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
                     }
                     (Role::End, Reason::AfterCall { .. }) => {
                         let (_, probes) = clients
@@ -219,6 +223,13 @@ impl Analysis {
             }
         }
     }
+}
+
+/// What a call of a client tells the programs.
+fn at_call(kind: SiteKind, planned: &PlannedSite) -> Cookie {
+    let cookie = with_condition(kind, planned);
+    // On x86-64 the call has not pushed its return address yet.
+    if cfg!(target_arch = "x86_64") { cookie.with_stack_words(1) } else { cookie }
 }
 
 /// What a site behind a call of a client tells the programs.
@@ -247,7 +258,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
             let is_readable = pointer.max(length) < Cookie::REGISTERS;
             is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))
         }
-        Role::StartInner | Role::StandIn => None,
+        Role::InlinedStart | Role::InlinedEnd | Role::StandIn => None,
     }
 }
 
