@@ -16,7 +16,15 @@ fn long_lived(watched: &mut Watched) -> (ContextKey, SpanContext) {
     let [itab, data, parent_itab, parent_data] = words[..] else { panic!() };
     let key = ContextKey { instance: INSTANCE, reserved: 0, address: data };
     let parent = [parent_itab, parent_data];
-    (key, SpanContext { itab, parent, trace_id: TRACE, span_id: SPAN, trace_flags: 1 })
+    let noted = SpanContext {
+        itab,
+        parent,
+        trace_id: TRACE,
+        span_id: SPAN,
+        trace_flags: 1,
+        ..SpanContext::default()
+    };
+    (key, noted)
 }
 
 fn has_noted_parent(span: &Span) -> bool {
@@ -39,6 +47,9 @@ fn an_address_that_is_used_again() {
         (key, SpanContext { itab: parent_itab, ..noted }, false),
         (key, SpanContext { parent: [parent_itab, parent_data + 8], ..noted }, false),
         (key, SpanContext { parent: [noted.itab, parent_data], ..noted }, false),
+        // While the span is open it is alive. Then another of its type may have its place, and its parent's.
+        (key, SpanContext { ancestors: [1, 2, 3, 4], ..noted }, true),
+        (key, SpanContext { ancestors: [1, 2, 3, 4], ended: 1, ..noted }, false),
         // Of another process, or of an earlier one under the same id.
         (ContextKey { instance: INSTANCE + 1, ..key }, noted, false),
     ];

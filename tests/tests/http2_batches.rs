@@ -18,9 +18,9 @@ const ERROR: u64 = 2;
 
 /// One request of each kind to each server of the program, for the tests of the probes have many.
 #[test]
-fn requests_over_http2_have_spans() {
+fn batches_over_http2_have_spans() {
     for minor in [21, 24, 26, 27] {
-        let Some(folder) = Folder::for_test("requests_over_http2_have_spans") else { return };
+        let Some(folder) = Folder::for_test("batches_over_http2_have_spans") else { return };
         let build = Build::here(go::Program::Http2Batch, GoVersion::of_minor(minor).unwrap(), Mode::Plain);
         let binary = folder.copy(&build.path().unwrap(), "http2").unwrap();
         let mut program = Program::start(&binary).unwrap();
