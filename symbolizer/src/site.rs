@@ -221,11 +221,7 @@ pub fn after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Resul
 
 /// The return instruction on the way straight behind the call at `call`, reached with the places of `keep` intact: the function
 /// returns what the callee returned. Its price is that of [`returns`].
-pub fn return_after_call(
-    code: Code<'_>,
-    call: VirtualAddress,
-    keep: &[Place],
-) -> Result<Site, SiteError> {
+pub fn return_after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
     let body = Body::decode(code)?;
     match after_call::plan(&body, call, keep) {
         Err(SiteError::PathEnds { address }) => {

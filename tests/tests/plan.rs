@@ -6,7 +6,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lightfoot::catalog::Role;
@@ -16,11 +16,12 @@ use lightfoot::plan::caller::caller;
 use lightfoot::plan::{OperationPlan, Plan};
 use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
-use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price};
+use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price, Reason};
 use lightfoot_symbolizer::{Architecture, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::version::NEWEST;
-use lightfoot_tests::go::{Build, Mode, Program, matrix};
+use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, matrix};
+use lightfoot_tests::oracle;
 
 const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
 const SEND: &str = "net/http.send";
@@ -121,7 +122,7 @@ fn the_call_of_round_trip_in_send_is_learned_wherever_send_is_inlined() {
         let functions = binary.functions(&[SEND]).expect("they are read");
         let hosts: Vec<_> = match functions.get(SEND) {
             Ok(send) => vec![(send, vec![(send.entry, send.end)])],
-            Err(_) => functions.inlined_into(SEND).map(|host| (host, inlined(host))).collect(),
+            Err(_) => functions.inlined_into(SEND).map(|host| (host, ranges_of_send(host))).collect(),
         };
         assert_eq!(hosts.iter().all(|(host, _)| host.name != SEND), build.mode == Mode::ProfileGuided);
         for (host, ranges) in hosts {
@@ -144,7 +145,7 @@ fn the_call_of_round_trip_in_send_is_learned_wherever_send_is_inlined() {
 }
 
 /// Where the code of send stands in a function.
-fn inlined(host: &Function) -> Vec<(VirtualAddress, VirtualAddress)> {
+fn ranges_of_send(host: &Function) -> Vec<(VirtualAddress, VirtualAddress)> {
     let calls = host.inlined.iter().filter(|call| call.name == SEND);
     calls.flat_map(|call| &call.ranges).copied().collect()
 }
@@ -207,67 +208,72 @@ fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
         if build.version.minor >= 27 {
             // x/net 0.55 and later has no implementation of its own there.
             assert_eq!(server.refusals, ["not linked into this program"]);
-            assert_eq!(client.refusals, ["its requests go through net/http, if it makes any"]);
-            return;
+        } else {
+            assert!(server.can_be_watched(), "{:?}", server.refusals);
+            for (role, function) in [
+                (Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+                (Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
+            ] {
+                assert_eq!(caught(server, role), (function, vec![Price::Emulated]));
+            }
         }
-        assert!(server.can_be_watched() && client.can_be_watched(), "{server:?} {client:?}");
-        for (role, function) in [
-            (Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
-            (Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
-        ] {
-            assert_eq!(caught(server, role), (function, vec![Price::Emulated]));
-        }
-        // The program calls RoundTrip directly too, which is inlined there before x/net 0.55.
-        let is_inlined = build.version.minor < 25;
+        assert!(client.can_be_watched(), "{:?}", client.refusals);
         let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
-        let within = "golang.org/x/net/http2.(*Transport).RoundTripOpt";
-        let (start, end) = match build.architecture {
-            Architecture::X86_64 => (round_trip, SEND),
-            Architecture::Aarch64 if is_inlined => (within, within),
-            Architecture::Aarch64 => (round_trip, round_trip),
-        };
-        assert_eq!(caught(client, Role::Start), (start, vec![Price::Emulated]));
-        let (function, prices) = caught(client, Role::End);
-        assert_eq!(function, end);
-        assert!(prices.iter().all(|price| *price == Price::Emulated), "{prices:?}");
-        let has_inner = client.points.iter().any(|point| point.role == Role::StartInner);
-        assert_eq!(has_inner, is_inlined && build.architecture == Architecture::X86_64);
+        let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
+        assert_eq!(caught(client, Role::Start), (round_trip, vec![Price::Emulated]));
+        assert_eq!(caught(client, Role::End), (end, vec![Price::Emulated]));
+        // The program calls it directly too; before x/net 0.55 that is inlined.
+        assert_eq!(inlined(client).is_empty(), build.version.minor >= 25);
+        // What x/net calls of net/http within is no request of its own.
+        assert!(inlined(&operations["HTTP client request"]).is_empty());
     });
 }
 
+/// Functions with a call where a client's start was inlined, with the addresses of the call and of its end.
+fn inlined(client: &OperationPlan) -> Vec<(String, VirtualAddress, VirtualAddress)> {
+    let sites = |role| {
+        let points = client.points.iter().filter(move |point| point.role == role);
+        points.flat_map(|point| point.chosen.iter().flat_map(|(_, sites)| sites))
+    };
+    let pairs = sites(Role::InlinedStart).zip(sites(Role::InlinedEnd));
+    let found = pairs.map(|(start, end)| {
+        assert_eq!(start.host, end.host);
+        assert_eq!((start.site.price, start.site.reason), (Price::Emulated, Reason::Call));
+        assert!(end.site.price == Price::Emulated || end.site.reason == Reason::Return, "{end:?}");
+        (start.host.clone().expect("it has one"), start.site.address, end.site.address)
+    });
+    found.collect()
+}
+
 #[test]
-fn calls_whose_outer_function_is_inlined_are_caught_within() {
-    const INNER: &str = "net/http.(*Transport).roundTrip";
-    // One program calls RoundTrip of a *http.Transport directly. x/net does so since Go 1.27.
-    let clients = matrix::general(Program::Clients).filter(|build| build.mode == Mode::Stripped);
-    let x_net = matrix::general(Program::XNet).filter(|build| build.mode == Mode::Stripped);
-    each_build(clients.chain(x_net), |build, path| {
+fn every_direct_call_of_round_trip_is_caught_where_it_was_inlined() {
+    const CALL: &str = "CALL net/http.(*Transport).roundTrip(SB)";
+    each_build(matrix::versions(Program::Clients, Mode::Plain), |build, path| {
+        let mut operations = operations(path);
+        let client = operations.remove("HTTP client request").expect("it is linked in");
+        assert_eq!(client.traps_per_span(), 2);
+        let caught: BTreeSet<_> = inlined(&client).into_iter().map(|(host, at, _)| (host, at.0)).collect();
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let listing =
+            oracle::tools::instructions(&toolchain, path, "^main\\.|RoundTrip").expect("it is read");
+        let calls = listing.iter().flat_map(|(function, instructions)| {
+            let calls = instructions.iter().filter(|instruction| instruction.text == CALL);
+            calls.map(move |call| (function.clone(), call.address))
+        });
+        let expected: BTreeSet<_> = calls.filter(|(function, _)| function != ROUND_TRIP).collect();
+        assert_eq!(caught, expected);
+        assert!(caught.iter().any(|(host, _)| host.starts_with("main.")), "{caught:?}");
+    });
+    let arm = matrix::general(Program::Clients)
+        .filter(|build| build.mode == Mode::Stripped && build.architecture == Architecture::Aarch64);
+    each_build(arm, |_, path| {
         let operations = operations(path);
-        let client = &operations["HTTP client request"];
-        let has = |role| client.points.iter().any(|point| point.role == role);
-        let is_inlined = build.program == Program::Clients || build.version.minor >= 27;
-        match build.architecture {
-            Architecture::Aarch64 => {
-                let (start, end) = if is_inlined { (INNER, INNER) } else { (ROUND_TRIP, ROUND_TRIP) };
-                assert_eq!(caught(client, Role::Start), (start, vec![Price::Emulated]));
-                let (function, prices) = caught(client, Role::End);
-                assert_eq!((function, prices.len() > 10), (end, is_inlined));
-                assert!(prices.iter().all(|price| *price == Price::Emulated), "{prices:?}");
-                assert!(!has(Role::StartInner) && !has(Role::StandIn));
-                assert_eq!(client.traps_per_span(), 2);
-            }
-            Architecture::X86_64 => {
-                assert_eq!(caught(client, Role::Start), (ROUND_TRIP, vec![Price::Emulated]));
-                assert_eq!(caught(client, Role::End), (SEND, vec![Price::Emulated]));
-                assert_eq!(has(Role::StartInner), is_inlined);
-                if is_inlined {
-                    assert_eq!(caught(client, Role::StartInner), (INNER, vec![Price::Emulated]));
-                    let mut stand_ins = client.points.iter().filter(|point| point.role == Role::StandIn);
-                    assert!(stand_ins.any(|point| point.chosen.as_ref().is_some_and(|(of, _)| *of == INNER)));
-                }
-                assert_eq!(client.traps_per_span(), if is_inlined { 3 } else { 2 });
-            }
-        }
+        let calls = inlined(&operations["HTTP client request"]);
+        assert!(calls.iter().any(|(host, ..)| host.starts_with("main.")), "{calls:?}");
+    });
+    // Programs without such calls have nothing of the kind.
+    each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
+        assert!(inlined(&operations(path)["HTTP client request"]).is_empty());
     });
 }
 

@@ -28,8 +28,7 @@ use lightfoot_symbolizer::go_abi::{GoType, Signature};
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::net_http::{
     AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
-    ROUND_TRIP_RESULTS,
-    SERVE_HTTP, URL,
+    ROUND_TRIP_RESULTS, SERVE_HTTP, URL,
 };
 use super::{Inlined, Layout, Library, Operation, Place, Point, Role, Way};
 
@@ -165,13 +164,11 @@ pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
     maps: &[HEADER],
 };
 
-/// A request of its client. `net/http`'s transport calls this one after `ConfigureTransport`: one request, two starts.
+/// A request of its client. `net/http`'s transport calls this one after `ConfigureTransport`: one request, two starts. Where x/net
+/// hands everything to `net/http`, it calls `RoundTrip` of that directly, which is inlined and so no second start.
 pub const X_CLIENT: Operation = Operation {
     title: "x/net HTTP/2 client request",
-    only_with: Some((
-        "golang.org/x/net/http2.(*clientStream).writeRequest",
-        "its requests go through net/http, if it makes any",
-    )),
+    only_with: None,
     inlined: Some(&Inlined {
         functions: &[X_ROUND_TRIP, X_ROUND_TRIP_OPT],
         // Since x/net 0.55 RoundTripOpt, too, does nothing but call another function.

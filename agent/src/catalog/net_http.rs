@@ -79,7 +79,7 @@ pub const CLIENT: Operation = Operation {
         functions: &[ROUND_TRIP],
         callees: &["net/http.(*Transport).roundTrip"],
         results: ROUND_TRIP_RESULTS,
-        except: &[],
+        except: &["golang.org/x/net/http2.(*Transport).roundTripOpt"],
     }),
     points: &[
         Point { role: Role::Start, ways: &[Way { function: ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },
@@ -111,7 +111,7 @@ pub const SERVE_HTTP: Way = Way {
 };
 
 /// Does nothing but call `roundTrip`. A direct call of it, by a program or by a struct that embeds a `*Transport`, is inlined;
-/// since Go 1.27 `golang.org/x/net/http2` calls it so.
+/// since Go 1.27 `golang.org/x/net/http2` calls it so, within its own `RoundTrip`.
 const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
 
 const ONE_POINTER: Signature<'static> = Signature { parameters: &[GoType::Pointer], results: &[] };

@@ -84,6 +84,9 @@ struct Site {
     address: u64,
     file_offset: u64,
     from_entry: u64,
+    /// The function that it lies in, if that is not the point's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     instruction: String,
     price: &'static str,
     reason: String,
@@ -267,8 +270,12 @@ impl Point {
             let price = if site.price == "stepped" { DEAR } else { GOOD };
             writeln!(
                 page,
-                "      {role:6}{:#x}  {:12} {price}{:9}{price:#} {function}+{:#x}",
-                site.address, site.instruction, site.price, site.from_entry
+                "      {role:6}{:#x}  {:12} {price}{:9}{price:#} {}+{:#x}",
+                site.address,
+                site.instruction,
+                site.price,
+                printable(site.host.as_deref().unwrap_or(function)),
+                site.from_entry
             )?;
         }
         if more > 0 {
@@ -301,6 +308,7 @@ impl Site {
             address: planned.site.address.0,
             file_offset: planned.offset.0,
             from_entry: planned.from_entry,
+            host: planned.host.clone(),
             instruction: planned.site.text.clone(),
             price: match planned.site.price {
                 // A stepped instruction on a path that few requests take costs the others nothing.
