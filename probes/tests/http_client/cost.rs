@@ -61,7 +61,7 @@ fn reads_of_user_memory() {
     }
 }
 
-/// A server's span costs one read more where it may have children, and three more where goroutines may tell.
+/// A server's span costs three reads more where it may have children, and three more where goroutines may tell.
 /// Its child through the context costs one less than others: nobody asks who created the goroutine.
 #[test]
 fn reads_for_parents() {
@@ -81,12 +81,12 @@ fn reads_for_parents() {
         watched.watch.counter(Counter::UserReads) - before
     };
     let none = reads_with(&mut watched, "/x", 0);
-    assert_eq!(reads_with(&mut watched, "/x", CHILDREN) - none, 100);
-    assert_eq!(reads_with(&mut watched, "/x", CHILDREN | INFER_PARENTS) - none, 400);
+    assert_eq!(reads_with(&mut watched, "/x", CHILDREN) - none, 300);
+    assert_eq!(reads_with(&mut watched, "/x", CHILDREN | INFER_PARENTS) - none, 600);
     watched.attach_clients();
     let with_child = reads_with(&mut watched, "/front/context/1", CHILDREN | INFER_PARENTS);
     // The request's server is this one.
-    assert_eq!(with_child, 2 * (none + 400) + 100 * 13);
+    assert_eq!(with_child, 2 * (none + 600) + 100 * 13);
 }
 
 #[test]

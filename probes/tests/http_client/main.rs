@@ -20,7 +20,6 @@ mod layout;
 mod spans;
 mod target;
 #[path = "../http_server/watch.rs"]
-#[expect(dead_code, reason = "the tests of servers use the rest")]
 mod watch;
 
 mod attributes;

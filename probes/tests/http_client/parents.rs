@@ -237,8 +237,8 @@ fn nothing_is_linked_wrongly() {
         } else {
             assert!(count(Counter::InFlightFull) > 0);
         }
-        assert_eq!(count(Counter::ContextEvicted) > 0, options.contexts < 1024);
-        if options.contexts == 1024 && options.in_flight == 1024 {
+        assert_eq!(count(Counter::ContextEvicted) > 0, options.contexts < 4096);
+        if options.contexts == 4096 && options.in_flight == 1024 {
             let rules =
                 |of: &[ParentRule]| -> usize { of.iter().filter_map(|rule| found.get(&(*rule as u8))).sum() };
             // Ten of fifteen have a context, two more their goroutine.

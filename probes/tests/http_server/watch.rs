@@ -44,7 +44,7 @@ impl Default for Options {
             in_pid_namespace: false,
             ring: 4 << 20,
             in_flight: 1024,
-            contexts: 1024,
+            contexts: 4096,
             callers: 64,
         }
     }

@@ -140,11 +140,12 @@ func (s *scene) proxy(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		w.WriteHeader(http.StatusOK)
 		here, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			log.Fatal(err)
 		}
+		// Only now, so that nothing of the tunnel is read before it is one.
+		io.WriteString(here, "HTTP/1.1 200 Connection established\r\n\r\n")
 		go func() {
 			io.Copy(there, here)
 			there.Close()

@@ -77,7 +77,8 @@ func simple(name string, r request) one {
 func many(count int, traceparent string) http.Header {
 	headers := http.Header{}
 	for i := 0; i < count; i++ {
-		headers.Set(fmt.Sprintf("X-Header-%d", i), strings.Repeat("v", i%40))
+		// Names of all lengths.
+		headers.Set(fmt.Sprintf("X-%s-%d", strings.Repeat("h", i%37), i), strings.Repeat("v", i%40))
 	}
 	if traceparent != "" {
 		headers.Set("Traceparent", traceparent)

@@ -131,7 +131,7 @@ func Do(log *Log, client *http.Client, request *http.Request, call Call) (*http.
 		inner = nil
 	}
 	call = call.Finish(response, inner)
-	call.Replaced = inner != nil && strings.Contains(call.Text, "Client.Timeout exceeded")
+	call.Replaced = inner == http.ErrSchemeMismatch || strings.Contains(call.Text, "Client.Timeout exceeded")
 	log.Write(call)
 	return response, err
 }

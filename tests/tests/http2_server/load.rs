@@ -6,8 +6,7 @@ use lightfoot_tests::go::{Mode, Program};
 use lightfoot_tests::live::{Span, wall_offset};
 
 use crate::expected;
-use crate::number;
-use crate::scene::{DOORS, Scene};
+use crate::scene::{DOORS, Scene, number};
 
 /// By how much a span's time of day may be off, in nanoseconds, besides the uncertainty of the comparison here.
 const CLOCK: u64 = 10_000;
@@ -46,7 +45,8 @@ fn spans_are_the_truth(minor: u32, mode: Mode) {
 }
 
 fn check(program: Program, door: &str, minor: u32, mode: Mode) {
-    let Some(mut scene) = Scene::set(program, door, minor, mode) else { return };
+    let Some(mut scene) = Scene::set(program, door, minor, mode, &[]) else { return };
+    scene.learn_routes();
     let build = scene.watched.build;
     let mut seen = scene.client.ask(&format!("load {} 2000 25 4", scene.url)).unwrap();
     // As many on one connection as servers allow by default.

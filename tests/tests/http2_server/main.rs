@@ -18,6 +18,8 @@ mod scene;
 use lightfoot_tests::live::{Facts, Truth};
 use serde::Deserialize;
 
+use crate::scene::number;
+
 /// What the client says of a request.
 #[derive(Debug, Deserialize)]
 struct Seen {
@@ -28,11 +30,6 @@ struct Seen {
 /// What the client has said of its requests.
 fn seen(lines: &[String]) -> Vec<Seen> {
     lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The number in a path `/WHAT/NUMBER`.
-fn number(path: &str) -> u64 {
-    path.split(['/', '?']).nth(2).and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 /// The truth about the request with that number.

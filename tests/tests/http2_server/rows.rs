@@ -8,15 +8,16 @@ use lightfoot_tests::live::{Span, Truth};
 use serde_json::{Value as Json, json};
 
 use crate::expected;
-use crate::scene::{DOORS, Scene};
-use crate::{number, seen, truth_of};
+use crate::scene::{DOORS, Scene, number};
+use crate::{seen, truth_of};
 
 #[test]
 fn spans_say_what_the_document_says() {
     let rows = documented("http2-server.md").unwrap();
     for (program, door, first) in DOORS {
         for minor in [21, 24, 26, 27].into_iter().filter(|minor| *minor >= first) {
-            let Some(scene) = Scene::set(program, door, minor, Mode::Plain) else { return };
+            let Some(mut scene) = Scene::set(program, door, minor, Mode::Plain, &[]) else { return };
+            scene.learn_routes();
             check(scene, door, &rows);
         }
     }
@@ -32,7 +33,9 @@ fn check(mut scene: Scene, door: &str, rows: &[Vec<String>]) {
         lines.extend(scene.client.ask(&format!("send {} {case}", scene.url)).unwrap());
     }
     let (facts, outcome) = scene.end();
-    let mut spans = outcome.spans.iter().filter(|span| span.kind == 2).collect::<Vec<_>>();
+    let mut spans: Vec<_> = outcome.spans.iter().collect();
+    // Maps before Go 1.24 are read up to 104 headers.
+    let is_overlooked = |case: &str| case.starts_with("many-headers") && build.version.minor < 24;
     for seen in &seen(&lines) {
         // Shown if something fails below.
         println!("{build}, {door}: {}", seen.case);
@@ -44,16 +47,19 @@ fn check(mut scene: Scene, door: &str, rows: &[Vec<String>]) {
             [] => assert_eq!(row[2], "no span"),
             [span] => {
                 check_documented(span, row, build);
-                check_attributes(span, truth_of(&facts, seen.number), build);
+                if !is_overlooked(&seen.case) {
+                    check_attributes(span, truth_of(&facts, seen.number), build);
+                }
             }
-            [_, _] if seen.case == "upgrade" => check_upgrade(&of_request, row, build),
             _ => panic!("one request, several spans: {of_request:#?}"),
         }
     }
     assert!(spans.is_empty(), "spans of no request: {spans:#?}");
-    for name in ["abandoned", "read_fault", "unexpected", "header_bound", "spans_open_at_end"] {
+    for name in ["abandoned", "read_fault", "unexpected", "spans_open_at_end"] {
         assert_eq!(outcome.count(name), 0, "{name}: {}", outcome.messages);
     }
+    let overlooked = seen(&lines).iter().filter(|seen| is_overlooked(&seen.case)).count() as u64;
+    assert!(outcome.count("header_bound") <= overlooked, "{}", outcome.messages);
 }
 
 fn check_documented(span: &Span, row: &[String], build: Build) {
@@ -67,6 +73,12 @@ fn check_documented(span: &Span, row: &[String], build: Build) {
 }
 
 fn check_attributes(span: &Span, truth: &Truth, build: Build) {
+    if truth.user_agent == "row/upgrade" {
+        // The handler is told of the request that came; the answer goes over HTTP/2.
+        let truth = Truth { major: 2, minor: 0, ..truth.clone() };
+        expected::assert_equal(span, &truth, build.version);
+        return;
+    }
     if truth.target.len() < 1000 {
         expected::assert_equal(span, truth, build.version);
         return;
@@ -77,14 +89,4 @@ fn check_attributes(span: &Span, truth: &Truth, build: Build) {
     wanted.insert("url.path".to_owned(), cut.into());
     wanted.insert("lightfoot.truncated".to_owned(), json!(["url.path"]));
     assert_eq!(span.attributes, wanted);
-}
-
-/// The request that asked for the upgrade, which was taken over, and the stream that answered it.
-fn check_upgrade(spans: &[&Span], row: &[String], build: Build) {
-    let (answered, taken_over): (Vec<&Span>, Vec<&Span>) =
-        spans.iter().partition(|span| span.attributes.contains_key("http.response.status_code"));
-    check_documented(answered[0], row, build);
-    assert_eq!(taken_over.len(), 1);
-    assert_eq!(taken_over[0].text("network.protocol.version"), "1.1");
-    assert!(!taken_over[0].attributes.contains_key("error.type"));
 }

@@ -10,11 +10,11 @@ const CLIENT: u64 = 3;
 const UNSET: u64 = 0;
 const ERROR: u64 = 2;
 
-/// The spans of calls, each with the call that it is of, in the order of the calls.
-///
-/// # Panics
-/// Unless each call has one span and each span is of a call.
-pub(crate) fn pairs<'a>(calls: &'a [Call], outcome: &'a Outcome) -> Vec<(&'a Call, &'a Span)> {
+/// The spans of calls, each with the call that it is of, in the order of the calls; and those of no call.
+pub(crate) fn pairs<'a>(
+    calls: &'a [Call],
+    outcome: &'a Outcome,
+) -> (Vec<(&'a Call, Option<&'a Span>)>, Vec<&'a Span>) {
     // A wrapper may send the same twice: the first span is the first call's.
     let mut spans: HashMap<String, Vec<&Span>> = HashMap::new();
     for span in outcome.spans.iter().filter(|span| span.kind == CLIENT) {
@@ -25,20 +25,17 @@ pub(crate) fn pairs<'a>(calls: &'a [Call], outcome: &'a Outcome) -> Vec<(&'a Cal
     }
     let mut calls: Vec<&Call> = calls.iter().collect();
     calls.sort_by_key(|call| call.start);
-    let pairs: Vec<_> = calls
+    let pairs = calls
         .into_iter()
         .map(|call| {
             let url = full(&call.url);
             // The URL may have been cut.
             let cut = || spans.keys().find(|cut| cut.len() >= 512 && url.starts_with(*cut)).cloned();
             let key = if spans.contains_key(&url) { Some(url.clone()) } else { cut() };
-            let span = key.and_then(|key| spans.get_mut(&key)?.pop());
-            (call, span.unwrap_or_else(|| panic!("no span of {call:?}; {}", outcome.messages)))
+            (call, key.and_then(|key| spans.get_mut(&key)?.pop()))
         })
         .collect();
-    let rest: Vec<_> = spans.values().flatten().collect();
-    assert!(rest.is_empty(), "spans of no call: {rest:#?}");
-    pairs
+    (pairs, spans.into_values().flatten().collect())
 }
 
 /// Fails unless the span says all that it must of the call and nothing else, besides times and parents.

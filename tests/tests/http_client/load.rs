@@ -63,8 +63,10 @@ fn check(watched: Watched, at_least: usize) -> (Facts, Outcome) {
     let (facts, outcome) = watched.end().unwrap();
     assert!(facts.calls.len() >= at_least / 2);
     let slack = CLOCK + uncertainty;
-    let pairs = expected::pairs(&facts.calls, &outcome);
+    let (pairs, rest) = expected::pairs(&facts.calls, &outcome);
+    assert!(rest.is_empty(), "spans of no call: {rest:#?}");
     for (call, span) in &pairs {
+        let span = span.unwrap_or_else(|| panic!("no span of {call:?}; {}", outcome.messages));
         expected::assert_equal(span, call);
         let (start, end) = (span.start - offset, span.end - offset);
         assert!(start <= end);

@@ -106,8 +106,12 @@ impl<'a> Case<'a> {
             return;
         }
         let parent = self.parent(call);
-        assert_eq!(said, call.rule, "{call:?} {span:?}");
-        assert_eq!((&span.trace_id, &span.parent_span_id), (&parent.trace_id, &parent.span_id), "{call:?}");
+        if span.parent_span_id != parent.span_id {
+            let mut all = self.spans.iter().flat_map(HashMap::values);
+            let other = all.find(|other| other.span_id == span.parent_span_id);
+            panic!("{call:?} {span:#?} is not linked to {parent:#?} but to {other:#?}");
+        }
+        assert_eq!((said, &span.trace_id), (call.rule.as_str(), &parent.trace_id), "{call:?}");
         assert_eq!(is_marked, is_inferred, "{call:?}");
         if is_inferred && call.parent == call.cause {
             inferred.right += 1;
