@@ -61,7 +61,7 @@ fn examine(bytes: &[u8]) -> Outcome {
     }
     let Region { address, length } = binary.module.types;
     for part in 0..64 {
-        let _ = descriptors.type_name(address.past(length / 64 * part & !7));
+        let _ = descriptors.type_name(address.past((length / 64 * part) & !7));
         let _ = binary.function_at(binary.module.text.address.past(binary.module.text.length / 64 * part));
     }
     let _ = descriptors.for_each_struct(&binary.module, |layout| {

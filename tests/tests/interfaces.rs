@@ -75,7 +75,7 @@ fn types_have_the_names_that_reflect_gives_them() {
         for (anything, what) in [
             (VirtualAddress(0), "nothing"),
             (VirtualAddress(u64::MAX), "the last byte"),
-            (VirtualAddress(u64::MAX & !7), "the last word"),
+            (VirtualAddress(u64::MAX - 7), "the last word"),
             (VirtualAddress(known.0 + 1), "a byte past a type"),
             (printed.address("main", "main.main"), "code"),
             (binary.module.address, "the module data"),

@@ -248,12 +248,10 @@ impl Point {
 
     fn write(&self, page: &mut impl Write) -> io::Result<()> {
         let role = match self.role {
-            Role::Start => "start",
-            Role::End => "end",
+            Role::Start | Role::InlinedStart => "start",
+            Role::End | Role::InlinedEnd => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
-            Role::InlinedStart => "start",
-            Role::InlinedEnd => "end",
             Role::StandIn => "until",
             Role::Route => "route",
         };
