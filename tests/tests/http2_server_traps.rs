@@ -5,6 +5,7 @@
 #[path = "common/runs.rs"]
 mod runs;
 #[path = "http2_server/scene.rs"]
+#[expect(dead_code, reason = "the tests of what spans say use the rest")]
 mod scene;
 
 use lightfoot_tests::go::Mode;

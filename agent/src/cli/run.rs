@@ -37,6 +37,7 @@ use output::say;
 #[command(after_help = "Examples:\n  sudo lightfoot run\n  sudo lightfoot run -- ./server --port 8080\n  \
                         sudo lightfoot run --exe 'shop-*' --endpoint http://127.0.0.1:4317\n\n\
                         On SIGUSR1 all counts are printed. Ctrl-C or SIGTERM detaches everything and ends.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Arguments {
     /// Watch this process; may be given several times
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]

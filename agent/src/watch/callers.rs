@@ -118,6 +118,7 @@ mod tests {
         VirtualAddress(address)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what a plan gives")]
     fn site(offset: u64) -> Result<(u64, Probes), String> {
         Ok((offset, Probes::default()))
     }

@@ -102,7 +102,7 @@ fn time() {
             .map(|_| {
                 let (_, before) = watched.watch.runs();
                 watched.spans(wanted, &[&command]);
-                (watched.watch.runs().1 - before) / number
+                watched.watch.runs().1.checked_sub(before).unwrap() / number
             })
             .collect();
         times.sort();

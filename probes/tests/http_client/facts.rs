@@ -111,7 +111,7 @@ pub(crate) fn examine(path: &Path, id: u32) -> Facts {
     let mut inner = returns(INNER);
     inner.push(start(INNER, SiteKind::HttpClientStartInner));
     Facts {
-        layout: describe(server.layout, &types, goidgen(&bytes)),
+        layout: describe(&server.layout, &types, goidgen(&bytes)),
         server: server.sites,
         start: start(START, SiteKind::HttpClientStart),
         returns: returns(START),
@@ -171,7 +171,7 @@ fn holders(binary: &Binary<&[u8]>, types: &Types) -> Vec<(u64, Holder)> {
 }
 
 /// Adds what clients need to what servers do.
-fn describe(server: Layout, types: &Types, goidgen: u64) -> Layout {
+fn describe(server: &Layout, types: &Types, goidgen: u64) -> Layout {
     let at = |structure: &str, field: &str| {
         let field = types.layout(structure).and_then(|layout| layout.field(field));
         field.map_or(NONE, |field| field.offset)
@@ -214,6 +214,6 @@ fn describe(server: Layout, types: &Types, goidgen: u64) -> Layout {
             content_length: response("ContentLength"),
             request: response("Request"),
         },
-        ..server
+        ..*server
     }
 }

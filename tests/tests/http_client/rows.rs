@@ -50,7 +50,11 @@ fn spans_say_what_the_document_says() {
             };
             for case in &cases {
                 check(case, &|| {
-                    let of_case = pairs.iter().filter(|(call, _)| call.case == *case);
+                    let mut of_case = pairs.iter().filter(|(call, _)| call.case == *case);
+                    if rows[case][0] == "no span" {
+                        assert!(of_case.all(|(_, span)| span.is_none()));
+                        return;
+                    }
                     let spans: Vec<_> = of_case.map(|(call, span)| (*call, span.unwrap())).collect();
                     check_documented(&spans, &rows[case]);
                     for (call, span) in spans {
@@ -77,10 +81,6 @@ fn spans_say_what_the_document_says() {
 }
 
 fn check_documented(pairs: &[(&Call, &Span)], [statuses, errors]: &[String; 2]) {
-    if statuses == "no span" {
-        assert!(pairs.is_empty());
-        return;
-    }
     let said: Vec<_> = pairs
         .iter()
         .map(|(_, span)| {
