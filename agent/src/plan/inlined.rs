@@ -70,7 +70,8 @@ fn in_host(
         let calls = site::calls_to(view, callee.entry).map_err(|why| why.to_string())?;
         for call in calls.into_iter().filter(is_inlined) {
             // Emulated, or where the host returns what it got from the call.
-            let end = site::return_after_call(view, call.address, &kept).map_err(|why| why.to_string())?;
+            let end =
+                site::after_call_or_at_return(view, call.address, &kept).map_err(|why| why.to_string())?;
             found.push((planned(call)?, planned(end)?));
         }
     }

@@ -198,12 +198,7 @@ impl Analysis {
                 match (point.role, planned.site.reason) {
                     (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
                     (Role::InlinedStart, _) => self.probes.add(planned, at_call(start, planned)),
-                    (Role::InlinedEnd, Reason::AfterCall { .. }) => {
-                        self.probes.add(planned, after_call(planned));
-                    }
-                    (Role::InlinedEnd, _) => {
-                        self.probes.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
-                    }
+                    (Role::InlinedEnd, _) => self.probes.add(planned, after_call(planned)),
                     (Role::End, Reason::AfterCall { .. }) => {
                         let (_, probes) = clients
                             .call_sites
@@ -235,8 +230,9 @@ fn at_call(kind: SiteKind, planned: &PlannedSite) -> Cookie {
 /// What a site behind a call of a client tells the programs.
 pub(super) fn after_call(planned: &PlannedSite) -> Cookie {
     let cookie = with_condition(SiteKind::HttpClientEnd, planned);
-    // On x86-64 the return has popped its address.
-    if cfg!(target_arch = "x86_64") { cookie.with_stack_words(1) } else { cookie }
+    // On x86-64 the return has popped its address, but not the one of a caller that only hands on.
+    let has_popped = cfg!(target_arch = "x86_64") && planned.site.reason != Reason::Return;
+    if has_popped { cookie.with_stack_words(1) } else { cookie }
 }
 
 /// What a site of an HTTP/1 server tells the programs; `None` if they could not make anything of it.
