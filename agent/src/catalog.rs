@@ -33,12 +33,30 @@ pub struct Operation {
     pub title: &'static str,
     /// A function that only one of several implementations has, and what can be said of a program without it.
     pub only_with: Option<(&'static str, &'static str)>,
+    /// What the functions that mark its start do, where the compiler inlined them.
+    pub inlined: Option<&'static Inlined>,
     /// Where it starts, ends and may end otherwise.
     pub points: &'static [Point],
     /// What is read from memory at these points.
     pub layouts: &'static [&'static Layout],
     /// The maps among the fields.
     pub maps: &'static [MapField],
+}
+
+/// Functions that do nothing but call another one, in which the operation really happens. They are inlined into whoever calls
+/// them directly, and their own entries are passed by calls through interfaces alone. The call of the other function takes
+/// their place then: a start before it, an end behind it.
+#[derive(Debug)]
+pub struct Inlined {
+    /// These functions.
+    pub functions: &'static [&'static str],
+    /// What they call, newest first.
+    pub callees: &'static [&'static str],
+    /// The results of either.
+    pub results: &'static [GoType<'static>],
+    /// Functions into which they are inlined that are called in the course of another such operation, whose span is then
+    /// open.
+    pub except: &'static [&'static str],
 }
 
 /// A moment of an operation that needs a probe.
@@ -62,6 +80,10 @@ pub enum Role {
     ConnectionEnd,
     /// A path that few operations take; it costs nothing until then.
     Rare,
+    /// The start of operations that do not pass the ordinary one, for it was inlined ([`Inlined`]): before a call.
+    InlinedStart,
+    /// Their end: behind that call, or where its caller returns what it got from it.
+    InlinedEnd,
     /// An end that each operation passes, but at a higher price. It stands in until the ordinary one is known to be passed
     /// as well.
     StandIn,

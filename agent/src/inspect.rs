@@ -12,7 +12,7 @@ use lightfoot_symbolizer::binary::Binary;
 use lightfoot_symbolizer::build_id::BuildId;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use lightfoot_symbolizer::dwarf::{self, DwarfError};
-use lightfoot_symbolizer::functions::{FunctionError, Functions};
+use lightfoot_symbolizer::functions::{Function, FunctionError, Functions};
 use lightfoot_symbolizer::types::{MapLayout, TypeError, Types};
 use lightfoot_symbolizer::{
     Architecture, FileOffset, Refusal, Source, SourceError, VirtualAddress, goid, site,
@@ -20,6 +20,9 @@ use lightfoot_symbolizer::{
 use thiserror::Error;
 
 use crate::catalog::{LIBRARIES, MapField, Operation, Place, contexts, go_runtime};
+
+/// The code of so many functions is kept because something that the catalogue names was inlined there.
+pub const MAX_HOSTS: usize = 256;
 
 /// Why a program could not be inspected.
 #[derive(Debug, Error)]
@@ -76,7 +79,7 @@ pub struct Program {
     pub build_id: BuildId,
     /// The functions that the catalogue names, as far as the program has them.
     pub functions: Functions,
-    /// The code of these functions, by their entry.
+    /// The code of these functions, and of those into which calls that matter were inlined, by their entry.
     pub code: BTreeMap<VirtualAddress, Code>,
     /// The structs that the catalogue names, and the holders of contexts.
     pub types: Types,
@@ -103,7 +106,7 @@ impl Program {
         let functions = |source| InspectError::Functions { path: path.into(), source };
         let found = binary.functions(&wanted_functions()).map_err(functions)?;
         let mut code = BTreeMap::new();
-        for function in found.iter() {
+        for function in found.iter().chain(hosts(&found)) {
             let bytes = function.code(&binary.image).map_err(functions)?;
             let Some(offset) = binary.image.file_offset(function.entry) else { continue };
             if binary.image.is_executable(function.entry) {
@@ -174,6 +177,8 @@ fn goidgen<S: Source>(
 fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
+    let inlined = operations().filter_map(|operation| operation.inlined);
+    names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));
     for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
         names.insert(way.function);
         match way.place {
@@ -189,6 +194,13 @@ fn wanted_functions() -> Vec<&'static str> {
         }
     }
     names.into_iter().collect()
+}
+
+/// The functions into which those of [`Inlined`](crate::catalog::Inlined) were inlined.
+fn hosts(functions: &Functions) -> impl Iterator<Item = &Function> {
+    let inlined = operations().filter_map(|operation| operation.inlined);
+    let names = inlined.flat_map(|inlined| inlined.functions);
+    names.flat_map(|name| functions.inlined_into(name)).take(MAX_HOSTS)
 }
 
 /// The structs of those operations that the program has: others would send us to DWARF for nothing.

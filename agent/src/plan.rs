@@ -13,6 +13,7 @@ use crate::inspect::Program;
 
 pub mod caller;
 pub mod holders;
+mod inlined;
 pub mod layouts;
 mod ways;
 
@@ -71,6 +72,8 @@ pub struct PlannedSite {
     pub site: Site,
     /// Behind a call: where the words of the results are that the catalogue asks for.
     pub kept: Vec<go_abi::Place>,
+    /// The function that it lies in, if that is none that the catalogue names.
+    pub host: Option<String>,
 }
 
 /// A struct and the fields of it that probes read.
@@ -99,7 +102,7 @@ impl OperationPlan {
         self.refusals.is_empty()
     }
 
-    /// The traps that one ordinary span costs.
+    /// The traps that one ordinary span costs, once what stands in is gone.
     pub fn traps_per_span(&self) -> usize {
         self.points.iter().filter(|point| point.role.is_required() && point.chosen.is_some()).count()
     }
@@ -115,7 +118,7 @@ impl PlannedSite {
     ) -> Result<Self, String> {
         let from_entry = site.address.checked_offset_from(entry).ok_or("a site lies before its function")?;
         let offset = code.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
-        Ok(Self { offset: FileOffset(offset), from_entry, site, kept })
+        Ok(Self { offset: FileOffset(offset), from_entry, site, kept, host: None })
     }
 }
 
@@ -144,7 +147,9 @@ fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
 }
 
 fn plan_operation(program: &Program, operation: &'static Operation) -> OperationPlan {
-    let mut points: Vec<_> = operation.points.iter().map(|point| plan_point(program, point)).collect();
+    let point = |point: &Point| plan_point(program, point.role, point.ways);
+    let mut points: Vec<_> = operation.points.iter().map(point).collect();
+    points.extend(operation.inlined.into_iter().flat_map(|inlined| inlined::plan(program, inlined)));
     // What is caught where it ends anyway needs nothing that stands in until then.
     let is_end = |point: &&PointPlan| point.role == Role::End;
     let ends: Vec<_> = points.iter().filter(is_end).flat_map(PointPlan::addresses).collect();
@@ -180,13 +185,13 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     OperationPlan { operation, points, layouts, refusals }
 }
 
-fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
-    let absent = point.ways.iter().all(|way| program.functions.get(way.function).is_err());
+fn plan_point(program: &Program, role: Role, ways: &'static [Way]) -> PointPlan {
+    let absent = ways.iter().all(|way| program.functions.get(way.function).is_err());
     let mut refused = Vec::new();
     let mut chosen = None;
     let returns_are_emulated = program.architecture == Architecture::Aarch64;
     let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
-    for way in point.ways.iter().filter(is_a_place) {
+    for way in ways.iter().filter(is_a_place) {
         match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));
@@ -195,7 +200,7 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
             Err(why) => refused.push((way.function, why)),
         }
     }
-    PointPlan { role: point.role, chosen, refused, absent }
+    PointPlan { role, chosen, refused, absent }
 }
 
 fn plan_layout(program: &Program, layout: &'static Layout) -> LayoutPlan {

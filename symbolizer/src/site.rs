@@ -18,6 +18,7 @@ use crate::decode::{DecodeError, Flow, Instruction, Refusal, Step};
 use crate::go_abi::Place;
 use crate::{Architecture, VirtualAddress};
 use body::Body;
+use depth::Depths;
 
 /// The machine code of one function.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +219,17 @@ pub fn after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Resul
     after_call::plan(&Body::decode(code)?, call, keep)
 }
 
-/// As [`after_call()`], for the call that returns to `return_address`.
+/// As [`after_call()`], or else the return instruction on the way straight behind the call, reached with the places of `keep` intact:
+/// the function returns what the callee returned. Its price is that of [`returns`].
+pub fn after_call_or_at_return(
+    code: Code<'_>,
+    call: VirtualAddress,
+    keep: &[Place],
+) -> Result<Site, SiteError> {
+    behind(&Body::decode(code)?, call, keep)
+}
+
+/// As [`after_call_or_at_return()`], for the call that returns to `return_address`.
 pub fn after_return(
     code: Code<'_>,
     return_address: VirtualAddress,
@@ -227,7 +238,20 @@ pub fn after_return(
     let body = Body::decode(code)?;
     let calls = |call: &&Instruction<'_>| call.end() == return_address && matches!(call.flow, Flow::Call(_));
     let call = body.instructions.iter().find(calls).map(|call| call.address);
-    after_call::plan(&body, call.ok_or(SiteError::NotAReturnAddress { address: return_address })?, keep)
+    behind(&body, call.ok_or(SiteError::NotAReturnAddress { address: return_address })?, keep)
+}
+
+fn behind(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
+    match after_call::plan(body, call, keep) {
+        Err(SiteError::PathEnds { address }) => {
+            let index = body.index_of(address);
+            let found = index.and_then(|index| Some((index, body.instructions.get(index)?)));
+            let found = found.filter(|(_, found)| found.flow == Flow::Return);
+            let (index, found) = found.ok_or(SiteError::PathEnds { address })?;
+            Site::new(found, Reason::Return, Depths::of(body).before(index))
+        }
+        other => other,
+    }
 }
 
 /// All calls through a register or memory.

@@ -6,7 +6,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lightfoot::catalog::Role;
@@ -16,11 +16,12 @@ use lightfoot::plan::caller::caller;
 use lightfoot::plan::{OperationPlan, Plan};
 use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
-use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price};
+use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price, Reason};
 use lightfoot_symbolizer::{Architecture, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::version::NEWEST;
-use lightfoot_tests::go::{Build, Mode, Program, matrix};
+use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, matrix};
+use lightfoot_tests::oracle;
 
 const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
 const SEND: &str = "net/http.send";
@@ -121,7 +122,7 @@ fn the_call_of_round_trip_in_send_is_learned_wherever_send_is_inlined() {
         let functions = binary.functions(&[SEND]).expect("they are read");
         let hosts: Vec<_> = match functions.get(SEND) {
             Ok(send) => vec![(send, vec![(send.entry, send.end)])],
-            Err(_) => functions.inlined_into(SEND).map(|host| (host, inlined(host))).collect(),
+            Err(_) => functions.inlined_into(SEND).map(|host| (host, ranges_of_send(host))).collect(),
         };
         assert_eq!(hosts.iter().all(|(host, _)| host.name != SEND), build.mode == Mode::ProfileGuided);
         for (host, ranges) in hosts {
@@ -144,7 +145,7 @@ fn the_call_of_round_trip_in_send_is_learned_wherever_send_is_inlined() {
 }
 
 /// Where the code of send stands in a function.
-fn inlined(host: &Function) -> Vec<(VirtualAddress, VirtualAddress)> {
+fn ranges_of_send(host: &Function) -> Vec<(VirtualAddress, VirtualAddress)> {
     let calls = host.inlined.iter().filter(|call| call.name == SEND);
     calls.flat_map(|call| &call.ranges).copied().collect()
 }
@@ -207,20 +208,72 @@ fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
         if build.version.minor >= 27 {
             // x/net 0.55 and later has no implementation of its own there.
             assert_eq!(server.refusals, ["not linked into this program"]);
-            assert_eq!(client.refusals, ["its requests go through net/http, if it makes any"]);
-            return;
+        } else {
+            assert!(server.can_be_watched(), "{:?}", server.refusals);
+            for (role, function) in [
+                (Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+                (Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
+            ] {
+                assert_eq!(caught(server, role), (function, vec![Price::Emulated]));
+            }
         }
-        assert!(server.can_be_watched() && client.can_be_watched(), "{server:?} {client:?}");
+        assert!(client.can_be_watched(), "{:?}", client.refusals);
         let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
         let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
-        for (operation, role, function) in [
-            (server, Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
-            (server, Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
-            (client, Role::Start, round_trip),
-            (client, Role::End, end),
-        ] {
-            assert_eq!(caught(operation, role), (function, vec![Price::Emulated]));
-        }
+        assert_eq!(caught(client, Role::Start), (round_trip, vec![Price::Emulated]));
+        assert_eq!(caught(client, Role::End), (end, vec![Price::Emulated]));
+        // The program calls it directly too; before x/net 0.55 that is inlined.
+        assert_eq!(inlined(client).is_empty(), build.version.minor >= 25);
+        // What x/net calls of net/http within is no request of its own.
+        assert!(inlined(&operations["HTTP client request"]).is_empty());
+    });
+}
+
+/// Functions with a call where a client's start was inlined, with the addresses of the call and of its end.
+fn inlined(client: &OperationPlan) -> Vec<(String, VirtualAddress, VirtualAddress)> {
+    let sites = |role| {
+        let points = client.points.iter().filter(move |point| point.role == role);
+        points.flat_map(|point| point.chosen.iter().flat_map(|(_, sites)| sites))
+    };
+    let pairs = sites(Role::InlinedStart).zip(sites(Role::InlinedEnd));
+    let found = pairs.map(|(start, end)| {
+        assert_eq!(start.host, end.host);
+        assert_eq!((start.site.price, start.site.reason), (Price::Emulated, Reason::Call));
+        assert!(end.site.price == Price::Emulated || end.site.reason == Reason::Return, "{end:?}");
+        (start.host.clone().expect("it has one"), start.site.address, end.site.address)
+    });
+    found.collect()
+}
+
+#[test]
+fn every_direct_call_of_round_trip_is_caught_where_it_was_inlined() {
+    const CALL: &str = "CALL net/http.(*Transport).roundTrip(SB)";
+    each_build(matrix::versions(Program::Clients, Mode::Plain), |build, path| {
+        let mut operations = operations(path);
+        let client = operations.remove("HTTP client request").expect("it is linked in");
+        assert_eq!(client.traps_per_span(), 2);
+        let caught: BTreeSet<_> = inlined(&client).into_iter().map(|(host, at, _)| (host, at.0)).collect();
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let listing =
+            oracle::tools::instructions(&toolchain, path, "^main\\.|RoundTrip").expect("it is read");
+        let calls = listing.iter().flat_map(|(function, instructions)| {
+            let calls = instructions.iter().filter(|instruction| instruction.text == CALL);
+            calls.map(move |call| (function.clone(), call.address))
+        });
+        let expected: BTreeSet<_> = calls.filter(|(function, _)| function != ROUND_TRIP).collect();
+        assert_eq!(caught, expected);
+        assert!(caught.iter().any(|(host, _)| host.starts_with("main.")), "{caught:?}");
+    });
+    let arm = matrix::general(Program::Clients)
+        .filter(|build| build.mode == Mode::Stripped && build.architecture == Architecture::Aarch64);
+    each_build(arm, |_, path| {
+        let operations = operations(path);
+        let calls = inlined(&operations["HTTP client request"]);
+        assert!(calls.iter().any(|(host, ..)| host.starts_with("main.")), "{calls:?}");
+    });
+    // Programs without such calls have nothing of the kind.
+    each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
+        assert!(inlined(&operations(path)["HTTP client request"]).is_empty());
     });
 }
 

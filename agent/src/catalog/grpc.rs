@@ -15,6 +15,7 @@ pub const LIBRARY: Library = Library {
 const SERVER: Operation = Operation {
     title: "gRPC server call",
     only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -47,6 +48,7 @@ const SERVER: Operation = Operation {
 const UNARY_CLIENT: Operation = Operation {
     title: "gRPC client call",
     only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -75,6 +77,7 @@ const UNARY_CLIENT: Operation = Operation {
 const STREAM_CLIENT: Operation = Operation {
     title: "gRPC client stream",
     only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,

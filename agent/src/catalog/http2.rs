@@ -28,14 +28,15 @@ use lightfoot_symbolizer::go_abi::{GoType, Signature};
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::net_http::{
     AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
-    SERVE_HTTP, URL,
+    ROUND_TRIP_RESULTS, SERVE_HTTP, URL,
 };
-use super::{Layout, Library, Operation, Place, Point, Role, Way};
+use super::{Inlined, Layout, Library, Operation, Place, Point, Role, Way};
 
 /// A request over HTTP/2 to a server of `net/http`.
 pub const SERVER: Operation = Operation {
     title: "HTTP/2 server request",
     only_with: None,
+    inlined: None,
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
         Point {
@@ -76,6 +77,7 @@ pub const LIBRARY: Library = Library {
 pub const X_SERVER: Operation = Operation {
     title: "x/net HTTP/2 server request",
     only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -122,6 +124,7 @@ pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
         "golang.org/x/net/http2.(*Server).serveConn",
         "it serves no connections but those of net/http, if any",
     )),
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -161,13 +164,24 @@ pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
     maps: &[HEADER],
 };
 
-/// A request of its client. `net/http`'s transport calls this one after `ConfigureTransport`: one request, two starts.
+/// A request of its client. `net/http`'s transport calls this one after `ConfigureTransport`: one request, two starts. Where x/net
+/// hands everything to `net/http`, it calls `RoundTrip` of that directly, which is inlined and so no second start.
 pub const X_CLIENT: Operation = Operation {
     title: "x/net HTTP/2 client request",
-    only_with: Some((
-        "golang.org/x/net/http2.(*clientStream).writeRequest",
-        "its requests go through net/http, if it makes any",
-    )),
+    only_with: None,
+    inlined: Some(&Inlined {
+        functions: &[X_ROUND_TRIP, X_ROUND_TRIP_OPT],
+        // Since x/net 0.55 RoundTripOpt, too, does nothing but call another function.
+        callees: &["golang.org/x/net/http2.(*Transport).roundTripOpt", X_ROUND_TRIP_OPT],
+        results: ROUND_TRIP_RESULTS,
+        // What net/http's transport calls after ConfigureTransport.
+        except: &[
+            "golang.org/x/net/http2.noDialH2RoundTripper.RoundTrip",
+            "golang.org/x/net/http2.(*noDialH2RoundTripper).RoundTrip",
+            "golang.org/x/net/http2.unencryptedTransport.RoundTrip",
+            "golang.org/x/net/http2.(*unencryptedTransport).RoundTrip",
+        ],
+    }),
     points: &[
         Point { role: Role::Start, ways: &[Way { function: X_ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },
         Point {
@@ -185,6 +199,7 @@ pub const X_CLIENT: Operation = Operation {
 };
 
 const X_ROUND_TRIP: &str = "golang.org/x/net/http2.(*Transport).RoundTrip";
+const X_ROUND_TRIP_OPT: &str = "golang.org/x/net/http2.(*Transport).RoundTripOpt";
 
 /// What an HTTP/2 server answers with.
 #[derive(Debug)]

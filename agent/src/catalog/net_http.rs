@@ -4,7 +4,7 @@ use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
 use super::http2;
-use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
+use super::{Inlined, Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
 pub const LIBRARY: Library =
@@ -14,6 +14,7 @@ pub const LIBRARY: Library =
 pub const SERVER_1: Operation = Operation {
     title: "HTTP/1 server request",
     only_with: None,
+    inlined: None,
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
         Point {
@@ -74,23 +75,23 @@ pub const FINISH_REQUEST: &str = "net/http.(*response).finishRequest";
 pub const CLIENT: Operation = Operation {
     title: "HTTP client request",
     only_with: None,
+    inlined: Some(&Inlined {
+        functions: &[ROUND_TRIP],
+        callees: &["net/http.(*Transport).roundTrip"],
+        results: ROUND_TRIP_RESULTS,
+        except: &["golang.org/x/net/http2.(*Transport).roundTripOpt"],
+    }),
     points: &[
-        Point {
-            role: Role::Start,
-            ways: &[Way { function: "net/http.(*Transport).RoundTrip", place: ROUND_TRIP_ENTRY }],
-        },
+        Point { role: Role::Start, ways: &[Way { function: ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },
         Point {
             role: Role::End,
             ways: &[
-                Way { function: "net/http.(*Transport).RoundTrip", place: Place::EmulatedReturns },
+                Way { function: ROUND_TRIP, place: Place::EmulatedReturns },
                 AFTER_ROUND_TRIP_IN_SEND,
-                Way { function: "net/http.(*Transport).RoundTrip", place: Place::Returns },
+                Way { function: ROUND_TRIP, place: Place::Returns },
             ],
         },
-        Point {
-            role: Role::StandIn,
-            ways: &[Way { function: "net/http.(*Transport).RoundTrip", place: Place::Returns }],
-        },
+        Point { role: Role::StandIn, ways: &[Way { function: ROUND_TRIP, place: Place::Returns }] },
     ],
     layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
     maps: &[],
@@ -108,6 +109,10 @@ pub const SERVE_HTTP: Way = Way {
         called_from: None,
     },
 };
+
+/// Does nothing but call `roundTrip`. A direct call of it, by a program or by a struct that embeds a `*Transport`, is inlined;
+/// since Go 1.27 `golang.org/x/net/http2` calls it so, within its own `RoundTrip`.
+const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
 
 const ONE_POINTER: Signature<'static> = Signature { parameters: &[GoType::Pointer], results: &[] };
 

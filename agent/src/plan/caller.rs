@@ -34,7 +34,7 @@ pub enum CallerError {
     NoSite {
         /// The function that the address lies in.
         function: String,
-        /// Why; [`SiteError::PathEnds`] says that the function returns, or branches away, with the results intact.
+        /// Why.
         source: SiteError,
     },
 }
@@ -44,7 +44,8 @@ pub enum CallerError {
 pub struct Caller {
     /// The function that makes the call.
     pub function: String,
-    /// The first emulated instruction behind the call, with all words of the results intact.
+    /// The first emulated instruction behind the call, with all words of the results intact. If there is none, and the caller
+    /// returns what it got, its return instruction, which is single-stepped on x86-64.
     pub site: PlannedSite,
 }
 

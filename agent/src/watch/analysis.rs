@@ -197,6 +197,8 @@ impl Analysis {
             for planned in sites {
                 match (point.role, planned.site.reason) {
                     (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
+                    (Role::InlinedStart, _) => self.probes.add(planned, at_call(start, planned)),
+                    (Role::InlinedEnd, _) => self.probes.add(planned, after_call(planned)),
                     (Role::End, Reason::AfterCall { .. }) => {
                         let (_, probes) = clients
                             .call_sites
@@ -218,11 +220,19 @@ impl Analysis {
     }
 }
 
+/// What a call of a client tells the programs.
+fn at_call(kind: SiteKind, planned: &PlannedSite) -> Cookie {
+    let cookie = with_condition(kind, planned);
+    // On x86-64 the call has not pushed its return address yet.
+    if cfg!(target_arch = "x86_64") { cookie.with_stack_words(1) } else { cookie }
+}
+
 /// What a site behind a call of a client tells the programs.
 pub(super) fn after_call(planned: &PlannedSite) -> Cookie {
     let cookie = with_condition(SiteKind::HttpClientEnd, planned);
-    // On x86-64 the return has popped its address.
-    if cfg!(target_arch = "x86_64") { cookie.with_stack_words(1) } else { cookie }
+    // On x86-64 the return has popped its address, but not the one of a caller that only hands on.
+    let has_popped = cfg!(target_arch = "x86_64") && planned.site.reason != Reason::Return;
+    if has_popped { cookie.with_stack_words(1) } else { cookie }
 }
 
 /// What a site of an HTTP/1 server tells the programs; `None` if they could not make anything of it.
@@ -244,7 +254,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
             let is_readable = pointer.max(length) < Cookie::REGISTERS;
             is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))
         }
-        Role::StandIn => None,
+        Role::InlinedStart | Role::InlinedEnd | Role::StandIn => None,
     }
 }
 

@@ -87,7 +87,7 @@ impl<S: Source> Descriptors<'_, S> {
 
     /// Those of [`METHODS`] that the type has.
     fn exported_methods(&self, descriptor: &Descriptor) -> Option<FxHashSet<String>> {
-        let uncommon = Self::uncommon(descriptor)?;
+        let uncommon = descriptor.uncommon()?;
         let count = u16::from_le_bytes(self.image.array(uncommon.past(EXPORTED_COUNT)).ok()?);
         let first = uncommon.past(u64::from(self.image.word32(uncommon.past(FIRST_METHOD)).ok()?));
         let mut found = FxHashSet::default();

@@ -97,6 +97,22 @@ impl Descriptor {
     pub(super) fn is_named(&self) -> bool {
         self.flags & FLAG_NAMED != 0
     }
+
+    /// Where the descriptor says more of a type that has a name or methods (`abi.UncommonType`): behind the kind's own part.
+    /// Not told for maps, whose descriptor changed its size in Go 1.24 and 1.27.
+    pub(super) fn uncommon(&self) -> Option<VirtualAddress> {
+        let own_part = match self.kind {
+            _ if self.flags & FLAG_UNCOMMON == 0 => return None,
+            Kind::Map => return None,
+            Kind::Struct => STRUCT,
+            Kind::Interface => 80,
+            Kind::Pointer | Kind::Slice | Kind::Func => 56,
+            Kind::Chan => 64,
+            Kind::Array => 72,
+            _ => HEADER as u64,
+        };
+        Some(self.address.past(own_part))
+    }
 }
 
 /// A field as the descriptor has it: addresses of its name and of its type's descriptor.
@@ -140,26 +156,10 @@ impl<S: Source> Descriptors<'_, S> {
     /// The name with the import path in place of the package's name, for named types other than maps.
     pub fn full_name(&self, descriptor: &Descriptor) -> Result<String, TypeError> {
         let short = self.short_name(descriptor)?;
-        match Self::uncommon(descriptor) {
+        match descriptor.uncommon() {
             Some(uncommon) if descriptor.is_named() => self.with_package(short, uncommon),
             _ => Ok(short),
         }
-    }
-
-    /// Where the descriptor says more of a type that has a name or methods (`abi.UncommonType`): behind the kind's own part.
-    /// Not told for maps, whose descriptor changed its size in Go 1.24 and 1.27.
-    pub(super) fn uncommon(descriptor: &Descriptor) -> Option<VirtualAddress> {
-        let own_part = match descriptor.kind {
-            _ if descriptor.flags & FLAG_UNCOMMON == 0 => return None,
-            Kind::Map => return None,
-            Kind::Struct => STRUCT,
-            Kind::Interface => 80,
-            Kind::Pointer | Kind::Slice | Kind::Func => 56,
-            Kind::Chan => 64,
-            Kind::Array => 72,
-            _ => HEADER as u64,
-        };
-        Some(descriptor.address.past(own_part))
     }
 
     fn with_package(&self, short: String, uncommon: VirtualAddress) -> Result<String, TypeError> {

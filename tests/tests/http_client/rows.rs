@@ -51,7 +51,7 @@ fn spans_say_what_the_document_says() {
             for case in &cases {
                 check(case, &|| {
                     let mut of_case = pairs.iter().filter(|(call, _)| call.case == *case);
-                    if rows[case][0] == "no span" || is_not_traced_yet(program, minor, case) {
+                    if rows[case][0] == "no span" {
                         assert!(of_case.all(|(_, span)| span.is_none()));
                         return;
                     }
@@ -78,16 +78,6 @@ fn spans_say_what_the_document_says() {
     }
     assert!(failed.is_empty(), "failed:\n{}", failed.join("\n"));
     assert_eq!(tested, rows.into_keys().collect(), "each row is tested");
-}
-
-/// What docs/http-client.md says below its table of `golang.org/x/net/http2.Transport`.
-fn is_not_traced_yet(program: Program, minor: u32, case: &str) -> bool {
-    program == Program::XNet
-        && match minor {
-            27 => case != "x-configured",
-            26 => false,
-            _ => matches!(case, "x-direct" | "x-wrapped"),
-        }
 }
 
 fn check_documented(pairs: &[(&Call, &Span)], [statuses, errors]: &[String; 2]) {
