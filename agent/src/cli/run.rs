@@ -54,6 +54,11 @@ pub(super) struct Arguments {
     /// http.ServeMux.
     #[arg(long)]
     no_copied_routes: bool,
+    /// Leave out the routes of gin, chi, echo and gorilla/mux: never place the third probe that they take
+    ///
+    /// It is placed only in programs that have one of these routers, and costs one trap more for a request that it serves.
+    #[arg(long)]
+    no_router_routes: bool,
     /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
     ///
     /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
@@ -134,6 +139,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let settings = watch::Settings {
             sampler,
             copied_routes: !arguments.no_copied_routes,
+            router_routes: !arguments.no_router_routes,
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
         };

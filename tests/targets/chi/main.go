@@ -19,6 +19,7 @@ func main() {
 		router.Use(copying)
 		router.Route("/inner", func(router chi.Router) { router.Post("/{id}", answer) })
 	})
+	nest(router, 9)
 	mounted := chi.NewRouter()
 	mounted.Get("/{id}", answer)
 	router.Mount("/mounted", mounted)
@@ -32,6 +33,15 @@ func main() {
 	})
 	router.With(copying).Get("/copied/{number}", answer)
 	witness.Serve(router)
+}
+
+// nest puts routers into each other.
+func nest(router chi.Router, levels int) {
+	if levels == 0 {
+		router.Get("/{id}", answer)
+		return
+	}
+	router.Route("/deep", func(inner chi.Router) { nest(inner, levels-1) })
 }
 
 func note(w http.ResponseWriter, r *http.Request) {
