@@ -201,6 +201,25 @@ mod tests {
         assert_eq!((server.protocol, server.is_tls, server.status), ((2, 0), true, Some(204)));
     }
 
+    #[test]
+    fn pieces_of_a_route_are_joined_as_chi_does() {
+        let cases = [
+            ("/group/*/inner/*/{id}", "/group/inner/{id}"),
+            ("/files/*", "/files/*"),
+            ("/a/*/*/*/b/*", "/a/b/*"),
+            ("/trailing/", "/trailing"),
+            ("/mounted/*/", "/mounted"),
+            ("/twice//", "/twice"),
+            ("/", "/"),
+            ("", ""),
+        ];
+        for (pieces, route) in cases {
+            let pattern = |flags| server(200, flags, 0, &[(Text::Route, pieces)]).pattern;
+            assert_eq!(pattern(http_flags::ROUTE_IN_PIECES), route);
+            assert_eq!(pattern(0), pieces);
+        }
+    }
+
     /// `handlerDone` sends 200 for a handler that said nothing; a handler that panicked gets its stream reset.
     #[test]
     fn statuses_of_http2() {

@@ -38,9 +38,7 @@ fn routes_are_those_of_routers(minor: u32) {
         });
         let rows: Vec<_> = rows.map(|(request, route)| (request, route.replace("none", ""))).collect();
         assert!(rows.len() > 7, "{build}");
-        let server = Server::start(&build.path().unwrap()).unwrap();
-        let agent = Agent::start(["--pid", &server.pid().to_string()], &[]).unwrap();
-        agent.watches(server.pid()).unwrap();
+        let (server, agent) = watched(&build);
         let mut client = Client::tcp(server.address);
         for (row, _) in &rows {
             let length = if row.starts_with("POST") { "Content-Length: 0\r\n" } else { "" };
@@ -62,4 +60,35 @@ fn routes_are_those_of_routers(minor: u32) {
             assert_eq!(span.name, format!("{method} {route}").trim_end(), "{build}");
         }
     }
+}
+
+/// What those that tell the route when they are done do not tell: of a panic that no middleware of theirs recovers from, or an
+/// end of the goroutine. gin tells it before, unless it is so old that the call there is inlined.
+#[test]
+fn a_handler_that_does_not_return() {
+    let before = [(Program::Gin, 26), (Program::Gorilla, 21), (Program::Gorilla, 26)];
+    for program in ROUTERS {
+        for minor in [21, 26] {
+            let build = Build::here(program, GoVersion::of_minor(minor).unwrap(), Mode::Plain);
+            if !is_privileged(&format!("watching {build}")) {
+                return;
+            }
+            let (server, agent) = watched(&build);
+            assert_eq!(Client::tcp(server.address).get("/exit/7", "").unwrap(), None, "{build}");
+            agent.wait_for_spans(1, |_| true).unwrap();
+            let span = agent.stop().unwrap().spans.remove(0);
+            assert_eq!(span.text("error.type"), "panic", "{build}");
+            let is_told = before.contains(&(program, minor));
+            assert_eq!(span.text("http.route").starts_with("/exit/"), is_told, "{build}: {span:?}");
+            drop(server.stop());
+        }
+    }
+}
+
+/// A server under watch.
+fn watched(build: &Build) -> (Server, Agent) {
+    let server = Server::start(&build.path().unwrap()).unwrap();
+    let agent = Agent::start(["--pid", &server.pid().to_string()], &[]).unwrap();
+    agent.watches(server.pid()).unwrap();
+    (server, agent)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 
 	"github.com/go-chi/chi/v5"
 	"lightfoot.example/witness"
@@ -31,6 +32,7 @@ func main() {
 		note(w, r)
 		panic("asked to")
 	})
+	router.Get("/exit/{number}", func(http.ResponseWriter, *http.Request) { runtime.Goexit() })
 	router.With(copying).Get("/copied/{number}", answer)
 	witness.Serve(router)
 }

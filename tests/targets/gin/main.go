@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
 
 	"github.com/gin-gonic/gin"
 	"lightfoot.example/witness"
@@ -27,6 +28,7 @@ func main() {
 	router.GET("/status/:number", func(c *gin.Context) { c.Status(http.StatusTeapot) })
 	router.GET("/refused/:number", func(c *gin.Context) { c.AbortWithStatus(http.StatusForbidden) }, answer)
 	router.GET("/panic/:number", func(*gin.Context) { panic("asked to") })
+	router.GET("/exit/:number", func(*gin.Context) { runtime.Goexit() })
 	router.GET("/copied/:number", func(c *gin.Context) {
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), c, c))
 		answer(c)
