@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"lightfoot.example/witness"
@@ -40,7 +41,16 @@ func main() {
 			work()
 		}
 	}()
-	witness.Serve(router)
+	router.GET("/muxed/:number", answer)
+	mux := http.NewServeMux()
+	mux.Handle("/muxed/", router)
+	witness.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/muxed/") {
+			mux.ServeHTTP(w, r) // which has a pattern of its own for it
+		} else {
+			router.ServeHTTP(w, r)
+		}
+	}))
 }
 
 func noting(c *gin.Context) {
