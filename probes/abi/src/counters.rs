@@ -66,6 +66,9 @@ counters! {
     RouteOfCopy,
     /// Spans without a route and without an error status: what makes that site worth a try.
     WithoutRoute,
+    /// HTTP/2 requests of Go 1.27 and later that were collected as garbage before they ended, and their route with them. The
+    /// site for routes of copied requests sees these, too.
+    RequestGone,
     /// Attributes left out because memory could not be read.
     ReadFault,
     /// Reads that had to wait for a page that was not present. Where programs may not wait they are faults.
@@ -105,7 +108,7 @@ pub struct Counters(pub [u64; Counters::CAPACITY]);
 
 impl Counters {
     /// A power of two not less than the number of counters.
-    pub const CAPACITY: usize = 32;
+    pub const CAPACITY: usize = 64;
 }
 
-const _: () = assert!(Counter::ALL.len() <= Counters::CAPACITY && size_of::<Counters>() == 256);
+const _: () = assert!(Counter::ALL.len() <= Counters::CAPACITY && size_of::<Counters>() == 512);
