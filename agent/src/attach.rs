@@ -4,28 +4,38 @@
 //! is owned by its [`Attachment`]: dropping that detaches.
 
 use std::collections::HashMap as StdHashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use clap::ValueEnum as _;
+use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Sampler, Settings,
+    Cookie, Counter, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process,
+    Sampler, Settings, Site,
 };
 
 mod addresses;
+mod attachment;
+mod callers;
 mod error;
+mod files;
+mod holders;
 mod links;
+mod method;
 mod slots;
 
 use addresses::Addresses;
+pub use attachment::{Attachment, Group};
+pub use callers::MAX_CALLERS;
 pub use error::AttachError;
+pub use files::RESERVED_FILES;
+pub use holders::MAX_HOLDERS;
+pub use method::Method;
 use slots::Slots;
 
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
@@ -35,28 +45,6 @@ pub const MAX_PROCESSES: u32 = 255;
 /// At most so many sites are told apart by their addresses, where the kernel has no cookies: the size of `SITES`.
 pub const MAX_SITES: usize = 4096;
 
-/// How probes are placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum Method {
-    /// One `uprobe_multi` link for each binary (Linux 6.6): fast, and without CAP_SYS_ADMIN.
-    UprobeMulti,
-    /// One perf event for each site (Linux 5.15).
-    PerfEvent,
-    /// The same where perf events carry no cookie (Linux 5.10): sites are told by their addresses in each process, and a
-    /// hit before these are known is not seen.
-    PerfEventByAddress,
-}
-
-impl Method {
-    fn program(self) -> &'static str {
-        match self {
-            Self::UprobeMulti => "on_site_multi",
-            Self::PerfEvent => "on_site",
-            Self::PerfEventByAddress => "on_site_by_address",
-        }
-    }
-}
-
 /// The sizes of what the kernel is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -64,6 +52,8 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// At most so many spans are open at once, over all processes.
     pub open_spans: u32,
+    /// At most so many processes are watched at once, up to [`MAX_PROCESSES`].
+    pub processes: u32,
 }
 
 /// A site to be probed.
@@ -75,21 +65,22 @@ pub struct Probe {
     pub cookie: Cookie,
 }
 
-/// A binary with its probes in place; dropping it takes them away.
-#[derive(Debug)]
-pub struct Attachment {
-    /// The number by which cookies and processes name it.
-    pub binary: u32,
-    layout: u32,
-    link: UProbeLink,
-    optional: Option<UProbeLink>,
+/// How the spans of a process are recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Recording {
+    /// Which spans.
+    pub sampler: Sampler,
+    /// Bits of [`process_flags`].
+    pub flags: u64,
+    /// By how much addresses in the process exceed those in its file; `None` while that is not known.
+    pub bias: Option<u64>,
 }
 
-impl Attachment {
-    /// Whether optional probes are in place too.
-    pub fn has_optional(&self) -> bool {
-        self.optional.is_some()
-    }
+/// A process as the programs know it.
+struct Selected {
+    process: Process,
+    /// Whether its bias is known.
+    is_located: bool,
 }
 
 /// The loaded BPF object.
@@ -102,11 +93,14 @@ pub struct Kernel {
     layouts: Array<MapData, Layout>,
     counters: PerCpuArray<MapData, Counters>,
     in_flight: HashMap<MapData, InFlightKey, InFlight>,
+    holders: HashMap<MapData, HolderKey, Holder>,
+    callers: HashMap<MapData, Site, u64>,
     next_binary: u32,
     next_instance: u32,
     layout_slots: Slots,
     counter_slots: Slots,
-    by_process: StdHashMap<u32, Process>,
+    max_processes: u32,
+    by_process: StdHashMap<u32, Selected>,
     /// Where the kernel has no cookies.
     addresses: Option<Addresses>,
 }
@@ -164,11 +158,14 @@ impl Kernel {
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
             counters: take(&mut object, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?,
             in_flight: take(&mut object, "IN_FLIGHT")?.try_into().map_err(map_error("IN_FLIGHT"))?,
+            holders: take(&mut object, "HOLDERS")?.try_into().map_err(map_error("HOLDERS"))?,
+            callers: take(&mut object, "CALLERS")?.try_into().map_err(map_error("CALLERS"))?,
             object,
             next_binary: 1,
             next_instance: 1,
             layout_slots: Slots::new(0..MAX_BINARIES),
-            counter_slots: Slots::new(1..MAX_PROCESSES + 1),
+            counter_slots: Slots::new(1..sizes.processes.min(MAX_PROCESSES) + 1),
+            max_processes: sizes.processes,
             by_process: StdHashMap::new(),
             addresses,
         };
@@ -197,87 +194,34 @@ impl Kernel {
         self.settings.set(0, &Settings::default(), 0).map_err(map_error("SETTINGS"))
     }
 
-    /// Places probes in the file; nothing is recorded until a process is selected.
-    pub fn attach(
-        &mut self,
-        file: &File,
-        layout: &Layout,
-        probes: &[Probe],
-    ) -> Result<Attachment, AttachError> {
-        let slot = self.layout_slots.take().ok_or(AttachError::TooManyBinaries)?;
-        let binary = self.next_binary;
-        self.next_binary = self.next_binary.wrapping_add(1).max(1);
-        let described = self.layouts.set(slot, layout, 0).map_err(map_error("LAYOUTS"));
-        match described.and_then(|()| self.place(file, binary, probes)) {
-            Ok(link) => Ok(Attachment { binary, layout: slot, link, optional: None }),
-            Err(error) => {
-                self.layout_slots.give_back(slot);
-                Err(error)
-            }
+    /// Fails unless one more process can be watched, with so many sites. Each binary has one process at least, so there is
+    /// room for binaries then, too.
+    pub fn check_room(&self, sites: usize) -> Result<(), AttachError> {
+        if self.counter_slots.is_empty() {
+            return Err(AttachError::TooManyProcesses(self.max_processes));
         }
-    }
-
-    /// Places further probes of a binary, in place of those that were placed so before.
-    pub fn attach_optional(
-        &mut self,
-        file: &File,
-        attachment: &mut Attachment,
-        probes: &[Probe],
-    ) -> Result<(), AttachError> {
-        attachment.optional = Some(self.place(file, attachment.binary, probes)?);
+        if self.addresses.as_ref().is_some_and(|known| known.room() < sites) {
+            return Err(AttachError::TooManySites);
+        }
         Ok(())
     }
 
-    /// Takes those away again.
-    pub fn detach_optional(&mut self, attachment: &mut Attachment) {
-        attachment.optional = None;
-    }
-
-    fn place(&mut self, file: &File, binary: u32, probes: &[Probe]) -> Result<UProbeLink, AttachError> {
-        let name = self.method.program();
-        let program: &mut UProbe = self
-            .object
-            .program_mut(name)
-            .ok_or(AttachError::Missing(name))?
-            .try_into()
-            .map_err(refused(name))?;
-        let has_cookies = self.addresses.is_none();
-        let points = probes.iter().map(|probe| UProbeAttachPoint {
-            location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
-            cookie: has_cookies.then_some(probe.cookie.of_binary(binary).0),
-        });
-        let placed = |source| AttachError::Place(Box::new(source));
-        // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let id = program.attach(points, path, UProbeScope::AllProcesses).map_err(placed)?;
-        program.take_link(id).map_err(placed)
-    }
-
-    /// Takes the probes of binaries away. Their processes must have been left before.
-    pub fn detach(&mut self, attachments: Vec<Attachment>) {
-        let mut all = Vec::new();
-        for Attachment { layout, link, optional, .. } in attachments {
-            self.layout_slots.give_back(layout);
-            all.extend([Some(link), optional].into_iter().flatten());
-        }
-        links::close(all);
-    }
-
-    /// Whether one more process can be watched. Each binary has one at least, so there is room for binaries then, too.
-    pub fn has_room(&self) -> bool {
-        !self.counter_slots.is_empty()
-    }
-
     /// Starts recording the spans of a process.
-    pub fn watch(&mut self, pid: u32, attachment: &Attachment, sampler: Sampler) -> Result<(), AttachError> {
-        let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses)?;
+    pub fn watch(
+        &mut self,
+        pid: u32,
+        attachment: &Attachment,
+        recording: Recording,
+    ) -> Result<(), AttachError> {
+        let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses(self.max_processes))?;
         let process = Process {
             binary: attachment.binary,
             layout: attachment.layout,
             counters,
             instance: self.next_instance,
-            sampler,
-            ..Process::default()
+            sampler: recording.sampler,
+            bias: recording.bias.unwrap_or_default(),
+            flags: recording.flags,
         };
         self.next_instance = self.next_instance.wrapping_add(1).max(1);
         let zeroed = aya::util::nr_cpus().map_err(|(_, error)| error).and_then(|cpus| {
@@ -285,13 +229,16 @@ impl Kernel {
             PerCpuValues::try_from(vec![Counters([0; Counters::CAPACITY]); cpus])
         });
         let zeroed = zeroed.map_err(AttachError::Processors);
+        let is_located = recording.bias.is_some();
         let result = zeroed.and_then(|values| {
             self.counters.set(counters, values, 0).map_err(map_error("COUNTERS"))?;
-            self.processes.insert(&pid, &process, 0).map_err(map_error("PROCESSES"))
+            // What a type or a counter is cannot be told by an address that means nothing yet.
+            let flags = if is_located { process.flags } else { process.flags & !process_flags::CHILDREN };
+            self.processes.insert(&pid, &Process { flags, ..process }, 0).map_err(map_error("PROCESSES"))
         });
         match result {
             Ok(()) => {
-                self.by_process.insert(pid, process);
+                self.by_process.insert(pid, Selected { process, is_located });
                 Ok(())
             }
             Err(error) => {
@@ -299,6 +246,17 @@ impl Kernel {
                 Err(error)
             }
         }
+    }
+
+    /// Says by how much addresses in a watched process exceed those in its file, if that was not known.
+    pub fn set_bias(&mut self, pid: u32, bias: u64) -> Result<(), AttachError> {
+        let Some(selected) = self.by_process.get_mut(&pid).filter(|selected| !selected.is_located) else {
+            return Ok(());
+        };
+        selected.process.bias = bias;
+        self.processes.insert(&pid, &selected.process, 0).map_err(map_error("PROCESSES"))?;
+        selected.is_located = true;
+        Ok(())
     }
 
     /// Says where in a watched process the probes of its binary are: needed where the kernel has no cookies.
@@ -316,7 +274,7 @@ impl Kernel {
 
     /// Stops recording the spans of a process. Returns its last counts, and how many spans were open.
     pub fn leave(&mut self, pid: u32) -> Result<Option<(Counters, u64)>, AttachError> {
-        let Some(process) = self.by_process.remove(&pid) else { return Ok(None) };
+        let Some(Selected { process, .. }) = self.by_process.remove(&pid) else { return Ok(None) };
         match self.processes.remove(&pid) {
             Ok(()) | Err(MapError::KeyNotFound) => {}
             // Its slot stays taken: a program could still count there.
@@ -338,12 +296,14 @@ impl Kernel {
             // Already gone is as good as removed.
             let _ = self.in_flight.remove(key);
         }
+        self.forget_callers();
         Ok(Some((counts?, open.len() as u64)))
     }
 
     /// The counts of a watched process, or of those hits that belong to none.
     pub fn counts(&self, pid: Option<u32>) -> Result<Counters, AttachError> {
-        let slot = pid.and_then(|pid| self.by_process.get(&pid)).map_or(0, |process| process.counters);
+        let slot =
+            pid.and_then(|pid| self.by_process.get(&pid)).map_or(0, |selected| selected.process.counters);
         self.counts_at(slot)
     }
 

@@ -6,13 +6,14 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
+pub mod contexts;
 pub mod go_runtime;
 pub mod grpc;
 pub mod http2;
 pub mod net_http;
 
 /// Every library, in the order in which people read about them.
-pub const LIBRARIES: &[&Library] = &[&net_http::LIBRARY, &grpc::LIBRARY];
+pub const LIBRARIES: &[&Library] = &[&net_http::LIBRARY, &http2::LIBRARY, &grpc::LIBRARY];
 
 /// A Go library whose calls become spans.
 #[derive(Debug)]
@@ -30,12 +31,32 @@ pub struct Library {
 pub struct Operation {
     /// What a person calls it.
     pub title: &'static str,
+    /// A function that only one of several implementations has, and what can be said of a program without it.
+    pub only_with: Option<(&'static str, &'static str)>,
+    /// What the functions that mark its start do, where the compiler inlined them.
+    pub inlined: Option<&'static Inlined>,
     /// Where it starts, ends and may end otherwise.
     pub points: &'static [Point],
     /// What is read from memory at these points.
     pub layouts: &'static [&'static Layout],
     /// The maps among the fields.
     pub maps: &'static [MapField],
+}
+
+/// Functions that do nothing but call another one, in which the operation really happens. They are inlined into whoever calls
+/// them directly, and their own entries are passed by calls through interfaces alone. The call of the other function takes
+/// their place then: a start before it, an end behind it.
+#[derive(Debug)]
+pub struct Inlined {
+    /// These functions.
+    pub functions: &'static [&'static str],
+    /// What they call, newest first.
+    pub callees: &'static [&'static str],
+    /// The results of either.
+    pub results: &'static [GoType<'static>],
+    /// Functions into which they are inlined that are called in the course of another such operation, whose span is then
+    /// open.
+    pub except: &'static [&'static str],
 }
 
 /// A moment of an operation that needs a probe.
@@ -59,9 +80,23 @@ pub enum Role {
     ConnectionEnd,
     /// A path that few operations take; it costs nothing until then.
     Rare,
+    /// The start of operations that do not pass the ordinary one, for it was inlined ([`Inlined`]): before a call.
+    InlinedStart,
+    /// Their end: behind that call, or where its caller returns what it got from it.
+    InlinedEnd,
+    /// An end that each operation passes, but at a higher price. It stands in until the ordinary one is known to be passed
+    /// as well.
+    StandIn,
     /// The route of a request that a middleware copied: one trap more for each that passes. Optional, and placed only
     /// where spans lack a route (`crate::watch`).
     Route,
+}
+
+impl Operation {
+    /// The ways to catch its start; a program without any of their functions does not have it.
+    pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
+        self.points.iter().filter(|point| point.role == Role::Start).flat_map(|point| point.ways)
+    }
 }
 
 impl Role {
@@ -103,14 +138,21 @@ pub enum Place {
         /// The results, by index, that must still be readable.
         kept: &'static [usize],
     },
-    /// Behind its calls through interfaces, where their results are still in registers. Which of the calls reach
+    /// Behind its calls of a method of an interface, where the results are still in registers. Which of the calls reach
     /// the operation is learned while it runs.
     AfterInterfaceCalls {
-        /// The results of the called method.
+        /// The method: where an itab has its address, in bytes. The first of an interface's stands at 24, and they are
+        /// sorted by name (`abi.ITab.Fun`, internal/abi/iface.go).
+        itab_offset: u64,
+        /// The parameters of the method, receiver first.
+        parameters: &'static [GoType<'static>],
+        /// Its results.
         results: &'static [GoType<'static>],
     },
     /// Its return instructions.
     Returns,
+    /// Its return instructions on an architecture where the kernel emulates them; elsewhere no place at all.
+    EmulatedReturns,
 }
 
 /// The fields of a struct that probes read.

@@ -1,4 +1,4 @@
-//! What became of spans: the counters of everything after the ring buffer.
+//! What became of spans: the counters of everything after the ring buffer, and the names of all there are.
 //!
 //! A span that is pushed into delivery ends in exactly one of them for each place that it goes to, so for each place
 //! pushed = delivered + the losses + what still waits.
@@ -7,6 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use lightfoot_probes_abi::Counter as KernelCounter;
+
+mod session;
+
+pub use session::SessionCounter;
 
 /// At most so many services have counters of their own; what the others lose is counted under [`OTHER_SERVICES`].
 pub const MAX_SERVICES: usize = 1_024;
@@ -218,6 +224,24 @@ impl fmt::Display for Snapshot {
     }
 }
 
+/// All that is ever counted: the name of each counter as it is printed, and that of its variant here or in
+/// [`lightfoot_probes_abi::Counter`].
+pub fn names() -> Vec<(String, String)> {
+    let kernel = KernelCounter::ALL.iter().map(|counter| (kernel_name(*counter), format!("{counter:?}")));
+    let session = SessionCounter::ALL.map(|counter| (counter.name().to_owned(), format!("{counter:?}")));
+    let delivery = Counter::ALL.map(|counter| (counter.name().to_owned(), format!("{counter:?}")));
+    kernel.chain(session).chain(delivery).collect()
+}
+
+/// The name of a counter of the kernel's programs as it is printed: `RingFull` is `ring_full`.
+pub(crate) fn kernel_name(counter: KernelCounter) -> String {
+    let separated = counter.name().char_indices().flat_map(|(index, letter)| {
+        let separator = (index > 0 && letter.is_ascii_uppercase()).then_some('_');
+        separator.into_iter().chain([letter.to_ascii_lowercase()])
+    });
+    separated.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +252,15 @@ mod tests {
             assert_eq!(counter as usize, position, "{counter:?}");
             assert_eq!(counter.is_loss(), counter.name().starts_with("spans_lost_"), "{counter:?}");
         }
+    }
+
+    #[test]
+    fn no_two_counters_have_one_name() {
+        let mut names: Vec<_> = names().into_iter().map(|(name, _)| name).collect();
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
     }
 
     #[test]

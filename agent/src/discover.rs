@@ -9,12 +9,16 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 pub mod listeners;
 pub mod selection;
 
 pub use listeners::Listeners;
 pub use selection::{Decision, Selection};
+
+/// At most so many ancestors of a process are looked at.
+pub const MAX_ANCESTORS: usize = 256;
 
 /// A process and the program that it runs now: `exec` keeps the number and the start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,18 +100,23 @@ impl Proc {
         Ok(pids.filter_map(|pid| self.process(pid)).collect())
     }
 
+    /// Whether `ancestor` started the process, or started one that did, and all between them still run.
+    pub fn descends(&self, pid: u32, ancestor: u32) -> bool {
+        let parents = std::iter::successors(Some(pid), |pid| self.parent(*pid));
+        parents.take(MAX_ANCESTORS).skip(1).any(|parent| parent == ancestor)
+    }
+
+    fn parent(&self, pid: u32) -> Option<u32> {
+        stat_field(&fs::read(self.folder(pid).join("stat")).ok()?, 4)
+    }
+
     /// The process with that number, if it runs a file: not one in the midst of `exec`, which has mapped none yet.
     pub fn process(&self, pid: u32) -> Option<ProcessKey> {
         let file = FileIdentity::of(&self.executable(pid)).ok()?;
-        // Fields 22 and 28 of proc_pid_stat(5); the name in field 2 may hold spaces and parentheses.
         let stat = fs::read(self.folder(pid).join("stat")).ok()?;
-        let after_name = stat.iter().rposition(|byte| *byte == b')')?;
-        let fields = stat.get(after_name.checked_add(2)?..)?;
-        let mut fields = fields.split(|byte| *byte == b' ').skip(19);
-        let mut number = |skip| std::str::from_utf8(fields.nth(skip)?).ok()?.parse().ok();
-        let started = number(0)?;
+        let started = stat_field(&stat, 22)?;
         // `exec` sets it last (fs/binfmt_elf.c). Whoever may not see it may not see the program either.
-        let stack = number(5).filter(|stack| *stack != 0)?;
+        let stack = stat_field(&stat, 28).filter(|stack| *stack != 0)?;
         Some(ProcessKey { pid, started, stack, file })
     }
 
@@ -128,6 +137,15 @@ impl Proc {
     pub fn folder(&self, pid: u32) -> PathBuf {
         self.root.join(pid.to_string())
     }
+}
+
+/// A field of `/proc/PID/stat` behind the second, by its number in proc_pid_stat(5). The name, the second, may hold spaces
+/// and parentheses.
+fn stat_field<T: FromStr>(stat: &[u8], number: usize) -> Option<T> {
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = stat.get(after_name.checked_add(2)?..)?;
+    let field = fields.split(|byte| *byte == b' ').nth(number.checked_sub(3)?)?;
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -161,6 +179,22 @@ mod tests {
         fs::write(root.path().join("program"), "another").unwrap();
         assert_ne!(second, Proc::at(root.path()).process(42).unwrap(), "the program was changed");
         assert_eq!(Proc::at(root.path()).sweep().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn descendants_are_told_from_others_and_circles_end() {
+        let root = tempfile::tempdir().unwrap();
+        // 9 and 10 are each other's parent, as no process is.
+        for (pid, parent) in [(1, 0), (5, 1), (6, 5), (7, 6), (8, 1), (9, 10), (10, 9)] {
+            fs::create_dir(root.path().join(pid.to_string())).unwrap();
+            fs::write(root.path().join(format!("{pid}/stat")), format!("{pid} (a) b) S {parent} 1 1"))
+                .unwrap();
+        }
+        let proc = Proc::at(root.path());
+        assert!(proc.descends(6, 5) && proc.descends(7, 5));
+        for other in [1, 5, 8, 9, 77] {
+            assert!(!proc.descends(other, 5), "{other}");
+        }
     }
 
     #[test]

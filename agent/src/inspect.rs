@@ -12,12 +12,17 @@ use lightfoot_symbolizer::binary::Binary;
 use lightfoot_symbolizer::build_id::BuildId;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use lightfoot_symbolizer::dwarf::{self, DwarfError};
-use lightfoot_symbolizer::functions::{FunctionError, Functions};
+use lightfoot_symbolizer::functions::{Function, FunctionError, Functions};
 use lightfoot_symbolizer::types::{MapLayout, TypeError, Types};
-use lightfoot_symbolizer::{Architecture, FileOffset, Refusal, Source, SourceError, VirtualAddress};
+use lightfoot_symbolizer::{
+    Architecture, FileOffset, Refusal, Source, SourceError, VirtualAddress, goid, site,
+};
 use thiserror::Error;
 
-use crate::catalog::{LIBRARIES, MapField, Operation, Place};
+use crate::catalog::{LIBRARIES, MapField, Operation, Place, contexts, go_runtime};
+
+/// The code of so many functions is kept because something that the catalogue names was inlined there.
+pub const MAX_HOSTS: usize = 256;
 
 /// Why a program could not be inspected.
 #[derive(Debug, Error)]
@@ -74,12 +79,14 @@ pub struct Program {
     pub build_id: BuildId,
     /// The functions that the catalogue names, as far as the program has them.
     pub functions: Functions,
-    /// The code of these functions, by their entry.
+    /// The code of these functions, and of those into which calls that matter were inlined, by their entry.
     pub code: BTreeMap<VirtualAddress, Code>,
     /// The structs that the catalogue names, and the holders of contexts.
     pub types: Types,
     /// The layouts of the maps that the catalogue names.
     pub maps: BTreeMap<MapField, MapLayout>,
+    /// The address of `runtime.sched.goidgen`, if it is wanted and can be proven.
+    pub goidgen: Option<VirtualAddress>,
     /// What became of the search in DWARF for the structs that have no descriptor; `Ok` if none was needed.
     pub dwarf: Result<(), DwarfError>,
 }
@@ -95,18 +102,11 @@ pub struct Code {
 impl Program {
     /// Inspects the file at `path`.
     pub fn inspect(path: &Path) -> Result<Self, InspectError> {
-        let file = File::open(path).map_err(|source| InspectError::Open { path: path.into(), source })?;
-        let metadata = file.metadata().map_err(|source| InspectError::Open { path: path.into(), source })?;
-        if !metadata.is_file() {
-            return Err(InspectError::NotAFile { path: path.into() });
-        }
-        let source = FileSource { file, size: metadata.len() };
-        let binary =
-            Binary::open(&source).map_err(|source| InspectError::Refused { path: path.into(), source })?;
+        let binary = open(path)?;
         let functions = |source| InspectError::Functions { path: path.into(), source };
         let found = binary.functions(&wanted_functions()).map_err(functions)?;
         let mut code = BTreeMap::new();
-        for function in found.iter() {
+        for function in found.iter().chain(hosts(&found)) {
             let bytes = function.code(&binary.image).map_err(functions)?;
             let Some(offset) = binary.image.file_offset(function.entry) else { continue };
             if binary.image.is_executable(function.entry) {
@@ -114,18 +114,27 @@ impl Program {
             }
         }
         let wanted = wanted_types(&found);
-        let mut types =
-            binary.types(&wanted).map_err(|source| InspectError::Types { path: path.into(), source })?;
+        let through_request = contexts::THROUGH_REQUEST.iter().map(|layout| layout.name);
+        let with_contexts: Vec<_> = wanted.iter().copied().chain(through_request).collect();
+        let mut types = binary
+            .types(&with_contexts)
+            .map_err(|source| InspectError::Types { path: path.into(), source })?;
         let missing: BTreeSet<&str> =
             wanted.into_iter().filter(|name| types.layout(name).is_none()).collect();
         let dwarf = if missing.is_empty() {
             Ok(())
         } else {
-            dwarf::for_each_struct(&source, |name| missing.contains(name), |layout| types.add(layout))
+            dwarf::for_each_struct(
+                binary.image.source(),
+                |name| missing.contains(name),
+                |layout| types.add(layout),
+            )
         };
         let maps = map_layouts(&binary, &types);
+        let goidgen = goidgen(&binary, &found, &code, &types);
         Ok(Self {
             maps,
+            goidgen,
             architecture: binary.image.architecture,
             position_independent: binary.image.position_independent,
             build_info: binary.build_info,
@@ -138,9 +147,38 @@ impl Program {
     }
 }
 
+/// Opens the program at `path`; nothing of a size that grows with it is read yet.
+pub fn open(path: &Path) -> Result<Binary<FileSource>, InspectError> {
+    let file = File::open(path).map_err(|source| InspectError::Open { path: path.into(), source })?;
+    let metadata = file.metadata().map_err(|source| InspectError::Open { path: path.into(), source })?;
+    if !metadata.is_file() {
+        return Err(InspectError::NotAFile { path: path.into() });
+    }
+    let source = FileSource { file, size: metadata.len() };
+    Binary::open(source).map_err(|source| InspectError::Refused { path: path.into(), source })
+}
+
+/// Where the runtime counts goroutine ids, in programs whose watching needs `runtime.p`.
+fn goidgen<S: Source>(
+    binary: &Binary<S>,
+    functions: &Functions,
+    code: &BTreeMap<VirtualAddress, Code>,
+    types: &Types,
+) -> Option<VirtualAddress> {
+    let entry = functions.get(go_runtime::NEWPROC1).ok()?.entry;
+    let goidcache = types.layout(go_runtime::P.name)?.field("goidcache")?.offset;
+    let architecture = binary.image.architecture;
+    let found =
+        goid::goidgen(site::Code { architecture, entry, bytes: &code.get(&entry)?.bytes }, goidcache)?;
+    binary.image.segments.iter().any(|segment| segment.is_variable(found)).then_some(found)
+}
+
 /// All functions in the catalogue.
 fn wanted_functions() -> Vec<&'static str> {
-    let mut names = BTreeSet::new();
+    let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
+    names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
+    let inlined = operations().filter_map(|operation| operation.inlined);
+    names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));
     for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
         names.insert(way.function);
         match way.place {
@@ -149,18 +187,25 @@ fn wanted_functions() -> Vec<&'static str> {
             | Place::AfterCallOf { callee: other, .. } => {
                 names.insert(other);
             }
-            Place::Entry { called_from: None, .. } | Place::AfterInterfaceCalls { .. } | Place::Returns => {}
+            Place::Entry { called_from: None, .. }
+            | Place::AfterInterfaceCalls { .. }
+            | Place::Returns
+            | Place::EmulatedReturns => {}
         }
     }
     names.into_iter().collect()
 }
 
+/// The functions into which those of [`Inlined`](crate::catalog::Inlined) were inlined.
+fn hosts(functions: &Functions) -> impl Iterator<Item = &Function> {
+    let inlined = operations().filter_map(|operation| operation.inlined);
+    let names = inlined.flat_map(|inlined| inlined.functions);
+    names.flat_map(|name| functions.inlined_into(name)).take(MAX_HOSTS)
+}
+
 /// The structs of those operations that the program has: others would send us to DWARF for nothing.
 fn wanted_types(functions: &Functions) -> Vec<&'static str> {
-    let is_there = |operation: &&Operation| {
-        let mut ways = operation.points.iter().flat_map(|point| point.ways);
-        ways.any(|way| functions.get(way.function).is_ok())
-    };
+    let is_there = |operation: &&Operation| operation.starts().any(|way| functions.get(way.function).is_ok());
     let layouts = operations().filter(is_there).flat_map(|operation| operation.layouts);
     layouts.map(|layout| layout.name).collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -180,7 +225,7 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
 }
 
 /// A file read with `pread`; a file that is truncated meanwhile gives an error, not a signal.
-struct FileSource {
+pub struct FileSource {
     file: File,
     size: u64,
 }

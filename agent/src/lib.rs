@@ -13,6 +13,8 @@ pub mod discover;
 pub mod inspect;
 pub mod plan;
 
+pub mod type_names;
+
 pub mod attach;
 pub mod sampler;
 pub mod watch;

@@ -3,14 +3,17 @@
 //! Every site is proven by decoding the function that it lies in. What cannot be proven is refused with a reason,
 //! and a point that is required and has no site refuses its operation: nothing is guessed.
 
-use lightfoot_symbolizer::FileOffset;
 use lightfoot_symbolizer::go_abi;
 use lightfoot_symbolizer::site::Site;
 use lightfoot_symbolizer::types::LayoutSource;
+use lightfoot_symbolizer::{Architecture, FileOffset, VirtualAddress};
 
-use crate::catalog::{LIBRARIES, Layout, Library, Operation, Point, Role};
+use crate::catalog::{LIBRARIES, Layout, Library, Operation, Place, Point, Role, Way};
 use crate::inspect::Program;
 
+pub mod caller;
+pub mod holders;
+mod inlined;
 pub mod layouts;
 mod ways;
 
@@ -69,6 +72,8 @@ pub struct PlannedSite {
     pub site: Site,
     /// Behind a call: where the words of the results are that the catalogue asks for.
     pub kept: Vec<go_abi::Place>,
+    /// The function that it lies in, if that is none that the catalogue names.
+    pub host: Option<String>,
 }
 
 /// A struct and the fields of it that probes read.
@@ -97,21 +102,42 @@ impl OperationPlan {
         self.refusals.is_empty()
     }
 
-    /// The traps that one ordinary span costs.
+    /// The traps that one ordinary span costs, once what stands in is gone.
     pub fn traps_per_span(&self) -> usize {
         self.points.iter().filter(|point| point.role.is_required() && point.chosen.is_some()).count()
+    }
+}
+
+impl PlannedSite {
+    /// A site in the function at `entry`, whose code lies at `code` in the file.
+    fn of(
+        site: Site,
+        entry: VirtualAddress,
+        code: FileOffset,
+        kept: Vec<go_abi::Place>,
+    ) -> Result<Self, String> {
+        let from_entry = site.address.checked_offset_from(entry).ok_or("a site lies before its function")?;
+        let offset = code.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
+        Ok(Self { offset: FileOffset(offset), from_entry, site, kept, host: None })
+    }
+}
+
+impl PointPlan {
+    fn addresses(&self) -> impl Iterator<Item = VirtualAddress> {
+        self.chosen.iter().flat_map(|(_, sites)| sites).map(|planned| planned.site.address)
     }
 }
 
 fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
     let module = library.module.and_then(|path| program.build_info.module(path));
     let version = module.map(|module| module.compiled().version.clone());
+    let has = |function| program.functions.get(function).is_ok();
     let is_there = library
         .operations
         .iter()
-        .flat_map(|operation| operation.points)
-        .flat_map(|point| point.ways)
-        .any(|way| program.functions.get(way.function).is_ok());
+        .filter(|operation| operation.only_with.is_none_or(|(function, _)| has(function)))
+        .flat_map(Operation::starts)
+        .any(|way| has(way.function));
     let operations = if is_there {
         Ok(library.operations.iter().map(|operation| plan_operation(program, operation)).collect())
     } else {
@@ -121,17 +147,24 @@ fn plan_library(program: &Program, library: &'static Library) -> LibraryPlan {
 }
 
 fn plan_operation(program: &Program, operation: &'static Operation) -> OperationPlan {
-    let points: Vec<_> = operation.points.iter().map(|point| plan_point(program, point)).collect();
+    let point = |point: &Point| plan_point(program, point.role, point.ways);
+    let mut points: Vec<_> = operation.points.iter().map(point).collect();
+    points.extend(operation.inlined.into_iter().flat_map(|inlined| inlined::plan(program, inlined)));
+    // What is caught where it ends anyway needs nothing that stands in until then.
+    let is_end = |point: &&PointPlan| point.role == Role::End;
+    let ends: Vec<_> = points.iter().filter(is_end).flat_map(PointPlan::addresses).collect();
+    points.retain(|point| point.role != Role::StandIn || point.addresses().any(|site| !ends.contains(&site)));
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
     let start = points.iter().find(|point| point.role == Role::Start);
-    if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
-        return OperationPlan {
-            operation,
-            points,
-            layouts,
-            refusals: vec!["not linked into this program".to_owned()],
-        };
+    let other = operation.only_with.filter(|(function, _)| program.functions.get(function).is_err());
+    let elsewhere = if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
+        Some("not linked into this program")
+    } else {
+        other.map(|(_, what_it_does)| what_it_does)
+    };
+    if let Some(refusal) = elsewhere {
+        return OperationPlan { operation, points, layouts, refusals: vec![refusal.to_owned()] };
     }
     for point in points.iter().filter(|point| point.role.is_required() && point.chosen.is_none()) {
         // The first way is the usual one; the others stand in for it, and their absence says less.
@@ -152,11 +185,13 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     OperationPlan { operation, points, layouts, refusals }
 }
 
-fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
-    let absent = point.ways.iter().all(|way| program.functions.get(way.function).is_err());
+fn plan_point(program: &Program, role: Role, ways: &'static [Way]) -> PointPlan {
+    let absent = ways.iter().all(|way| program.functions.get(way.function).is_err());
     let mut refused = Vec::new();
     let mut chosen = None;
-    for way in point.ways {
+    let returns_are_emulated = program.architecture == Architecture::Aarch64;
+    let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
+    for way in ways.iter().filter(is_a_place) {
         match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));
@@ -165,7 +200,7 @@ fn plan_point(program: &Program, point: &'static Point) -> PointPlan {
             Err(why) => refused.push((way.function, why)),
         }
     }
-    PointPlan { role: point.role, chosen, refused, absent }
+    PointPlan { role, chosen, refused, absent }
 }
 
 fn plan_layout(program: &Program, layout: &'static Layout) -> LayoutPlan {

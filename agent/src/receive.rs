@@ -105,7 +105,13 @@ fn http_server(server: &record::Http, texts: &Texts<'_>) -> HttpServer {
         is_tls: has(http_flags::TLS),
         has_panicked,
         was_hijacked,
-        cut: cut(server),
+        cut: {
+            let mut cut = cut(server);
+            if cut.contains(&name(Text::RequestLine)) && target.is_empty() {
+                cut.push("method");
+            }
+            cut
+        },
     }
 }
 
@@ -133,5 +139,74 @@ fn name(text: Text) -> &'static str {
         Text::Peer => "peer",
         Text::Scheme => "scheme",
         Text::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use lightfoot_probes_abi::record::{RecordHeader, VERSION, http_flags};
+    use lightfoot_probes_abi::{Http, RecordKind, Text};
+
+    use super::*;
+
+    /// What is made of a server's record of HTTP/2.
+    fn server(status: u16, flags: u16, cut: u16, texts: &[(Text, &str)]) -> HttpServer {
+        let mut bytes = vec![0; size_of::<Http>()];
+        for text in Text::ALL {
+            let value = texts.iter().find(|(of, _)| *of == text).map_or("", |(_, value)| value);
+            let length = u16::try_from(value.len()).unwrap();
+            put(&mut bytes, offset_of!(Http, lengths) + 2 * text as usize, &length.to_ne_bytes());
+            bytes.extend(value.bytes());
+        }
+        let length = u32::try_from(bytes.len()).unwrap();
+        put(&mut bytes, offset_of!(RecordHeader, length), &length.to_ne_bytes());
+        put(&mut bytes, offset_of!(RecordHeader, kind), &[RecordKind::HttpServer as u8]);
+        put(&mut bytes, offset_of!(RecordHeader, version), &[VERSION]);
+        put(&mut bytes, offset_of!(RecordHeader, cut), &cut.to_ne_bytes());
+        put(&mut bytes, offset_of!(Http, protocol_major), &[2]);
+        put(&mut bytes, offset_of!(Http, method_length), &3_u16.to_ne_bytes());
+        put(&mut bytes, offset_of!(Http, status), &status.to_ne_bytes());
+        put(&mut bytes, offset_of!(Http, flags), &flags.to_ne_bytes());
+        let Operation::HttpServer(server) = record(&bytes).unwrap().operation else { panic!("a server's") };
+        server
+    }
+
+    fn put(bytes: &mut [u8], offset: usize, value: &[u8]) {
+        bytes[offset..offset + value.len()].copy_from_slice(value);
+    }
+
+    #[test]
+    fn a_request_over_http2() {
+        let texts = [(Text::Host, "shop.test"), (Text::RequestLine, "GET /a?b"), (Text::Peer, "[::1]:2")];
+        let server = server(204, http_flags::WROTE_HEADER | http_flags::TLS, 0, &texts);
+        assert_eq!((server.method.as_str(), server.target.as_str()), ("GET", "/a?b"));
+        assert_eq!((server.host.as_str(), server.peer.as_str()), ("shop.test", "[::1]:2"));
+        assert_eq!((server.protocol, server.is_tls, server.status), ((2, 0), true, Some(204)));
+    }
+
+    /// `handlerDone` sends 200 for a handler that said nothing; a handler that panicked gets its stream reset.
+    #[test]
+    fn statuses_of_http2() {
+        let cases = [
+            (0, 0, Some(200)),
+            (404, http_flags::WROTE_HEADER, Some(404)),
+            (0, http_flags::PANICKED, None),
+            (202, http_flags::WROTE_HEADER | http_flags::PANICKED, Some(202)),
+        ];
+        for (status, flags, expected) in cases {
+            assert_eq!(server(status, flags, 0, &[]).status, expected, "{status} {flags}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_takes_all_the_room_is_cut_as_well() {
+        let cut = 1 << Text::RequestLine as u16;
+        let whole = server(200, 0, cut, &[(Text::RequestLine, "GET /long")]);
+        assert_eq!(whole.cut, ["target"]);
+        let cut = server(200, 0, cut, &[(Text::RequestLine, "GET")]);
+        assert_eq!((cut.method.as_str(), cut.target.as_str()), ("GET", ""));
+        assert_eq!(cut.cut, ["target", "method"]);
     }
 }

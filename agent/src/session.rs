@@ -135,11 +135,16 @@ impl Session {
                 self.ended.drain(..).for_each(|event| sink.event(event));
                 return true;
             };
-            match receive::record(&bytes) {
-                Ok(record) => sink.record(record),
-                Err(error) => sink.malformed(error),
-            }
+            take(&bytes, sink);
         }
         false
+    }
+}
+
+/// Hands on what the ring buffer held.
+pub(crate) fn take(bytes: &[u8], sink: &mut impl Sink) {
+    match receive::record(bytes) {
+        Ok(record) => sink.record(record),
+        Err(error) => sink.malformed(error),
     }
 }

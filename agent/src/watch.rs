@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{Counters, Sampler};
 use lightfoot_symbolizer::Refusal;
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -20,18 +21,25 @@ use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
-use crate::attach::{AttachError, Attachment, Kernel};
+use crate::attach::{AttachError, Attachment, Kernel, Recording};
 use crate::discover::selection::Rule;
-use crate::discover::{Decision, FileIdentity, Listeners, Proc, ProcessKey, Selection};
+use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Selection};
 use crate::inspect::InspectError;
+use crate::type_names::TypeNames;
 
 mod analysis;
+mod call_sites;
+mod callers;
+mod deciding;
 mod expected;
 mod loaded;
 mod placing;
 mod routes;
 
 use analysis::Analysis;
+pub use call_sites::CallEnd;
+use callers::Callers;
+pub use callers::{CALLERS_SETTLE, MAX_CALLERS_OF_BINARY, TRUST};
 use expected::Expected;
 pub use loaded::LoadedError;
 use routes::RouteTrial;
@@ -53,6 +61,8 @@ pub enum Event {
         executable: PathBuf,
         /// What it was built from.
         build_info: Arc<BuildInfo>,
+        /// The names of its types, if its records mention any.
+        type_names: Option<Arc<TypeNames>>,
         /// Nanoseconds since boot: each of its spans starts later, and each of a process that had its number, earlier.
         since: u64,
     },
@@ -69,6 +79,20 @@ pub enum Event {
     Unwatched {
         /// Their counts.
         counters: Box<Counters>,
+    },
+    /// What is known of the ends of a binary's client calls has changed.
+    CallEnd {
+        /// The path of the program.
+        executable: PathBuf,
+        /// How.
+        change: CallEnd,
+    },
+    /// Contexts of some types are not followed in a binary: its spans may lack parents.
+    ContextsLeftOut {
+        /// The path of the program.
+        executable: PathBuf,
+        /// How many types.
+        count: usize,
     },
     /// The routes of copied requests are found by one more site from now on, or cannot be.
     CopiedRoutes {
@@ -142,6 +166,23 @@ pub struct Settings {
     pub sampler: Sampler,
     /// Whether the optional site for routes of copied requests may be placed.
     pub copied_routes: bool,
+    /// Whether a span may be linked to the goroutine that created its own.
+    pub inferred_parents: bool,
+    /// Whether the queries of clients' URLs are recorded.
+    pub queries: bool,
+}
+
+impl Settings {
+    /// How a process of such a binary is recorded.
+    fn recording(&self, analysis: &Analysis, bias: Option<u64>) -> Recording {
+        let flags = [
+            (analysis.clients.is_some(), process_flags::CHILDREN),
+            (self.inferred_parents, process_flags::INFER_PARENTS),
+            (self.queries, process_flags::QUERIES),
+        ];
+        let flags = flags.into_iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
+        Recording { sampler: self.sampler, flags, bias }
+    }
 }
 
 /// Watches processes until it is told to stop.
@@ -156,7 +197,13 @@ pub struct Watcher {
     /// Each process with the file whose probes are its: its own, or the same one as another mount shows it.
     watched: HashMap<ProcessKey, FileIdentity>,
     left: HashSet<ProcessKey>,
+    /// Those that were refused for lack of room, until there is some.
+    waiting: HashSet<ProcessKey>,
+    /// Whether one of these may be tried again: another was left, and none has failed since.
+    has_room_again: bool,
     expected: Option<Expected>,
+    /// When to look for new callers of clients, if there are any clients.
+    callers_due: Option<Instant>,
 }
 
 /// A file that processes run.
@@ -165,6 +212,10 @@ struct Binary {
     attachment: Option<Attachment>,
     processes: HashSet<ProcessKey>,
     route: RouteTrial,
+    callers: Callers,
+    /// Its file and the names of its types, while probes are in place.
+    open: Option<Arc<File>>,
+    type_names: Option<Arc<TypeNames>>,
 }
 
 impl Binary {
@@ -179,6 +230,9 @@ impl Binary {
             attachment: None,
             processes: HashSet::new(),
             route: RouteTrial::default(),
+            callers: Callers::default(),
+            open: None,
+            type_names: None,
         });
         &binary.analysis
     }
@@ -203,7 +257,10 @@ impl Watcher {
             binaries: HashMap::new(),
             watched: HashMap::new(),
             left: HashSet::new(),
+            waiting: HashSet::new(),
+            has_room_again: false,
             expected: None,
+            callers_due: None,
         }
     }
 
@@ -216,8 +273,12 @@ impl Watcher {
                 self.sweep();
                 next_sweep = Instant::now() + SWEEP;
             }
-            let until_sweep = next_sweep.saturating_duration_since(Instant::now());
-            let wait = if self.expected.is_some() { expected::POLL.min(until_sweep) } else { until_sweep };
+            if self.callers_due.is_some_and(|due| Instant::now() >= due) {
+                self.callers_due = self.learn_callers();
+            }
+            let next = self.callers_due.map_or(next_sweep, |due| due.min(next_sweep));
+            let until_next = next.saturating_duration_since(Instant::now());
+            let wait = if self.expected.is_some() { expected::POLL.min(until_next) } else { until_next };
             match commands.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Command::Report(answer)) => {
@@ -248,6 +309,7 @@ impl Watcher {
             self.leave(key);
         }
         self.left.retain(|key| running.contains(key));
+        self.waiting.retain(|key| running.contains(key));
         let own = std::process::id();
         let proc = self.proc.clone();
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
@@ -264,70 +326,16 @@ impl Watcher {
                 }
                 continue;
             }
+            // An attempt that fails for lack of room may take the kernel a while to undo.
+            if self.waiting.contains(key) && !self.has_room_again {
+                continue;
+            }
             self.consider(*key, &listeners.ports(key.pid), &running);
         }
         self.weigh_routes(&running);
+        self.weigh_callers();
         if self.binaries.len() > MAX_REMEMBERED {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
-        }
-    }
-
-    /// Leaves a process alone; whoever asked for it is told why.
-    fn forbid(&mut self, key: ProcessKey, rule: Rule) {
-        self.left.insert(key);
-        if self.selection.is_explicit() && rule != Rule::NotSelected {
-            let executable = self.proc.executable_path(key.pid).unwrap_or_default();
-            self.tell(Event::Refused { key, executable, reason: WatchError::Forbidden(rule) });
-        }
-    }
-
-    /// Decides about a process that is neither watched nor left alone.
-    fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>, running: &HashSet<ProcessKey>) {
-        let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let early = self.selection.before_inspection(key.pid, &executable, ports);
-        match early {
-            Some(Decision::Leave(rule)) => return self.forbid(key, rule),
-            Some(Decision::Wait(_)) => return,
-            Some(Decision::Watch(_)) | None => {}
-        }
-        let opened = File::open(self.proc.executable(key.pid));
-        // It may have gone, or executed something else: the next sweep knows.
-        if self.proc.process(key.pid) != Some(key) {
-            return;
-        }
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) => {
-                self.left.insert(key);
-                let reason = WatchError::Open(Arc::new(error));
-                if early.is_some() {
-                    self.tell(Event::Refused { key, executable, reason });
-                }
-                return;
-            }
-        };
-        if !FileIdentity::of_open(&file).is_ok_and(|identity| identity == key.file) {
-            return;
-        }
-        let analysis = Binary::analysis(&mut self.binaries, key.file, &file);
-        let decision = match (&early, analysis) {
-            (Some(decision), _) => decision.clone(),
-            (None, Ok(analysis)) => self.selection.by_default(&analysis.build_info),
-            // Nobody asked for it; that most programs are not Go's is no news.
-            (None, Err(_)) => Decision::Leave(Rule::NotSelected),
-        };
-        if !matches!(decision, Decision::Watch(_)) {
-            self.left.insert(key);
-            return;
-        }
-        match self.start(key, &executable, &file, running) {
-            Ok(()) => {}
-            // It went away under our hands: the next sweep knows.
-            Err(_) if self.proc.process(key.pid) != Some(key) => {}
-            Err(reason) => {
-                self.left.insert(key);
-                self.tell(Event::Refused { key, executable, reason });
-            }
         }
     }
 

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use memchr::memmem;
 use thiserror::Error;
 
+use crate::VirtualAddress;
 use crate::build_id::BuildId;
 use crate::build_info::{BuildInfo, BuildInfoError, GoVersion};
-use crate::functions::{FunctionError, Functions};
+use crate::functions::{Function, FunctionError, Functions};
 use crate::image::{Image, ImageError};
 use crate::moduledata::{ModuleData, ModuleDataError};
 use crate::relocations;
@@ -96,6 +97,11 @@ impl<S: Source> Binary<S> {
         Functions::find(&self.image, &self.module, wanted)
     }
 
+    /// The function whose code `address` lies in.
+    pub fn function_at(&self, address: VirtualAddress) -> Result<Function, FunctionError> {
+        Functions::at(&self.image, &self.module, address)
+    }
+
     /// Looks up struct layouts by name, and every holder of a context.
     pub fn types(&self, wanted: &[&str]) -> Result<Types, TypeError> {
         Types::find(&self.image, &self.module, wanted)
@@ -137,7 +143,7 @@ fn without_build_info<S: Source>(image: &Image<S>) -> Refusal {
 fn links_libgo<S: Source>(image: &Image<S>) -> bool {
     let Ok(entries) = relocations::dynamic_entries(image) else { return false };
     let strings = entries.iter().find(|(tag, _)| *tag == object::elf::DT_STRTAB).map(|(_, at)| *at);
-    let Some(strings) = strings.map(crate::VirtualAddress) else { return false };
+    let Some(strings) = strings.map(VirtualAddress) else { return false };
     entries
         .iter()
         .filter(|(tag, _)| *tag == object::elf::DT_NEEDED)

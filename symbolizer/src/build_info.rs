@@ -6,7 +6,6 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use memchr::memmem;
 use thiserror::Error;
 
 use crate::address::VirtualAddress;
@@ -16,6 +15,8 @@ use crate::source::Source;
 /// At most so many bytes of module information; kube-apiserver has 16 KiB.
 pub const MAX_MODULE_INFO: u64 = 1 << 20;
 
+/// At most so many places that look like it are read.
+const MAX_CANDIDATES: usize = 16;
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const ALIGNMENT: u64 = 16;
 const HEADER: u64 = 32;
@@ -84,27 +85,24 @@ impl fmt::Display for GoVersion {
 impl BuildInfo {
     /// Finds and reads the build information; executable segments are not searched.
     pub fn read<S: Source>(image: &Image<S>) -> Result<Self, BuildInfoError> {
-        let finder = memmem::Finder::new(MAGIC);
         // Go puts it first into the data segment, so writable segments are looked at first.
         let data = image.segments.iter().filter(|segment| segment.writable);
         let rest = image.segments.iter().filter(|segment| !segment.writable && !segment.executable);
         let mut last = BuildInfoError::Absent;
+        let mut left = MAX_CANDIDATES;
         for segment in data.chain(rest) {
-            let mut candidates = Vec::new();
-            image.scan(segment.address, segment.file_size, MAGIC.len() - 1, |at, bytes| {
-                candidates.extend(
-                    finder
-                        .find_iter(bytes)
-                        .map(|index| VirtualAddress(at.0.saturating_add(index as u64)))
-                        .filter(|found| found.0 % ALIGNMENT == 0),
-                );
-                if candidates.is_empty() { ControlFlow::<()>::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            for found in candidates {
+            let read = image.find(segment, MAGIC, ALIGNMENT, |found| {
+                left -= 1;
                 match Self::read_at(image, found) {
-                    Ok(info) => return Ok(info),
+                    Ok(info) => return ControlFlow::Break(Some(info)),
                     Err(error) => last = error,
                 }
+                if left == 0 { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
+            })?;
+            match read {
+                Some(Some(info)) => return Ok(info),
+                Some(None) => break,
+                None => {}
             }
         }
         Err(last)

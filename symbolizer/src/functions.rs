@@ -37,6 +37,9 @@ pub enum FunctionError {
         /// How many functions bear it.
         count: usize,
     },
+    /// No function's code lies there.
+    #[error("no function lies at {0}")]
+    NoFunctionAt(VirtualAddress),
     /// The bytes could not be read.
     #[error("reading the function table")]
     Image(#[from] ImageError),
@@ -111,6 +114,28 @@ impl Functions {
             found.hosts.push(Function { name, entry, end, inlined });
         }
         Ok(found)
+    }
+
+    /// The function whose code `address` lies in.
+    pub fn at<S: Source>(
+        image: &Image<S>,
+        module: &ModuleData,
+        address: VirtualAddress,
+    ) -> Result<Function, FunctionError> {
+        let table = Table { image, module };
+        let (mut low, mut high) = (0, module.function_count);
+        // The last function that does not start behind the address. Entries ascend; where they do not, the check below fails.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if table.entry(middle)?.0 <= address { low = middle } else { high = middle }
+        }
+        let (entry, record) = table.entry(low)?;
+        let (end, _) = table.entry(low + 1)?;
+        if !(entry..end).contains(&address) {
+            return Err(FunctionError::NoFunctionAt(address));
+        }
+        let name = read_name(image, module.function_names, image.word32(record.past(NAME))?)?;
+        Ok(Function { name, entry, end, inlined: Vec::new() })
     }
 
     /// The one function of that name.

@@ -3,9 +3,9 @@
 //! Program headers are all that is used. Section names are not to be trusted and the section table may be gone
 //! (`strip --strip-section-headers`); the kernel and the dynamic linker do without it as well.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 
+use memchr::memmem;
 use object::elf;
 use object::pod;
 use object::{LittleEndian as LE, U16, U64};
@@ -16,13 +16,15 @@ use crate::architecture::Architecture;
 use crate::relocations::{RelocationError, Relocations};
 use crate::source::{Source, SourceError};
 
+mod pages;
+
+use pages::Pages;
+
 /// At most so many program headers; Go writes about ten, and 65,535 means "look elsewhere" (`PN_XNUM`).
 pub const MAX_PROGRAM_HEADERS: usize = 256;
 /// At most so many bytes in one owned read.
 pub const MAX_READ: usize = 16 << 20;
 
-const PAGE: usize = 32 << 10;
-const PAGES: usize = 128;
 /// How much of a range [`Image::scan`] hands out at once.
 const WINDOW: usize = 256 << 10;
 
@@ -78,8 +80,10 @@ pub struct Segment {
     pub address: VirtualAddress,
     /// Where that byte lies in the file.
     pub offset: FileOffset,
-    /// How many bytes the file holds of it; what follows up to `p_memsz` is zero at start.
+    /// How many bytes the file holds of it; what follows is zero at start.
     pub file_size: u64,
+    /// How many bytes it takes in memory.
+    pub memory_size: u64,
     /// Whether it is mapped executable.
     pub executable: bool,
     /// Whether it is mapped writable.
@@ -87,6 +91,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Whether the program can write at `address`, which may lie behind what is in the file: in memory that starts as zeros.
+    pub fn is_variable(&self, address: VirtualAddress) -> bool {
+        self.writable
+            && address.checked_offset_from(self.address).is_some_and(|offset| offset < self.memory_size)
+    }
+
     /// The address one past the last byte in the file.
     pub fn end(&self) -> VirtualAddress {
         VirtualAddress(self.address.0.saturating_add(self.file_size))
@@ -112,7 +122,7 @@ pub struct Image<S> {
 impl<S: Source> Image<S> {
     /// Reads the headers and checks the relocations.
     pub fn parse(source: S) -> Result<Self, ImageError> {
-        let pages = Pages { source, slots: RefCell::default() };
+        let pages = Pages::of(source);
         let mut header = [0; size_of::<elf::FileHeader64<LE>>()];
         let present = usize::try_from(pages.source.size()).unwrap_or(usize::MAX).min(header.len());
         pages.source.read_at(0, header.get_mut(..present).unwrap_or_default())?;
@@ -197,6 +207,7 @@ impl<S: Source> Image<S> {
                         address,
                         offset,
                         file_size,
+                        memory_size: header.p_memsz.get(LE),
                         executable: flags.0 & elf::PF_X.0 != 0,
                         writable: flags.0 & elf::PF_W.0 != 0,
                     });
@@ -325,69 +336,30 @@ impl<S: Source> Image<S> {
         Ok(None)
     }
 
+    /// Hands the address of each `needle` in a segment's bytes to `visit`, in order, if it is a multiple of `alignment`.
+    /// Bytes are not relocated. `visit` may stop the search, and must where a hostile file could hold many.
+    pub fn find<B>(
+        &self,
+        segment: &Segment,
+        needle: &[u8],
+        alignment: u64,
+        mut visit: impl FnMut(VirtualAddress) -> ControlFlow<B>,
+    ) -> Result<Option<B>, ImageError> {
+        let finder = memmem::Finder::new(needle);
+        let overlap = needle.len().saturating_sub(1);
+        self.scan(segment.address, segment.file_size, overlap, |window, bytes| {
+            finder
+                .find_iter(bytes)
+                .map(|index| VirtualAddress(window.0.saturating_add(index as u64)))
+                .filter(|found| found.0.is_multiple_of(alignment))
+                .try_for_each(&mut visit)
+        })
+    }
+
     fn locate(&self, address: VirtualAddress, length: u64) -> Option<(&Segment, u64)> {
         self.segments.iter().find_map(|segment| {
             let within = address.checked_offset_from(segment.address)?;
             (within.checked_add(length)? <= segment.file_size).then_some((segment, within))
         })
-    }
-}
-
-/// A direct-mapped cache of the file's pages.
-struct Pages<S> {
-    source: S,
-    slots: RefCell<Vec<Option<Page>>>,
-}
-
-struct Page {
-    number: u64,
-    bytes: Box<[u8]>,
-}
-
-impl<S: Source> Pages<S> {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), SourceError> {
-        let out_of_bounds =
-            || SourceError::OutOfBounds { offset, length: buffer.len(), size: self.source.size() };
-        let end = offset.checked_add(buffer.len() as u64).ok_or_else(out_of_bounds)?;
-        if end > self.source.size() {
-            return Err(out_of_bounds());
-        }
-        if buffer.len() > PAGE {
-            return self.source.read_at(offset, buffer);
-        }
-        let mut at = offset;
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let number = at / PAGE as u64;
-            let within = usize::try_from(at % PAGE as u64).unwrap_or_default();
-            let mut slots = self.slots.borrow_mut();
-            if slots.is_empty() {
-                slots.resize_with(PAGES, || None);
-            }
-            let index = usize::try_from(number % PAGES as u64).unwrap_or_default();
-            let Some(slot) = slots.get_mut(index) else { return Ok(()) };
-            if slot.as_ref().is_none_or(|page| page.number != number) {
-                let start = number.saturating_mul(PAGE as u64);
-                let size = usize::try_from(self.source.size() - start).unwrap_or(PAGE).min(PAGE);
-                let mut bytes = slot.take().map(|page| page.bytes).filter(|bytes| bytes.len() == size);
-                let mut bytes = bytes.take().unwrap_or_else(|| vec![0; size].into());
-                self.source.read_at(start, &mut bytes)?;
-                *slot = Some(Page { number, bytes });
-            }
-            let page = slot.as_ref().and_then(|page| page.bytes.get(within..)).unwrap_or_default();
-            let count = page.len().min(rest.len());
-            let (now, later) = rest.split_at_mut(count);
-            now.copy_from_slice(page.get(..count).unwrap_or_default());
-            rest = later;
-            at = at.saturating_add(count as u64);
-            if count == 0 {
-                return Err(SourceError::OutOfBounds {
-                    offset: at,
-                    length: rest.len(),
-                    size: self.source.size(),
-                });
-            }
-        }
-        Ok(())
     }
 }

@@ -32,6 +32,8 @@ pub mod decode;
 pub mod go_abi;
 pub mod site;
 
+pub mod goid;
+
 pub use address::{FileOffset, RuntimeAddress, VirtualAddress};
 pub use architecture::Architecture;
 pub use binary::{Binary, Refusal};

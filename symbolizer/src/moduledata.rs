@@ -6,7 +6,6 @@
 
 use std::ops::ControlFlow;
 
-use memchr::memmem;
 use thiserror::Error;
 
 use crate::address::VirtualAddress;
@@ -179,31 +178,23 @@ fn find_headers<S: Source>(
     image: &Image<S>,
     magic: &[u8],
 ) -> Result<Vec<(VirtualAddress, u64)>, ModuleDataError> {
-    let finder = memmem::Finder::new(magic);
     let mut headers = Vec::new();
     for segment in in_search_order(image) {
         if segment.executable && !headers.is_empty() {
             break;
         }
-        let mut candidates = Vec::new();
-        image.scan(segment.address, segment.file_size, magic.len() - 1, |at, bytes| {
-            candidates.extend(
-                finder
-                    .find_iter(bytes)
-                    .map(|index| VirtualAddress(at.0.saturating_add(index as u64)))
-                    .filter(|found| found.0 % 8 == 0)
-                    .take(MAX_CANDIDATES),
-            );
-            if candidates.len() < MAX_CANDIDATES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        for candidate in candidates {
-            let Ok([head, _, _, _, names_offset]) = image.words::<5>(candidate) else { continue };
-            let [.., quantum, pointer_size] = head.to_le_bytes();
-            // The name table follows the header: at 0x60 in Go 1.21, at 0x48 since.
-            if matches!(quantum, 1 | 4) && pointer_size == 8 && (72..=256).contains(&names_offset) {
-                headers.push((candidate, names_offset));
+        let mut left = MAX_CANDIDATES;
+        image.find(segment, magic, 8, |candidate| {
+            left -= 1;
+            if let Ok([head, _, _, _, names_offset]) = image.words::<5>(candidate) {
+                let [.., quantum, pointer_size] = head.to_le_bytes();
+                // The name table follows the header: at 0x60 in Go 1.21, at 0x48 since.
+                if matches!(quantum, 1 | 4) && pointer_size == 8 && (72..=256).contains(&names_offset) {
+                    headers.push((candidate, names_offset));
+                }
             }
-        }
+            go_on_if(left > 0)
+        })?;
         headers.truncate(MAX_CANDIDATES);
     }
     Ok(headers)
@@ -214,20 +205,16 @@ fn find_pointers<S: Source>(
     image: &Image<S>,
     target: VirtualAddress,
 ) -> Result<Vec<VirtualAddress>, ModuleDataError> {
-    let needle = target.0.to_le_bytes();
-    let finder = memmem::Finder::new(&needle);
     let mut found: Vec<_> = image.relocated_to(target.0).take(MAX_CANDIDATES).collect();
     for segment in image.segments.iter().filter(|segment| !segment.executable) {
-        image.scan(segment.address, segment.file_size, needle.len() - 1, |at, bytes| {
-            found.extend(
-                finder
-                    .find_iter(bytes)
-                    .map(|index| VirtualAddress(at.0.saturating_add(index as u64)))
-                    .filter(|found| found.0 % 8 == 0)
-                    .take(MAX_CANDIDATES),
-            );
-            if found.len() < MAX_CANDIDATES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        image.find(segment, &target.0.to_le_bytes(), 8, |pointer| {
+            found.push(pointer);
+            go_on_if(found.len() < MAX_CANDIDATES)
         })?;
     }
     Ok(found)
+}
+
+fn go_on_if(wanted: bool) -> ControlFlow<()> {
+    if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }

@@ -7,6 +7,7 @@ mod after_call;
 mod body;
 mod depth;
 mod entry;
+mod indirect_call;
 mod stack_check;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::decode::{DecodeError, Flow, Instruction, Refusal, Step};
 use crate::go_abi::Place;
 use crate::{Architecture, VirtualAddress};
 use body::Body;
+use depth::Depths;
 
 /// The machine code of one function.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,12 @@ pub struct IndirectCall {
     pub return_address: VirtualAddress,
     /// The call as text.
     pub text: String,
+    /// Which method of an interface is called: the offset in its itab at which the callee's address is read right before.
+    /// Closures show 0 or nothing here.
+    pub itab_offset: Option<u64>,
+    /// The integer registers of arguments, by index from the lowest bit, that are set right before, the callee's own
+    /// left out.
+    pub arguments: u16,
 }
 
 /// Why there is no site.
@@ -147,6 +155,12 @@ pub enum SiteError {
     /// There is no call at the address.
     #[error("planning a probe behind a call: no call instruction begins at {address}")]
     NotACall {
+        /// The address asked for.
+        address: VirtualAddress,
+    },
+    /// No call instruction ends at the address.
+    #[error("planning a probe behind a call: no call instruction ends at {address}")]
+    NotAReturnAddress {
         /// The address asked for.
         address: VirtualAddress,
     },
@@ -205,13 +219,44 @@ pub fn after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Resul
     after_call::plan(&Body::decode(code)?, call, keep)
 }
 
+/// As [`after_call()`], or else the return instruction on the way straight behind the call, reached with the places of `keep` intact:
+/// the function returns what the callee returned. Its price is that of [`returns`].
+pub fn after_call_or_at_return(
+    code: Code<'_>,
+    call: VirtualAddress,
+    keep: &[Place],
+) -> Result<Site, SiteError> {
+    behind(&Body::decode(code)?, call, keep)
+}
+
+/// As [`after_call_or_at_return()`], for the call that returns to `return_address`.
+pub fn after_return(
+    code: Code<'_>,
+    return_address: VirtualAddress,
+    keep: &[Place],
+) -> Result<Site, SiteError> {
+    let body = Body::decode(code)?;
+    let calls = |call: &&Instruction<'_>| call.end() == return_address && matches!(call.flow, Flow::Call(_));
+    let call = body.instructions.iter().find(calls).map(|call| call.address);
+    behind(&body, call.ok_or(SiteError::NotAReturnAddress { address: return_address })?, keep)
+}
+
+fn behind(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
+    match after_call::plan(body, call, keep) {
+        Err(SiteError::PathEnds { address }) => {
+            let index = body.index_of(address);
+            let found = index.and_then(|index| Some((index, body.instructions.get(index)?)));
+            let found = found.filter(|(_, found)| found.flow == Flow::Return);
+            let (index, found) = found.ok_or(SiteError::PathEnds { address })?;
+            Site::new(found, Reason::Return, Depths::of(body).before(index))
+        }
+        other => other,
+    }
+}
+
 /// All calls through a register or memory.
 pub fn indirect_calls(code: Code<'_>) -> Result<Vec<IndirectCall>, SiteError> {
-    let body = Body::decode(code)?;
-    let calls = body.instructions.iter().filter(|instruction| instruction.flow == Flow::Call(None));
-    Ok(calls
-        .map(|call| IndirectCall { address: call.address, return_address: call.end(), text: call.text() })
-        .collect())
+    Ok(indirect_call::all(&Body::decode(code)?))
 }
 
 impl Site {

@@ -115,7 +115,7 @@ impl Types {
         module: &ModuleData,
         wanted: &[&str],
     ) -> Result<Self, TypeError> {
-        let reader = Descriptors { image, types: module.types.address };
+        let reader = Descriptors::new(image, module);
         let wanted: FxHashSet<&str> = wanted.iter().copied().collect();
         // The last part of a wanted name: enough to rule out most types without building their full names.
         let tails: FxHashSet<&str> =
@@ -167,12 +167,24 @@ pub struct Descriptors<'a, S> {
     pub(crate) image: &'a Image<S>,
     /// The start of the types, from which offsets of names count.
     pub(crate) types: VirtualAddress,
+    /// The first address behind the types.
+    end: VirtualAddress,
 }
 
 impl<'a, S: Source> Descriptors<'a, S> {
     /// A reader for the program's descriptors.
     pub fn new(image: &'a Image<S>, module: &ModuleData) -> Self {
-        Self { image, types: module.types.address }
+        let types = module.types;
+        Self { image, types: types.address, end: types.address.past(types.length) }
+    }
+
+    /// The name of the type whose descriptor lies at `address`, as `reflect.Type.String` gives it: `*net.OpError`. The
+    /// address may come from a running process, such as an itab's `Type`, and lead anywhere.
+    pub fn type_name(&self, address: VirtualAddress) -> Result<String, TypeError> {
+        let is_among_types = (self.types..self.end).contains(&address) && address.0.is_multiple_of(8);
+        let descriptor = if is_among_types { self.descriptor(address).ok() } else { None };
+        let name = descriptor.and_then(|descriptor| self.short_name(&descriptor).ok());
+        name.filter(|name| !name.is_empty()).ok_or(TypeError::Mismatch { expected: "type", address })
     }
 
     /// Hands the layout of every struct to `visit`.

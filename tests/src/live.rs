@@ -5,7 +5,9 @@
 //! - [`process`]: a program that a test starts, and the lines that it says.
 //! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand.
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
+//! - [`driven`]: Go programs that obey commands and write down the truth about each call.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
+//! - [`watched`]: a driven program and the agent that watches it.
 //! - [`client`]: requests, byte by byte.
 
 use std::fs;
@@ -22,19 +24,23 @@ use crate::go::BuildError;
 pub mod agent;
 pub mod client;
 pub mod code;
+pub mod driven;
 pub mod folder;
 pub mod http2;
 pub mod process;
 pub mod server;
 pub mod span;
 pub mod target;
+pub mod watched;
 
 pub use agent::{Agent, Outcome, lightfoot};
 pub use client::{Client, Response, get};
+pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
 pub use server::{Server, Truth};
 pub use span::Span;
 pub use target::Target;
+pub use watched::Watched;
 
 /// How long anything may take on a busy machine before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,8 +158,10 @@ impl LiveError {
         Self::Line { line: line.to_owned(), why: why.to_string() }
     }
 
-    /// The same, with what the program has said.
+    /// The same, with what the program has said of late.
     fn with(self, messages: &str) -> Self {
+        let start = messages.floor_char_boundary(messages.len().saturating_sub(4_000));
+        let messages = messages.get(start..).unwrap_or_default();
         match self {
             Self::Late { what, within, said } => {
                 Self::Late { what, within, said: format!("{said}; it says: {messages}") }

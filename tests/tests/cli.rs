@@ -283,6 +283,55 @@ fn the_command_runs_as_the_user_who_called_sudo() {
 }
 
 #[test]
+fn the_command_has_the_groups_of_whoever_called_sudo() {
+    let Some(folder) = Folder::for_test("groups") else { return };
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    };
+    // Accounts that this test alone sees; a process that nobody watches needs no server.
+    let users = file("passwd", "root:x:0:0::/root:/bin/sh\nann:x:41234:41235::/home/ann:/bin/sh\n");
+    let groups = file("group", "root:x:0:\nann:x:41235:\nwheel:x:41236:bob,ann\nothers:x:41237:bob\n");
+    let script = format!(
+        "mount --bind {} /etc/passwd && mount --bind {} /etc/group && exec {} run -- id -G",
+        text(&users),
+        text(&groups),
+        text(&lightfoot())
+    );
+    for (user, group, expected) in [(41234, 41235, "41235 41236\n"), (49999, 49998, "49998\n")] {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]);
+        let variables = [("SUDO_UID", user.to_string()), ("SUDO_GID", group.to_string())];
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let outcome = Agent::spawn(command, &variables).unwrap().wait().unwrap();
+        assert!(outcome.status.success(), "{}", outcome.messages);
+        assert_eq!(outcome.other_output, expected, "{}", outcome.messages);
+    }
+}
+
+#[test]
+fn a_server_that_a_wrapper_starts_is_watched_and_no_other() {
+    let Some(folder) = Folder::for_test("a wrapper that stays") else { return };
+    let path = folder.server().unwrap();
+    let neighbour = Target::start(&path).unwrap();
+    // As `make run` does: a shell in a shell, and each waits for what it has started.
+    let script = format!("sh -c '{}; true'; true", text(&path));
+    let agent = under_watch(&["sh", "-c", &script], &[]);
+    let address = address(&agent);
+    agent.says(&format!(", {})", text(&path))).unwrap();
+    agent.counts().unwrap();
+    assert_eq!(get(address, "/wrapped").unwrap(), 200);
+    assert_eq!(neighbour.get("/neighbour").unwrap(), 200);
+    let pid = agent.span("/wrapped").unwrap().pid();
+    let server = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(server, Signal::TERM).unwrap();
+    let outcome = agent.wait().unwrap();
+    assert!(outcome.status.success());
+    assert_eq!(outcome.paths(), ["/wrapped"]);
+}
+
+#[test]
 fn a_wrapper_that_executes_the_server_is_followed() {
     let Some(folder) = Folder::for_test("a wrapper") else { return };
     let path = folder.server().unwrap();

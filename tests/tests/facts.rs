@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
-use lightfoot_symbolizer::Binary;
 use lightfoot_symbolizer::site::{self, Code};
 use lightfoot_symbolizer::types::{LayoutSource, StructLayout};
+use lightfoot_symbolizer::{Binary, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, VERSIONS, matrix};
 use lightfoot_tests::oracle;
@@ -191,6 +191,35 @@ fn a_function_inlined_away_is_told_from_one_that_is_called() {
 }
 
 #[test]
+fn a_function_is_found_by_any_address_in_it() {
+    let builds =
+        matrix::versions(Program::Http, Mode::Plain).chain(matrix::versions(Program::Http, Mode::Pie));
+    each_build(builds, |build, path| {
+        let bytes = fs::read(path).expect("the binary is there");
+        let binary = Binary::open(&bytes[..]).expect("it is a Go program");
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let symbols = oracle::tools::symbols(&toolchain, path).expect("go tool nm reads it");
+        let code: Vec<_> = symbols
+            .iter()
+            .filter(|(name, symbol)| name.starts_with("net/http.") && symbol.kind == 'T' && symbol.size > 1)
+            .collect();
+        assert!(code.len() > 400, "{}", code.len());
+        for (name, symbol) in code {
+            for address in
+                [symbol.address, symbol.address + symbol.size / 2, symbol.address + symbol.size - 1]
+            {
+                let found = binary.function_at(VirtualAddress(address)).expect("it is there");
+                assert_eq!((&found.name, found.entry.0), (name, symbol.address));
+            }
+        }
+        let text = binary.module.text;
+        for outside in [0, text.address.0 - 1, text.address.0 + text.length, u64::MAX] {
+            assert!(binary.function_at(VirtualAddress(outside)).is_err(), "{outside:#x}");
+        }
+    });
+}
+
+#[test]
 fn every_holder_of_a_context_is_found() {
     each_build(matrix::versions(Program::Layouts, Mode::Stripped), |_, path| {
         let facts = Facts::inspect(path).expect("it is a Go program");
@@ -214,6 +243,8 @@ fn every_holder_of_a_context_is_found() {
             assert_eq!(holder(name), Some((offset, embedded)), "{name} of {holders:?}");
         }
         assert!(holders.iter().any(|holder| holder.name.starts_with("main.Generic[")), "{holders:?}");
-        assert_eq!(holder("main.Pointing"), None, "its context lies behind a pointer");
+        let pointing =
+            holders.iter().find(|holder| holder.name == "main.Pointing").expect("it points to a holder");
+        assert_eq!((pointing.through, pointing.offset, pointing.embedded), (Some(8), 32, true));
     });
 }

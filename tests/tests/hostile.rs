@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use lightfoot::catalog::net_http::ROUND_TRIP_RESULTS;
+use lightfoot::plan::caller::caller;
 use lightfoot_symbolizer::functions::Functions;
+use lightfoot_symbolizer::moduledata::Region;
 use lightfoot_symbolizer::site::{self, Code};
-use lightfoot_symbolizer::{Binary, Refusal, dwarf};
+use lightfoot_symbolizer::{Binary, Refusal, dwarf, goid};
 use lightfoot_tests::go::version::{NEWEST, OLDEST};
 use lightfoot_tests::go::{Build, Mode, Program};
 use lightfoot_tests::hostile::{self, Harness, Landmarks, Limits, Outcome, harness::Memory};
@@ -21,7 +24,7 @@ const MEMORY: Memory = Memory {
 
 const FUNCTIONS: &[&str] =
     &["main.main", "main.(*Level3).Done", "fmt.Fprintln", "runtime.newproc1", "runtime.mallocgc"];
-const TYPES: &[&str] = &["runtime.g", "main.Level3", "context.valueCtx", "runtime.schedt"];
+const TYPES: &[&str] = &["runtime.g", "runtime.p", "main.Level3", "context.valueCtx", "runtime.schedt"];
 
 /// Asks for every fact that there is.
 fn examine(bytes: &[u8]) -> Outcome {
@@ -43,12 +46,24 @@ fn examine(bytes: &[u8]) -> Outcome {
             let _ = (site::entry(code, &[]), site::returns(code), site::calls_to(code, function.entry));
             for call in site::indirect_calls(code).into_iter().flatten() {
                 let _ = site::after_call(code, call.address, &[]);
+                let _ = caller(&binary, call.return_address, ROUND_TRIP_RESULTS);
+            }
+            for offset in [0, 376, 384] {
+                let _ = goid::goidgen(code, offset);
             }
         }
         let _ = functions.inlined_into("runtime.newproc1").count();
     }
-    let _ = binary.types(TYPES);
+    let types = binary.types(TYPES).unwrap_or_default();
     let descriptors = binary.descriptors();
+    for descriptor in types.context_holders.iter().flat_map(|holder| &holder.shown_as) {
+        let _ = descriptors.type_name(*descriptor);
+    }
+    let Region { address, length } = binary.module.types;
+    for part in 0..64 {
+        let _ = descriptors.type_name(address.past((length / 64 * part) & !7));
+        let _ = binary.function_at(binary.module.text.address.past(binary.module.text.length / 64 * part));
+    }
     let _ = descriptors.for_each_struct(&binary.module, |layout| {
         for field in &layout.fields {
             let _ = field.descriptor.map(|address| descriptors.map(address));

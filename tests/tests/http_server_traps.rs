@@ -2,20 +2,18 @@
 //! requests to the watched server meanwhile.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+#[path = "common/runs.rs"]
+mod runs;
 #[path = "http_server/scene.rs"]
 mod scene;
 
-use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use aya::programs::loaded_programs;
-use aya::sys::{Stats, enable_stats};
 use lightfoot::watch::ROUTE_TRIAL;
 use lightfoot_tests::go::Mode;
-use lightfoot_tests::live::{Agent, wait_for};
 
-use scene::Scene;
+use scene::{BUILDS, Scene};
 
 const CLIENTS: u64 = 8;
 const EACH: u64 = 100;
@@ -23,13 +21,7 @@ const EACH: u64 = 100;
 /// Two for each request, one for each connection that ends, and not one more.
 #[test]
 fn a_request_takes_two_traps() {
-    for (minor, mode) in [
-        (21, Mode::Plain),
-        (24, Mode::Plain),
-        (26, Mode::Plain),
-        (27, Mode::Plain),
-        (26, Mode::ProfileGuided),
-    ] {
+    for (minor, mode) in BUILDS {
         let Some(scene) = Scene::set(minor, mode) else { return };
         // What has no route because it is an error is no reason for a third.
         for path in ["/plain/", "/nested/leaf/", "/nowhere/"] {
@@ -146,39 +138,5 @@ fn send(scene: &Scene, path: &str) {
 
 /// How often the agent's program ran for what `work` does.
 fn runs_of(scene: &Scene, work: impl FnOnce(&Scene)) -> u64 {
-    let _statistics = enable_stats(Stats::RunTime).unwrap();
-    let before = settled(&scene.agent);
-    work(scene);
-    settled(&scene.agent) - before
-}
-
-/// The agent's run count once it does not change any more: a server notices a moment later that a connection has ended.
-fn settled(agent: &Agent) -> u64 {
-    let mut last = (run_count(agent), Instant::now());
-    wait_for("its last run", || {
-        let now = run_count(agent);
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        (last.1.elapsed() > Duration::from_millis(300)).then_some(now)
-    })
-    .unwrap()
-}
-
-/// The run count of the one program that this agent has loaded; others may run on this machine.
-fn run_count(agent: &Agent) -> u64 {
-    let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", agent.pid())).unwrap();
-    let mut ids: Vec<u32> = descriptors
-        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()))
-        .collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let mine = |program: &aya::programs::ProgramInfo| {
-        ids.contains(&program.id()) && program.name_as_str().is_some_and(|name| name.starts_with("on_site"))
-    };
-    let counts: Vec<_> =
-        loaded_programs().filter_map(Result::ok).filter(mine).map(|info| info.run_count()).collect();
-    assert_eq!(counts.len(), 1, "programs {ids:?}");
-    counts.iter().sum()
+    runs::runs_of(&scene.agent, || work(scene))
 }

@@ -1,9 +1,10 @@
 //! Every way to lose a span moves its counter.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+use std::fs::File;
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lightfoot_tests::live::{Agent, Client, Folder, Outcome, Target, lightfoot, wait_for};
@@ -184,6 +185,28 @@ fn a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time() {
 }
 
 #[test]
+fn a_queue_of_large_spans_is_full_before_it_has_its_number() {
+    let Some(scene) = Scene::set("a queue full of bytes") else { return };
+    // It accepts connections and never answers.
+    let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
+    let agent = scene
+        .exporting(&endpoint, &[("OTEL_BSP_MAX_QUEUE_SIZE", "64"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")]);
+    let mut client = scene.client();
+    let (path, header) = (format!("/{}", "p".repeat(1000)), format!("User-Agent: {}\r\n", "a".repeat(256)));
+    for _ in 0..100 {
+        assert_eq!(client.status(&path, &header).unwrap(), 200);
+    }
+    agent.counts_to("spans_pushed", 100).unwrap();
+    let outcome = agent.stop().unwrap();
+    // 2 KiB are kept free for each span of the queue; these take more.
+    let lost = outcome.count("spans_lost_queue_bytes");
+    assert!((37..70).contains(&lost), "{}", outcome.messages);
+    expect(&outcome, "spans_lost_queue_full", 0);
+    expect(&outcome, "spans_lost_unfinished", 100 - lost);
+    expect_delivery_to_add_up(&outcome);
+}
+
+#[test]
 fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
     let Some(scene) = Scene::set("a refusing endpoint") else { return };
     let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -221,6 +244,33 @@ fn an_output_that_nobody_reads_holds_up_nothing_and_is_counted() {
     let mut printed = String::new();
     reader.read_to_string(&mut printed).unwrap();
     assert!(printed.lines().count() as u64 >= outcome.count("spans_printed"));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_counted() {
+    let Some(scene) = Scene::set("a full disk") else { return };
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for (output, ends) in [(Stdio::from(full), false), (Stdio::from(closed), true)] {
+        let mut command = Command::new(lightfoot());
+        command.args(["run", "--format", "json", "--pid", &scene.target.pid().to_string()]);
+        let agent = Agent::spawn_into(output, command, &[]).unwrap();
+        agent.watches(scene.target.pid()).unwrap();
+        scene.requests(1);
+        // Whoever closes the output wants no more; a disk may have room again.
+        let outcome = if ends {
+            agent.wait().unwrap()
+        } else {
+            agent.counts_to("spans_lost_print_failed", 1).unwrap();
+            scene.requests(19);
+            agent.counts_to("spans_lost_print_failed", 20).unwrap();
+            agent.stop().unwrap()
+        };
+        assert!(outcome.status.success());
+        expect(&outcome, "spans_lost_print_failed", if ends { 1 } else { 20 });
+        expect_delivery_to_add_up(&outcome);
+    }
 }
 
 #[test]

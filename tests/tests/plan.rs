@@ -6,18 +6,25 @@
     reason = "a failed expectation is a failed test"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lightfoot::catalog::Role;
-use lightfoot::inspect::Program as Facts;
+use lightfoot::catalog::net_http::ROUND_TRIP_RESULTS;
+use lightfoot::inspect::{self, Program as Facts};
+use lightfoot::plan::caller::caller;
 use lightfoot::plan::{OperationPlan, Plan};
-use lightfoot_symbolizer::Architecture;
+use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
-use lightfoot_symbolizer::site::Price;
+use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price, Reason};
+use lightfoot_symbolizer::{Architecture, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::version::NEWEST;
-use lightfoot_tests::go::{Build, Mode, Program, matrix};
+use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, matrix};
+use lightfoot_tests::oracle;
+
+const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
+const SEND: &str = "net/http.send";
 
 /// The operations of a build that can be watched, by title, and the refusals of the others.
 fn operations(path: &Path) -> BTreeMap<&'static str, OperationPlan> {
@@ -45,15 +52,18 @@ fn check_http(build: &Build, path: &Path) {
             let (function, prices) = caught(operation, role);
             if build.mode == Mode::ProfileGuided && title == "HTTP client request" && role == Role::End {
                 // net/http.send is inlined as well there: the callee's own return stands in, and says so.
-                assert_eq!(function, "net/http.(*Transport).RoundTrip");
+                assert_eq!(function, ROUND_TRIP);
                 continue;
             }
+            assert_eq!(prices.len(), 1, "{title}, {role:?}: one site each, which all of them pass");
             assert!(
                 prices.iter().all(|price| *price == Price::Emulated),
                 "{title}, {role:?}: {function} {prices:?}"
             );
         }
     }
+    check_http2(build, &operations["HTTP/2 server request"]);
+    check_client(build, &operations["HTTP client request"]);
     let server = &operations["HTTP/1 server request"];
     let end = if build.mode == Mode::ProfileGuided {
         "net/http.(*conn).serve"
@@ -77,6 +87,67 @@ fn check_http(build: &Build, path: &Path) {
     let has = |field| pattern.fields.iter().any(|(name, _)| *name == field);
     // Which field holds the route is a matter of the Go version, and both exist since 1.23.
     assert_eq!((has("Pattern"), has("pat")), (build.version.minor >= 23, build.version.minor >= 22));
+}
+
+fn check_http2(build: &Build, server: &OperationPlan) {
+    let end = if build.version.minor < 27 {
+        "net/http.(*http2serverConn).runHandler.func1"
+    } else {
+        "net/http/internal/http2.(*serverConn).runHandler.func1"
+    };
+    assert_eq!(caught(server, Role::End), (end, vec![Price::Emulated]));
+}
+
+fn check_client(build: &Build, client: &OperationPlan) {
+    let stands_in = client.points.iter().any(|point| point.role == Role::StandIn);
+    let end = caught(client, Role::End).0;
+    match build.architecture {
+        // Its own return is emulated, so nothing has to be known of its callers.
+        Architecture::Aarch64 => assert_eq!((end, stands_in), (ROUND_TRIP, false)),
+        Architecture::X86_64 if build.mode == Mode::ProfileGuided => {
+            assert_eq!((end, stands_in), (ROUND_TRIP, false), "its own return is all there is at first");
+        }
+        Architecture::X86_64 => {
+            assert_eq!((end, stands_in), (SEND, true));
+            assert_eq!(caught(client, Role::StandIn), (ROUND_TRIP, vec![Price::Stepped]));
+        }
+    }
+}
+
+#[test]
+fn the_call_of_round_trip_in_send_is_learned_wherever_send_is_inlined() {
+    let http = |build: &Build| build.program == Program::Http;
+    each_build(matrix::general(Program::Http).chain(matrix::special()).filter(http), |build, path| {
+        let binary = inspect::open(path).expect("it is a Go program");
+        let functions = binary.functions(&[SEND]).expect("they are read");
+        let hosts: Vec<_> = match functions.get(SEND) {
+            Ok(send) => vec![(send, vec![(send.entry, send.end)])],
+            Err(_) => functions.inlined_into(SEND).map(|host| (host, ranges_of_send(host))).collect(),
+        };
+        assert_eq!(hosts.iter().all(|(host, _)| host.name != SEND), build.mode == Mode::ProfileGuided);
+        for (host, ranges) in hosts {
+            let bytes = host.code(&binary.image).expect("its code is in the file");
+            let code = Code { architecture: build.architecture, entry: host.entry, bytes: &bytes };
+            let calls = site::indirect_calls(code).expect("it decodes").into_iter();
+            let is_round_trip = |call: &IndirectCall| {
+                let is_in_send = ranges.iter().any(|(start, end)| (*start..*end).contains(&call.address));
+                is_in_send && call.itab_offset == Some(24) && call.arguments & 3 == 3
+            };
+            let calls: Vec<_> = calls.filter(is_round_trip).collect();
+            assert_eq!(calls.len(), 1, "{}: {calls:?}", host.name);
+            for call in calls {
+                let found = caller(&binary, call.return_address, ROUND_TRIP_RESULTS);
+                let found = found.unwrap_or_else(|error| panic!("{}: {error:?}", host.name));
+                assert_eq!((&found.function, found.site.site.price), (&host.name, Price::Emulated));
+            }
+        }
+    });
+}
+
+/// Where the code of send stands in a function.
+fn ranges_of_send(host: &Function) -> Vec<(VirtualAddress, VirtualAddress)> {
+    let calls = host.inlined.iter().filter(|call| call.name == SEND);
+    calls.flat_map(|call| &call.ranges).copied().collect()
 }
 
 #[test]
@@ -127,6 +198,86 @@ fn stripping_changes_nothing_that_a_plan_says() {
 }
 
 #[test]
+fn the_http2_of_x_net_is_watched_where_it_is_not_that_of_net_http() {
+    let stripped = matrix::general(Program::XNet).filter(|build| build.mode == Mode::Stripped);
+    each_build(stripped, |build, path| {
+        let operations = operations(path);
+        assert_eq!(operations["HTTP/2 server request"].traps_per_span(), 2);
+        let of = |title| operations.get(title).unwrap_or_else(|| panic!("no {title}"));
+        let (server, client) = (of("x/net HTTP/2 server request"), of("x/net HTTP/2 client request"));
+        if build.version.minor >= 27 {
+            // x/net 0.55 and later has no implementation of its own there.
+            assert_eq!(server.refusals, ["not linked into this program"]);
+        } else {
+            assert!(server.can_be_watched(), "{:?}", server.refusals);
+            for (role, function) in [
+                (Role::Start, "golang.org/x/net/http2.(*serverConn).runHandler"),
+                (Role::End, "golang.org/x/net/http2.(*serverConn).runHandler.func1"),
+            ] {
+                assert_eq!(caught(server, role), (function, vec![Price::Emulated]));
+            }
+        }
+        assert!(client.can_be_watched(), "{:?}", client.refusals);
+        let round_trip = "golang.org/x/net/http2.(*Transport).RoundTrip";
+        let end = if build.architecture == Architecture::Aarch64 { round_trip } else { SEND };
+        assert_eq!(caught(client, Role::Start), (round_trip, vec![Price::Emulated]));
+        assert_eq!(caught(client, Role::End), (end, vec![Price::Emulated]));
+        // The program calls it directly too; before x/net 0.55 that is inlined.
+        assert_eq!(inlined(client).is_empty(), build.version.minor >= 25);
+        // What x/net calls of net/http within is no request of its own.
+        assert!(inlined(&operations["HTTP client request"]).is_empty());
+    });
+}
+
+/// Functions with a call where a client's start was inlined, with the addresses of the call and of its end.
+fn inlined(client: &OperationPlan) -> Vec<(String, VirtualAddress, VirtualAddress)> {
+    let sites = |role| {
+        let points = client.points.iter().filter(move |point| point.role == role);
+        points.flat_map(|point| point.chosen.iter().flat_map(|(_, sites)| sites))
+    };
+    let pairs = sites(Role::InlinedStart).zip(sites(Role::InlinedEnd));
+    let found = pairs.map(|(start, end)| {
+        assert_eq!(start.host, end.host);
+        assert_eq!((start.site.price, start.site.reason), (Price::Emulated, Reason::Call));
+        assert!(end.site.price == Price::Emulated || end.site.reason == Reason::Return, "{end:?}");
+        (start.host.clone().expect("it has one"), start.site.address, end.site.address)
+    });
+    found.collect()
+}
+
+#[test]
+fn every_direct_call_of_round_trip_is_caught_where_it_was_inlined() {
+    const CALL: &str = "CALL net/http.(*Transport).roundTrip(SB)";
+    each_build(matrix::versions(Program::Clients, Mode::Plain), |build, path| {
+        let mut operations = operations(path);
+        let client = operations.remove("HTTP client request").expect("it is linked in");
+        assert_eq!(client.traps_per_span(), 2);
+        let caught: BTreeSet<_> = inlined(&client).into_iter().map(|(host, at, _)| (host, at.0)).collect();
+        let toolchain = GoToolchain::find(build.version).expect("it built the program");
+        let listing =
+            oracle::tools::instructions(&toolchain, path, "^main\\.|RoundTrip").expect("it is read");
+        let calls = listing.iter().flat_map(|(function, instructions)| {
+            let calls = instructions.iter().filter(|instruction| instruction.text == CALL);
+            calls.map(move |call| (function.clone(), call.address))
+        });
+        let expected: BTreeSet<_> = calls.filter(|(function, _)| function != ROUND_TRIP).collect();
+        assert_eq!(caught, expected);
+        assert!(caught.iter().any(|(host, _)| host.starts_with("main.")), "{caught:?}");
+    });
+    let arm = matrix::general(Program::Clients)
+        .filter(|build| build.mode == Mode::Stripped && build.architecture == Architecture::Aarch64);
+    each_build(arm, |_, path| {
+        let operations = operations(path);
+        let calls = inlined(&operations["HTTP client request"]);
+        assert!(calls.iter().any(|(host, ..)| host.starts_with("main.")), "{calls:?}");
+    });
+    // Programs without such calls have nothing of the kind.
+    each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
+        assert!(inlined(&operations(path)["HTTP client request"]).is_empty());
+    });
+}
+
+#[test]
 fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
     each_build(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
         let operations = operations(path);
@@ -143,5 +294,31 @@ fn the_race_detectors_calls_do_not_hide_the_sites() {
     each_build(matrix::special().filter(|build| build.mode == Mode::Race), |build, path| {
         assert_eq!(build.architecture, Architecture::X86_64, "the machine's own");
         check_http(build, path);
+    });
+}
+
+/// The server of golang.org/x/net is its own, or net/http's since Go 1.27.
+#[test]
+fn http2_of_x_net() {
+    each_build(matrix::versions(Program::Http2Batch, Mode::Stripped), |build, path| {
+        let operations = operations(path);
+        let (own, by_net_http) = (
+            &operations["x/net HTTP/2 server request"],
+            &operations["x/net HTTP/2 server request by net/http"],
+        );
+        let (watched, other) = if build.version.minor < 27 { (own, by_net_http) } else { (by_net_http, own) };
+        assert!(watched.can_be_watched(), "{:?}", watched.refusals);
+        assert!(!other.can_be_watched());
+        let (start, end) = if build.version.minor < 27 {
+            let own = "golang.org/x/net/http2.(*serverConn).runHandler";
+            (own, "golang.org/x/net/http2.(*serverConn).runHandler.func1")
+        } else {
+            ("net/http.http2Handler.ServeHTTP", "net/http/internal/http2.(*serverConn).runHandler.func1")
+        };
+        assert_eq!(caught(watched, Role::Start), (start, vec![Price::Emulated]));
+        assert_eq!(caught(watched, Role::End), (end, vec![Price::Emulated]));
+    });
+    each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
+        assert!(operations(path).keys().all(|title| !title.starts_with("x/net")), "it is not linked in");
     });
 }

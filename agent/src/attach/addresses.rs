@@ -18,21 +18,23 @@ impl Addresses {
         Self { map, by_process: StdHashMap::new() }
     }
 
+    /// How many more there may be.
+    pub(super) fn room(&self) -> usize {
+        MAX_SITES.saturating_sub(self.by_process.values().map(Vec::len).sum())
+    }
+
     /// Says what a process's sites mean.
     pub(super) fn insert(
         &mut self,
         pid: u32,
         sites: impl Iterator<Item = (u64, Cookie)>,
     ) -> Result<(), AttachError> {
-        let mut used: usize = self.by_process.values().map(Vec::len).sum();
+        let mut room = self.room();
         let own = self.by_process.entry(pid).or_default();
         for (address, cookie) in sites {
             if !own.contains(&address) {
-                if used >= MAX_SITES {
-                    return Err(AttachError::TooManySites);
-                }
+                room = room.checked_sub(1).ok_or(AttachError::TooManySites)?;
                 own.push(address);
-                used += 1;
             }
             self.map.insert(&site(pid, address), &cookie.0, 0).map_err(map_error("SITES"))?;
         }
@@ -61,7 +63,7 @@ mod tests {
 
     #[test]
     fn sites_beyond_the_limit_are_refused_and_those_of_a_process_that_is_left_make_room() {
-        let sizes = Sizes { ring_bytes: 4096, open_spans: 1 };
+        let sizes = Sizes { ring_bytes: 4096, open_spans: 1, processes: 1 };
         let loaded = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string()).and_then(|object| {
             Kernel::load(object, Some(Method::PerfEventByAddress), sizes).map_err(|error| error.to_string())
         });

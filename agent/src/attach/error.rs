@@ -1,16 +1,18 @@
 //! What can go wrong between the agent and the kernel.
 
-use std::io;
+use std::error::Error;
+use std::sync::Arc;
+use std::{io, iter};
 
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
-use thiserror::Error;
+use rustix::process::{Resource, getrlimit};
 
-use super::{MAX_BINARIES, MAX_PROCESSES, MAX_SITES};
+use super::{MAX_BINARIES, MAX_SITES};
 
 /// Why the kernel did not take what was asked.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The kernel refused the object or a map in it.
     #[error("the kernel does not load the BPF programs")]
@@ -43,22 +45,52 @@ pub enum AttachError {
     /// The number of processors is unknown.
     #[error("the number of processors cannot be told")]
     Processors(#[source] io::Error),
-    /// [`MAX_BINARIES`] are watched already.
-    #[error("{MAX_BINARIES} binaries are watched already; choose with --exe, --port or --pid")]
+    /// [`super::MAX_BINARIES`] are watched already.
+    #[error(
+        "{MAX_BINARIES} binaries are watched already; choose with --exe, --port or --pid, or wait for one to end"
+    )]
     TooManyBinaries,
-    /// [`MAX_PROCESSES`] are watched already.
-    #[error("{MAX_PROCESSES} processes are watched already; choose with --exe, --port or --pid")]
-    TooManyProcesses,
+    /// As many processes as may be ([`super::MAX_PROCESSES`]) are watched already.
+    #[error("{0} processes are watched already; choose with --exe, --port or --pid, or wait for one to end")]
+    TooManyProcesses(u32),
     /// [`MAX_SITES`] are told apart by their addresses already.
     #[error(
-        "{MAX_SITES} sites are watched already, more than this kernel tells apart; choose with --exe, --port or --pid"
+        "{MAX_SITES} sites are watched already, more than this kernel tells apart; choose with --exe, --port or --pid, \
+         or wait for a process to end"
     )]
     TooManySites,
+    /// The agent may open no more files, or all but the [`super::RESERVED_FILES`]. Perf events take one for each site, `uprobe_multi` one or two for each binary.
+    #[error(
+        "Lightfoot may open no more than {limit} files, and probes take some; raise the limit (`ulimit -n`, LimitNOFILE=)"
+    )]
+    TooManyFiles {
+        /// How many it may open.
+        limit: u64,
+    },
 }
 
 impl AttachError {
-    /// Whether it may be otherwise once another process or binary is left.
+    /// That the agent may open no more files, if that is why something failed.
+    pub fn of_open_files(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut causes = iter::successors(Some(error), |cause: &&(dyn Error + 'static)| (*cause).source());
+        let number = Some(rustix::io::Errno::MFILE.raw_os_error());
+        let is_cause = causes.any(|cause| {
+            let shared = cause.downcast_ref::<Arc<io::Error>>().map(AsRef::as_ref);
+            let cause = cause.downcast_ref::<io::Error>().or(shared);
+            cause.is_some_and(|cause| cause.raw_os_error() == number)
+        });
+        let limit = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        is_cause.then(|| Self::TooManyFiles { limit: limit() })
+    }
+
+    /// Whether it may be otherwise once another process is left.
     pub fn is_for_lack_of_room(&self) -> bool {
-        matches!(self, Self::TooManyBinaries | Self::TooManyProcesses | Self::TooManySites)
+        matches!(
+            self,
+            Self::TooManyBinaries
+                | Self::TooManyProcesses(_)
+                | Self::TooManySites
+                | Self::TooManyFiles { .. }
+        )
     }
 }

@@ -7,7 +7,9 @@ use aya::programs::uprobe::UProbeLink;
 /// Links are closed by so many threads at most: each waits for the kernel, not for a processor.
 const CLOSERS: usize = 16;
 
-/// Closes all of them. Each waits until no processor can be within a program any more; together they wait once.
+/// Closes all of them. Each waits until no processor can be within a program any more. `uprobe_multi` links wait together;
+/// perf events one after the other all the same: `perf_uprobe_destroy` (kernel/trace/trace_event_perf.c) waits for its
+/// grace periods under `event_mutex`, some 0.09 s for each site on Linux 6.18.
 pub(super) fn close(links: Vec<UProbeLink>) {
     let mut shares: Vec<Vec<UProbeLink>> = Vec::new();
     shares.resize_with(CLOSERS.min(links.len()), Vec::new);

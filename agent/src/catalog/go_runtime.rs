@@ -21,6 +21,9 @@ pub const M: Layout = Layout { name: "runtime.m", required: &[], optional: &["p"
 pub const P: Layout =
     Layout { name: "runtime.p", required: &[], optional: &["goidcache", "goidcacheend"], is_optional: true };
 
+/// Makes a goroutine; its code tells where the counter of their ids lies (`lightfoot_symbolizer::goid`).
+pub const NEWPROC1: &str = "runtime.newproc1";
+
 /// What `errors.New` makes.
 pub const ERROR_STRING: Layout =
     Layout { name: "errors.errorString", required: &[], optional: &["s"], is_optional: true };

@@ -14,6 +14,8 @@ pub const LIBRARY: Library = Library {
 
 const SERVER: Operation = Operation {
     title: "gRPC server call",
+    only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -45,6 +47,8 @@ const SERVER: Operation = Operation {
 
 const UNARY_CLIENT: Operation = Operation {
     title: "gRPC client call",
+    only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,
@@ -72,6 +76,8 @@ const UNARY_CLIENT: Operation = Operation {
 
 const STREAM_CLIENT: Operation = Operation {
     title: "gRPC client stream",
+    only_with: None,
+    inlined: None,
     points: &[
         Point {
             role: Role::Start,

@@ -1,7 +1,205 @@
-//! HTTP/2 servers: the one within `net/http`, in both forms that it has had, and that of `golang.org/x/net/http2`, from
-//! which it stems.
+//! HTTP/2: the implementation within `net/http`, in both forms that it has had, and `golang.org/x/net/http2`, from which it
+//! stems.
+//!
+//! | Go | server's functions and types | what handlers get as `http.ResponseWriter` |
+//! |---|---|---|
+//! | 1.21 to 1.26 | `net/http.http2*` (net/http/h2_bundle.go) | `*http2responseWriter` |
+//! | 1.27 | `net/http/internal/http2.*`, bridged by net/http/http2.go | `http2ResponseWriter`, a struct of nothing but a `*http2.responseWriter` |
+//!
+//! Either way the second word of that interface is the address of a `responseWriter`, whose `rws` leads to the state with
+//! the status. The bridge makes an `http.Request` of its own for each request.
+//!
+//! # Where a request starts and ends
+//! `serverHandler.ServeHTTP` starts all requests of `net/http`'s server, also those that `golang.org/x/net/http2` serves
+//! after `ConfigureServer`. With `h2c.NewHandler`, or `(*http2.Server).ServeConn` alone, x/net's `runHandler` calls the
+//! handler with nothing of `net/http` in between, so it has a start of its own. Since x/net 0.55 and Go 1.27 x/net
+//! hands everything to `net/http` (server_wrap.go, transport_wrap.go), and its own implementation is not compiled. The
+//! bridge calls the handler there, and is the start.
+//!
+//! The end is `runHandler.func1`, a deferred function. It contains a `recover`, so it is never inlined, and it runs in
+//! all cases: on return, on a panic and on `runtime.Goexit`; in the latter two `g._panic` is not nil. At its entry
+//! `responseWriter.rws` is never nil: the one place that sets it to nil and gives the state back to its pool is
+//! `(*responseWriter).handlerDone`, which `runHandler.func1` itself calls, last (sources of Go 1.21 to 1.27; x/net 0.12 to
+//! 0.62). A handler that has written nothing has `wroteHeader` false there, and its status will be 200.
+//! Requests that the server itself refuses, such as those with too many headers, pass the end and not the start.
 
-use super::Layout;
+use lightfoot_symbolizer::go_abi::{GoType, Signature};
+
+use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::net_http::{
+    AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
+    ROUND_TRIP_RESULTS, SERVE_HTTP, URL,
+};
+use super::{Inlined, Layout, Library, Operation, Place, Point, Role, Way};
+
+/// A request over HTTP/2 to a server of `net/http`.
+pub const SERVER: Operation = Operation {
+    title: "HTTP/2 server request",
+    only_with: None,
+    inlined: None,
+    points: &[
+        Point { role: Role::Start, ways: &[SERVE_HTTP] },
+        Point {
+            role: Role::End,
+            ways: &[
+                Way { function: "net/http.(*http2serverConn).runHandler.func1", place: CLOSURE },
+                Way { function: "net/http/internal/http2.(*serverConn).runHandler.func1", place: CLOSURE },
+            ],
+        },
+    ],
+    layouts: &[
+        &G,
+        &STACK,
+        &REQUEST,
+        &PATTERN,
+        &RESPONSE,
+        BUNDLED.writer,
+        BUNDLED.state,
+        INTERNAL.held,
+        INTERNAL.writer,
+        INTERNAL.state,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+/// The library.
+pub const LIBRARY: Library = Library {
+    name: "golang.org/x/net/http2",
+    module: Some("golang.org/x/net"),
+    operations: &[X_SERVER, X_SERVER_BY_NET_HTTP, X_CLIENT],
+};
+
+/// A request to its server.
+pub const X_SERVER: Operation = Operation {
+    title: "x/net HTTP/2 server request",
+    only_with: None,
+    inlined: None,
+    points: &[
+        Point {
+            role: Role::Start,
+            ways: &[Way {
+                function: "golang.org/x/net/http2.(*serverConn).runHandler",
+                place: Place::Entry {
+                    // (sc *serverConn) runHandler(rw *responseWriter, req *http.Request, handler func(…))
+                    signature: Signature {
+                        parameters: &[GoType::Pointer, GoType::Pointer, GoType::Pointer, GoType::Pointer],
+                        results: &[],
+                    },
+                    needs: &[1, 2],
+                    called_from: None,
+                },
+            }],
+        },
+        Point {
+            role: Role::End,
+            ways: &[Way {
+                function: "golang.org/x/net/http2.(*serverConn).runHandler.func1",
+                place: CLOSURE,
+            }],
+        },
+    ],
+    layouts: &[
+        &G,
+        &STACK,
+        &REQUEST,
+        &PATTERN,
+        X.writer,
+        X.state,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+/// A request that it lets `net/http` serve. Those that `net/http` serves on its own behalf pass this start, too.
+pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
+    title: "x/net HTTP/2 server request by net/http",
+    only_with: Some((
+        "golang.org/x/net/http2.(*Server).serveConn",
+        "it serves no connections but those of net/http, if any",
+    )),
+    inlined: None,
+    points: &[
+        Point {
+            role: Role::Start,
+            ways: &[Way {
+                function: "net/http.http2Handler.ServeHTTP",
+                place: Place::Entry {
+                    // (h http2Handler) ServeHTTP(w *http2.ResponseWriter, req *http2.ServerRequest)
+                    signature: Signature {
+                        parameters: &[GoType::Struct(&[GoType::Interface]), GoType::Pointer, GoType::Pointer],
+                        results: &[],
+                    },
+                    needs: &[1, 2],
+                    // Interfaces call it through a pointer to their copy of the receiver.
+                    called_from: Some("net/http.(*http2Handler).ServeHTTP"),
+                },
+            }],
+        },
+        Point {
+            role: Role::End,
+            ways: &[Way {
+                function: "net/http/internal/http2.(*serverConn).runHandler.func1",
+                place: CLOSURE,
+            }],
+        },
+    ],
+    layouts: &[
+        &G,
+        &STACK,
+        &SERVER_REQUEST,
+        INTERNAL.writer,
+        INTERNAL.state,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+/// A request of its client. `net/http`'s transport calls this one after `ConfigureTransport`: one request, two starts. Where x/net
+/// hands everything to `net/http`, it calls `RoundTrip` of that directly, which is inlined and so no second start.
+pub const X_CLIENT: Operation = Operation {
+    title: "x/net HTTP/2 client request",
+    only_with: None,
+    inlined: Some(&Inlined {
+        functions: &[X_ROUND_TRIP, X_ROUND_TRIP_OPT],
+        // Since x/net 0.55 RoundTripOpt, too, does nothing but call another function.
+        callees: &["golang.org/x/net/http2.(*Transport).roundTripOpt", X_ROUND_TRIP_OPT],
+        results: ROUND_TRIP_RESULTS,
+        // What net/http's transport calls after ConfigureTransport.
+        except: &[
+            "golang.org/x/net/http2.noDialH2RoundTripper.RoundTrip",
+            "golang.org/x/net/http2.(*noDialH2RoundTripper).RoundTrip",
+            "golang.org/x/net/http2.unencryptedTransport.RoundTrip",
+            "golang.org/x/net/http2.(*unencryptedTransport).RoundTrip",
+        ],
+    }),
+    points: &[
+        Point { role: Role::Start, ways: &[Way { function: X_ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },
+        Point {
+            role: Role::End,
+            ways: &[
+                Way { function: X_ROUND_TRIP, place: Place::EmulatedReturns },
+                AFTER_ROUND_TRIP_IN_SEND,
+                Way { function: X_ROUND_TRIP, place: Place::Returns },
+            ],
+        },
+        Point { role: Role::StandIn, ways: &[Way { function: X_ROUND_TRIP, place: Place::Returns }] },
+    ],
+    layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
+    maps: &[],
+};
+
+const X_ROUND_TRIP: &str = "golang.org/x/net/http2.(*Transport).RoundTrip";
+const X_ROUND_TRIP_OPT: &str = "golang.org/x/net/http2.(*Transport).RoundTripOpt";
 
 /// What an HTTP/2 server answers with.
 #[derive(Debug)]
@@ -16,7 +214,7 @@ pub struct ResponseWriter {
     pub state: &'static Layout,
 }
 
-/// Up to Go 1.26 `net/http` contains a copy of `golang.org/x/net/http2` (net/http/h2_bundle.go).
+/// That of `net/http` up to Go 1.26.
 pub const BUNDLED: ResponseWriter = ResponseWriter {
     held: &BUNDLED_WRITER,
     by_pointer: true,
@@ -24,7 +222,7 @@ pub const BUNDLED: ResponseWriter = ResponseWriter {
     state: &state("net/http.http2responseWriterState"),
 };
 
-/// Since Go 1.27 the server has a package of its own, and a bridge to `net/http` (net/http/http2.go).
+/// That of `net/http` since Go 1.27.
 pub const INTERNAL: ResponseWriter = ResponseWriter {
     held: &Layout {
         name: "net/http.http2ResponseWriter",
@@ -37,7 +235,15 @@ pub const INTERNAL: ResponseWriter = ResponseWriter {
     state: &state("net/http/internal/http2.responseWriterState"),
 };
 
-/// `golang.org/x/net/http2`. Since x/net 0.60 or so it leaves all to `net/http` where that is Go 1.27's or newer.
+/// What it makes an `http.Request` of.
+pub const SERVER_REQUEST: Layout = Layout {
+    name: "net/http/internal/http2.ServerRequest",
+    required: &["Method", "ProtoMajor", "ProtoMinor", "Header", "Host", "RemoteAddr", "RequestURI", "TLS"],
+    optional: &["Context"],
+    is_optional: true,
+};
+
+/// That of `golang.org/x/net/http2`.
 pub const X: ResponseWriter = ResponseWriter {
     held: &X_WRITER,
     by_pointer: true,

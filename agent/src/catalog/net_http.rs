@@ -3,16 +3,18 @@
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
-use super::http2::{BUNDLED, INTERNAL};
-use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
+use super::http2;
+use super::{Inlined, Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
 pub const LIBRARY: Library =
-    Library { name: "net/http", module: None, operations: &[SERVER_1, SERVER_2, CLIENT] };
+    Library { name: "net/http", module: None, operations: &[SERVER_1, http2::SERVER, CLIENT] };
 
 /// A request over HTTP/1.
 pub const SERVER_1: Operation = Operation {
     title: "HTTP/1 server request",
+    only_with: None,
+    inlined: None,
     points: &[
         Point { role: Role::Start, ways: &[SERVE_HTTP] },
         Point {
@@ -68,72 +70,35 @@ pub const SERVER_1: Operation = Operation {
 /// Completes a response; it does not run after a panic or a hijack.
 pub const FINISH_REQUEST: &str = "net/http.(*response).finishRequest";
 
-const SERVER_2: Operation = Operation {
-    title: "HTTP/2 server request",
-    points: &[
-        Point { role: Role::Start, ways: &[SERVE_HTTP] },
-        Point {
-            // Deferred, so that it runs on a panic too; handlerDone does not.
-            role: Role::End,
-            ways: &[
-                Way { function: "net/http.(*http2serverConn).runHandler.func1", place: CLOSURE },
-                Way { function: "net/http/internal/http2.(*serverConn).runHandler.func1", place: CLOSURE },
-            ],
-        },
-    ],
-    layouts: &[
-        &G,
-        &STACK,
-        &REQUEST,
-        &PATTERN,
-        &RESPONSE,
-        BUNDLED.writer,
-        BUNDLED.state,
-        INTERNAL.held,
-        INTERNAL.writer,
-        INTERNAL.state,
-        &CLASSIC_MAP,
-        &SWISS_MAP,
-        &SWISS_TABLE,
-        &SWISS_GROUPS,
-    ],
-    maps: &[HEADER],
-};
-
-const CLIENT: Operation = Operation {
+/// A request of a client, whatever the version of HTTP. Redirects and retries of `http.Client` are requests of their own, those
+/// within the transport are not.
+pub const CLIENT: Operation = Operation {
     title: "HTTP client request",
+    only_with: None,
+    inlined: Some(&Inlined {
+        functions: &[ROUND_TRIP],
+        callees: &["net/http.(*Transport).roundTrip"],
+        results: ROUND_TRIP_RESULTS,
+        except: &["golang.org/x/net/http2.(*Transport).roundTripOpt"],
+    }),
     points: &[
-        Point {
-            role: Role::Start,
-            ways: &[Way {
-                function: "net/http.(*Transport).RoundTrip",
-                place: Place::Entry {
-                    signature: Signature {
-                        parameters: &[GoType::Pointer, GoType::Pointer],
-                        results: &[GoType::Pointer, GoType::Interface],
-                    },
-                    needs: &[0, 1],
-                    called_from: None,
-                },
-            }],
-        },
+        Point { role: Role::Start, ways: &[Way { function: ROUND_TRIP, place: ROUND_TRIP_ENTRY }] },
         Point {
             role: Role::End,
             ways: &[
-                Way {
-                    function: "net/http.send",
-                    place: Place::AfterInterfaceCalls { results: ROUND_TRIP_RESULTS },
-                },
-                Way { function: "net/http.(*Transport).RoundTrip", place: Place::Returns },
+                Way { function: ROUND_TRIP, place: Place::EmulatedReturns },
+                AFTER_ROUND_TRIP_IN_SEND,
+                Way { function: ROUND_TRIP, place: Place::Returns },
             ],
         },
+        Point { role: Role::StandIn, ways: &[Way { function: ROUND_TRIP, place: Place::Returns }] },
     ],
     layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
     maps: &[],
 };
 
 /// `func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request)`: every request of a server passes it.
-const SERVE_HTTP: Way = Way {
+pub const SERVE_HTTP: Way = Way {
     function: "net/http.serverHandler.ServeHTTP",
     place: Place::Entry {
         signature: Signature {
@@ -145,13 +110,38 @@ const SERVE_HTTP: Way = Way {
     },
 };
 
+/// Does nothing but call `roundTrip`. A direct call of it, by a program or by a struct that embeds a `*Transport`, is inlined;
+/// since Go 1.27 `golang.org/x/net/http2` calls it so, within its own `RoundTrip`.
+const ROUND_TRIP: &str = "net/http.(*Transport).RoundTrip";
+
 const ONE_POINTER: Signature<'static> = Signature { parameters: &[GoType::Pointer], results: &[] };
 
 /// A deferred function without parameters; what it captured is not read.
-const CLOSURE: Place =
+pub const CLOSURE: Place =
     Place::Entry { signature: Signature { parameters: &[], results: &[] }, needs: &[], called_from: None };
 
-const ROUND_TRIP_RESULTS: &[GoType<'static>] = &[GoType::Pointer, GoType::Interface];
+/// `func (t *Transport) RoundTrip(req *Request) (*Response, error)`, of both transports.
+pub const ROUND_TRIP_ENTRY: Place = Place::Entry {
+    signature: Signature {
+        parameters: &[GoType::Pointer, GoType::Pointer],
+        results: &[GoType::Pointer, GoType::Interface],
+    },
+    needs: &[0, 1],
+    called_from: None,
+};
+
+/// What RoundTrip returns.
+pub const ROUND_TRIP_RESULTS: &[GoType<'static>] = &[GoType::Pointer, GoType::Interface];
+
+/// In `send`, which all requests of an `http.Client` pass: behind `rt.RoundTrip(req)`, the only method of a `RoundTripper`.
+pub const AFTER_ROUND_TRIP_IN_SEND: Way = Way {
+    function: "net/http.send",
+    place: Place::AfterInterfaceCalls {
+        itab_offset: 24,
+        parameters: &[GoType::Pointer, GoType::Pointer],
+        results: ROUND_TRIP_RESULTS,
+    },
+};
 
 /// A request, of a server or a client.
 pub const REQUEST: Layout = Layout {

@@ -84,6 +84,9 @@ struct Site {
     address: u64,
     file_offset: u64,
     from_entry: u64,
+    /// The function that it lies in, if that is not the point's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     instruction: String,
     price: &'static str,
     reason: String,
@@ -245,27 +248,45 @@ impl Point {
 
     fn write(&self, page: &mut impl Write) -> io::Result<()> {
         let role = match self.role {
-            Role::Start => "start",
-            Role::End => "end",
+            Role::Start | Role::InlinedStart => "start",
+            Role::End | Role::InlinedEnd => "end",
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
+            Role::StandIn => "until",
             Role::Route => "route",
         };
         let Some(function) = self.function else {
             let reason = self.refused.first().map_or("", |refused| refused.reason.as_str());
             return writeln!(page, "      {role:6}{QUIET}none: {}{QUIET:#}", printable(reason));
         };
-        for site in &self.sites {
+        // A list of returns would bury the rest.
+        let (shown, more) = match self.sites.len() {
+            count @ 5.. => (1, count - 1),
+            count => (count, 0),
+        };
+        for site in self.sites.iter().take(shown) {
             let price = if site.price == "stepped" { DEAR } else { GOOD };
             writeln!(
                 page,
-                "      {role:6}{:#x}  {:12} {price}{:9}{price:#} {function}+{:#x}",
-                site.address, site.instruction, site.price, site.from_entry
+                "      {role:6}{:#x}  {:12} {price}{:9}{price:#} {}+{:#x}",
+                site.address,
+                site.instruction,
+                site.price,
+                printable(site.host.as_deref().unwrap_or(function)),
+                site.from_entry
             )?;
         }
-        if self.role == Role::Route {
-            let price = "one trap more for a request that passes; only while copied requests hide routes";
-            writeln!(page, "            {QUIET}{price}{QUIET:#}")?;
+        if more > 0 {
+            writeln!(page, "            {QUIET}and {more} more of that function{QUIET:#}")?;
+        }
+        let why = match self.role {
+            Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
+            Role::InlinedEnd => "for calls of a function that was inlined",
+            Role::StandIn => "only until callers are known",
+            _ => "",
+        };
+        if !why.is_empty() {
+            writeln!(page, "            {QUIET}{why}{QUIET:#}")?;
         }
         for refused in &self.refused {
             writeln!(
@@ -285,6 +306,7 @@ impl Site {
             address: planned.site.address.0,
             file_offset: planned.offset.0,
             from_entry: planned.from_entry,
+            host: planned.host.clone(),
             instruction: planned.site.text.clone(),
             price: match planned.site.price {
                 // A stepped instruction on a path that few requests take costs the others nothing.

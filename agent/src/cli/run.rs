@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use globset::GlobMatcher;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::SUCCESS;
-use crate::attach::{Kernel, Method, Sizes};
+use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use crate::describe;
 use crate::discover::{Proc, Selection};
 use crate::sampler;
 use crate::session::Session;
@@ -36,6 +38,7 @@ use output::say;
 #[command(after_help = "Examples:\n  sudo lightfoot run\n  sudo lightfoot run -- ./server --port 8080\n  \
                         sudo lightfoot run --exe 'shop-*' --endpoint http://127.0.0.1:4317\n\n\
                         On SIGUSR1 all counts are printed. Ctrl-C or SIGTERM detaches everything and ends.")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Arguments {
     /// Watch this process; may be given several times
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -52,6 +55,18 @@ pub(super) struct Arguments {
     /// http.ServeMux.
     #[arg(long)]
     no_copied_routes: bool,
+    /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
+    ///
+    /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
+    /// that is started by a request and serves others later, without their context, is linked to the wrong one.
+    #[arg(long)]
+    no_inferred_parents: bool,
+    /// Record the queries of URLs, with the values of keys that are known to be secret redacted
+    #[arg(long)]
+    queries: bool,
+    /// Say also how the ends of client calls are found
+    #[arg(short, long)]
+    verbose: bool,
     #[command(flatten)]
     output: output::OutputArguments,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
@@ -60,10 +75,14 @@ pub(super) struct Arguments {
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
+    /// At most so many processes are watched at once
+    #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
+    max_processes: u32,
     /// How probes are placed; found by trying if not given
     #[arg(long, value_name = "METHOD", hide_possible_values = false)]
     attach_method: Option<Method>,
-    /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back
+    /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
+    /// servers that it starts are watched too, from a second or so after their start
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -87,6 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         pids: arguments.pid.iter().copied().collect(),
         executables: arguments.exe.clone(),
         ports: arguments.port.iter().copied().collect(),
+        ancestor: None,
         export_port: output::local_export_port(&settings),
     };
     let processes = Proc::default();
@@ -94,11 +114,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
     }
     runtime.block_on(async {
-        let sizes = Sizes { ring_bytes: arguments.ring_size * 1024, open_spans: arguments.max_open_spans };
+        let sizes = Sizes {
+            ring_bytes: arguments.ring_size * 1024,
+            open_spans: arguments.max_open_spans,
+            processes: arguments.max_processes,
+        };
         let (kernel, ring) =
             Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(counts::Counts::default());
-        let mut sink = output::Sink::start(&settings, &counts, program.is_none())?;
+        let mut describing = describe::Settings::default();
+        describing.http.query = arguments.queries;
+        let talk = output::Talk { is_verbose: arguments.verbose, ends_with_output: program.is_none() };
+        let mut sink = output::Sink::start(&settings, describing, &counts, talk)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
@@ -106,8 +133,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let mut child = program.as_ref().map(Program::start).transpose()?;
         if let Some(child) = &child {
             selection.pids.insert(child.pid);
+            selection.ancestor = Some(child.pid);
         }
-        let settings = watch::Settings { sampler, copied_routes: !arguments.no_copied_routes };
+        // The command keeps the limit that it would have without us.
+        raise_file_limit();
+        let settings = watch::Settings {
+            sampler,
+            copied_routes: !arguments.no_copied_routes,
+            inferred_parents: !arguments.no_inferred_parents,
+            queries: arguments.queries,
+        };
         let mut session =
             Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
         if let (Some(child), Some(program)) = (&mut child, &program) {
@@ -136,6 +171,14 @@ async fn without_watching(program: Option<&Program>) -> anyhow::Result<u8> {
     let mut ended = None;
     signals.wait(child.as_mut(), &mut ended).await;
     Ok(ended.map_or(SUCCESS, command::exit_code))
+}
+
+/// Perf events take a file for each site; 1024 in all, as most systems have it, are soon used up.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is not allowed, there is what there is: whoever cannot be watched for it is told.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn ring_size(text: &str) -> Result<u32, String> {

@@ -17,6 +17,8 @@ pub struct Selection {
     pub executables: Vec<GlobMatcher>,
     /// Watch processes that listen on one of these TCP ports.
     pub ports: HashSet<u16>,
+    /// Watch the Go programs with an HTTP server that this process has started, or those that it started.
+    pub ancestor: Option<u32>,
     /// Never watch whoever listens on this TCP port: it receives our own spans.
     pub export_port: Option<u16>,
 }
@@ -77,8 +79,15 @@ impl Selection {
         self.ports.iter().copied().chain(self.export_port).collect()
     }
 
-    /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more.
-    pub fn before_inspection(&self, pid: u32, path: &Path, ports: &HashSet<u16>) -> Option<Decision> {
+    /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more. `descends` tells
+    /// whether the process descends from [`Self::ancestor`].
+    pub fn before_inspection(
+        &self,
+        pid: u32,
+        path: &Path,
+        ports: &HashSet<u16>,
+        descends: bool,
+    ) -> Option<Decision> {
         if self.export_port.is_some_and(|port| ports.contains(&port)) {
             return Some(Decision::Leave(Rule::ExportEndpoint));
         }
@@ -89,13 +98,14 @@ impl Selection {
         ];
         match explicit.into_iter().find(|(applies, _)| *applies) {
             Some((_, rule)) => Some(Decision::Watch(rule)),
+            None if descends => None,
             None if !self.ports.is_empty() => Some(Decision::Wait(Rule::NotSelected)),
             None if self.is_explicit() => Some(Decision::Leave(Rule::NotSelected)),
             None => None,
         }
     }
 
-    /// Decides where nothing was asked for.
+    /// Decides where nothing was asked for, and about descendants.
     pub fn by_default(&self, build_info: &BuildInfo) -> Decision {
         if is_backend(build_info) { Decision::Leave(Rule::Backend) } else { Decision::Watch(Rule::Default) }
     }
@@ -138,7 +148,12 @@ mod tests {
     use super::*;
 
     fn decide(selection: &Selection, ports: &[u16]) -> Option<Decision> {
-        selection.before_inspection(42, Path::new("/srv/shop/server"), &ports.iter().copied().collect())
+        selection.before_inspection(
+            42,
+            Path::new("/srv/shop/server"),
+            &ports.iter().copied().collect(),
+            false,
+        )
     }
 
     #[test]
@@ -161,6 +176,15 @@ mod tests {
         for other in ["srv", "shop", "/server", "server2"] {
             assert_eq!(decide(&by_name(other), &[]), Some(Decision::Leave(Rule::NotSelected)), "{other}");
         }
+    }
+
+    #[test]
+    fn descendants_of_what_was_started_are_decided_about_like_any_program() {
+        let selection = Selection { pids: [7].into(), ancestor: Some(7), ..Selection::default() };
+        let path = Path::new("/srv/shop/server");
+        let decide = |descends| selection.before_inspection(42, path, &HashSet::new(), descends);
+        assert_eq!(decide(true), None);
+        assert_eq!(decide(false), Some(Decision::Leave(Rule::NotSelected)));
     }
 
     #[test]

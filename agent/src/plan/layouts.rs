@@ -17,7 +17,7 @@ pub fn layout(program: &Program) -> Layout {
         g: goroutine(program),
         m: layout::M { p: m.offset("p") },
         p: layout::P { goidcache: p.offset("goidcache"), goidcacheend: p.offset("goidcacheend") },
-        goidgen: NONE,
+        goidgen: program.goidgen.map_or(NONE, |address| address.0),
         types: layout::Types {
             response: response.pointer_type(),
             error_string: of(&go_runtime::ERROR_STRING).pointer_type(),
@@ -30,7 +30,8 @@ pub fn layout(program: &Program) -> Layout {
             written: response.offset("written"),
         },
         connection: layout::Connection { hijacked: of(&net_http::CONN).offset("hijackedv") },
-        request: request(program),
+        request: request(program, of(&net_http::REQUEST), "ctx"),
+        server_request: request(program, of(&http2::SERVER_REQUEST), "Context"),
         url: url(of(&net_http::URL)),
         client_response: client_response(of(&net_http::CLIENT_RESPONSE)),
         http2: [http2::BUNDLED, http2::INTERNAL]
@@ -51,8 +52,7 @@ fn goroutine(program: &Program) -> layout::G {
     layout::G { size, stack_hi, panic, goid, m, parent_goid: g.offset("parentGoid") }
 }
 
-fn request(program: &Program) -> layout::Request {
-    let request = Struct::of(program, net_http::REQUEST.name);
+fn request(program: &Program, request: Struct<'_>, context: &str) -> layout::Request {
     layout::Request {
         size: request.size(
             &[
@@ -66,7 +66,7 @@ fn request(program: &Program) -> layout::Request {
                 "RequestURI",
                 "TLS",
                 "Response",
-                "ctx",
+                context,
             ],
             limits::LARGE_STRUCT,
         ),
@@ -80,7 +80,7 @@ fn request(program: &Program) -> layout::Request {
         request_uri: request.offset("RequestURI"),
         tls: request.offset("TLS"),
         response: request.offset("Response"),
-        ctx: request.offset("ctx"),
+        ctx: request.offset(context),
         pattern: request.offset("Pattern"),
         pat: request.offset("pat"),
         pattern_str: Struct::of(program, net_http::PATTERN.name).offset("str"),
@@ -210,6 +210,7 @@ fn map(program: &Program, field: MapField) -> Option<Map> {
 }
 
 /// A struct that may not have been found.
+#[derive(Clone, Copy)]
 struct Struct<'a>(Option<&'a types::StructLayout>);
 
 impl<'a> Struct<'a> {
@@ -217,26 +218,26 @@ impl<'a> Struct<'a> {
         Self(program.types.layout(name))
     }
 
-    fn field(&self, name: &str) -> Option<&'a types::Field> {
+    fn field(self, name: &str) -> Option<&'a types::Field> {
         self.0?.field(name)
     }
 
-    fn offset(&self, name: &str) -> u64 {
+    fn offset(self, name: &str) -> u64 {
         self.field(name).map_or(NONE, |field| field.offset)
     }
 
     /// The descriptor of the struct's type.
-    fn type_itself(&self) -> u64 {
+    fn type_itself(self) -> u64 {
         self.0.and_then(|found| found.descriptor).map_or(NONE, |address| address.0)
     }
 
     /// The descriptor of the type of pointers to it.
-    fn pointer_type(&self) -> u64 {
+    fn pointer_type(self) -> u64 {
         self.0.and_then(|found| found.pointer_descriptor).map_or(NONE, |address| address.0)
     }
 
     /// How many bytes hold these fields, at most `limit`; a field that lies beyond it cannot be read.
-    fn size(&self, fields: &[&str], limit: usize) -> u64 {
+    fn size(self, fields: &[&str], limit: usize) -> u64 {
         let ends = fields
             .iter()
             .filter_map(|name| self.field(name))

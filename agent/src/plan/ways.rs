@@ -1,8 +1,8 @@
 //! The sites that a way of the catalogue has in one program.
 
+use lightfoot_symbolizer::Architecture;
 use lightfoot_symbolizer::go_abi::{self, GoType, Signature};
-use lightfoot_symbolizer::site::{self, Reason};
-use lightfoot_symbolizer::{Architecture, FileOffset};
+use lightfoot_symbolizer::site::{self, IndirectCall, Reason};
 
 use super::PlannedSite;
 use crate::catalog::{Place, Way};
@@ -47,12 +47,16 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             }
             sites
         }
-        Place::AfterInterfaceCalls { results } => {
-            let all: Vec<_> = (0..results.len()).collect();
-            kept = result_places(results, &all, program.architecture)?;
+        Place::AfterInterfaceCalls { itab_offset, parameters, results } => {
+            kept = all_results(results, program.architecture)?;
+            let arguments = argument_registers(parameters, program.architecture)?;
             let calls = site::indirect_calls(view).map_err(|why| why.to_string())?;
+            let is_of_method = |call: &IndirectCall| {
+                call.itab_offset == Some(*itab_offset) && call.arguments & arguments == arguments
+            };
             let sites: Vec<_> = calls
                 .into_iter()
+                .filter(is_of_method)
                 .filter_map(|call| site::after_call(view, call.address, &kept).ok())
                 .collect();
             if sites.is_empty() {
@@ -60,7 +64,7 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             }
             sites
         }
-        Place::Returns => {
+        Place::Returns | Place::EmulatedReturns => {
             let returns = site::returns(view).map_err(|why| why.to_string())?;
             if returns.is_empty() {
                 return Err(format!("{} never returns", way.function));
@@ -68,15 +72,8 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             returns
         }
     };
-    sites
-        .into_iter()
-        .map(|site| {
-            let from_entry = site.address.checked_offset_from(function.entry);
-            let from_entry = from_entry.ok_or("a site lies before its function")?;
-            let offset = code.offset.0.checked_add(from_entry).ok_or("a site lies outside the file")?;
-            Ok(PlannedSite { offset: FileOffset(offset), from_entry, site, kept: kept.clone() })
-        })
-        .collect()
+    let planned = |site| PlannedSite::of(site, function.entry, code.offset, kept.clone());
+    sites.into_iter().map(planned).collect()
 }
 
 /// Proves that `caller` really calls `name`: a symbol alone does not, the calls that matter may be inlined.
@@ -102,6 +99,26 @@ fn places_of(
     let assignment = signature.assign(architecture).map_err(|why| why.to_string())?;
     let needed = needs.iter().filter_map(|index| assignment.parameters.get(*index));
     Ok(needed.flat_map(|value| &value.words).map(|word| word.place).collect())
+}
+
+/// The words of all results.
+pub(super) fn all_results(
+    results: &[GoType<'_>],
+    architecture: Architecture,
+) -> Result<Vec<go_abi::Place>, String> {
+    let all: Vec<_> = (0..results.len()).collect();
+    result_places(results, &all, architecture)
+}
+
+/// The integer registers of the parameters, by index from the lowest bit.
+fn argument_registers(parameters: &[GoType<'_>], architecture: Architecture) -> Result<u16, String> {
+    let assignment = Signature { parameters, results: &[] }.assign(architecture);
+    let parameters = assignment.map_err(|why| why.to_string())?.parameters;
+    let places = parameters.iter().flat_map(|value| &value.words).map(|word| word.place);
+    Ok(places.fold(0, |all, place| match place {
+        go_abi::Place::IntegerRegister(index) => all | 1_u16.checked_shl(index.into()).unwrap_or(0),
+        _ => all,
+    }))
 }
 
 /// The words of the wanted results, by index.

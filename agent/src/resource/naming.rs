@@ -12,10 +12,12 @@ pub enum NamedBy {
     ServiceNameVariable,
     /// `service.name` in the target's `OTEL_RESOURCE_ATTRIBUTES`.
     ResourceAttributesVariable,
-    /// The last element of the main module's path, a major version (`/v2`) left out.
-    MainModule,
-    /// The last element of the main package's path, where there is no main module.
+    /// The last element of the main package's path, where that is no command-line list of files and not the module's own:
+    /// the commands of one module are different services. A major version (`/v2`) and a folder `cmd` at the end are left
+    /// out.
     MainPackage,
+    /// The last element of the main module's path, a major version left out.
+    MainModule,
     /// The file that runs.
     Executable,
     /// Nothing; the conventions have a name for that.
@@ -29,14 +31,16 @@ pub(super) fn service_name(
 ) -> (String, NamedBy) {
     let mut attributes = environment.attributes.iter().rev();
     let attribute = attributes.find(|(key, _)| key == name::SERVICE_NAME).map(|(_, value)| value.as_str());
-    let module = build_info.main.as_ref().and_then(|module| last_element(&module.path));
+    let module = build_info.main.as_ref().map(|module| module.path.as_str());
     // What `go build a.go b.go` calls a package of loose files is no name.
     let package = build_info.path.as_deref().filter(|path| *path != "command-line-arguments");
+    let package = package.map(|path| path.strip_suffix("/cmd").unwrap_or(path));
+    let package = package.filter(|path| Some(*path) != module);
     [
         (environment.service_name.as_deref(), NamedBy::ServiceNameVariable),
         (attribute, NamedBy::ResourceAttributesVariable),
-        (module, NamedBy::MainModule),
         (package.and_then(last_element), NamedBy::MainPackage),
+        (module.and_then(last_element), NamedBy::MainModule),
         (Some(executable), NamedBy::Executable),
     ]
     .into_iter()

@@ -91,7 +91,7 @@ fn a_resource_says_all_that_is_known() {
 fn the_service_is_named_by_the_first_that_says_something() {
     let module = Some(("github.com/acme/shop", ""));
     let both = b"OTEL_RESOURCE_ATTRIBUTES=service.name=fromlist\0OTEL_SERVICE_NAME=own\0".as_slice();
-    let cases: [(&[u8], BuildInfo, &str, NamedBy); 13] = [
+    let cases: [(&[u8], BuildInfo, &str, NamedBy); 19] = [
         (both, build(module, None), "own", NamedBy::ServiceNameVariable),
         (
             b"OTEL_SERVICE_NAME=one\0OTEL_SERVICE_NAME=two\0",
@@ -110,11 +110,23 @@ fn the_service_is_named_by_the_first_that_says_something() {
         (b"OTEL_RESOURCE_ATTRIBUTES=service.name=\0", build(module, None), "shop", NamedBy::MainModule),
         (
             b"XOTEL_SERVICE_NAME=no\0",
-            build(module, Some("github.com/acme/shop/cmd/api")),
+            build(module, Some("github.com/acme/shop")),
             "shop",
             NamedBy::MainModule,
         ),
+        (b"", build(module, Some("github.com/acme/shop/cmd")), "shop", NamedBy::MainModule),
+        (b"", build(module, Some("command-line-arguments")), "shop", NamedBy::MainModule),
+        // Commands of one module.
+        (b"", build(module, Some("github.com/acme/shop/cmd/cart")), "cart", NamedBy::MainPackage),
+        (b"", build(module, Some("github.com/acme/shop/api/v2")), "api", NamedBy::MainPackage),
+        (b"", build(module, Some("github.com/acme/shop/stock/cmd")), "stock", NamedBy::MainPackage),
         (b"", build(Some(("github.com/acme/shop/v2", "")), None), "shop", NamedBy::MainModule),
+        (
+            b"",
+            build(Some(("github.com/acme/shop/v2", "")), Some("github.com/acme/shop/v2")),
+            "shop",
+            NamedBy::MainModule,
+        ),
         (b"", build(Some(("v2", "")), None), "v2", NamedBy::MainModule),
         (b"", build(Some(("acme.org/vault", "")), None), "vault", NamedBy::MainModule),
         (b"", build(None, Some("acme.org/cmd/api")), "api", NamedBy::MainPackage),

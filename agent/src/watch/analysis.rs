@@ -1,40 +1,81 @@
 //! What is kept of an inspected binary: where its probes go and what they read.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lightfoot_probes_abi::{Cookie, Layout, SiteKind};
+use lightfoot_probes_abi::context::HolderKind;
+use lightfoot_probes_abi::layout::Http2;
+use lightfoot_probes_abi::{Cookie, Holder, Layout, SiteKind};
+use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::Reason;
 
 use super::WatchError;
 use crate::attach::Probe;
-use crate::catalog::{Role, net_http};
+use crate::catalog::{Role, http2, net_http};
 use crate::inspect::{InspectError, Program};
-use crate::plan::{Plan, PlannedSite, layouts};
+use crate::plan::{OperationPlan, Plan, PlannedSite, holders, layouts};
 
 /// A binary that can be watched.
 pub(super) struct Analysis {
     /// What it was built from.
     pub(super) build_info: Arc<BuildInfo>,
+    /// Whether it is loaded at an address of the kernel's choice.
+    pub(super) position_independent: bool,
     /// Where its memory holds what the probes read.
     pub(super) layout: Layout,
+    /// The types that hold contexts, by the virtual addresses of their descriptors; none if no span can have children.
+    pub(super) holders: Vec<(u64, Holder)>,
+    /// Types that hold contexts in a way that the programs do not follow.
+    pub(super) holders_left_out: usize,
+    /// Whether it serves HTTP.
+    pub(super) is_server: bool,
     /// The probes that stand while it is watched.
     pub(super) probes: Probes,
     /// Those that find the routes of copied requests, if it has any.
     pub(super) route: Probes,
+    /// How the calls of its HTTP clients end, if it has any.
+    pub(super) clients: Option<Clients>,
+}
+
+/// Where calls of HTTP clients end, besides [`Analysis::probes`].
+#[derive(Default)]
+pub(super) struct Clients {
+    /// The returns of the functions called. Empty where these are emulated: then they are among those that always stand.
+    pub(super) returns: Probes,
+    /// Places behind calls that may well be the ones, by their offset in the file, with the function that makes the call.
+    pub(super) call_sites: BTreeMap<u64, (&'static str, Probes)>,
 }
 
 /// Some probes of a binary.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Probes {
     /// Where they go and what they mark.
     pub(super) places: Vec<Probe>,
-    /// The bytes that must be loaded at each place.
-    pub(super) expected: Vec<Vec<u8>>,
+    /// What must be loaded at each place.
+    pub(super) expected: Vec<Expected>,
+}
+
+/// Code as the file has it.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    pub(super) address: VirtualAddress,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Probes {
+    /// Adds a site, unless it is among them: operations share some.
+    pub(super) fn add(&mut self, planned: &PlannedSite, cookie: Cookie) {
+        let offset = planned.offset.0;
+        if self.places.iter().all(|place| place.offset != offset) {
+            self.places.push(Probe { offset, cookie });
+            self.expected.push(Expected { address: planned.site.address, bytes: planned.site.bytes.clone() });
+        }
+    }
 }
 
 impl Analysis {
@@ -47,52 +88,197 @@ impl Analysis {
             error => WatchError::Inspect(Arc::new(error)),
         })?;
         let plan = Plan::new(&program);
-        let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
-        let server = operations
-            .into_iter()
-            .find(|operation| operation.operation.title == net_http::SERVER_1.title)
-            .ok_or_else(|| WatchError::Nothing("it has no HTTP server".to_owned()))?;
-        if !server.can_be_watched() {
-            return Err(WatchError::Nothing(server.refusals.join("; ")));
-        }
-        let (mut probes, mut route) = (Probes::default(), Probes::default());
-        for point in &server.points {
-            let Some((function, sites)) = &point.chosen else { continue };
-            let chosen = if point.role == Role::Route { &mut route } else { &mut probes };
-            for planned in sites {
-                let Some(cookie) = cookie(point.role, function, planned) else { continue };
-                chosen.places.push(Probe { offset: planned.offset.0, cookie });
-                chosen.expected.push(planned.site.bytes.clone());
+        let mut analysis = Self {
+            build_info: Arc::new(program.build_info.clone()),
+            position_independent: program.position_independent,
+            layout: layouts::layout(&program),
+            holders: Vec::new(),
+            holders_left_out: 0,
+            is_server: false,
+            probes: Probes::default(),
+            route: Probes::default(),
+            clients: None,
+        };
+        let mut refusals = Vec::new();
+        for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {
+            let Some(add) = Self::adder(operation) else { continue };
+            if operation.can_be_watched() {
+                add(&mut analysis, operation);
+            } else {
+                refusals
+                    .extend(operation.refusals.iter().map(|why| (operation.operation.title, why.clone())));
             }
         }
-        Ok(Self {
-            build_info: Arc::new(program.build_info.clone()),
-            layout: layouts::layout(&program),
-            probes,
-            route,
-        })
+        // A span whose end is not seen would stay open for good.
+        let ends_http2 = |probe: &Probe| {
+            probe.cookie.kind() == Some(SiteKind::Http2ServerEnd) && probe.cookie.0 & Cookie::X_NET == 0
+        };
+        if !analysis.probes.places.iter().any(ends_http2) {
+            analysis.layout.http2 = Http2::UNKNOWN;
+        }
+        if analysis.probes.places.is_empty() {
+            return Err(WatchError::Nothing(summary(&refusals)));
+        }
+        if analysis.clients.is_some() {
+            let all = holders::holders(&program);
+            let (request, total) = (analysis.layout.request.ctx, all.len());
+            analysis.holders = all.into_iter().filter_map(|holder| known_holder(&holder, request)).collect();
+            analysis.holders_left_out = total.saturating_sub(analysis.holders.len());
+        }
+        Ok(analysis)
+    }
+
+    /// How many sites the binary may have, before callers are learned.
+    pub(super) fn site_count(&self) -> usize {
+        let clients = self.clients.as_ref();
+        let of_clients = clients.map_or(0, |clients| clients.returns.places.len() + clients.call_sites.len());
+        self.probes.places.len() + self.route.places.len() + of_clients
+    }
+
+    /// How to add the probes of an operation, if its spans can be had.
+    fn adder(operation: &OperationPlan) -> Option<fn(&mut Self, &OperationPlan)> {
+        let title = operation.operation.title;
+        if title == net_http::SERVER_1.title {
+            Some(Self::add_server)
+        } else if [http2::SERVER, http2::X_SERVER, http2::X_SERVER_BY_NET_HTTP]
+            .iter()
+            .any(|of| of.title == title)
+        {
+            Some(Self::add_http2_server)
+        } else if title == net_http::CLIENT.title || title == http2::X_CLIENT.title {
+            Some(Self::add_client)
+        } else {
+            None
+        }
+    }
+
+    fn add_server(&mut self, server: &OperationPlan) {
+        self.is_server = true;
+        for point in &server.points {
+            let Some((function, sites)) = &point.chosen else { continue };
+            let chosen = if point.role == Role::Route { &mut self.route } else { &mut self.probes };
+            for planned in sites {
+                if let Some(cookie) = server_cookie(point.role, function, planned) {
+                    chosen.add(planned, cookie);
+                }
+            }
+        }
+    }
+
+    fn add_http2_server(&mut self, server: &OperationPlan) {
+        let title = server.operation.title;
+        let shares_its_start = title == http2::SERVER.title;
+        if shares_its_start && !self.is_server {
+            return; // with HTTP/1, which cannot be watched
+        }
+        self.is_server = true;
+        for point in &server.points {
+            let kind = match point.role {
+                Role::Start if !shares_its_start => SiteKind::Http2ServerStart,
+                Role::End => SiteKind::Http2ServerEnd,
+                _ => continue,
+            };
+            for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
+                let cookie = with_condition(kind, planned);
+                let is_x = title == http2::X_SERVER.title;
+                self.probes.add(planned, if is_x { cookie.of_x_net() } else { cookie });
+            }
+        }
+    }
+
+    fn add_client(&mut self, client: &OperationPlan) {
+        let start = match client.operation.title {
+            title if title == http2::X_CLIENT.title => SiteKind::HttpClientStartInner,
+            _ => SiteKind::HttpClientStart,
+        };
+        let clients = self.clients.get_or_insert_default();
+        for point in &client.points {
+            let Some((function, sites)) = &point.chosen else { continue };
+            for planned in sites {
+                match (point.role, planned.site.reason) {
+                    (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
+                    (Role::InlinedStart, _) => self.probes.add(planned, at_call(start, planned)),
+                    (Role::InlinedEnd, _) => self.probes.add(planned, after_call(planned)),
+                    (Role::End, Reason::AfterCall { .. }) => {
+                        let (_, probes) = clients
+                            .call_sites
+                            .entry(planned.offset.0)
+                            .or_insert((*function, Probes::default()));
+                        probes.add(planned, after_call(planned));
+                    }
+                    // Emulated, they are the place where all calls end.
+                    (Role::End, _) if !cfg!(target_arch = "x86_64") => {
+                        self.probes.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
+                    }
+                    (Role::End | Role::StandIn, _) => {
+                        clients.returns.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 }
 
+/// What a call of a client tells the programs.
+fn at_call(kind: SiteKind, planned: &PlannedSite) -> Cookie {
+    let cookie = with_condition(kind, planned);
+    // On x86-64 the call has not pushed its return address yet.
+    if cfg!(target_arch = "x86_64") { cookie.with_stack_words(1) } else { cookie }
+}
+
+/// What a site behind a call of a client tells the programs.
+pub(super) fn after_call(planned: &PlannedSite) -> Cookie {
+    let cookie = with_condition(SiteKind::HttpClientEnd, planned);
+    // On x86-64 the return has popped its address, but not the one of a caller that only hands on.
+    let has_popped = cfg!(target_arch = "x86_64") && planned.site.reason != Reason::Return;
+    if has_popped { cookie.with_stack_words(1) } else { cookie }
+}
+
 /// What a site of an HTTP/1 server tells the programs; `None` if they could not make anything of it.
-fn cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Cookie> {
-    let of = |kind| Cookie::new(0, kind);
-    let cookie = match role {
-        Role::Start => of(SiteKind::HttpServerStart),
-        Role::End if function == net_http::FINISH_REQUEST => of(SiteKind::HttpServerEnd),
+fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Cookie> {
+    let of = |kind| with_condition(kind, planned);
+    match role {
+        Role::Start => Some(of(SiteKind::HttpServerStart)),
+        Role::End if function == net_http::FINISH_REQUEST => Some(of(SiteKind::HttpServerEnd)),
         // A call has not pushed its return address yet.
         Role::End if planned.site.reason == Reason::Call && cfg!(target_arch = "x86_64") => {
-            of(SiteKind::HttpServerEndByDepth).with_stack_words(1)
+            Some(of(SiteKind::HttpServerEndByDepth).with_stack_words(1))
         }
-        Role::End => of(SiteKind::HttpServerEndByDepth),
-        Role::ConnectionEnd | Role::Rare => of(SiteKind::HttpConnectionEnd),
+        Role::End => Some(of(SiteKind::HttpServerEndByDepth)),
+        Role::ConnectionEnd | Role::Rare => Some(of(SiteKind::HttpConnectionEnd)),
         Role::Route => {
             let [Place::IntegerRegister(pointer), Place::IntegerRegister(length)] = planned.kept[..] else {
                 return None;
             };
             let is_readable = pointer.max(length) < Cookie::REGISTERS;
-            is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))?
+            is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))
         }
+        Role::InlinedStart | Role::InlinedEnd | Role::StandIn => None,
+    }
+}
+
+fn with_condition(kind: SiteKind, planned: &PlannedSite) -> Cookie {
+    let cookie = Cookie::new(0, kind);
+    if planned.site.condition.is_some() { cookie.if_not_taken() } else { cookie }
+}
+
+/// A holder as the programs know it; `None` if they do not follow its kind. `request` is where an `http.Request` has its
+/// context.
+fn known_holder(holder: &holders::Holder, request: u64) -> Option<(u64, Holder)> {
+    let (offset, kind) = match holder.through {
+        None => (holder.context, HolderKind::Field),
+        Some(through) if holder.context == request => (through, HolderKind::Request),
+        Some(_) => return None,
     };
-    Some(if planned.site.condition.is_some() { cookie.if_not_taken() } else { cookie })
+    Some((holder.descriptor.0, Holder { offset: u32::try_from(offset).ok()?, kind: kind as u32 }))
+}
+
+/// Why none of the operations can be watched.
+fn summary(refusals: &[(&str, String)]) -> String {
+    if refusals.is_empty() {
+        return "it has no HTTP server and no HTTP client".to_owned();
+    }
+    let each: Vec<_> = refusals.iter().map(|(title, why)| format!("{title}: {why}")).collect();
+    each.join("; ")
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Binary, Event, Watcher, boot_time, loaded};
-use crate::discover::FileIdentity;
+use crate::discover::{FileIdentity, ProcessKey};
 
 /// How often is looked whether it has executed the program.
 pub(super) const POLL: Duration = Duration::from_millis(1);
@@ -19,6 +19,8 @@ pub(super) struct Expected {
     pid: u32,
     pub(super) file: FileIdentity,
     since: u64,
+    /// What it was when it was looked at last.
+    seen: Option<ProcessKey>,
 }
 
 impl Watcher {
@@ -28,14 +30,17 @@ impl Watcher {
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
         let Ok(running) = self.proc.sweep() else { return };
         let analysis = Binary::analysis(&mut self.binaries, identity, &file);
-        if analysis.is_err() || self.attach(identity, &file, &running).is_err() {
+        if analysis.is_err() || self.attach(identity, program, &file, &running).is_err() {
             return;
         }
         let since = boot_time();
-        let attachment = self.binaries.get(&identity).and_then(|binary| binary.attachment.as_ref());
-        let watched = attachment.map(|attachment| self.kernel.watch(pid, attachment, self.settings.sampler));
-        if matches!(watched, Some(Ok(()))) {
-            self.expected = Some(Expected { pid, file: identity, since });
+        let Some(binary) = self.binaries.get(&identity) else { return };
+        let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return };
+        // The kernel chooses where a position-independent program goes.
+        let bias = (!analysis.position_independent).then_some(0);
+        let recording = self.settings.recording(analysis, bias);
+        if self.kernel.watch(pid, attachment, recording).is_ok() {
+            self.expected = Some(Expected { pid, file: identity, since, seen: None });
         } else {
             self.detach_unused(identity);
         }
@@ -43,11 +48,18 @@ impl Watcher {
 
     /// Looks whether the expected process has become what it was to be.
     pub(super) fn meet_expected(&mut self) {
-        let Some(Expected { pid, file, since }) = self.expected else { return };
+        let Some(Expected { pid, file, since, seen }) = self.expected else { return };
         let key = self.proc.process(pid);
         let runs = FileIdentity::of(&self.proc.executable(pid)).ok();
         if runs.is_some() && (key.is_none() || runs == self.own) {
             return; // it waits, or is in the midst of exec
+        }
+        if let Some(expected) = &mut self.expected
+            && key.is_some()
+            && key != seen
+        {
+            expected.seen = key;
+            return; // its stack may not be where it will be
         }
         self.expected = None;
         let met = key.filter(|key| key.file == file && !self.watched.contains_key(key)).and_then(|key| {
@@ -55,15 +67,17 @@ impl Watcher {
             let analysis = binary.analysis.as_ref().ok()?;
             let loaded = loaded::verify(&self.proc, pid, &analysis.probes).ok()?;
             let build_info = Arc::clone(&analysis.build_info);
+            let type_names = binary.type_names.clone();
+            self.kernel.set_bias(pid, loaded.bias).ok()?;
             // Only now is it known where they are, if the kernel has no cookies: a request before that is not seen.
             self.locate(pid, file, &loaded.addresses).ok()?;
             self.binaries.get_mut(&file)?.processes.insert(key);
-            Some((key, build_info))
+            Some((key, build_info, type_names))
         });
-        if let Some((key, build_info)) = met {
+        if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
             let executable = self.proc.executable_path(pid).unwrap_or_default();
-            self.tell(Event::Started { key, executable, build_info, since });
+            self.tell(Event::Started { key, executable, build_info, type_names, since });
         } else {
             // Nothing that it did is of interest; a sweep looks at what it is instead.
             let _ = self.kernel.leave(pid);

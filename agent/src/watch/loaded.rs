@@ -52,6 +52,8 @@ pub enum LoadedError {
 pub(super) struct Loaded {
     /// Where each probe's place is in it.
     pub(super) addresses: Vec<u64>,
+    /// By how much they exceed those in the file.
+    pub(super) bias: u64,
     /// Whether a breakpoint stands at the place of every probe.
     pub(super) has_all_breakpoints: bool,
 }
@@ -78,7 +80,7 @@ pub(super) fn verify(proc: &Proc, pid: u32, probes: &Probes) -> Result<Loaded, L
         .collect();
     let memory = File::open(folder.join("mem")).map_err(read)?;
     let mut addresses = Vec::with_capacity(probes.places.len());
-    let mut breakpoints = 0;
+    let (mut breakpoints, mut bias) = (0, 0);
     for (probe, expected) in probes.places.iter().zip(&probes.expected) {
         let offset = probe.offset;
         let mapping = own
@@ -89,16 +91,17 @@ pub(super) fn verify(proc: &Proc, pid: u32, probes: &Probes) -> Result<Loaded, L
             })
             .ok_or(LoadedError::NotMapped { pid, offset: FileOffset(offset) })?;
         let address = mapping.start + (offset - mapping.offset);
-        let mut bytes = vec![0; expected.len()];
+        let mut bytes = vec![0; expected.bytes.len()];
         memory.read_exact_at(&mut bytes, address).map_err(read)?;
-        if is_breakpoint(&bytes, expected) {
+        if is_breakpoint(&bytes, &expected.bytes) {
             breakpoints += 1;
-        } else if bytes != *expected {
+        } else if bytes != expected.bytes {
             return Err(LoadedError::Changed { pid, address: RuntimeAddress(address) });
         }
+        bias = address.wrapping_sub(expected.address.0);
         addresses.push(address);
     }
-    Ok(Loaded { has_all_breakpoints: breakpoints == addresses.len(), addresses })
+    Ok(Loaded { bias, has_all_breakpoints: breakpoints == addresses.len(), addresses })
 }
 
 /// Whether `bytes` are `expected` with a uprobe's breakpoint in place.

@@ -4,12 +4,16 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use lightfoot_probes_abi::Counters;
 
 use super::analysis::Probes;
+use super::callers::Callers;
 use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
+use crate::attach::Group;
 use crate::discover::{FileIdentity, ProcessKey};
+use crate::type_names::TypeNames;
 
 impl Watcher {
     /// Watches a process whose file has been analysed.
@@ -25,20 +29,24 @@ impl Watcher {
         if !self.kernel.knows_numbers_of(&self.proc.folder(key.pid)) {
             return Err(WatchError::PidNamespace);
         }
+        self.kernel.check_room(analysis.site_count()).map_err(Arc::new)?;
         let build_info = Arc::clone(&analysis.build_info);
         let loaded = loaded::verify(&self.proc, key.pid, &analysis.probes).map_err(Arc::new)?;
         let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
         if twin.is_none() {
-            self.attach(key.file, file, running)?;
+            self.attach(key.file, executable, file, running)?;
         }
         let owner = twin.unwrap_or(key.file);
         let since = boot_time();
         self.watched.insert(key, owner);
-        self.tell(Event::Started { key, executable: executable.into(), build_info, since });
         let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
         binary.processes.insert(key);
-        let Some(attachment) = &binary.attachment else { return Ok(()) };
-        let selected = self.kernel.watch(key.pid, attachment, self.settings.sampler).map_err(Arc::new);
+        let type_names = binary.type_names.clone();
+        self.tell(Event::Started { key, executable: executable.into(), build_info, type_names, since });
+        let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
+        let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
+        let recording = self.settings.recording(analysis, Some(loaded.bias));
+        let selected = self.kernel.watch(key.pid, attachment, recording).map_err(Arc::new);
         let located =
             selected.map_err(WatchError::from).and_then(|()| self.locate(key.pid, owner, &loaded.addresses));
         located.inspect_err(|_| self.leave(key))
@@ -52,12 +60,17 @@ impl Watcher {
         addresses: &[u64],
     ) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
-        let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
-        self.kernel.locate(pid, attachment, &analysis.probes.places, addresses).map_err(Arc::new)?;
-        if attachment.has_optional() {
-            let loaded = loaded::verify(&self.proc, pid, &analysis.route).map_err(Arc::new)?;
-            let places = &analysis.route.places;
-            self.kernel.locate(pid, attachment, places, &loaded.addresses).map_err(Arc::new)?;
+        let Some(attachment) = &binary.attachment else { return Ok(()) };
+        for group in attachment.groups() {
+            let Some(probes) = binary.probes(group) else { continue };
+            let verified;
+            let addresses = if group == Group::Base {
+                addresses
+            } else {
+                verified = loaded::verify(&self.proc, pid, probes).map_err(Arc::new)?;
+                &verified.addresses
+            };
+            self.kernel.locate(pid, attachment, &probes.places, addresses).map_err(Arc::new)?;
         }
         Ok(())
     }
@@ -81,19 +94,47 @@ impl Watcher {
     pub(super) fn attach(
         &mut self,
         identity: FileIdentity,
+        executable: &Path,
         file: &File,
         running: &HashSet<ProcessKey>,
     ) -> Result<(), WatchError> {
-        let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
+        let Some(binary) = self.binaries.get_mut(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         if binary.attachment.is_some() {
             return Ok(());
         }
+        // What was learned holds for the calls of processes that are gone.
+        binary.callers = Callers::of(analysis);
+        let groups = binary.wanted_call_ends(Instant::now());
+        let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
+        let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         self.agree(identity, &analysis.probes, running)?;
-        let attached =
-            self.kernel.attach(file, &analysis.layout, &analysis.probes.places).map_err(Arc::new)?;
+        for probes in groups.iter().filter_map(|group| binary.probes(*group)) {
+            self.agree(identity, probes, running)?;
+        }
+        let open = Arc::new(file.try_clone().map_err(|error| WatchError::Open(Arc::new(error)))?);
+        let (layout, holders) = (&analysis.layout, analysis.holders.as_slice());
+        let mut attachment =
+            self.kernel.attach(file, layout, holders, &analysis.probes.places).map_err(Arc::new)?;
+        for group in groups {
+            let Some(probes) = binary.probes(group) else { continue };
+            if let Err(error) = self.kernel.add(file, &mut attachment, group, &probes.places) {
+                self.kernel.detach(vec![attachment]);
+                return Err(Arc::new(error).into());
+            }
+        }
+        let contexts = attachment.holders_left_out.saturating_add(analysis.holders_left_out);
+        let has_clients = analysis.clients.is_some();
+        if has_clients {
+            self.callers_due = Some(Instant::now());
+        }
         if let Some(binary) = self.binaries.get_mut(&identity) {
-            binary.attachment = Some(attached);
+            binary.attachment = Some(attachment);
+            binary.type_names = has_clients.then(|| Arc::new(TypeNames::new(Arc::clone(&open))));
+            binary.open = Some(open);
+        }
+        if contexts != 0 {
+            self.tell(Event::ContextsLeftOut { executable: executable.into(), count: contexts });
         }
         Ok(())
     }
@@ -119,6 +160,7 @@ impl Watcher {
     /// Stops watching a process; its binary is detached with its last one.
     pub(super) fn leave(&mut self, key: ProcessKey) {
         let Some(owner) = self.watched.remove(&key) else { return };
+        self.has_room_again = true;
         let counts = self.kernel.leave(key.pid).ok().flatten();
         let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
         if let Some(binary) = self.binaries.get_mut(&owner) {
@@ -136,6 +178,7 @@ impl Watcher {
             && !is_expected
         {
             self.kernel.detach(binary.attachment.take().into_iter().collect());
+            (binary.open, binary.type_names) = (None, None);
         }
     }
 }

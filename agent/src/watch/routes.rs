@@ -6,15 +6,13 @@
 //! ever longer.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::{Counter, Counters};
 
-use super::{Event, WatchError, Watcher, loaded};
-use crate::attach::count;
-use crate::discover::{FileIdentity, ProcessKey};
+use super::{Event, Watcher};
+use crate::attach::{Group, count};
+use crate::discover::ProcessKey;
 
 /// After so many hits that brought no route the site is taken away.
 pub const ROUTE_TRIAL: u64 = 1_000;
@@ -114,7 +112,9 @@ impl Watcher {
         let mut verdicts = Vec::new();
         for (file, binary) in &mut self.binaries {
             let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { continue };
-            if analysis.route.places.is_empty() || attachment.has_optional() && binary.route.has_brought_one {
+            if analysis.route.places.is_empty()
+                || attachment.has(Group::Routes) && binary.route.has_brought_one
+            {
                 continue;
             }
             let mut counts = binary.route.gone;
@@ -123,15 +123,15 @@ impl Watcher {
                     counts.add(&counters);
                 }
             }
-            let verdict = binary.route.weigh(counts, attachment.has_optional(), now);
+            let verdict = binary.route.weigh(counts, attachment.has(Group::Routes), now);
             verdicts.extend(verdict.map(|verdict| (*file, counts, verdict)));
         }
         for (file, counts, verdict) in verdicts {
             let result = match verdict {
-                Verdict::Place => self.place_route_site(file, running).map(|()| None),
+                Verdict::Place => self.add(file, Group::Routes, running).map(|()| None),
                 Verdict::Keep => Ok(Some(())),
                 Verdict::TakeAway => {
-                    self.take_route_site(file);
+                    self.take_away(file, &[Group::Routes]);
                     Ok(None)
                 }
             };
@@ -144,39 +144,6 @@ impl Watcher {
             if let Some(result) = result.transpose() {
                 self.tell(Event::CopiedRoutes { executable, result });
             }
-        }
-    }
-
-    fn place_route_site(
-        &mut self,
-        file: FileIdentity,
-        running: &HashSet<ProcessKey>,
-    ) -> Result<(), WatchError> {
-        let Some(binary) = self.binaries.get(&file) else { return Ok(()) };
-        let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        self.agree(file, &analysis.route, running)?;
-        let processes: Vec<_> = binary.processes.iter().copied().collect();
-        // One that has gone, or executed something else, has a successor or none: the next sweep knows.
-        let opened = processes.iter().find_map(|key| {
-            let open = File::open(self.proc.executable(key.pid)).ok()?;
-            FileIdentity::of_open(&open).is_ok_and(|identity| identity == key.file).then_some(open)
-        });
-        let (Some(open), Some(binary)) = (opened, self.binaries.get_mut(&file)) else { return Ok(()) };
-        let Some(attachment) = &mut binary.attachment else { return Ok(()) };
-        let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        self.kernel.attach_optional(&open, attachment, &analysis.route.places).map_err(Arc::new)?;
-        for key in processes {
-            // A process that cannot be looked at any more is about to be left.
-            let Ok(loaded) = loaded::verify(&self.proc, key.pid, &analysis.route) else { continue };
-            let located = self.kernel.locate(key.pid, attachment, &analysis.route.places, &loaded.addresses);
-            located.map_err(Arc::new)?;
-        }
-        Ok(())
-    }
-
-    fn take_route_site(&mut self, file: FileIdentity) {
-        if let Some(attachment) = self.binaries.get_mut(&file).and_then(|binary| binary.attachment.as_mut()) {
-            self.kernel.detach_optional(attachment);
         }
     }
 }

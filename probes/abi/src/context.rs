@@ -18,7 +18,8 @@ const _: () = assert!(size_of::<ContextKey>() == 16);
 /// A span that owns a context, as its children need it. It outlives the span, as contexts do.
 ///
 /// An object that is reached through a live chain is alive. That it is the one that was noted, and not a later one at the
-/// same address, shows in its type and its parent.
+/// same address, is certain while the span is open, which keeps it alive. Later it shows in three generations of ancestors:
+/// the third of an HTTP/1 request's context lives as long as the server, and nothing else is so far from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SpanContext {
@@ -26,6 +27,10 @@ pub struct SpanContext {
     pub itab: u64,
     /// The itab and the address of the context that it holds; zero if it holds none.
     pub parent: [u64; 2],
+    /// The same of that one, and of the one that it holds.
+    pub ancestors: [u64; 4],
+    /// 1 once the span has ended.
+    pub ended: u64,
     /// As in [`crate::RecordHeader`].
     pub trace_id: [u64; 2],
     /// As in [`crate::RecordHeader`].
@@ -34,7 +39,7 @@ pub struct SpanContext {
     pub trace_flags: u64,
 }
 
-const _: () = assert!(size_of::<SpanContext>() == 56);
+const _: () = assert!(size_of::<SpanContext>() == 96);
 
 /// Tells a type that is a context and holds another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -21,12 +21,14 @@ pub enum SiteKind {
     /// Any instruction where two registers hold a route pattern, as a Go string, that the request's own
     /// `Request.Pattern` will not have; [`Cookie::registers`] tells which. An optional site.
     HttpServerRoute = 5,
-    /// `golang.org/x/net/http2.(*serverConn).runHandler` ([`Cookie::X_NET`]): a request starts that need not come to
-    /// `serverHandler`, and if it does, is the same.
+    /// An HTTP/2 request starts that need not come to `serverHandler`, and if it does, is the same:
+    /// `golang.org/x/net/http2.(*serverConn).runHandler` ([`Cookie::X_NET`]), or since Go 1.27, where golang.org/x/net leaves
+    /// serving to net/http, `net/http.http2Handler.ServeHTTP`.
     Http2ServerStart = 6,
     /// `(*serverConn).runHandler.func1`, deferred, of any HTTP/2 server: a stream's handler has returned or panicked.
     Http2ServerEnd = 7,
-    /// `net/http.(*Transport).RoundTrip`: a client sends a request.
+    /// `net/http.(*Transport).RoundTrip`: a client sends a request. Where that is inlined, the call of
+    /// `(*Transport).roundTrip` ([`Cookie::stack_words`] is 1 on x86-64, for the call has not pushed yet).
     HttpClientStart = 16,
     /// The same of a transport that net/http's may call: `golang.org/x/net/http2.(*Transport).RoundTrip`. Within an open
     /// client span it is no span of its own.
@@ -93,6 +95,12 @@ impl Cookie {
     #[must_use]
     pub const fn if_not_taken(self) -> Self {
         Self(self.0 | Self::IF_NOT_TAKEN)
+    }
+
+    /// The same with [`Self::X_NET`].
+    #[must_use]
+    pub const fn of_x_net(self) -> Self {
+        Self(self.0 | Self::X_NET)
     }
 
     /// The same with the stack pointer's distance, up to 15 words.

@@ -30,7 +30,7 @@ pub struct InFlight {
     pub response: u64,
     /// HTTP client: the address that the call returns to; 0 where it does not lie on the stack (arm64).
     pub caller: u64,
-    /// The address of the original `http.Request`.
+    /// The address of the original `http.Request`, or 0 if net/http has not made it yet.
     pub request: u64,
     /// HTTP/1: `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
     /// HTTP/2: the method alone, good at the start only.
@@ -49,8 +49,9 @@ pub struct InFlight {
     pub route_parts: u64,
     /// The context that the span owns, an interface's two words: the addresses of its itab and of its data.
     pub context: [u64; 2],
-    /// Goroutines created since the start of the span have ids from the first to before the second of these, or not below
-    /// the third: the rest of the processor's `p.goidcache` and `sched.goidgen` as they were. All zero if not known.
+    /// Server: goroutines created since the start of the span have ids from the first to before the second of these, or
+    /// not below the third: the rest of the processor's `p.goidcache`, and what follows `sched.goidgen`, as they were. All
+    /// zero if not known.
     pub young_goids: [u64; 3],
     /// See [`state`].
     pub state: u32,
@@ -81,6 +82,8 @@ pub mod state {
     pub const UNSAMPLED: u32 = 1 << 0;
     /// The server is that of `golang.org/x/net/http2`.
     pub const X_NET: u32 = 1 << 1;
+    /// An HTTP/2 server's own start has opened the span, not `serverHandler`'s.
+    pub const OWN_START: u32 = 1 << 2;
 }
 
 /// A Go string, or a slice without its capacity.

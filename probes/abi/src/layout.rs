@@ -35,6 +35,8 @@ pub struct Layout {
     pub connection: Connection,
     /// `net/http.Request`.
     pub request: Request,
+    /// `net/http/internal/http2.ServerRequest`, from which net/http makes one since Go 1.27; its `Context` is here `ctx`.
+    pub server_request: Request,
     /// `net/url.URL`.
     pub url: Url,
     /// `net/http.Response`, what a client gets.
@@ -47,7 +49,7 @@ pub struct Layout {
     pub header: Map,
 }
 
-const _: () = assert!(size_of::<Layout>() == 81 * 8);
+const _: () = assert!(size_of::<Layout>() == 96 * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -59,23 +61,8 @@ impl Layout {
         types: Types { response: NONE, error_string: NONE },
         response: Response { size: NONE, connection: NONE, wrote_header: NONE, status: NONE, written: NONE },
         connection: Connection { hijacked: NONE },
-        request: Request {
-            size: NONE,
-            method: NONE,
-            url: NONE,
-            proto_major: NONE,
-            proto_minor: NONE,
-            header: NONE,
-            host: NONE,
-            remote_addr: NONE,
-            request_uri: NONE,
-            tls: NONE,
-            response: NONE,
-            ctx: NONE,
-            pattern: NONE,
-            pat: NONE,
-            pattern_str: NONE,
-        },
+        request: Request::UNKNOWN,
+        server_request: Request::UNKNOWN,
         url: Url {
             size: NONE,
             scheme: NONE,
@@ -227,6 +214,27 @@ pub struct Request {
     pub pat: u64,
     /// `str` in `net/http.pattern`.
     pub pattern_str: u64,
+}
+
+impl Request {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        size: NONE,
+        method: NONE,
+        url: NONE,
+        proto_major: NONE,
+        proto_minor: NONE,
+        header: NONE,
+        host: NONE,
+        remote_addr: NONE,
+        request_uri: NONE,
+        tls: NONE,
+        response: NONE,
+        ctx: NONE,
+        pattern: NONE,
+        pat: NONE,
+        pattern_str: NONE,
+    };
 }
 
 /// `net/url.URL`: what its method `String` works with.

@@ -1,6 +1,6 @@
 //! The bounds within which BPF works. What exceeds one is cut or left out, flagged and counted.
 
-/// Bytes of `METHOD target` of an HTTP request line that are kept.
+/// Bytes of `METHOD target` of an HTTP request line that are kept. A client's target has its query only if asked for.
 pub const REQUEST_LINE: usize = 1024;
 /// Bytes of an HTTP/2 request's method that are kept; after a longer one the target is left out. (In HTTP/1 it may take
 /// up the whole of the above.)
@@ -37,8 +37,9 @@ pub const CONTEXTS: usize = 64;
 pub const REDIRECTS: usize = 20;
 
 /// How often groups (Go 1.24 and later) or buckets (before) of 8 headers are read, two at a time where they lie side by
-/// side. That is enough for at least 112 headers in a map that has grown to hold them.
-pub const HEADER_READS: usize = 12;
+/// side. That is enough for 224 headers in the maps of Go 1.24 and later, and for 104 in those before, which have a second
+/// array of buckets while they grow.
+pub const HEADER_READS: usize = 17;
 /// How many pieces of a header map are followed; each overflow bucket of a classic map is one.
 pub const HEADER_RUNS: usize = 10;
 /// How many headers may have names as long as those that are looked for; names of further ones are not read.

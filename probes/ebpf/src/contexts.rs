@@ -2,26 +2,33 @@
 //!
 //! The chain is followed from a context to the one that it holds, through any type of the program that holds one.
 
+mod holders;
+
 use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
-    ContextKey, Counter, Holder, HolderKey, InFlight, Layout, ParentRule, Process, SpanContext,
-    context::HolderKind,
-    layout::{ITAB_TYPE, NONE},
-    limits,
-    process::process_flags,
+    ContextKey, Counter, InFlight, Layout, ParentRule, Process, SpanContext, context::HolderKind,
+    layout::NONE, limits, process::process_flags,
 };
 
 use crate::{
     counters::count,
-    maps::{CONTEXTS, HOLDERS, ITABS},
+    maps::CONTEXTS,
     memory::{read_user, read_word},
 };
+use holders::{NO_HOLDER, holder};
 
-// The scratch memory, in words: the context at hand, the one that it holds, and a new element of `CONTEXTS`. The first two
-// are interfaces: the addresses of itab and data.
+// The scratch memory, in words: the context at hand, the one that it holds, the two that these hold in turn, and a new
+// element of `CONTEXTS`. All but that are interfaces: the addresses of itab and data.
 const CONTEXT: usize = 0;
 const HELD: usize = 2;
-const ELEMENT: usize = 4;
+const ANCESTORS: usize = 4;
+const KEPT: usize = 8;
+const ELEMENT: usize = 12;
+// While a parent is looked for: what was noted of a context's ancestors, how many of them are still to be compared, and
+// where to go on if one differs.
+const NOTED: usize = 4;
+const TO_COMPARE: usize = 8;
+const RESUME: usize = 9;
 
 const _: () = assert!(ELEMENT * 8 + size_of::<SpanContext>() <= limits::SMALL_STRUCT);
 
@@ -39,10 +46,19 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
         return;
     }
     entry.context = [itab, data];
+    keep(entry);
+    read_ancestors(entry, process, layout);
     let header = &entry.record.header;
     let element = SpanContext {
         itab,
-        parent: [entry.scratch[HELD], entry.scratch[HELD + 1]],
+        parent: [entry.scratch[KEPT + HELD], entry.scratch[KEPT + HELD + 1]],
+        ancestors: [
+            entry.scratch[ANCESTORS],
+            entry.scratch[ANCESTORS + 1],
+            entry.scratch[ANCESTORS + 2],
+            entry.scratch[ANCESTORS + 3],
+        ],
+        ended: 0,
         trace_id: header.trace_id,
         span_id: header.span_id,
         trace_flags: header.trace_flags.into(),
@@ -55,7 +71,7 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let _ = CONTEXTS.insert(&key, &*place, u64::from(BPF_ANY));
 }
 
-/// Counts, at the end of a span, whether its context was dropped for others.
+/// Notes at the end of a span that its context may die from now on. Counts if it was dropped for others.
 #[inline(never)]
 pub fn check_own(entry: &InFlight) {
     let [itab, data] = entry.context;
@@ -63,20 +79,25 @@ pub fn check_own(entry: &InFlight) {
         return;
     }
     let key = ContextKey { instance: entry.instance, reserved: 0, address: data };
-    // SAFETY: words are read, and torn ones would at most be counted.
-    let span_id = unsafe { CONTEXTS.get(&key) }.map(|element| element.span_id);
-    if span_id != Some(entry.record.header.span_id) {
-        count(entry.counters, Counter::ContextEvicted);
+    if let Some(element) = CONTEXTS.get_ptr_mut(&key) {
+        // SAFETY: the kernel hands out elements that live at least until the program ends. Should it give this one to
+        // another key meanwhile, that one's owner is looked at more closely than it must.
+        let element = unsafe { &mut *element };
+        if element.span_id == entry.record.header.span_id {
+            element.ended = 1;
+            return;
+        }
     }
+    count(entry.counters, Counter::ContextEvicted);
 }
 
-/// Forgets whose the context of the `http.Request` at `request` was: its new owner could not be noted.
+/// Forgets whose the context was that stands at `offset` in the request: its new owner could not be noted.
 #[inline(never)]
-pub fn disown(process: &Process, layout: &Layout, request: u64) {
-    if process.flags & process_flags::CHILDREN == 0 || layout.request.ctx == NONE {
+pub fn disown(process: &Process, request: u64, offset: u64) {
+    if process.flags & process_flags::CHILDREN == 0 || offset == NONE {
         return;
     }
-    let data = read_word(process.counters, request.wrapping_add(layout.request.ctx).wrapping_add(8));
+    let data = read_word(process.counters, request.wrapping_add(offset).wrapping_add(8));
     let key = ContextKey { instance: process.instance, reserved: 0, address: data };
     let _ = CONTEXTS.remove(&key);
 }
@@ -89,14 +110,22 @@ pub fn look_at(entry: &mut InFlight, itab: u64, data: u64) {
 }
 
 /// Makes the span a child of the one that owns the nearest context in the chain. False if none does.
+///
+/// If that one has ended, the next two steps compare what they come to with what was noted behind its context.
 #[inline(never)]
 pub fn find_parent(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
+    entry.scratch[TO_COMPARE] = 0;
     let mut followed = 0;
     while followed < limits::CONTEXTS {
-        if !read_held(entry, process, layout) {
-            return false;
-        }
-        if adopt(entry) {
+        let holds_one = read_held(entry, process, layout);
+        if entry.scratch[TO_COMPARE] == 0 {
+            if !holds_one {
+                return false;
+            }
+            if adopt(entry) && entry.scratch[TO_COMPARE] == 0 {
+                return true;
+            }
+        } else if is_of_noted_line(entry, holds_one) {
             return true;
         }
         look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
@@ -120,13 +149,74 @@ fn adopt(entry: &mut InFlight) -> bool {
     if element.itab != entry.scratch[CONTEXT] || element.parent != held {
         return false;
     }
+    if element.ended != 0 {
+        entry.scratch[TO_COMPARE] = 2;
+        let mut word = 0;
+        while word < 4 {
+            entry.scratch[NOTED + word] = element.ancestors[word];
+            word += 1;
+        }
+        entry.scratch[RESUME] = held[0];
+        entry.scratch[RESUME + 1] = held[1];
+    }
     let header = &mut entry.record.header;
     header.trace_id = element.trace_id;
     header.parent_span_id = element.span_id;
     header.trace_flags = element.trace_flags as u8;
     header.parent_rule = ParentRule::Context as u8;
     // The kernel may give the element to another key at any time.
-    CONTEXTS.get_ptr(&key) == Some(place)
+    let is_still_its = CONTEXTS.get_ptr(&key) == Some(place);
+    if !is_still_its {
+        entry.scratch[TO_COMPARE] = 0;
+    }
+    is_still_its
+}
+
+/// Whether the context that was come to is the last to be compared with those that were noted, and none has differed. After
+/// one that does, the parent is none, and the chain is followed from where it seemed to be found.
+#[inline(never)]
+fn is_of_noted_line(entry: &mut InFlight, holds_one: bool) -> bool {
+    let scratch = &mut entry.scratch;
+    if !holds_one {
+        scratch[HELD] = 0;
+        scratch[HELD + 1] = 0;
+    }
+    if scratch[HELD] != scratch[NOTED] || scratch[HELD + 1] != scratch[NOTED + 1] {
+        scratch[TO_COMPARE] = 0;
+        scratch[HELD] = scratch[RESUME];
+        scratch[HELD + 1] = scratch[RESUME + 1];
+        return false;
+    }
+    scratch[TO_COMPARE] -= 1;
+    scratch[NOTED] = scratch[NOTED + 2];
+    scratch[NOTED + 1] = scratch[NOTED + 3];
+    scratch[TO_COMPARE] == 0
+}
+
+/// Keeps the context at hand and the one that it holds from being overwritten.
+#[inline(always)]
+fn keep(entry: &mut InFlight) {
+    let mut word = 0;
+    while word < 4 {
+        entry.scratch[KEPT + word] = entry.scratch[CONTEXT + word];
+        word += 1;
+    }
+}
+
+/// Reads two generations behind the context that the one at hand holds; zero where there is none.
+#[inline(never)]
+fn read_ancestors(entry: &mut InFlight, process: &Process, layout: &Layout) {
+    let mut generation = 0;
+    while generation < 2 {
+        look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
+        if !read_held(entry, process, layout) {
+            entry.scratch[HELD] = 0;
+            entry.scratch[HELD + 1] = 0;
+        }
+        entry.scratch[ANCESTORS + 2 * generation] = entry.scratch[HELD];
+        entry.scratch[ANCESTORS + 2 * generation + 1] = entry.scratch[HELD + 1];
+        generation += 1;
+    }
 }
 
 /// Reads the context that the one at hand holds. False if it holds none.
@@ -153,64 +243,4 @@ fn read_held(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
         count(entry.counters, Counter::ReadFault);
     }
     read
-}
-
-/// A context that holds no other, in place of a [`Holder`].
-const NO_HOLDER: u64 = packed(Holder { offset: 0, kind: HolderKind::None as u32 });
-
-/// It was not asked before.
-const UNKNOWN_HOLDER: u64 = u64::MAX;
-
-/// In one register.
-const fn packed(holder: Holder) -> u64 {
-    (holder.kind as u64) << 32 | holder.offset as u64
-}
-
-/// Where the contexts with this itab hold another.
-#[inline(always)]
-fn holder(process: &Process, itab: u64) -> u64 {
-    let known = known_holder(process.instance, itab);
-    if known == UNKNOWN_HOLDER {
-        describe(process.counters, process.instance, itab, process.binary, process.bias)
-    } else {
-        known
-    }
-}
-
-/// The same, if it was asked before.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn known_holder(instance: u32, itab: u64) -> u64 {
-    let key = ContextKey { instance, reserved: 0, address: itab };
-    // SAFETY: elements never change after they were inserted.
-    unsafe { ITABS.get(&key) }.copied().map_or(UNKNOWN_HOLDER, packed)
-}
-
-/// Finds out about an itab and notes it. They are never freed.
-#[inline(never)]
-fn describe(slot: u32, instance: u32, itab: u64, binary: u32, bias: u64) -> u64 {
-    let descriptor = read_word(slot, itab.wrapping_add(ITAB_TYPE));
-    if descriptor == 0 {
-        return NO_HOLDER;
-    }
-    let holder = described(binary, descriptor.wrapping_sub(bias));
-    note_holder(instance, itab, holder);
-    holder
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn described(binary: u32, descriptor: u64) -> u64 {
-    let key = HolderKey { binary, reserved: 0, descriptor };
-    // SAFETY: elements never change after they were inserted.
-    unsafe { HOLDERS.get(&key) }.copied().map_or(NO_HOLDER, packed)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn note_holder(instance: u32, itab: u64, holder: u64) -> u32 {
-    let key = ContextKey { instance, reserved: 0, address: itab };
-    let holder = Holder { offset: holder as u32, kind: (holder >> 32) as u32 };
-    // Where it fails it will be asked again.
-    ITABS.insert(&key, &holder, u64::from(BPF_ANY)).is_ok().into()
 }

@@ -34,8 +34,8 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
     }
     let Some(layout) = LAYOUTS.get(process.layout) else { return };
     match cookie.kind() {
-        Some(kind @ (SiteKind::HttpServerStart | SiteKind::Http2ServerStart)) => {
-            http_server::start(registers, tgid, process, layout, kind == SiteKind::Http2ServerStart);
+        Some(SiteKind::HttpServerStart | SiteKind::Http2ServerStart) => {
+            http_server::start(registers, tgid, process, layout, cookie);
         }
         Some(SiteKind::HttpServerEnd) => http_server::end(registers, tgid, process, layout),
         Some(SiteKind::HttpServerEndByDepth) => {
@@ -48,7 +48,7 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         Some(kind @ (SiteKind::HttpClientStart | SiteKind::HttpClientStartInner)) => {
             let may_be_nested = kind == SiteKind::HttpClientStartInner;
             if !(may_be_nested && http_client::is_nested(registers, tgid, process, layout)) {
-                http_client::start(registers, tgid, process, layout);
+                http_client::start(registers, tgid, process, layout, cookie.stack_words());
             }
         }
         Some(SiteKind::HttpClientEnd) => {

@@ -25,11 +25,13 @@ const KIND: u8 = RecordKind::HttpClient as u8;
 
 /// `(t *Transport).RoundTrip(req *Request) (*Response, error)`
 #[inline(never)]
-pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
-    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpClient);
+pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout, stack_words: u64) {
+    let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
+    let entry = in_flight::open(registers::g(registers), stack_pointer, tgid, process, layout);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else { return };
-    if let Some(at) = registers::return_address(registers) {
+    entry.record.header.kind = KIND;
+    if let Some(at) = registers::return_address(registers, stack_words) {
         entry.caller = read_word(entry.counters, at);
         note_caller(tgid, entry.caller, entry.counters);
     }

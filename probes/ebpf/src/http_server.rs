@@ -9,7 +9,7 @@ mod request;
 mod response;
 
 use lightfoot_probes_abi::{
-    Cookie, Counter, InFlight, Layout, Process, RecordKind,
+    Cookie, Counter, InFlight, Layout, Process, RecordKind, SiteKind,
     in_flight::{Slice, state},
     layout::NONE,
     limits::ROUTE_PARTS,
@@ -30,23 +30,22 @@ use response::{finish, note_hijacking};
 
 pub use http2::end as http2_end;
 
-/// A handler gets a request, in `serverHandler.ServeHTTP(sh serverHandler, rw ResponseWriter, req *Request)` (the receiver is
-/// one word, the interface two), or in `(*serverConn).runHandler(rw *responseWriter, req *http.Request, …)` of
-/// golang.org/x/net (`is_x`).
+/// A handler gets a request: see [`note_arguments`].
 #[inline(never)]
-pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout, is_x: bool) {
-    let entry = in_flight::open(registers, tgid, process, layout, RecordKind::HttpServer);
+pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
+    let (g, stack_pointer) = (registers::g(registers), registers::stack_pointer(registers));
+    let entry = in_flight::open(g, stack_pointer, tgid, process, layout);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else {
-        return contexts::disown(process, layout, request(registers, is_x));
+        return disown(registers, process, layout, cookie);
     };
+    entry.record.header.kind = RecordKind::HttpServer as u8;
+    note_arguments(entry, registers, cookie);
     if entry.level != 0 {
-        // A server's handler within a server's handler is the same request's: with `http2.ConfigureServer` the server of
-        // golang.org/x/net, where the span has started, hands its requests to net/http's.
+        http2::note_inner(entry, layout);
         return in_flight::forget(entry);
     }
     parents::note_young_goids(entry, process, layout);
-    note_arguments(entry, registers, is_x);
     let header = request::read(entry, layout);
     if header == NO_REQUEST {
         count(process.counters, Counter::NoRequest);
@@ -67,28 +66,35 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     }
 }
 
+/// Notes where `ResponseWriter` and request are, in one of
+/// - `serverHandler.ServeHTTP(sh serverHandler, rw ResponseWriter, req *Request)`: a receiver of one word, an interface of two;
+/// - `http2Handler.ServeHTTP(h http2Handler, w *http2.ResponseWriter, req *http2.ServerRequest)`: a receiver of two;
+/// - `(*serverConn).runHandler(rw *responseWriter, req *http.Request, …)` of golang.org/x/net.
 #[inline(never)]
-fn note_arguments(entry: &mut InFlight, registers: Registers, is_x: bool) {
-    // Both are read, lest LLVM read from where the branch says: the context takes constant offsets alone.
-    let [first, second] = [1, 2].map(|position| registers::argument(registers, position));
-    if is_x {
-        entry.state |= state::X_NET;
+fn note_arguments(entry: &mut InFlight, registers: Registers, cookie: Cookie) {
+    // All are read, lest LLVM read from where a branch says: the context takes constant offsets alone.
+    let [first, second, third] = [1, 2, 3].map(|position| registers::argument(registers, position));
+    let is_x = cookie.0 & Cookie::X_NET != 0;
+    (entry.response, entry.request) = if is_x { (first, second) } else { (second, third) };
+    if cookie.kind() == Some(SiteKind::Http2ServerStart) {
+        entry.state |= if is_x { state::OWN_START | state::X_NET } else { state::OWN_START };
     }
-    entry.response = if is_x { first } else { second };
-    entry.request = request(registers, is_x);
 }
 
-/// The address of the request among the arguments.
+/// Forgets whose the context of a request was whose span cannot be opened.
 #[inline(never)]
-fn request(registers: Registers, is_x: bool) -> u64 {
+fn disown(registers: Registers, process: &Process, layout: &Layout, cookie: Cookie) {
     let [second, third] = [2, 3].map(|position| registers::argument(registers, position));
-    if is_x { second } else { third }
+    let is_x = cookie.0 & Cookie::X_NET != 0;
+    let is_bridge = !is_x && cookie.kind() == Some(SiteKind::Http2ServerStart);
+    let context = if is_bridge { layout.server_request.ctx } else { layout.request.ctx };
+    contexts::disown(process, if is_x { second } else { third }, context);
 }
 
 /// Whether the request that was read is one to be traced, and by the server that this start belongs to.
 #[inline(never)]
 fn is_served_here(entry: &mut InFlight, registers: Registers, process: &Process, layout: &Layout) -> bool {
-    if entry.state & state::X_NET != 0 {
+    if entry.state & state::OWN_START != 0 {
         http2::continue_upgraded(entry, registers, layout);
         return true;
     }

@@ -2,7 +2,8 @@
 
 use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_boot_ns};
 use lightfoot_probes_abi::{
-    Counter, InFlight, InFlightKey, Layout, Process, RecordKind,
+    Counter, InFlight, InFlightKey, Layout, Process,
+    layout::NONE,
     limits::{LEVELS, SMALL_STRUCT},
     record::VERSION,
 };
@@ -11,51 +12,49 @@ use crate::{
     counters::count,
     maps::{EMPTY, IN_FLIGHT},
     memory::{read_user, read_word, word},
-    registers::{self, Registers},
 };
 
 /// The id of the goroutine `g`, or 0 if it cannot be read. (0 is that of the scheduler's own, which runs none of our sites.)
 #[inline(never)]
 pub fn goid(slot: u32, layout: &Layout, g: u64) -> u64 {
-    read_word(slot, g.wrapping_add(layout.g.goid))
+    field(slot, g, layout.g.goid)
 }
 
 /// How deep `stack_pointer` lies in the stack of the goroutine `g`, in bytes, or 0 if that cannot be told.
 #[inline(never)]
 pub fn depth(slot: u32, layout: &Layout, g: u64, stack_pointer: u64) -> u64 {
-    let hi = read_word(slot, g.wrapping_add(layout.g.stack_hi));
+    let hi = field(slot, g, layout.g.stack_hi);
     if hi == 0 { 0 } else { hi.wrapping_sub(stack_pointer) }
 }
 
-/// Opens a span for the function whose entry was hit, or returns null and counts the loss.
+/// A word of the goroutine `g`, or 0 if it cannot be read or nobody knows where it is.
+#[inline(always)]
+fn field(slot: u32, g: u64, offset: u64) -> u64 {
+    if offset == NONE { 0 } else { read_word(slot, g.wrapping_add(offset)) }
+}
+
+/// Opens a span for a function whose stack pointer at its entry is this one, or returns null and counts the loss.
 ///
 /// What the goroutine has open at the same depth or deeper is dead: those frames are gone, and their end was missed.
 /// The first word of the scratch memory is the goroutine's `g.m`, or 0.
 #[inline(never)]
-pub fn open(
-    registers: Registers,
-    tgid: u32,
-    process: &Process,
-    layout: &Layout,
-    kind: RecordKind,
-) -> *mut InFlight {
+pub fn open(g: u64, stack_pointer: u64, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
     let slot = process.counters;
-    let goid = goid(slot, layout, registers::g(registers));
+    let goid = goid(slot, layout, g);
     if goid == 0 {
         count(slot, Counter::NoGoroutine);
         return core::ptr::null_mut();
     }
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let entry = match unsafe { find(tgid, goid, 0).as_mut() } {
-        None => open_outermost(registers, tgid, goid, layout, slot),
-        Some(outermost) => open_within(registers, outermost, layout, slot),
+        None => open_outermost(tgid, goid, slot, layout, g, stack_pointer),
+        Some(outermost) => open_within(outermost, layout, g, stack_pointer),
     };
     // SAFETY: as above.
     if let Some(entry) = unsafe { entry.as_mut() } {
         entry.counters = slot;
         entry.instance = process.instance;
         let header = &mut entry.record.header;
-        header.kind = kind as u8;
         header.version = VERSION;
         header.tgid = tgid;
         header.goid = goid;
@@ -129,13 +128,20 @@ pub fn forget(entry: &InFlight) {
 }
 
 /// Opens a span of a goroutine that has none.
-#[inline(never)]
-fn open_outermost(registers: Registers, tgid: u32, goid: u64, layout: &Layout, slot: u32) -> *mut InFlight {
+#[inline(always)]
+fn open_outermost(
+    tgid: u32,
+    goid: u64,
+    slot: u32,
+    layout: &Layout,
+    g: u64,
+    stack_pointer: u64,
+) -> *mut InFlight {
     let entry = insert(tgid, goid, 0, slot);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     if let Some(entry) = unsafe { entry.as_mut() } {
         entry.counters = slot;
-        entry.depth = read_g(entry, layout, registers);
+        entry.depth = read_g(entry, layout, g, stack_pointer);
         if entry.depth == 0 {
             remove(tgid, goid, 0);
             count(slot, Counter::NoGoroutine);
@@ -147,15 +153,16 @@ fn open_outermost(registers: Registers, tgid: u32, goid: u64, layout: &Layout, s
 
 /// Opens a span of a goroutine that has some, whose scratch memory is free between its own hits.
 #[inline(never)]
-fn open_within(registers: Registers, outermost: &mut InFlight, layout: &Layout, slot: u32) -> *mut InFlight {
-    let depth = read_g(outermost, layout, registers);
+fn open_within(outermost: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> *mut InFlight {
+    let slot = outermost.counters;
+    let depth = read_g(outermost, layout, g, stack_pointer);
     let (tgid, goid) = (outermost.record.header.tgid, outermost.record.header.goid);
     let m = outermost.scratch[0];
     if depth == 0 {
         count(slot, Counter::NoGoroutine);
         return core::ptr::null_mut();
     }
-    let level = drop_dead(tgid, goid, depth, registers::stack_pointer(registers), slot);
+    let level = drop_dead(tgid, goid, depth, stack_pointer, slot);
     if level >= LEVELS as u32 {
         count(slot, Counter::TooDeep);
         return core::ptr::null_mut();
@@ -185,17 +192,17 @@ fn insert(tgid: u32, goid: u64, level: u32, slot: u32) -> *mut InFlight {
 /// Reads the goroutine's structure and returns how deep the stack pointer lies in its stack, or 0 if that cannot be told.
 /// Leaves `g.m`, or 0, as the first word of the scratch memory.
 #[inline(never)]
-fn read_g(entry: &mut InFlight, layout: &Layout, registers: Registers) -> u64 {
+fn read_g(entry: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> u64 {
     let size = layout.g.size as usize;
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
     unsafe {
-        if size > SMALL_STRUCT || !read_user(entry.counters, scratch.cast(), size, registers::g(registers)) {
+        if size > SMALL_STRUCT || !read_user(entry.counters, scratch.cast(), size, g) {
             return 0;
         }
         let hi = word(scratch, SMALL_STRUCT, layout.g.stack_hi).unwrap_or_default();
         *scratch = word(scratch, SMALL_STRUCT, layout.g.m).unwrap_or_default();
-        if hi == 0 { 0 } else { hi.wrapping_sub(registers::stack_pointer(registers)) }
+        if hi == 0 { 0 } else { hi.wrapping_sub(stack_pointer) }
     }
 }
 

@@ -79,8 +79,8 @@ pub fn stack_pointer(registers: Registers) -> u64 {
 
 /// Where a function that was just entered finds the address that it returns to, if that lies on the stack.
 #[inline(always)]
-pub fn return_address(registers: Registers) -> Option<u64> {
-    cfg!(bpf_target_arch = "x86_64").then(|| stack_pointer(registers))
+pub fn return_address(registers: Registers, stack_words: u64) -> Option<u64> {
+    (cfg!(bpf_target_arch = "x86_64") && stack_words == 0).then(|| stack_pointer(registers))
 }
 
 /// The address of the probed instruction.

@@ -25,7 +25,8 @@ fn fixed(number: usize) -> Request {
 }
 
 /// Two traps a request, no matter how many a connection serves, one when it closes, and one for the preface that
-/// `h2c.NewHandler` is called with. With `http2.ConfigureServer` a request passes the starts of both servers.
+/// `h2c.NewHandler` is called with. A third where a request passes two starts: with `http2.ConfigureServer`, and since Go 1.27
+/// in programs that serve connections with golang.org/x/net, which leaves that to net/http, all but these.
 #[test]
 fn two_traps_a_request() {
     let _alone = alone();
@@ -42,16 +43,18 @@ fn two_traps_a_request() {
             thread::sleep(Duration::from_millis(300));
             let traps = scene.watch.runs().0 - before;
             let expected = match server {
-                "configured" if scene.facts.has_x_net => 3 * requests + 1,
                 "h2c" => 2 * requests + 2,
-                _ => 2 * requests + 1,
+                "bundled" | "unencrypted" if scene.facts.has_x_net => 2 * requests + 1,
+                _ => 3 * requests + 1,
             };
             assert_eq!(traps, expected, "Go 1.{minor}, {server}");
         }
     }
 }
 
-/// Each read has its price, and on large machines a high one.
+/// Each read has its price, and on large machines a high one. These are three more than for HTTP/1: the type of the
+/// `ResponseWriter` (not for golang.org/x/net), method and target apart, what is behind `rws`, and whether there is a panic;
+/// but not the peer at the end. A bucket of a classic map overflows now and then.
 #[test]
 fn reads_of_user_memory() {
     let _alone = alone();
@@ -64,7 +67,18 @@ fn reads_of_user_memory() {
             let records = scene.send(server, 1, (0..requests).map(fixed).collect());
             assert_eq!(records.len(), requests);
             let reads = scene.watch.counter(Counter::UserReads) - before;
-            println!("{version} {server}: {}", reads as f64 / requests as f64);
+            let expected = match (server, version.minor) {
+                ("bundled", 21) => 20,
+                ("bundled", 22) => 23,
+                ("bundled", 23) => 22,
+                ("bundled", 27) => 25, // two starts
+                ("bundled", _) => 24,
+                (_, 21) => 19,
+                (_, 22) => 22,
+                (_, 23 | 27) => 21,
+                _ => 23,
+            } * requests as u64;
+            assert!((expected..expected + 40).contains(&reads), "{version}, {server}: {reads} reads");
         }
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use lightfoot::inspect::Program;
 use lightfoot::plan::layouts;
-use lightfoot_probes_abi::layout::Http2;
 use lightfoot_probes_abi::{Cookie, Layout, SiteKind};
 use lightfoot_symbolizer::binary::Binary;
 use lightfoot_symbolizer::functions::Functions;
@@ -15,12 +14,13 @@ use lightfoot_symbolizer::site::{self, Code, Price};
 /// A function, what its entry means, which argument words are read there, and whether it is golang.org/x/net's.
 type Entry = (&'static str, SiteKind, &'static [u8], bool);
 
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 8] = [
     ("net/http.serverHandler.ServeHTTP", SiteKind::HttpServerStart, &[1, 2, 3], false),
     ("net/http.(*response).finishRequest", SiteKind::HttpServerEnd, &[0], false),
     ("net/http.(*conn).serve.func1", SiteKind::HttpConnectionEnd, &[], false),
     ("net/http.(*http2serverConn).runHandler.func1", SiteKind::Http2ServerEnd, &[], false),
     ("net/http/internal/http2.(*serverConn).runHandler.func1", SiteKind::Http2ServerEnd, &[], false),
+    ("net/http.http2Handler.ServeHTTP", SiteKind::Http2ServerStart, &[2, 3], false),
     ("golang.org/x/net/http2.(*serverConn).runHandler", SiteKind::Http2ServerStart, &[1, 2], true),
     ("golang.org/x/net/http2.(*serverConn).runHandler.func1", SiteKind::Http2ServerEnd, &[], true),
 ];
@@ -39,6 +39,8 @@ pub(crate) struct PlacedSite {
 pub(crate) struct Facts {
     pub(crate) layout: Layout,
     pub(crate) sites: Vec<PlacedSite>,
+    /// The return of `serverHandler.ServeHTTP`, which ends HTTP/1 requests in some profile-guided builds.
+    pub(crate) returns: PlacedSite,
     /// Whether golang.org/x/net has a server of its own here, and does not leave all to net/http.
     pub(crate) has_x_net: bool,
     /// A virtual address and where it lies in the file.
@@ -53,33 +55,11 @@ pub(crate) fn inspect(path: &Path, id: u32) -> Facts {
     let place = |entry| placed(&binary, &functions, id, entry);
     let sites: Vec<_> = ENTRIES.into_iter().filter_map(place).collect();
     Facts {
-        layout: Layout { x_http2: x_http2(&binary), ..layouts::layout(&Program::inspect(path).unwrap()) },
+        layout: layouts::layout(&Program::inspect(path).unwrap()),
         has_x_net: sites.iter().any(|site| site.cookie.0 & Cookie::X_NET != 0),
+        returns: returns(&binary, &functions, id),
         anchor: (sites[0].address, sites[0].offset),
         sites,
-    }
-}
-
-fn x_http2(binary: &Binary<&[u8]>) -> Http2 {
-    const WRITER: &str = "golang.org/x/net/http2.responseWriter";
-    const STATE: &str = "golang.org/x/net/http2.responseWriterState";
-    let types = binary.types(&[WRITER, STATE]).unwrap();
-    let offset =
-        |name, field| types.layout(name).and_then(|layout| layout.field(field)).map(|field| field.offset);
-    let at = |field| offset(STATE, field);
-    let (Some(status), Some(wrote_header), Some(wrote_bytes)) =
-        (at("status"), at("wroteHeader"), at("wroteBytes"))
-    else {
-        return Http2::UNKNOWN;
-    };
-    Http2 {
-        rws: offset(WRITER, "rws").unwrap(),
-        state: status,
-        state_size: wrote_bytes + 8 - status,
-        status: 0,
-        wrote_header: wrote_header - status,
-        wrote_bytes: wrote_bytes - status,
-        ..Http2::UNKNOWN
     }
 }
 
@@ -96,8 +76,17 @@ fn placed(binary: &Binary<&[u8]>, functions: &Functions, id: u32, entry: Entry) 
     Some(PlacedSite {
         offset: binary.image.file_offset(site.address).unwrap().0,
         address: site.address.0,
-        cookie: if is_x_net { Cookie(cookie.0 | Cookie::X_NET) } else { cookie },
+        cookie: if is_x_net { cookie.of_x_net() } else { cookie },
     })
+}
+
+fn returns(binary: &Binary<&[u8]>, functions: &Functions, id: u32) -> PlacedSite {
+    let function = functions.get(ENTRIES[0].0).unwrap();
+    let code = function.code(&binary.image).unwrap();
+    let code = Code { architecture: binary.image.architecture, entry: function.entry, bytes: &code };
+    let [site] = &site::returns(code).unwrap()[..] else { panic!("one return") };
+    let cookie = Cookie::new(id, SiteKind::HttpServerEndByDepth);
+    PlacedSite { offset: binary.image.file_offset(site.address).unwrap().0, address: site.address.0, cookie }
 }
 
 impl Facts {

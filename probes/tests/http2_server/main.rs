@@ -3,7 +3,7 @@
 //! Modules, in reading order:
 //! - [`layout`]: what is known of the server's binary; [`watch`]: the loaded programs; [`compare`]: records against the
 //!   server's own truth.
-//! - [`requests`], [`upgrade`], [`limits`], [`cost`]: the tests.
+//! - [`requests`], [`upgrade`], [`limits`], [`losses`], [`cost`]: the tests.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,12 +18,14 @@ mod watch;
 
 mod cost;
 mod limits;
+mod losses;
 mod requests;
 mod upgrade;
 
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lightfoot_probes_abi::{Process, Sampler, SamplerKind};
+use lightfoot_probes_abi::{Process, Sampler, SamplerKind, SiteKind};
 use lightfoot_tests::go::{self, Build, GoVersion, Mode, VERSIONS};
 use lightfoot_tests::live::Folder;
 use lightfoot_tests::live::http2::{Batch, Program, Request};
@@ -46,14 +48,30 @@ struct Scene {
     program: Program,
     facts: Facts,
     build: Build,
+    binary: PathBuf,
     _folder: Folder,
 }
 
 impl Scene {
     /// Starts the program and watches it with all sites. `None` with a message where that is not possible.
     fn set(options: Options, minor: u32, mode: Mode, sampler: Sampler) -> Option<Self> {
+        Self::set_with(options, minor, mode, sampler, |_| true)
+    }
+
+    /// The same without the sites of one kind.
+    fn without(minor: u32, kind: SiteKind) -> Option<Self> {
+        Self::set_with(Options::default(), minor, Mode::Plain, ALWAYS_ON, |of| of != kind)
+    }
+
+    fn set_with(
+        options: Options,
+        minor: u32,
+        mode: Mode,
+        sampler: Sampler,
+        is_wanted: impl Fn(SiteKind) -> bool,
+    ) -> Option<Self> {
         let mut watch = Watch::load(options)?;
-        let build = Build::here(go::Program::Http2, GoVersion::of_minor(minor).unwrap(), mode);
+        let build = Build::here(go::Program::Http2Batch, GoVersion::of_minor(minor).unwrap(), mode);
         let folder = Folder::new().unwrap();
         let binary = folder.copy(&build.path().unwrap(), "http2").unwrap();
         let facts = inspect(&binary, BINARY);
@@ -62,8 +80,9 @@ impl Scene {
         let bias = facts.bias(program.pid(), &binary);
         let process = Process { binary: BINARY, layout: BINARY, sampler, bias, ..Process::default() };
         watch.select(program.pid(), process);
-        watch.attach(&binary, program.pid(), &facts.sites);
-        Some(Self { watch, program, facts, build, _folder: folder })
+        let sites = facts.sites.iter().filter(|site| site.cookie.kind().is_some_and(&is_wanted));
+        watch.attach(&binary, program.pid(), &sites.copied().collect::<Vec<_>>());
+        Some(Self { watch, program, facts, build, binary, _folder: folder })
     }
 
     /// The same with what most tests want.

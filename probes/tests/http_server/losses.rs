@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use lightfoot_probes_abi::{Cookie, Counter};
+use lightfoot_probes_abi::layout::{Layout, NONE};
+use lightfoot_probes_abi::limits::{LARGE_STRUCT, SMALL_STRUCT};
+use lightfoot_probes_abi::{Cookie, Counter, Process};
 use lightfoot_tests::live::Client;
 
 use crate::layout::{End, PlacedSite};
@@ -115,4 +117,94 @@ fn the_off_switch() {
 fn foreign(site: &PlacedSite, binary: u32) -> PlacedSite {
     let kind = site.cookie.0 & u64::from(u32::MAX);
     PlacedSite { cookie: Cookie(u64::from(binary) << 32 | kind), ..*site }
+}
+
+/// What is not where it should be, how a layout says so, and what is counted of each request then, how often.
+type Astray = (&'static str, fn(&mut Layout), &'static [(Counter, u64)]);
+
+const ASTRAY: [Astray; 9] = [
+    (
+        "no goroutine id",
+        |layout| layout.g.goid = NONE,
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1)],
+    ),
+    (
+        "a goroutine id in memory that cannot be read",
+        |layout| layout.g.goid = 1 << 60,
+        // Asked for at the start and at the end.
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1), (Counter::ReadFault, 2)],
+    ),
+    (
+        "no stack",
+        |layout| layout.g.stack_hi = NONE,
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1)],
+    ),
+    (
+        "a goroutine larger than what is read",
+        |layout| layout.g.size = SMALL_STRUCT as u64 + 8,
+        &[(Counter::NoGoroutine, 1), (Counter::EndWithoutStart, 1)],
+    ),
+    (
+        "a request larger than what is read",
+        |layout| layout.request.size = LARGE_STRUCT as u64 + 8,
+        &[(Counter::NoRequest, 1), (Counter::EndWithoutStart, 1)],
+    ),
+    (
+        "a method that is no part of the request line",
+        |layout| layout.request.method = layout.request.host,
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::Unexpected, 1)],
+    ),
+    // Addresses that no process may read.
+    (
+        "a route in memory that cannot be read",
+        |layout| layout.request.pattern = 1 << 60,
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::ReadFault, 1)],
+    ),
+    (
+        "a response that is larger than what is read",
+        |layout| layout.response.size = SMALL_STRUCT as u64 + 8,
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::ReadFault, 1)],
+    ),
+    (
+        "a header map of which nothing can be read",
+        |layout| layout.header.groups = NONE,
+        &[(Counter::Started, 1), (Counter::Ended, 1), (Counter::ReadFault, 1)],
+    ),
+];
+
+#[test]
+fn what_is_not_where_it_should_be_is_counted() {
+    let _alone = alone();
+    let Some(mut watch) = Watch::load(Options::default()) else { return };
+    let (server, facts) = selected(&mut watch, usual_go(), End::FinishRequest, ALWAYS_ON);
+    watch.attach(&server.binary, server.pid(), &facts.sites[..2]);
+    let requests = 5;
+    for (slot, (what, change, counters)) in (2..).zip(ASTRAY) {
+        let mut layout = facts.layout;
+        change(&mut layout);
+        watch.add_layout(BINARY, &layout);
+        let process = Process { binary: BINARY, layout: BINARY, sampler: ALWAYS_ON, ..Process::default() };
+        watch.select_as(slot, server.pid(), process);
+        send(server.address, 1, requests, |number| get("body", number));
+        let expected: Vec<_> =
+            counters.iter().map(|(counter, each)| (*counter, each * requests as u64)).collect();
+        assert_eq!(watch.counters(), expected, "{what}");
+        assert_eq!(watch.open_spans(), 0, "{what}");
+        // What cannot be read is tried once more, where programs may wait for pages.
+        let faults = if what.contains("in memory") { watch.counter(Counter::ReadFault) } else { 0 };
+        assert_eq!(watch.counter(Counter::PageWaits), faults, "{what}");
+    }
+    drop(server.stop());
+}
+
+#[test]
+fn a_site_of_a_kind_that_nobody_knows_is_counted() {
+    let _alone = alone();
+    let Some(mut watch) = Watch::load(Options::default()) else { return };
+    let (server, facts) = selected(&mut watch, usual_go(), End::FinishRequest, ALWAYS_ON);
+    let unknown = PlacedSite { cookie: Cookie(u64::from(BINARY) << 32 | 0xff), ..facts.sites[0] };
+    watch.attach(&server.binary, server.pid(), &[unknown]);
+    send(server.address, 1, 5, |number| get("body", number));
+    assert_eq!(watch.counters(), [(Counter::UnknownSite, 5)]);
+    drop(server.stop());
 }

@@ -18,7 +18,7 @@ use lightfoot_probes_abi::{
 
 use crate::layout::PlacedSite;
 
-/// The element of `COUNTERS` that the process under test gets.
+/// The element of `COUNTERS` that the process under test gets if none is chosen.
 const SLOT: u32 = 1;
 
 /// How the object is loaded.
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     /// Bytes of the ring buffer.
     pub(crate) ring: u32,
     pub(crate) in_flight: u32,
+    pub(crate) contexts: u32,
+    pub(crate) callers: u32,
 }
 
 impl Default for Options {
@@ -42,6 +44,8 @@ impl Default for Options {
             in_pid_namespace: false,
             ring: 4 << 20,
             in_flight: 1024,
+            contexts: 4096,
+            callers: 64,
         }
     }
 }
@@ -51,6 +55,8 @@ pub(crate) struct Watch {
     ebpf: Ebpf,
     events: RingBuf<MapData>,
     options: Options,
+    /// The element of `COUNTERS` that the process under test has.
+    slot: u32,
 }
 
 impl Watch {
@@ -97,15 +103,17 @@ impl Watch {
             .override_global("PID_NAMESPACE", &namespace, true)
             .map_max_entries("EVENTS", options.ring)
             .map_max_entries("IN_FLIGHT", options.in_flight)
+            .map_max_entries("CONTEXTS", options.contexts)
+            .map_max_entries("CALLERS", options.callers)
             .load(object)?;
         let program: &mut UProbe = ebpf.program_mut(options.program).unwrap().try_into().unwrap();
         program.load()?;
         // Older kernels give up after a million; what they prune less of is not known here.
         let verified = program.info().unwrap().verified_instruction_count();
         println!("{}: {verified:?} instructions verified", options.program);
-        assert!(verified.is_none_or(|verified| verified < 250_000), "{verified:?}");
+        assert!(verified.is_none_or(|verified| verified < 300_000), "{verified:?}");
         let events = RingBuf::try_from(ebpf.take_map("EVENTS").unwrap()).unwrap();
-        let mut watch = Self { ebpf, events, options };
+        let mut watch = Self { ebpf, events, options, slot: SLOT };
         watch.enable(true);
         Ok(watch)
     }
@@ -126,17 +134,27 @@ impl Watch {
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
+    /// A hash map by its name.
+    pub(crate) fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> HashMap<&mut MapData, K, V> {
+        self.ebpf.map_mut(name).unwrap().try_into().unwrap()
+    }
+
     /// Selects a process.
     pub(crate) fn select(&mut self, tgid: u32, process: Process) {
-        let mut processes: HashMap<_, u32, Process> =
-            self.ebpf.map_mut("PROCESSES").unwrap().try_into().unwrap();
-        processes.insert(&tgid, &Process { counters: SLOT, ..process }, 0).unwrap();
+        self.select_as(SLOT, tgid, process);
+    }
+
+    /// Selects a process, or does so anew, with an element of `COUNTERS` that is still empty.
+    pub(crate) fn select_as(&mut self, slot: u32, tgid: u32, process: Process) {
+        self.slot = slot;
+        let mut processes = self.hash("PROCESSES");
+        processes.insert(&tgid, &Process { counters: slot, ..process }, 0).unwrap();
     }
 
     /// Attaches to sites of a file, for the kernel with one link; `tgid` matters where the kernel has no cookies.
     pub(crate) fn attach(&mut self, path: &Path, tgid: u32, sites: &[PlacedSite]) {
         if self.options.program == "on_site_by_address" {
-            let mut map: HashMap<_, Site, u64> = self.ebpf.map_mut("SITES").unwrap().try_into().unwrap();
+            let mut map = self.hash::<Site, u64>("SITES");
             for site in sites {
                 map.insert(&Site { tgid, reserved: 0, address: site.address }, &site.cookie.0, 0).unwrap();
             }
@@ -182,7 +200,7 @@ impl Watch {
 
     /// A counter of the process under test, or of no process.
     pub(crate) fn counter(&self, counter: Counter) -> u64 {
-        let slot = if counter == Counter::UnselectedProcess { 0 } else { SLOT };
+        let slot = if counter == Counter::UnselectedProcess { 0 } else { self.slot };
         let counters: PerCpuArray<_, Counters> = self.ebpf.map("COUNTERS").unwrap().try_into().unwrap();
         counters.get(&slot, 0).unwrap().iter().map(|counters| counters.0[counter as usize]).sum()
     }

@@ -97,6 +97,22 @@ impl Descriptor {
     pub(super) fn is_named(&self) -> bool {
         self.flags & FLAG_NAMED != 0
     }
+
+    /// Where the descriptor says more of a type that has a name or methods (`abi.UncommonType`): behind the kind's own part.
+    /// Not told for maps, whose descriptor changed its size in Go 1.24 and 1.27.
+    pub(super) fn uncommon(&self) -> Option<VirtualAddress> {
+        let own_part = match self.kind {
+            _ if self.flags & FLAG_UNCOMMON == 0 => return None,
+            Kind::Map => return None,
+            Kind::Struct => STRUCT,
+            Kind::Interface => 80,
+            Kind::Pointer | Kind::Slice | Kind::Func => 56,
+            Kind::Chan => 64,
+            Kind::Array => 72,
+            _ => HEADER as u64,
+        };
+        Some(self.address.past(own_part))
+    }
 }
 
 /// A field as the descriptor has it: addresses of its name and of its type's descriptor.
@@ -117,14 +133,14 @@ impl<S: Source> Descriptors<'_, S> {
         if align != field_align || !align.is_power_of_two() {
             return Err(mismatch());
         }
-        let [a, b, c, d, e, f, g, h] = *names;
+        let ([name, pointer], _) = names.as_chunks::<4>() else { return Err(mismatch()) };
         Ok(Descriptor {
             address,
             size: u64::from_le_bytes(*size),
             kind: Kind::from_number(kind).ok_or_else(mismatch)?,
             flags,
-            name: u32::from_le_bytes([a, b, c, d]),
-            pointer: u32::from_le_bytes([e, f, g, h]),
+            name: u32::from_le_bytes(*name),
+            pointer: u32::from_le_bytes(*pointer),
         })
     }
 
@@ -140,21 +156,10 @@ impl<S: Source> Descriptors<'_, S> {
     /// The name with the import path in place of the package's name, for named types other than maps.
     pub fn full_name(&self, descriptor: &Descriptor) -> Result<String, TypeError> {
         let short = self.short_name(descriptor)?;
-        if !descriptor.is_named() || descriptor.flags & FLAG_UNCOMMON == 0 {
-            return Ok(short);
+        match descriptor.uncommon() {
+            Some(uncommon) if descriptor.is_named() => self.with_package(short, uncommon),
+            _ => Ok(short),
         }
-        // abi.(*Type).Uncommon: it follows the kind's own part.
-        let own_part = match descriptor.kind {
-            Kind::Struct => STRUCT,
-            Kind::Interface => 80,
-            Kind::Pointer | Kind::Slice | Kind::Func => 56,
-            Kind::Chan => 64,
-            Kind::Array => 72,
-            // Their descriptor changed its size in Go 1.24 and 1.27; the short name will do.
-            Kind::Map => return Ok(short),
-            _ => HEADER as u64,
-        };
-        self.with_package(short, descriptor.address.past(own_part))
     }
 
     fn with_package(&self, short: String, uncommon: VirtualAddress) -> Result<String, TypeError> {

@@ -6,6 +6,10 @@ use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// Those that write down what really happened, without the routers, which take minutes.
+const TRUTHFUL: [Program; 5] =
+    [Program::Truth, Program::Clients, Program::Parents, Program::Bundled, Program::XNet];
+
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let all = Instant::now();
@@ -13,7 +17,8 @@ fn main() -> ExitCode {
     let builds = matrix::general(Program::Http)
         .chain(matrix::special())
         .chain(matrix::versions(Program::Layouts, Mode::Plain))
-        .chain(matrix::versions(Program::Grpc, Mode::Plain));
+        .chain(matrix::versions(Program::Grpc, Mode::Plain))
+        .chain(TRUTHFUL.into_iter().flat_map(|program| matrix::versions(program, Mode::Plain)));
     for build in builds.filter(|build| words.iter().all(|word| build.to_string().contains(word))) {
         let started = Instant::now();
         match build.path() {

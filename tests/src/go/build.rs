@@ -3,7 +3,7 @@
 use super::mode::{Mode, Step, host};
 use super::program::Program;
 use super::toolchain::{GoToolchain, ToolchainError, run};
-use super::version::GoVersion;
+use super::version::{GoVersion, OLDEST};
 use crate::cache::{self, FileError};
 use crate::elf;
 use lightfoot_symbolizer::Architecture;
@@ -93,7 +93,7 @@ impl Build {
         if self.mode == Mode::ProfileGuided {
             command.arg(format!("-pgo={}", self.profile().display()));
         }
-        if self.versioned_module_file().exists() {
+        if self.committed_module_file().with_extension("sum").exists() {
             // It has dependencies. go.sum is committed, so the checksum database has nothing to add.
             match env::var_os("GOPROXY") {
                 Some(proxy) => command.env("GOPROXY", proxy),
@@ -112,7 +112,13 @@ impl Build {
         toolchain.exact.hash(&mut hasher);
         let folder = self.program.folder();
         let mut inputs = files(&folder)?;
-        inputs.extend([self.versioned_module_file(), self.versioned_module_file().with_extension("sum")]);
+        let module = self.committed_module_file();
+        for used in local_modules(&fs::read_to_string(&module).map_err(FileError::at(&module))?) {
+            inputs.extend(files(&folder.join(used))?);
+        }
+        if module.parent() != Some(&folder) {
+            inputs.extend([module.clone(), module.with_extension("sum")]);
+        }
         if self.mode == Mode::ProfileGuided {
             inputs.push(self.profile());
         }
@@ -127,32 +133,41 @@ impl Build {
         Ok(format!("{program}-{version}-{mode}-{}-{hash:016x}", architecture.goarch()))
     }
 
-    /// The go.mod file to build with: the committed one of this Go version where the program has dependencies, else a
-    /// copy of the program's own whose `go` line names this Go version, for that line chooses the defaults of GODEBUG.
+    /// The go.mod file to build with, its go.sum beside it: a copy of the committed one whose `go` line names this Go
+    /// version, for that line chooses the defaults of GODEBUG.
     fn module_file(&self, toolchain: &GoToolchain) -> Result<PathBuf, BuildError> {
-        let committed = self.versioned_module_file();
-        if committed.exists() {
-            return Ok(committed);
-        }
-        let own = self.program.folder().join("go.mod");
-        let own = fs::read_to_string(&own).map_err(FileError::at(&own))?;
+        let committed = self.committed_module_file();
+        let own = fs::read_to_string(&committed).map_err(FileError::at(&committed))?;
         let text: String = own
             .lines()
             .map(|line| match line.strip_prefix("go ") {
-                Some(_) => format!("go {}\n", self.version.language()),
+                // Some dependencies need a first release, which is newer than 1.MINOR.
+                Some(_) => format!("go {}.0\n", self.version.language()),
                 None => format!("{line}\n"),
             })
             .collect();
+        let sum = committed.with_extension("sum");
+        let sum =
+            if sum.exists() { Some(fs::read_to_string(&sum).map_err(FileError::at(&sum))?) } else { None };
         let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
+        (&text, &sum).hash(&mut hasher);
         let name = format!("{}-{}-{:016x}/go.mod", self.program, toolchain.exact, hasher.finish());
         let path = cache::folder().join("modules").join(name);
+        if let Some(sum) = sum {
+            let path = path.with_extension("sum");
+            cache::file(&path, |to| fs::write(to, &sum).map_err(FileError::at(to)))?;
+        }
         cache::file(&path, |to| fs::write(to, &text).map_err(FileError::at(to)))?;
         Ok(path)
     }
 
-    fn versioned_module_file(&self) -> PathBuf {
-        self.program.folder().join(format!("versions/go{}.mod", self.version.language()))
+    /// `versions/goVERSION.mod` of the newest version up to this one, because each release of a dependency supports its
+    /// own range of Go releases; a program without any has only its own go.mod.
+    fn committed_module_file(&self) -> PathBuf {
+        let folder = self.program.folder();
+        let of = |minor| folder.join(format!("versions/go1.{minor}.mod"));
+        let versioned = (OLDEST.minor..=self.version.minor).rev().map(of).find(|path| path.exists());
+        versioned.unwrap_or_else(|| folder.join("go.mod"))
     }
 
     /// The CPU profile that [`Mode::ProfileGuided`] uses; edges in a profile hold line numbers of one Go version.
@@ -166,6 +181,14 @@ impl fmt::Display for Build {
         let Self { program, version, mode, architecture } = self;
         write!(f, "{program}, Go {version}, {mode}, {architecture}")
     }
+}
+
+/// The folders that a go.mod takes modules from in place of released ones, relative to its own.
+fn local_modules(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter_map(|line| line.split_once("=> "))
+        .map(|(_, to)| to.trim())
+        .filter(|to| to.starts_with("../"))
 }
 
 /// The files in `folder`, sorted. Those in the folders below it belong to some builds only.

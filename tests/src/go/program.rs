@@ -12,18 +12,38 @@ pub enum Program {
     Http,
     /// Serves HTTP/1 in every way there is and writes down what really happened.
     Truth,
+    /// Sends HTTP requests in every way there is, to itself, and writes down what really happened.
+    Clients,
+    /// Calls from inside of handlers, on other goroutines and with other contexts, and writes down what caused what.
+    Parents,
+    /// Serves HTTP/2 by net/http alone and writes down what really happened.
+    Bundled,
+    /// Serves HTTP/2, and calls, by golang.org/x/net and writes down what really happened.
+    XNet,
+    /// Sends HTTP/2 requests; nobody watches it.
+    Http2Drive,
+    /// Serves by gin's router and writes down what really happened.
+    Gin,
+    /// Serves by chi's router and writes down what really happened.
+    Chi,
+    /// Serves by echo's router and writes down what really happened.
+    Echo,
+    /// Serves by gorilla/mux and writes down what really happened.
+    Gorilla,
     /// Calls C and serves HTTP; modes without cgo cannot build it.
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
     Grpc,
     /// Serves HTTP/2 in every way there is, sends itself requests and writes down what really happened. It has dependencies.
-    Http2,
+    Http2Batch,
     /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
     Lifecycle,
     /// Serves HTTP under the name of a Collector.
     Backend,
     /// Structs that are hard to describe. No network.
     Layouts,
+    /// Prints what its interfaces hold and where calls return to. It serves itself.
+    Interfaces,
 }
 
 impl Program {
@@ -33,12 +53,22 @@ impl Program {
             Self::Hello => "hello",
             Self::Http => "http",
             Self::Truth => "truth",
+            Self::Clients => "clients",
+            Self::Parents => "parents",
+            Self::Bundled => "bundled",
+            Self::XNet => "xnet",
+            Self::Http2Drive => "http2drive",
+            Self::Gin => "gin",
+            Self::Chi => "chi",
+            Self::Echo => "echo",
+            Self::Gorilla => "gorilla",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
-            Self::Http2 => "http2",
+            Self::Http2Batch => "http2batch",
             Self::Lifecycle => "lifecycle",
             Self::Backend => "backend",
             Self::Layouts => "layouts",
+            Self::Interfaces => "interfaces",
         }
     }
 

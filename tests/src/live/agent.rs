@@ -39,6 +39,8 @@ pub struct Outcome {
     pub spans: Vec<Span>,
     /// The counts that it printed at its end, by name; those not named are 0.
     pub counts: BTreeMap<String, u64>,
+    /// The lines that it printed and that are no spans: those of a command that it started.
+    pub other_output: String,
     /// All that it said.
     pub messages: String,
 }
@@ -165,9 +167,9 @@ impl Agent {
         Ok(text.lines().filter_map(count).collect())
     }
 
-    /// Waits until one of its counts is what it should be.
+    /// Waits until one of its counts is at least so much.
     pub fn counts_to(&self, name: &str, expected: u64) -> Result<(), LiveError> {
-        let counted = || (self.counts().ok()?.get(name) == Some(&expected)).then_some(());
+        let counted = || (*self.counts().ok()?.get(name)? >= expected).then_some(());
         wait_for(&format!("{name} to be {expected}"), counted).map_err(|error| error.with(&self.messages()))
     }
 
@@ -191,7 +193,7 @@ impl Agent {
         let status = self.process.wait().map_err(|error| error.with(&self.messages()))?;
         self.output.finish();
         self.messages.finish();
-        let messages = self.messages();
+        let (messages, other_output) = (self.messages(), self.other_output());
         let mut spans = Vec::new();
         for line in self.output.take() {
             match line {
@@ -201,7 +203,7 @@ impl Agent {
             }
         }
         let counts = messages.lines().filter_map(count).collect();
-        Ok(Outcome { status, spans, counts, messages })
+        Ok(Outcome { status, spans, counts, other_output, messages })
     }
 }
 

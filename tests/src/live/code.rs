@@ -13,7 +13,8 @@ use lightfoot::plan::Plan;
 /// arm64 the first byte of `brk #5` (arch/arm64/include/asm/brk-imm.h).
 pub const BREAKPOINT: u8 = if cfg!(target_arch = "x86_64") { 0xcc } else { 0xa0 };
 
-/// Where the agent places probes in a binary that has an HTTP server: offsets in the file, in bytes.
+/// Where the agent places probes in a binary that has an HTTP server, but for the optional ones: offsets in the file, in
+/// bytes.
 pub fn probes(binary: &Path) -> io::Result<Vec<u64>> {
     let facts = Facts::inspect(binary).map_err(io::Error::other)?;
     let plan = Plan::new(&facts);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LiveError;
 
-/// Requests that are sent to one server; `tests/targets/http2/main.go` says more of each field.
+/// Requests that are sent to one server; `tests/targets/http2batch/main.go` says more of each field.
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "documented where they are read")]
 pub struct Batch {
@@ -29,10 +29,11 @@ pub struct Request {
     pub leave: bool,
 }
 
-/// What one request was; `tests/targets/http2/witness.go` says more of each field.
+/// What one request was; `tests/targets/http2batch/witness.go` says more of each field.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "documented where they are written")]
 pub struct Truth {
+    pub server: String,
     pub method: String,
     pub target: String,
     pub host: String,
@@ -49,7 +50,7 @@ pub struct Truth {
     pub nanoseconds: u64,
 }
 
-/// A running `tests/targets/http2`; it is killed if it was not stopped.
+/// A running `tests/targets/http2batch`; it is killed if it was not stopped.
 #[derive(Debug)]
 pub struct Program {
     child: Child,

@@ -10,17 +10,21 @@ use serde::Deserialize;
 
 use super::{Folder, LiveError, Target};
 
-/// What one request was; `tests/targets/truth/witness.go` says more of each field.
+/// What one request was; `tests/targets/witness/handler.go` says more of each field.
 #[derive(Clone, Debug, Deserialize)]
 #[expect(missing_docs, reason = "documented where they are written")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Truth {
     pub number: u64,
     pub method: String,
     pub target: String,
     pub host: String,
     pub peer: String,
+    pub local: String,
     pub user_agent: String,
+    pub major: u64,
     pub minor: u64,
+    pub tls: bool,
     pub traceparent: Vec<String>,
     pub tracestate: Vec<String>,
     pub parent: Option<Parent>,
@@ -44,13 +48,17 @@ pub struct Parent {
     pub flags: String,
 }
 
-/// A running `tests/targets/truth` in a folder of its own.
+/// A running `tests/targets/truth`, or one of the routers, in a folder of its own.
 #[derive(Debug)]
 pub struct Server {
     target: Target,
     folder: Folder,
     /// Where it serves.
     pub address: SocketAddr,
+    /// Where a second `http.Server` of it serves.
+    pub other: SocketAddr,
+    /// Where it serves over IPv6, if this machine has that.
+    pub ipv6: Option<SocketAddr>,
 }
 
 impl Server {
@@ -61,8 +69,10 @@ impl Server {
         command.arg("-truth").arg(folder.path().join("truth"));
         command.arg("-unix").arg(folder.path().join("socket"));
         let target = Target::spawn(&mut command)?;
-        let address = target.address()?;
-        Ok(Self { target, folder, address })
+        let other = target.said("other")?;
+        let other = other.parse().map_err(|why| LiveError::line(&other, &why))?;
+        let (address, ipv6) = (target.address()?, target.said("ipv6")?.parse().ok());
+        Ok(Self { target, folder, address, other, ipv6 })
     }
 
     /// Its process.

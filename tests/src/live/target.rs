@@ -45,6 +45,14 @@ impl Target {
         self.address_of(0)
     }
 
+    /// What it said after `word`, once it has said that.
+    pub fn said(&self, word: &str) -> Result<String, LiveError> {
+        wait_for(word, || {
+            let line = |line: &String| line.strip_prefix(word)?.strip_prefix(' ').map(str::to_owned);
+            self.lines.with(|lines| lines.iter().find_map(line))
+        })
+    }
+
     /// A request for a path, over a connection of its own; the status.
     pub fn get(&self, path: &str) -> io::Result<u16> {
         get(self.address().map_err(io::Error::other)?, path)

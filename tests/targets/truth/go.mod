@@ -2,3 +2,7 @@
 module lightfoot.example/truth
 
 go 1.21
+
+require lightfoot.example/witness v0.0.0
+
+replace lightfoot.example/witness => ../witness

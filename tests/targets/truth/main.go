@@ -1,8 +1,9 @@
 // Command truth is an HTTP/1 server that writes down what really happened: one JSON object a line for each request that
 // a handler got, to the file -truth.
 //
-// It says "listening ADDRESS" and serves until SIGTERM. With -unix it serves on that socket too. On SIGUSR1
-// it sends itself a request over TLS.
+// It says "listening ADDRESS", then "other ADDRESS", where a second http.Server serves the same, then "ipv6 ADDRESS" or
+// "ipv6 none", and serves until SIGTERM. With -unix it serves on that socket too. On SIGUSR1 it sends itself a request
+// over TLS.
 package main
 
 import (
@@ -16,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"lightfoot.example/witness"
 )
 
 func main() {
@@ -23,34 +26,38 @@ func main() {
 	unix := flag.String("unix", "", "a unix socket to serve on as well")
 	path := flag.String("truth", "", "the file to write to")
 	flag.Parse()
-	file, err := os.OpenFile(*path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		log.Fatal(err)
-	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
 	quiet := log.New(io.Discard, "", 0) // handlers panic on purpose
-	handler := witness(file, routes())
+	handler := witness.Handler(witness.Open(*path, false), routes())
 	server := &http.Server{Handler: handler, ErrorLog: quiet}
+	other := &http.Server{Handler: handler, ErrorLog: quiet}
 	encrypted := httptest.NewTLSServer(handler) // it speaks HTTP/1.1 unless told otherwise
 	defer encrypted.Close()
-	serve := func(network, address string) net.Listener {
+	serve := func(server *http.Server, network, address string) net.Addr {
 		listener, err := net.Listen(network, address)
 		if err != nil {
 			log.Fatal(err)
 		}
 		go server.Serve(listener)
-		return listener
+		return listener.Addr()
 	}
-	listener := serve("tcp", *address)
 	if *unix != "" {
-		serve("unix", *unix)
+		serve(server, "unix", *unix)
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
-	fmt.Println("listening", listener.Addr())
+	fmt.Println("listening", serve(server, "tcp", *address))
+	fmt.Println("other", serve(other, "tcp", *address))
+	if listener, err := net.Listen("tcp6", "[::1]:0"); err == nil {
+		go server.Serve(listener)
+		fmt.Println("ipv6", listener.Addr())
+	} else {
+		fmt.Println("ipv6 none")
+	}
 	for (<-signals) == syscall.SIGUSR1 {
 		get(encrypted)
 	}
 	server.Close()
+	other.Close()
 }
 
 func get(server *httptest.Server) {

@@ -1,16 +1,21 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"lightfoot.example/witness"
 )
 
 // routes serves every way in which a request can go.
@@ -19,10 +24,10 @@ func routes() http.Handler {
 	// handle notes the route in the truth before the handler runs.
 	handle := func(mux *http.ServeMux, pattern string, handler http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			noting := w.(*recorder)
-			noting.truth.Route = matched(r, pattern)
-			if r == noting.original {
-				noting.truth.OriginalRoute = noting.truth.Route
+			noting := w.(*witness.Recorder)
+			noting.Truth.Route = matched(r, pattern)
+			if r == noting.Original {
+				noting.Truth.OriginalRoute = noting.Truth.Route
 			}
 			handler(w, r)
 		})
@@ -74,6 +79,7 @@ func routes() http.Handler {
 	handle(mux, "/upgrade-by-hand/", func(w http.ResponseWriter, r *http.Request) {
 		hijack(w, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo")
 	})
+	handle(mux, "/upgrade-proxied/", proxy().ServeHTTP)
 	handle(mux, "/copied/", body)
 	handle(mux, "/moved/", body)
 	patterns(func(pattern string) { handle(mux, pattern, body) })
@@ -85,6 +91,31 @@ func routes() http.Handler {
 	handle(inner, "/leaf/", body)
 	handle(mux, "/prefix/", http.StripPrefix("/prefix", inner).ServeHTTP)
 	return before(mux)
+}
+
+// proxy passes requests on to what is no HTTP server of this process, which switches protocols, says "bye" and leaves.
+func proxy() *httputil.ReverseProxy {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				log.Fatal(err)
+			}
+			go func() {
+				defer connection.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(connection)); err == nil {
+					fmt.Fprint(connection, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nbye")
+				}
+			}()
+		}
+	}()
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: listener.Addr().String()})
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	return proxy
 }
 
 // before is what middleware does before ServeMux sees the request.

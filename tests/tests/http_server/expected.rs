@@ -44,11 +44,12 @@ pub(crate) fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
         add("http.request.method", "_OTHER".into());
         add("http.request.method_original", truth.method.as_str().into());
     }
-    add("url.scheme", "http".into());
+    add("url.scheme", if truth.tls { "https" } else { "http" }.into());
     add("url.path", truth.target.split('?').next().unwrap().into());
     let mut add_address = |text: &str, address: &[&str], port: &str| {
         let (host, digits) =
             text.rsplit_once(':').map_or((text, None), |(host, digits)| (host, Some(digits)));
+        let host = host.trim_matches(['[', ']']);
         for key in address {
             add(key, host.into());
         }
@@ -58,7 +59,8 @@ pub(crate) fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
     };
     add_address(&truth.host, &["server.address"], "server.port");
     add_address(&truth.peer, &["client.address", "network.peer.address"], "network.peer.port");
-    add("network.protocol.version", format!("1.{}", truth.minor).into());
+    let version_1 = format!("1.{}", truth.minor);
+    add("network.protocol.version", if truth.major == 2 { "2" } else { &version_1 }.into());
     if !truth.user_agent.is_empty() {
         add("user_agent.original", truth.user_agent.as_str().into());
     }

@@ -28,8 +28,23 @@ fn go_1_21() {
 }
 
 #[test]
+fn go_1_22() {
+    spans_are_the_truth(22, Mode::Plain);
+}
+
+#[test]
+fn go_1_23() {
+    spans_are_the_truth(23, Mode::Plain);
+}
+
+#[test]
 fn go_1_24() {
     spans_are_the_truth(24, Mode::Plain);
+}
+
+#[test]
+fn go_1_25() {
+    spans_are_the_truth(25, Mode::Plain);
 }
 
 #[test]

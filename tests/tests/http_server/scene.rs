@@ -5,6 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::{Agent, Client, Outcome, Server, Truth, is_privileged, wait_for};
 
+/// The builds that are watched: every Go, and the one build whose end of a request is elsewhere.
+pub(crate) const BUILDS: [(u32, Mode); 8] = [
+    (21, Mode::Plain),
+    (22, Mode::Plain),
+    (23, Mode::Plain),
+    (24, Mode::Plain),
+    (25, Mode::Plain),
+    (26, Mode::Plain),
+    (27, Mode::Plain),
+    (26, Mode::ProfileGuided),
+];
+
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A server, the agent that watches it, and nothing else that the tests of this program start.

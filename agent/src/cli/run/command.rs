@@ -23,6 +23,8 @@ use super::say;
 use crate::cli::report;
 use crate::sys;
 
+mod user;
+
 /// The exit code of shells for a command that cannot be executed.
 const CANNOT_EXECUTE: u8 = 126;
 /// The exit code of shells for a command that does not exist.
@@ -149,27 +151,11 @@ pub(in crate::cli) fn exec(arguments: &ExecArguments) -> u8 {
     let Some((name, words)) = arguments.words.split_first() else { return super::super::FAILURE };
     let mut command = process::Command::new(&arguments.path);
     command.arg0(name).args(words);
-    let id = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    if let Some((user, group)) = id("SUDO_UID").zip(id("SUDO_GID"))
-        && rustix::process::getuid().is_root()
-    {
-        command.uid(user).gid(group);
-        if let Some((name, home)) =
-            fs::read_to_string("/etc/passwd").ok().and_then(|users| account(&users, user))
-        {
-            command.env("USER", &name).env("LOGNAME", name).env("HOME", home);
-        }
-    }
-    complain(&StartError { command: name.clone(), source: command.exec() })
-}
-
-/// Name and home of a user, from a file as in passwd(5).
-fn account(users: &str, user: u32) -> Option<(String, String)> {
-    users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, id, home) = (fields.next()?, fields.nth(1)?, fields.nth(2)?);
-        (id.parse() == Ok(user)).then(|| (name.to_owned(), home.to_owned()))
-    })
+    let source = match user::return_to_caller(&mut command) {
+        Ok(()) => command.exec(),
+        Err(error) => error,
+    };
+    complain(&StartError { command: name.clone(), source })
 }
 
 /// The signals that end us or go to the command.
@@ -280,13 +266,6 @@ mod tests {
         assert_eq!(find("nothing".as_ref()), Err(io::ErrorKind::NotFound));
         assert_eq!(find("./nothing".as_ref()), Err(io::ErrorKind::NotFound));
         assert_eq!(find(folder.path().as_os_str()), Err(io::ErrorKind::PermissionDenied));
-    }
-
-    #[test]
-    fn the_account_of_a_user_is_found() {
-        let users = "root:x:0:0:root:/root:/bin/sh\nodd\nann:x:1000:1000:Ann,,:/home/ann:/bin/sh\n";
-        assert_eq!(account(users, 1000), Some(("ann".to_owned(), "/home/ann".to_owned())));
-        assert_eq!(account(users, 1), None);
     }
 
     #[test]

@@ -1,126 +1,87 @@
 //! What became of everything: the counts of the BPF programs and of delivery, as text.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lightfoot_probes_abi::{Counter, Counters};
 
-use crate::counters;
+use crate::counters::{self, SessionCounter, kernel_name};
 use crate::session::Report;
 
 /// The counts of a session.
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) delivery: Arc<counters::Counters>,
-    kernel: Mutex<Kernel>,
+    early: Mutex<Early>,
 }
 
 /// What happened before delivery.
 #[derive(Clone, Copy)]
-struct Kernel {
-    counters: [u64; Counters::CAPACITY],
-    open: u64,
-    unidentified: u64,
-    without_process: u64,
-    malformed: u64,
+struct Early {
+    kernel: [u64; Counters::CAPACITY],
+    session: [u64; SessionCounter::ALL.len()],
 }
 
-impl Default for Kernel {
+impl Default for Early {
     fn default() -> Self {
-        Self { counters: [0; Counters::CAPACITY], open: 0, unidentified: 0, without_process: 0, malformed: 0 }
+        Self { kernel: [0; Counters::CAPACITY], session: [0; SessionCounter::ALL.len()] }
     }
 }
 
-impl Kernel {
-    fn add(&mut self, counters: &Counters) {
-        for (total, count) in self.counters.iter_mut().zip(counters.0) {
+impl Early {
+    fn add_kernel(&mut self, counters: &Counters) {
+        for (total, count) in self.kernel.iter_mut().zip(counters.0) {
             *total = total.saturating_add(count);
         }
     }
 }
 
 impl Counts {
-    pub(super) fn ended(&self, counters: &Counters, open: u64) {
-        self.change(|kernel| {
-            kernel.add(counters);
-            kernel.open += open;
-        });
+    /// Adds what the kernel's programs counted of a process that is no longer watched, or of no process.
+    pub(super) fn add_kernel(&self, counters: &Counters) {
+        self.early().add_kernel(counters);
     }
 
-    pub(super) fn unwatched(&self, counters: &Counters) {
-        self.change(|kernel| kernel.add(counters));
-    }
-
-    pub(super) fn unidentified(&self) {
-        self.change(|kernel| kernel.unidentified += 1);
-    }
-
-    pub(super) fn without_process(&self) {
-        self.change(|kernel| kernel.without_process += 1);
-    }
-
-    pub(super) fn malformed(&self) {
-        self.change(|kernel| kernel.malformed += 1);
+    /// Adds `count`.
+    pub(super) fn add(&self, counter: SessionCounter, count: u64) {
+        if let Some(total) = self.early().session.get_mut(counter as usize) {
+            *total = total.saturating_add(count);
+        }
     }
 
     /// The counts with those of processes that are still watched.
     pub(super) fn with(&self, report: &Report) -> String {
-        let mut kernel = self.kernel();
+        let mut early = *self.early();
         for (_, counters) in report {
-            kernel.add(counters);
+            early.add_kernel(counters);
         }
-        format!("{kernel}{}", self.delivery.snapshot())
+        format!("{early}{}", self.delivery.snapshot())
     }
 
-    fn change(&self, change: impl FnOnce(&mut Kernel)) {
-        change(&mut self.kernel.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn kernel(&self) -> Kernel {
-        *self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.kernel(), self.delivery.snapshot())
+        f.write_str(&self.with(&Report::new()))
     }
 }
 
 /// A line for each count that is not 0.
-impl fmt::Display for Kernel {
+impl fmt::Display for Early {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, count: u64, help: &str| match count {
             0 => Ok(()),
             _ => writeln!(f, "{name:<28} {count:>12}  {help}"),
         };
-        for (counter, count) in Counter::ALL.iter().zip(self.counters) {
-            line(&snake_case(counter.name()), count, counter.help().trim())?;
+        for (counter, count) in Counter::ALL.iter().zip(self.kernel) {
+            line(&kernel_name(*counter), count, counter.help().trim())?;
         }
-        line(
-            "spans_open_at_end",
-            self.open,
-            "Lost: open when their process ended or we stopped watching it.",
-        )?;
-        line(
-            "processes_unidentified",
-            self.unidentified,
-            "Processes that ended before anything was known of them.",
-        )?;
-        line(
-            "records_without_process",
-            self.without_process,
-            "Lost: records of processes that nothing is known of.",
-        )?;
-        line("records_malformed", self.malformed, "Lost: records that could not be read.")
+        for (counter, count) in SessionCounter::ALL.into_iter().zip(self.session) {
+            line(counter.name(), count, counter.help())?;
+        }
+        Ok(())
     }
-}
-
-/// `RingFull` as `ring_full`.
-fn snake_case(name: &str) -> String {
-    let separated = name.char_indices().flat_map(|(index, letter)| {
-        let separator = (index > 0 && letter.is_ascii_uppercase()).then_some('_');
-        separator.into_iter().chain([letter.to_ascii_lowercase()])
-    });
-    separated.collect()
 }

@@ -12,13 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::counts::Counts;
 use crate::cli::report;
 use crate::clock::{Clock, REANCHOR_INTERVAL};
+use crate::counters::SessionCounter;
 use crate::deliver::{Flags, Format, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::ProcessKey;
 use crate::receive::ReceiveError;
-use crate::record::Record;
+use crate::record::{Operation, Record};
 use crate::resource::{Host, ProcessIdentity};
 use crate::session::{self, Report};
+use crate::type_names::TypeNames;
 use crate::variables::Variables;
 use crate::watch::Event;
 
@@ -81,7 +83,17 @@ pub(super) struct Sink {
     flush_timeout: Duration,
     counts: Arc<Counts>,
     ends_with_output: bool,
+    is_verbose: bool,
     said_malformed: bool,
+}
+
+/// How a session talks to people.
+#[derive(Clone, Copy)]
+pub(super) struct Talk {
+    /// Whether it says also what most need not know.
+    pub(super) is_verbose: bool,
+    /// There is no use in going on when nobody reads the only output any more.
+    pub(super) ends_with_output: bool,
 }
 
 /// A process that records come from.
@@ -89,14 +101,16 @@ struct Known {
     key: ProcessKey,
     since: u64,
     identity: Arc<ProcessIdentity>,
+    type_names: Option<Arc<TypeNames>>,
 }
 
 impl Sink {
-    /// With `ends_with_output` there is no use in going on when nobody reads the only output any more.
+    /// Everything is ready when it returns.
     pub(super) fn start(
         settings: &Settings,
+        describing: describe::Settings,
         counts: &Arc<Counts>,
-        ends_with_output: bool,
+        talk: Talk,
     ) -> anyhow::Result<Self> {
         let mut pipeline = Pipeline::start(settings, Arc::clone(&counts.delivery))?;
         if let Some(mut notices) = pipeline.notices() {
@@ -110,21 +124,27 @@ impl Sink {
             host: Host::detect(Path::new("/proc")),
             clock: Clock::start(),
             anchored: Instant::now(),
-            describer: Describer::new(describe::Settings::default()),
+            describer: Describer::new(describing),
             processes: HashMap::new(),
             held: VecDeque::new(),
             pipeline,
             flush_timeout: settings.flush_timeout,
             counts: Arc::clone(counts),
-            ends_with_output: ends_with_output && settings.otlp.is_none(),
+            ends_with_output: talk.ends_with_output && settings.otlp.is_none(),
+            is_verbose: talk.is_verbose,
             said_malformed: false,
         })
     }
 
     /// Describes a record and hands it on, if its process is known.
-    fn deliver(&self, record: &Record) -> bool {
+    fn deliver(&self, record: &mut Record) -> bool {
         let known = self.processes.get(&record.pid).into_iter().flatten();
         let Some(known) = known.rev().find(|known| known.since <= record.start) else { return false };
+        if let Operation::HttpClient(request) = &mut record.operation
+            && let Some(error) = &mut request.error
+        {
+            error.type_name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
+        }
         self.pipeline.push(&known.identity, self.describer.span(record, &self.clock));
         true
     }
@@ -132,7 +152,7 @@ impl Sink {
     /// Sends what is left, and says what became of everything.
     pub(super) async fn finish(self) {
         let problem = self.pipeline.last_export_error();
-        self.held.iter().for_each(|_| self.counts.without_process());
+        self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
         self.pipeline.stop(self.flush_timeout).await;
         let counts = self.counts.to_string();
         anstream::eprint!("{counts}");
@@ -145,20 +165,21 @@ impl Sink {
 impl session::Sink for Sink {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Started { key, executable, build_info, since } => {
+            Event::Started { key, executable, build_info, type_names, since } => {
                 let identity =
                     ProcessIdentity::read(Path::new("/proc"), key.pid, &build_info, &self.host, &self.clock);
                 match identity {
                     Ok(identity) => {
                         let path = executable.display();
                         say("watching", &format!("{} (process {}, {path})", identity.service_name, key.pid));
-                        let known = Known { key, since, identity: Arc::new(identity) };
+                        let known = Known { key, since, identity: Arc::new(identity), type_names };
                         self.processes.entry(key.pid).or_default().push(known);
-                        let held = std::mem::take(&mut self.held);
-                        self.held = held.into_iter().filter(|(_, record)| !self.deliver(record)).collect();
+                        let mut held = std::mem::take(&mut self.held);
+                        held.retain_mut(|(_, record)| !self.deliver(record));
+                        self.held = held;
                     }
                     // It ended before it was known; its records, if any, are counted.
-                    Err(_) => self.counts.unidentified(),
+                    Err(_) => self.counts.add(SessionCounter::Unidentified, 1),
                 }
             }
             Event::Ended { key, counters, open } => {
@@ -168,9 +189,21 @@ impl session::Sink for Sink {
                         self.processes.remove(&key.pid);
                     }
                 }
-                self.counts.ended(&counters, open);
+                self.counts.add_kernel(&counters);
+                self.counts.add(SessionCounter::OpenAtEnd, open);
             }
-            Event::Unwatched { counters } => self.counts.unwatched(&counters),
+            Event::Unwatched { counters } => self.counts.add_kernel(&counters),
+            Event::CallEnd { executable, change } => {
+                if self.is_verbose {
+                    say("calls", &format!("{}: {change}", executable.display()));
+                }
+            }
+            Event::ContextsLeftOut { executable, count } => {
+                let types = u64::try_from(count).unwrap_or(u64::MAX);
+                self.counts.add(SessionCounter::ContextTypesLeftOut, types);
+                let path = executable.display();
+                say("warning", &format!("{path}: contexts of {count} types are not followed"));
+            }
             Event::CopiedRoutes { executable, result } => {
                 let path = executable.display();
                 match result.map_err(anyhow::Error::from) {
@@ -192,7 +225,7 @@ impl session::Sink for Sink {
         }
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, mut record: Record) {
         if self.anchored.elapsed() >= REANCHOR_INTERVAL {
             self.clock.reanchor();
             self.anchored = Instant::now();
@@ -201,15 +234,15 @@ impl session::Sink for Sink {
             || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
         {
             self.held.pop_front();
-            self.counts.without_process();
+            self.counts.add(SessionCounter::WithoutProcess, 1);
         }
-        if !self.deliver(&record) {
+        if !self.deliver(&mut record) {
             self.held.push_back((Instant::now(), record));
         }
     }
 
     fn malformed(&mut self, error: ReceiveError) {
-        self.counts.malformed();
+        self.counts.add(SessionCounter::Malformed, 1);
         if !std::mem::replace(&mut self.said_malformed, true) {
             say("warning", &format!("{error}; further ones are only counted"));
         }
@@ -246,3 +279,6 @@ pub(super) fn say(what: &str, text: &str) {
     let line = format!("{what} {}\n", report::printable(text));
     anstream::eprint!("{line}");
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,6 +247,23 @@ fn protocol_versions() {
 }
 
 #[test]
+fn a_request_over_http2_differs_in_its_version_alone() {
+    let of = |protocol| {
+        let description = describe(|request| (request.protocol, request.is_tls) = (protocol, true));
+        let others = description.attributes.clone().into_iter();
+        let others: Vec<_> =
+            others.filter(|attribute| attribute.key.as_str() != name::NETWORK_PROTOCOL_VERSION).collect();
+        (text(&description, "network.protocol.version"), others, description.name)
+    };
+    let (version, attributes, name) = of((2, 0));
+    assert_eq!(version, "2");
+    assert_eq!((attributes.clone(), name), (of((1, 1)).1, of((1, 1)).2));
+    let has = |key, value: &str| attributes.contains(&KeyValue::new(key, value.to_owned()));
+    // The authority comes as the host.
+    assert!(has("url.scheme", "https") && has("server.address", "shop.example"), "{attributes:?}");
+}
+
+#[test]
 fn absent_texts_are_absent_attributes() {
     let description = server(&HttpServer::default(), &Settings::default());
     let keys: Vec<_> = description.attributes.iter().map(|attribute| attribute.key.as_str()).collect();

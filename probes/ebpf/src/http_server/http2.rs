@@ -56,6 +56,24 @@ pub fn serves(itab: u64, process: &Process, layout: &Layout) -> bool {
     false
 }
 
+/// A server's handler was called within a server's handler: it is the same request's. With `http2.ConfigureServer` the
+/// server of golang.org/x/net, where the span has started, hands its requests to net/http's, which completes them.
+#[inline(never)]
+pub fn note_inner(inner: &InFlight, layout: &Layout) {
+    let header = &inner.record.header;
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(outer) = (unsafe { in_flight::find(header.tgid, header.goid, 0).as_mut() }) else { return };
+    if outer.response != inner.response {
+        return;
+    }
+    outer.request = inner.request;
+    // CONNECT comes without a scheme, and so is taken for unencrypted at first.
+    let encrypted = outer.record.flags & http_flags::TLS != 0;
+    if !encrypted && read_word(inner.counters, inner.request.wrapping_add(layout.request.tls)) != 0 {
+        outer.record.flags |= http_flags::TLS;
+    }
+}
+
 /// Makes the span of an HTTP/1 request go on as this one, if the request came with `Upgrade: h2c`: the handler of
 /// golang.org/x/net/http2/h2c takes over the connection, serves HTTP/2 on it from the same goroutine and has it answer this
 /// very request on its first stream.
@@ -66,6 +84,9 @@ pub fn continue_upgraded(entry: &mut InFlight, registers: Registers, layout: &La
     }
     entry.record.protocol_major = 2;
     entry.record.protocol_minor = 0;
+    if layout.g.parent_goid == NONE {
+        return;
+    }
     let parent = registers::g(registers).wrapping_add(layout.g.parent_goid);
     let goid = read_word(entry.counters, parent);
     let tgid = entry.record.header.tgid;
@@ -74,7 +95,13 @@ pub fn continue_upgraded(entry: &mut InFlight, registers: Registers, layout: &La
     // The request line is the same memory.
     if first.record.protocol_major == 1 && first.request_line.pointer == entry.request_line.pointer {
         continue_span(entry, first);
-        in_flight::close(tgid, goid, 0, entry.counters);
+        if core::ptr::eq(first, in_flight::find(tgid, goid, 0)) {
+            entry.state |= first.state & state::UNSAMPLED;
+            in_flight::close(tgid, goid, 0, entry.counters);
+        } else {
+            // The connection has ended meanwhile, and with it that span.
+            entry.record.header.span_id = 0;
+        }
     }
 }
 
@@ -87,7 +114,6 @@ fn continue_span(entry: &mut InFlight, first: &InFlight) {
     to.parent_span_id = from.parent_span_id;
     to.parent_rule = from.parent_rule;
     to.trace_flags = from.trace_flags;
-    entry.state |= first.state & state::UNSAMPLED;
 }
 
 /// Reads what was made of the response.

@@ -2,7 +2,8 @@
 
 use lightfoot_probes_abi::{
     Counter, InFlight, Layout, Text,
-    in_flight::{HeaderName, Slice},
+    in_flight::{HeaderName, Slice, state},
+    layout,
     limits::{LARGE_STRUCT, METHOD, REQUEST_LINE, STRINGS, TRACESTATE, TRACESTATE_VALUES},
     record::http_flags,
 };
@@ -19,7 +20,17 @@ pub const NO_REQUEST: u64 = u64::MAX;
 /// Reads the request and notes what is needed of it; returns the address of its header map.
 #[inline(never)]
 pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
-    let size = layout.request.size as usize;
+    if entry.state & (state::OWN_START | state::X_NET) != state::OWN_START {
+        return read_with(entry, &layout.request);
+    }
+    let header = read_with(entry, &layout.server_request);
+    entry.request = 0;
+    header
+}
+
+#[inline(never)]
+fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
+    let size = fields.size as usize;
     if size > LARGE_STRUCT {
         return NO_REQUEST;
     }
@@ -29,20 +40,20 @@ pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
         if !read_user(entry.counters, request.cast(), size, entry.request) {
             return NO_REQUEST;
         }
-        let major = word(request, LARGE_STRUCT, layout.request.proto_major).unwrap_or_default();
-        let minor = word(request, LARGE_STRUCT, layout.request.proto_minor).unwrap_or_default();
+        let major = word(request, LARGE_STRUCT, fields.proto_major).unwrap_or_default();
+        let minor = word(request, LARGE_STRUCT, fields.proto_minor).unwrap_or_default();
         entry.record.protocol_major = major as u8;
         entry.record.protocol_minor = minor as u8;
-        if word(request, LARGE_STRUCT, layout.request.tls).unwrap_or_default() != 0 {
+        if word(request, LARGE_STRUCT, fields.tls).unwrap_or_default() != 0 {
             entry.record.flags |= http_flags::TLS;
         }
-        entry.peer = string(request, LARGE_STRUCT, layout.request.remote_addr);
-        entry.host = string(request, LARGE_STRUCT, layout.request.host);
-        let context = string(request, LARGE_STRUCT, layout.request.ctx);
+        entry.peer = string(request, LARGE_STRUCT, fields.remote_addr);
+        entry.host = string(request, LARGE_STRUCT, fields.host);
+        let context = string(request, LARGE_STRUCT, fields.ctx);
         entry.context = [context.pointer, context.length];
-        entry.request_line = string(request, LARGE_STRUCT, layout.request.method);
-        entry.target = string(request, LARGE_STRUCT, layout.request.request_uri);
-        word(request, LARGE_STRUCT, layout.request.header).unwrap_or_default()
+        entry.request_line = string(request, LARGE_STRUCT, fields.method);
+        entry.target = string(request, LARGE_STRUCT, fields.request_uri);
+        word(request, LARGE_STRUCT, fields.header).unwrap_or_default()
     }
 }
 

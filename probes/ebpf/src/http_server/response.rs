@@ -114,6 +114,9 @@ pub fn note(entry: &mut InFlight, status: u64, written: u64, wrote_header: u8) {
 #[inline(never)]
 fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
     let fields = &layout.request;
+    if entry.request == 0 {
+        return NO_PATTERN;
+    }
     let mut from = entry.request.wrapping_add(fields.pattern);
     if fields.pattern == NONE {
         if fields.pat == NONE {

@@ -1,0 +1,102 @@
+//! What a sink does with what nobody should send it.
+
+use std::mem::offset_of;
+
+use lightfoot_probes_abi::RecordKind;
+use lightfoot_probes_abi::record::{Http, RecordHeader, VERSION};
+
+use super::*;
+use crate::discover::Proc;
+use crate::session::{Sink as _, take};
+
+const LENGTH: usize = offset_of!(RecordHeader, length);
+const KIND: usize = offset_of!(RecordHeader, kind);
+
+/// The bytes of a request without texts, of a process that nobody knows.
+fn record() -> Vec<u8> {
+    let mut bytes = vec![0; size_of::<Http>()];
+    bytes[LENGTH] = u8::try_from(bytes.len()).unwrap();
+    bytes[KIND] = RecordKind::HttpServer as u8;
+    bytes[offset_of!(RecordHeader, version)] = VERSION;
+    bytes
+}
+
+/// What a sink that was used counted in the end.
+fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
+    let none = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".into());
+    let mut variables = Variables::new(none);
+    let settings = Settings::read(&mut variables, &Flags::default());
+    let settings = variables.finish(settings).unwrap();
+    let counts = Arc::new(Counts::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let talk = Talk { is_verbose: false, ends_with_output: false };
+        let mut sink = Sink::start(&settings, describe::Settings::default(), &counts, talk).unwrap();
+        use_it(&mut sink);
+        sink.finish().await;
+    });
+    counts.to_string()
+}
+
+fn is_counted(counts: &str, name: &str, count: u64) -> bool {
+    let words = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
+    counts.lines().any(|line| words(line) == [name.to_owned(), count.to_string()])
+}
+
+#[test]
+fn bytes_that_are_no_record_are_counted() {
+    let forged = |forge: fn(&mut Vec<u8>)| {
+        let mut bytes = record();
+        forge(&mut bytes);
+        bytes
+    };
+    let forgeries = [
+        Vec::new(),
+        forged(|bytes| bytes.truncate(40)),
+        forged(|bytes| bytes[offset_of!(RecordHeader, version)] += 1),
+        forged(|bytes| bytes[KIND] = 77),
+        // A length beyond the end, and a text beyond it.
+        forged(|bytes| bytes[LENGTH + 1] = 1),
+        forged(|bytes| bytes[offset_of!(Http, lengths)] = 1),
+    ];
+    for bytes in &forgeries {
+        let counts = counts(|sink| take(bytes, sink));
+        assert!(is_counted(&counts, "records_malformed", 1), "{bytes:?}: {counts}");
+    }
+    let counts = counts(|sink| forgeries.iter().for_each(|bytes| take(bytes, sink)));
+    assert!(is_counted(&counts, "records_malformed", 6), "{counts}");
+}
+
+#[test]
+fn a_record_of_a_process_that_was_never_announced_is_counted() {
+    let counts = counts(|sink| take(&record(), sink));
+    assert!(is_counted(&counts, "records_without_process", 1), "{counts}");
+    assert_eq!(counts.lines().count(), 1, "{counts}");
+}
+
+#[test]
+fn a_process_that_ends_before_it_is_known_is_counted() {
+    let own = Proc::default().process(std::process::id()).unwrap();
+    // Its number is above any that the kernel gives out (include/linux/threads.h).
+    let key = ProcessKey { pid: 1 << 23, ..own };
+    let event = Event::Started {
+        key,
+        executable: "gone".into(),
+        build_info: Arc::default(),
+        type_names: None,
+        since: 0,
+    };
+    let counts = counts(|sink| sink.event(event));
+    assert!(is_counted(&counts, "processes_unidentified", 1), "{counts}");
+    assert_eq!(counts.lines().count(), 1, "{counts}");
+}
+
+#[test]
+fn types_of_contexts_that_are_not_followed_are_counted() {
+    let counts = counts(|sink| {
+        for count in [3, 4] {
+            sink.event(Event::ContextsLeftOut { executable: "/srv/shop".into(), count });
+        }
+    });
+    assert!(is_counted(&counts, "context_types_left_out", 7), "{counts}");
+}

@@ -1,0 +1,51 @@
+//! What is counted between the kernel's programs and delivery.
+
+/// What can go wrong there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionCounter {
+    /// Lost: open when their process ended or was no longer watched.
+    OpenAtEnd,
+    /// Processes that ended before anything was known of them.
+    Unidentified,
+    /// Lost: records of processes that nothing is known of.
+    WithoutProcess,
+    /// Lost: bytes of the ring buffer that are no record.
+    Malformed,
+    /// Types that hold a context and are not followed.
+    ContextTypesLeftOut,
+}
+
+impl SessionCounter {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 5] = [
+        Self::OpenAtEnd,
+        Self::Unidentified,
+        Self::WithoutProcess,
+        Self::Malformed,
+        Self::ContextTypesLeftOut,
+    ];
+
+    /// The name, as it is printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAtEnd => "spans_open_at_end",
+            Self::Unidentified => "processes_unidentified",
+            Self::WithoutProcess => "records_without_process",
+            Self::Malformed => "records_malformed",
+            Self::ContextTypesLeftOut => "context_types_left_out",
+        }
+    }
+
+    /// One sentence for people.
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::OpenAtEnd => "Lost: open when their process ended or we stopped watching it.",
+            Self::Unidentified => "Processes that ended before anything was known of them.",
+            Self::WithoutProcess => "Lost: records of processes that nothing is known of.",
+            Self::Malformed => "Lost: records that could not be read.",
+            Self::ContextTypesLeftOut => {
+                "Types that hold a context and are not followed: parents may have been overlooked."
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The ends of client calls: callers are learned while the program runs, and get a probe behind their call.
+//!
+//! What is decided is in [`super::callers`]; here it is done.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use lightfoot_probes_abi::Counter;
+use lightfoot_symbolizer::VirtualAddress;
+
+use super::analysis::{self, Clients, Probes};
+use super::{Binary, Event, WatchError, Watcher, loaded};
+use crate::attach::{Group, Kernel, count};
+use crate::catalog::net_http::ROUND_TRIP_RESULTS;
+use crate::discover::{FileIdentity, ProcessKey};
+use crate::inspect;
+use crate::plan::caller;
+
+/// How often is looked for new callers, if there are none yet …
+const TICK: Duration = Duration::from_millis(20);
+/// … how much more seldom for each that there is …
+const TICK_FOR_EACH: Duration = Duration::from_micros(250);
+/// … and at least so often.
+const SLOWEST_TICK: Duration = Duration::from_secs(1);
+
+/// What became known of the ends of a binary's client calls.
+#[derive(Debug)]
+pub enum CallEnd {
+    /// Calls that this function makes end behind the call.
+    Learned {
+        /// The function.
+        function: String,
+        /// Where in the file the probe's place is, in bytes.
+        offset: u64,
+    },
+    /// Calls that return here can be ended at the callee's own returns only, which costs more.
+    NotLearned {
+        /// Where they return to.
+        return_address: VirtualAddress,
+        /// Why.
+        reason: String,
+    },
+    /// Probes were placed, or cannot be.
+    Placed {
+        /// Which.
+        group: Group,
+        /// Why not.
+        result: Result<(), WatchError>,
+    },
+    /// Probes were taken away.
+    TakenAway {
+        /// Which.
+        group: Group,
+    },
+}
+
+impl fmt::Display for CallEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Learned { function, offset } => {
+                write!(f, "calls made by {function} end behind the call, at file offset {offset:#x}")
+            }
+            Self::NotLearned { return_address, reason } => {
+                write!(
+                    f,
+                    "calls that return to {return_address} end at a return that is single-stepped: {reason}"
+                )
+            }
+            Self::Placed { group, result: Ok(()) } => write!(f, "probed: {}", name(*group)),
+            Self::Placed { group, result: Err(reason) } => {
+                write!(f, "not probed: {}: {:#}", name(*group), anyhow!(reason.clone()))
+            }
+            Self::TakenAway { group } => write!(f, "probed no more: {}", name(*group)),
+        }
+    }
+}
+
+fn name(group: Group) -> String {
+    match group {
+        Group::Base => "what is always probed".to_owned(),
+        Group::Routes => "routes of copied requests".to_owned(),
+        Group::Returns => "the returns of client functions".to_owned(),
+        Group::CallSite(offset) => format!("behind the call at file offset {offset:#x}"),
+    }
+}
+
+impl Binary {
+    /// The probes of a group.
+    pub(super) fn probes(&self, group: Group) -> Option<&Probes> {
+        let analysis = self.analysis.as_ref().ok()?;
+        match group {
+            Group::Base => Some(&analysis.probes),
+            Group::Routes => Some(&analysis.route),
+            Group::Returns => analysis.clients.as_ref().map(|clients| &clients.returns),
+            Group::CallSite(offset) => {
+                let trusted = analysis.clients.as_ref().and_then(|clients| clients.call_sites.get(&offset));
+                trusted.map(|(_, probes)| probes).or_else(|| self.callers.sites.get(&offset))
+            }
+        }
+    }
+
+    /// The groups that catch the ends of client calls, as they should be now.
+    pub(super) fn wanted_call_ends(&self, now: Instant) -> BTreeSet<Group> {
+        let clients = self.analysis.as_ref().ok().and_then(|analysis| analysis.clients.as_ref());
+        let has_any =
+            |clients: &&Clients| !(clients.returns.places.is_empty() && clients.call_sites.is_empty());
+        let Some(clients) = clients.filter(has_any) else { return BTreeSet::new() };
+        self.callers.wanted(clients.call_sites.keys().copied(), now)
+    }
+}
+
+impl Watcher {
+    /// Looks for callers that are new, and places what they need. Returns when to do so again, if ever.
+    pub(super) fn learn_callers(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let watched =
+            |binary: &Binary| binary.attachment.is_some() && !binary.wanted_call_ends(now).is_empty();
+        let files: Vec<_> =
+            self.binaries.iter().filter(|(_, binary)| watched(binary)).map(|(file, _)| *file).collect();
+        if files.is_empty() {
+            return None;
+        }
+        let (callers, read) = self.kernel.callers();
+        for file in files {
+            let Some(binary) = self.binaries.get_mut(&file) else { continue };
+            let Some(attachment) = &binary.attachment else { continue };
+            let own = callers.iter().filter(|(number, _)| *number == attachment.binary);
+            let new: Vec<_> =
+                own.map(|(_, address)| *address).filter(|address| binary.callers.is_new(*address)).collect();
+            if !new.is_empty() {
+                for change in binary.learn(&new, now) {
+                    self.tell_call_end(file, change);
+                }
+            }
+            self.adjust_call_ends(file, now);
+        }
+        let each = u32::try_from(read).unwrap_or(u32::MAX);
+        Some(now + (TICK + TICK_FOR_EACH.saturating_mul(each)).min(SLOWEST_TICK))
+    }
+
+    /// Notes where callers could not be told to us.
+    pub(super) fn weigh_callers(&mut self) {
+        for binary in self.binaries.values_mut().filter(|binary| binary.attachment.is_some()) {
+            let counts = binary.processes.iter().filter_map(|key| self.kernel.counts(Some(key.pid)).ok());
+            if counts.into_iter().any(|counts| count(&counts, Counter::CallersFull) != 0) {
+                binary.callers.overlook();
+            }
+        }
+    }
+
+    fn adjust_call_ends(&mut self, file: FileIdentity, now: Instant) {
+        let Some(binary) = self.binaries.get(&file) else { return };
+        let Some(attachment) = &binary.attachment else { return };
+        let wanted = binary.wanted_call_ends(now);
+        let is_of_clients = |group: &Group| matches!(group, Group::Returns | Group::CallSite(_));
+        let present: BTreeSet<_> = attachment.groups().filter(is_of_clients).collect();
+        let missing: Vec<_> = wanted.difference(&present).copied().collect();
+        let surplus: Vec<_> = present.difference(&wanted).copied().collect();
+        if !missing.is_empty() {
+            let Ok(running) = self.proc.sweep() else { return };
+            for group in missing {
+                let result = self.add(file, group, &running);
+                if result.is_err()
+                    && let Some(binary) = self.binaries.get_mut(&file)
+                {
+                    binary.callers.give_up(group);
+                }
+                self.tell_call_end(file, CallEnd::Placed { group, result });
+            }
+        }
+        // Whatever could not be placed may change what is wanted: then this has time until the next look.
+        let is_wanted = |group: &Group| {
+            self.binaries.get(&file).is_some_and(|binary| binary.wanted_call_ends(now).contains(group))
+        };
+        let surplus: Vec<_> = surplus.into_iter().filter(|group| !is_wanted(group)).collect();
+        self.take_away(file, &surplus);
+        for group in surplus {
+            self.tell_call_end(file, CallEnd::TakenAway { group });
+        }
+    }
+
+    /// Places a further group of a watched binary's probes.
+    pub(super) fn add(
+        &mut self,
+        file: FileIdentity,
+        group: Group,
+        running: &HashSet<ProcessKey>,
+    ) -> Result<(), WatchError> {
+        let Some(binary) = self.binaries.get(&file) else { return Ok(()) };
+        let Some(probes) = binary.probes(group).cloned() else { return Ok(()) };
+        self.agree(file, &probes, running)?;
+        let Some(binary) = self.binaries.get_mut(&file) else { return Ok(()) };
+        let (Some(attachment), Some(open)) = (&mut binary.attachment, &binary.open) else { return Ok(()) };
+        self.kernel.add(open, attachment, group, &probes.places).map_err(Arc::new)?;
+        for key in &binary.processes {
+            // A process that cannot be looked at any more is about to be left.
+            let Ok(loaded) = loaded::verify(&self.proc, key.pid, &probes) else { continue };
+            let located = self.kernel.locate(key.pid, attachment, &probes.places, &loaded.addresses);
+            located.map_err(Arc::new)?;
+        }
+        Ok(())
+    }
+
+    /// Takes groups of a binary's probes away.
+    pub(super) fn take_away(&mut self, file: FileIdentity, groups: &[Group]) {
+        if let Some(attachment) = self.binaries.get_mut(&file).and_then(|binary| binary.attachment.as_mut()) {
+            Kernel::remove(attachment, groups);
+        }
+    }
+
+    fn tell_call_end(&self, file: FileIdentity, change: CallEnd) {
+        let process = self.binaries.get(&file).and_then(|binary| binary.processes.iter().next());
+        let executable = process.and_then(|key| self.proc.executable_path(key.pid)).unwrap_or_default();
+        self.tell(Event::CallEnd { executable, change });
+    }
+}
+
+impl Binary {
+    /// Finds the places behind calls that return to these addresses.
+    fn learn(&mut self, new: &[VirtualAddress], now: Instant) -> Vec<CallEnd> {
+        let Some(open) = &self.open else { return Vec::new() };
+        let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        let opened = inspect::open(&path);
+        let mut changes = Vec::new();
+        for &return_address in new {
+            let found = match &opened {
+                Ok(binary) => caller::caller(binary, return_address, ROUND_TRIP_RESULTS)
+                    .map_err(|error| format!("{:#}", anyhow::Error::from(error))),
+                Err(error) => Err(error.to_string()),
+            };
+            let found = found.and_then(|caller| {
+                let offset = caller.site.offset.0;
+                let is_taken = |probes: Option<&Probes>| {
+                    probes.is_some_and(|probes| probes.places.iter().any(|place| place.offset == offset))
+                };
+                if is_taken(self.probes(Group::Base)) || is_taken(self.probes(Group::Routes)) {
+                    return Err(format!("another probe stands behind the call in {}", caller.function));
+                }
+                let mut probes = Probes::default();
+                probes.add(&caller.site, analysis::after_call(&caller.site));
+                Ok((caller.function, offset, probes))
+            });
+            let site = match found {
+                Ok((function, offset, probes)) => {
+                    changes.push(CallEnd::Learned { function, offset });
+                    Ok((offset, probes))
+                }
+                Err(reason) => {
+                    changes.push(CallEnd::NotLearned { return_address, reason: reason.clone() });
+                    Err(reason)
+                }
+            };
+            self.callers.learn(return_address, site, now);
+        }
+        changes
+    }
+}

@@ -1,0 +1,221 @@
+//! Which probes catch the ends of client calls: what is decided from the callers seen, as a function of time.
+//!
+//! A call is ended at the cheapest place that is proven: behind the call, in the caller. Who that is shows only while the
+//! program runs, for calls go through interfaces. Until then the callee's own returns stand in, which are single-stepped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use lightfoot_symbolizer::VirtualAddress;
+
+use super::analysis::{Analysis, Probes};
+use crate::attach::Group;
+
+/// At most so many callers of a binary get a probe of their own; with more, the callee's returns are probed throughout.
+pub const MAX_CALLERS_OF_BINARY: usize = 64;
+/// So long after the last new caller the callee's returns are still probed. Later new callers cost the ends of their first calls,
+/// until they are noticed.
+pub const CALLERS_SETTLE: Duration = Duration::from_secs(5);
+/// So long after the first caller a place that was probed on trust is given up, unless it was one of the callers.
+pub const TRUST: Duration = Duration::from_secs(10);
+
+/// The callers of a binary's clients.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    /// What their calls return to, each with the place behind it by its offset in the file, or why there is none.
+    seen: BTreeMap<VirtualAddress, Result<u64, String>>,
+    /// The probes at the places that were learned.
+    pub(super) sites: BTreeMap<u64, Probes>,
+    first: Option<Instant>,
+    latest: Option<Instant>,
+    /// There are callers that are not known, or may be.
+    has_unknown: bool,
+    /// What cannot be probed.
+    given_up: BTreeSet<Group>,
+}
+
+impl Callers {
+    /// None was seen yet.
+    pub(super) fn of(analysis: &Analysis) -> Self {
+        let mut callers = Self::default();
+        if analysis.clients.as_ref().is_some_and(|clients| clients.returns.places.is_empty()) {
+            callers.give_up(Group::Returns);
+        }
+        callers
+    }
+
+    /// Whether the caller was not seen before. If there is no room for more, it is never known.
+    pub(super) fn is_new(&mut self, address: VirtualAddress) -> bool {
+        let is_new = !self.seen.contains_key(&address);
+        if is_new && self.seen.len() >= MAX_CALLERS_OF_BINARY {
+            self.has_unknown = true;
+            return false;
+        }
+        is_new
+    }
+
+    /// A caller was seen for the first time. `site` is where its calls end, or why that cannot be told.
+    pub(super) fn learn(
+        &mut self,
+        address: VirtualAddress,
+        site: Result<(u64, Probes), String>,
+        now: Instant,
+    ) {
+        let site = site.and_then(|(offset, probes)| {
+            if self.given_up.contains(&Group::CallSite(offset)) {
+                return Err("no probe could be placed there".to_owned());
+            }
+            self.sites.insert(offset, probes);
+            Ok(offset)
+        });
+        self.seen.insert(address, site);
+        self.first.get_or_insert(now);
+        self.latest = Some(now);
+    }
+
+    /// A group cannot be placed. Callers that return there are ones without a place.
+    pub(super) fn give_up(&mut self, group: Group) {
+        self.given_up.insert(group);
+        if let Group::CallSite(offset) = group {
+            self.sites.remove(&offset);
+            for site in self.seen.values_mut().filter(|site| **site == Ok(offset)) {
+                *site = Err("no probe could be placed there".to_owned());
+            }
+        }
+    }
+
+    /// Callers may have been overlooked.
+    pub(super) fn overlook(&mut self) {
+        self.has_unknown = true;
+    }
+
+    /// The groups of probes that should be in place now. `trusted` are the places that are probed before anything is known.
+    pub(super) fn wanted(&self, trusted: impl Iterator<Item = u64>, now: Instant) -> BTreeSet<Group> {
+        let since = |time: Option<Instant>| time.map(|time| now.saturating_duration_since(time));
+        let is_used = |offset: &u64| self.seen.values().any(|site| *site == Ok(*offset));
+        let is_on_trust = since(self.first).is_none_or(|age| age < TRUST);
+        let trusted = trusted.filter(|offset| is_on_trust || is_used(offset));
+        let mut wanted: BTreeSet<_> =
+            trusted.chain(self.sites.keys().copied()).map(Group::CallSite).collect();
+        let all_have_sites = !self.has_unknown && self.seen.values().all(Result::is_ok);
+        let are_settled = since(self.latest).is_some_and(|age| age >= CALLERS_SETTLE);
+        if !(all_have_sites && are_settled) {
+            wanted.insert(Group::Returns);
+        }
+        wanted.difference(&self.given_up).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// net/http.send's call, the place that is trusted.
+    const SEND: u64 = 0x1000;
+    const OTHER: u64 = 0x2000;
+    const RETURNS: Group = Group::Returns;
+
+    fn caller(address: u64) -> VirtualAddress {
+        VirtualAddress(address)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "what a plan gives")]
+    fn site(offset: u64) -> Result<(u64, Probes), String> {
+        Ok((offset, Probes::default()))
+    }
+
+    fn wanted(callers: &Callers, now: Instant) -> Vec<Group> {
+        callers.wanted([SEND].into_iter(), now).into_iter().collect()
+    }
+
+    fn after(start: Instant, milliseconds: u64) -> Instant {
+        start + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn with_nothing_seen_the_returns_and_what_is_trusted_stand_for_good() {
+        let (callers, start) = (Callers::default(), Instant::now());
+        for second in [0, 1, 11, 100_000] {
+            let now = start + Duration::from_secs(second);
+            assert_eq!(wanted(&callers, now), [RETURNS, Group::CallSite(SEND)]);
+        }
+    }
+
+    #[test]
+    fn a_trusted_caller_that_is_seen_takes_the_returns_away() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        assert!(callers.is_new(caller(1)));
+        callers.learn(caller(1), site(SEND), start);
+        assert!(!callers.is_new(caller(1)));
+        assert_eq!(wanted(&callers, after(start, 4_999)), [RETURNS, Group::CallSite(SEND)]);
+        assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
+        assert_eq!(wanted(&callers, after(start, 100_000)), [Group::CallSite(SEND)]);
+    }
+
+    #[test]
+    fn a_new_caller_brings_the_returns_back() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        callers.learn(caller(1), site(SEND), start);
+        assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
+        assert!(callers.is_new(caller(2)));
+        callers.learn(caller(2), site(OTHER), after(start, 7_000));
+        let both = [Group::CallSite(SEND), Group::CallSite(OTHER)];
+        assert_eq!(wanted(&callers, after(start, 11_999)), [RETURNS, both[0], both[1]]);
+        assert_eq!(wanted(&callers, after(start, 12_000)), both);
+    }
+
+    #[test]
+    fn what_was_trusted_in_vain_goes_after_ten_seconds_and_comes_when_it_is_seen() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        callers.learn(caller(2), site(OTHER), start);
+        let both = [Group::CallSite(SEND), Group::CallSite(OTHER)];
+        assert_eq!(wanted(&callers, after(start, 9_999)), both);
+        assert_eq!(wanted(&callers, after(start, 10_000)), [Group::CallSite(OTHER)]);
+        callers.learn(caller(1), site(SEND), after(start, 60_000));
+        assert_eq!(wanted(&callers, after(start, 65_000)), both);
+    }
+
+    #[test]
+    fn a_caller_without_a_place_keeps_the_returns() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        callers.learn(caller(1), site(SEND), start);
+        callers.learn(caller(2), Err("in a tail call".to_owned()), start);
+        assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_probed_is_none() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        callers.learn(caller(1), site(SEND), start);
+        callers.learn(caller(2), site(OTHER), start);
+        callers.give_up(Group::CallSite(OTHER));
+        assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
+        // A trusted one as well.
+        callers.give_up(Group::CallSite(SEND));
+        assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS]);
+        assert_eq!(wanted(&callers, start), [RETURNS]);
+        // Nor is it tried again for another caller.
+        callers.learn(caller(3), site(OTHER), after(start, 60_000));
+        assert_eq!(wanted(&callers, after(start, 120_000)), [RETURNS]);
+    }
+
+    #[test]
+    fn with_too_many_callers_the_returns_stay() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        for number in 0..MAX_CALLERS_OF_BINARY as u64 {
+            assert!(callers.is_new(caller(number)));
+            callers.learn(caller(number), site(SEND), start);
+        }
+        assert_eq!(wanted(&callers, after(start, 60_000)), [Group::CallSite(SEND)]);
+        assert!(!callers.is_new(caller(1_000)));
+        assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
+    }
+
+    #[test]
+    fn whatever_is_overlooked_ends_at_the_returns() {
+        let (mut callers, start) = (Callers::default(), Instant::now());
+        callers.learn(caller(1), site(SEND), start);
+        callers.overlook();
+        assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
+    }
+}

@@ -1,7 +1,0 @@
-module lightfoot.example/http2
-
-go 1.26
-
-require golang.org/x/net v0.55.0
-
-require golang.org/x/text v0.37.0 // indirect

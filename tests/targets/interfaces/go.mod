@@ -1,0 +1,3 @@
+module lightfoot.example/interfaces
+
+go 1.21

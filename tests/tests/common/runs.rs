@@ -1,0 +1,47 @@
+//! What happens in traps, by the kernel's own statistics.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use aya::programs::loaded_programs;
+use aya::sys::{Stats, enable_stats};
+use lightfoot_tests::live::{Agent, wait_for};
+
+/// How often the agent's programs ran for what `work` does.
+pub(crate) fn runs_of(agent: &Agent, work: impl FnOnce()) -> u64 {
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    let before = settled(agent);
+    work();
+    settled(agent) - before
+}
+
+/// The agent's run count once it does not change any more: a server notices a moment later that a connection has ended.
+fn settled(agent: &Agent) -> u64 {
+    let mut last = (run_count(agent), Instant::now());
+    wait_for("its last run", || {
+        let now = run_count(agent);
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        (last.1.elapsed() > Duration::from_millis(300)).then_some(now)
+    })
+    .unwrap()
+}
+
+/// The run count of what this agent has loaded; others may run on this machine.
+fn run_count(agent: &Agent) -> u64 {
+    let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", agent.pid())).unwrap();
+    let mut ids: Vec<u32> = descriptors
+        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
+        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok()))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let mine = |program: &aya::programs::ProgramInfo| {
+        ids.contains(&program.id()) && program.name_as_str().is_some_and(|name| name.starts_with("on_site"))
+    };
+    let counts: Vec<_> =
+        loaded_programs().filter_map(Result::ok).filter(mine).map(|info| info.run_count()).collect();
+    assert!(!counts.is_empty(), "programs {ids:?}");
+    counts.iter().sum()
+}
