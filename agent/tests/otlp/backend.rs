@@ -32,7 +32,7 @@ pub(super) struct Ports {
 
 impl Backend {
     /// Starts what the script of that name in `scripts/` builds, with what `configure` says for ports and a folder.
-    pub(super) fn start(script: &str, configure: impl Fn(&Ports, &Path) -> Value) -> Self {
+    pub(super) fn start(script: &str, configure: impl Fn(Ports, &Path) -> Value) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(script);
         let output = Command::new(&script).stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "{} failed, see above", script.display());
@@ -44,7 +44,7 @@ impl Backend {
             let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
             let [grpc, http, others @ ..] = listeners.map(|listener| listener.local_addr().unwrap().port());
             let (ports, folder) = (Ports { grpc, http, others }, tempfile::tempdir().unwrap());
-            let configuration = configure(&ports, folder.path()).to_string();
+            let configuration = configure(ports, folder.path()).to_string();
             fs::write(folder.path().join("configuration.json"), configuration).unwrap();
             let mut backend = Self { process: None, program: program.clone(), folder, ports };
             backend.try_start().then_some(backend)
@@ -107,7 +107,7 @@ impl Drop for Backend {
 }
 
 /// Receivers at these ports. With certificates they speak TLS, and ask clients for one of the same authority.
-pub(super) fn receivers(ports: &Ports, certificates: Option<&Certificates>) -> Value {
+pub(super) fn receivers(ports: Ports, certificates: Option<&Certificates>) -> Value {
     let receiver = |port: u16| {
         let mut receiver = json!({"endpoint": format!("127.0.0.1:{port}")});
         if let Some(Certificates { authority, server, server_key, .. }) = certificates {

@@ -13,4 +13,7 @@ mod backend;
 mod certificates;
 mod collector;
 mod content;
+mod jaeger;
+mod outage;
 mod process;
+mod tls;
