@@ -30,9 +30,9 @@ pub enum Counter {
     Printed,
     /// Thrown away as asked, for there is nowhere to send to.
     Discarded,
-    /// Lost: the process had its number of spans in the queue.
+    /// Lost: the service had its number of spans in the queue.
     QueueFull,
-    /// Lost: the process had its share of the queue's bytes.
+    /// Lost: the service had its share of the queue's bytes.
     QueueBytes,
     /// Lost: the endpoint refused their batch for good.
     Refused,
@@ -98,8 +98,8 @@ impl Counter {
             Self::Exported => "spans that the OTLP endpoint acknowledged",
             Self::Printed => "spans printed on standard output",
             Self::Discarded => "spans thrown away as asked, for lack of anywhere to send them",
-            Self::QueueFull => "spans lost because their process had its number of spans in the export queue",
-            Self::QueueBytes => "spans lost because their process had its share of the export queue's bytes",
+            Self::QueueFull => "spans lost because their service had its number of spans in the export queue",
+            Self::QueueBytes => "spans lost because their service had its share of the export queue's bytes",
             Self::Refused => "spans lost because the OTLP endpoint refused their batch for good",
             Self::Rejected => "spans lost because the OTLP endpoint took their batch without them",
             Self::ExportTimedOut => "spans lost because OTEL_BSP_EXPORT_TIMEOUT was over, retries included",

@@ -19,10 +19,9 @@ const ALL: u64 = 1 << 63;
 /// The sampler that is asked for; `parentbased_always_on` if none is.
 pub fn read(variables: &mut Variables<'_>) -> Sampler {
     let sampler = |kind: SamplerKind, threshold| Sampler { kind: kind as u32, parent_based: 0, threshold };
-    let Some((_, name)) = variables.first(&[NAME]) else {
+    let Some((_, name)) = variables.word(&[NAME]) else {
         return Sampler { parent_based: 1, ..sampler(SamplerKind::AlwaysOn, 0) };
     };
-    let name = name.to_ascii_lowercase();
     let (root, parent_based) = match name.strip_prefix("parentbased_") {
         Some(root) => (root, 1),
         None => (name.as_str(), 0),

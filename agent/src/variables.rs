@@ -1,5 +1,6 @@
 //! Environment variables to settings: what is wrong with them is collected, so that all of it is refused at once,
-//! before anything starts. An empty value is none, as the specification of OpenTelemetry has it.
+//! before anything starts. An empty value is none, times are in milliseconds, and upper case is as good as lower case
+//! where words are fixed, as the specification of OpenTelemetry has it (specification/configuration/common.md).
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// A day is longer than anyone means, and what is added to a clock must not overflow it.
-const MAX_MILLISECONDS: u64 = 86_400_000;
+pub const LONGEST: Duration = Duration::from_hours(24);
 
 /// All settings that are refused.
 #[derive(Debug, Error)]
@@ -55,16 +56,22 @@ impl<'a> Variables<'a> {
         if self.refused.is_empty() { Ok(settings) } else { Err(SettingsError(self.refused)) }
     }
 
-    /// The first of the variables that is set, with its name.
+    /// The first of the variables that says something, with its name.
     pub fn first(&mut self, names: &[&'static str]) -> Option<(&'static str, String)> {
         for name in names {
-            let Some(value) = (self.variable)(name).filter(|value| !value.is_empty()) else { continue };
+            let Some(value) = (self.variable)(name) else { continue };
             match value.into_string() {
+                Ok(value) if value.trim().is_empty() => {}
                 Ok(value) => return Some((name, value.trim().to_owned())),
                 Err(_) => self.refuse(name, "is no valid UTF-8"),
             }
         }
         None
+    }
+
+    /// As [`Variables::first`], of variables whose words are fixed: in lower case.
+    pub fn word(&mut self, names: &[&'static str]) -> Option<(&'static str, String)> {
+        self.first(names).map(|(name, value)| (name, value.to_ascii_lowercase()))
     }
 
     /// A whole number in `range`.
@@ -84,26 +91,35 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// A time in milliseconds, a day at most.
+    /// A time in milliseconds, more than none and at most [`LONGEST`].
     pub fn milliseconds(&mut self, names: &[&'static str]) -> Option<Duration> {
+        self.time(names, Duration::from_millis(1))
+    }
+
+    /// A time in milliseconds, at most [`LONGEST`]; 0 is none, which callers take for no limit.
+    pub fn timeout(&mut self, names: &[&'static str]) -> Option<Duration> {
+        self.time(names, Duration::ZERO)
+    }
+
+    fn time(&mut self, names: &[&'static str], least: Duration) -> Option<Duration> {
         let (name, value) = self.first(names)?;
-        match value.parse() {
-            Ok(number) if (1..=MAX_MILLISECONDS).contains(&number) => Some(Duration::from_millis(number)),
+        match value.parse().map(Duration::from_millis) {
+            Ok(time) if (least..=LONGEST).contains(&time) => Some(time),
             _ => {
-                let reason = format!("{value:?} is no number of milliseconds from 1 to {MAX_MILLISECONDS}");
+                let (least, most) = (least.as_millis(), LONGEST.as_millis());
+                let reason = format!("{value:?} is no number of milliseconds from {least} to {most}");
                 self.refuse(name, reason);
                 None
             }
         }
     }
 
-    /// `true` or `false`, in whatever case; `false` if it says nothing.
+    /// `true` or `false`; `false` if it says nothing.
     pub fn boolean(&mut self, names: &[&'static str]) -> bool {
-        let Some((name, value)) = self.first(names) else { return false };
-        let is_true = value.eq_ignore_ascii_case("true");
-        if !is_true && !value.eq_ignore_ascii_case("false") {
+        let Some((name, value)) = self.word(names) else { return false };
+        if !matches!(value.as_str(), "true" | "false") {
             self.refuse(name, format!("{value:?} is neither true nor false"));
         }
-        is_true
+        value == "true"
     }
 }

@@ -1,12 +1,15 @@
 //! Batches on their way: one at a time for each process, a few at once for all, each until it is answered for good.
 //!
-//! Turns go round: whoever waits for one has one batch in the line, which is served in its order.
+//! Turns go round: whoever waits for one has one batch in the line, which is served in its order. An endpoint that asks
+//! for time gets it from all of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 
 use super::Settings;
 use super::notices::Notices;
@@ -17,6 +20,8 @@ use crate::counters::Counter;
 
 /// Requests under way at once, and so connections, where one carries one request at a time.
 const MAX_AT_ONCE: usize = 8;
+/// As long as the queue holds a batch: 30 years, for a clock has an end.
+const FOREVER: Duration = Duration::from_hours(30 * 365 * 24);
 
 /// What all exports share.
 struct Exporter {
@@ -25,6 +30,8 @@ struct Exporter {
     notices: Arc<Notices>,
     settings: Settings,
     turns: Semaphore,
+    /// The endpoint wants to be left alone until then.
+    quiet_until: Mutex<Instant>,
 }
 
 /// Sends what the queue holds, until it is told to end.
@@ -32,7 +39,8 @@ pub(super) async fn run(queue: Arc<Queue>, transport: Transport, notices: Arc<No
     let mut tick = interval(settings.schedule_delay);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let turns = Semaphore::new(MAX_AT_ONCE);
-    let exporter = Arc::new(Exporter { queue, transport, notices, settings, turns });
+    let quiet_until = Mutex::new(Instant::now());
+    let exporter = Arc::new(Exporter { queue, transport, notices, settings, turns, quiet_until });
     let mut under_way = JoinSet::new();
     loop {
         let is_due = tokio::select! {
@@ -56,13 +64,12 @@ impl Exporter {
     /// One batch, until it is acknowledged, refused or given up.
     async fn export(self: Arc<Self>, mut batch: Batch) {
         let body = self.transport.pack(std::mem::take(&mut batch.body));
-        let deadline = self.settings.export_timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = Instant::now() + self.settings.export_timeout.unwrap_or(FOREVER);
         let mut backoff = Backoff::default();
         loop {
-            let answer = {
-                // It is never closed.
-                let _turn = self.turns.acquire().await;
-                self.transport.send(&body).await
+            let Ok(answer) = timeout_at(deadline, self.send(&body)).await else {
+                self.notices.failed("OTEL_BSP_EXPORT_TIMEOUT was over before it answered");
+                return batch.landed(Outcome::Lost(Counter::ExportTimedOut));
             };
             let (hint, error) = match answer {
                 Answer::Accepted { rejected, message } => {
@@ -77,7 +84,11 @@ impl Exporter {
             };
             self.notices.failed(&error);
             let delay = backoff.next(hint, self.queue.is_draining());
-            if deadline.is_some_and(|deadline| Instant::now() + delay >= deadline) {
+            if hint.is_some() {
+                let mut quiet_until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+                *quiet_until = (Instant::now() + delay).max(*quiet_until);
+            }
+            if Instant::now() + delay >= deadline {
                 return batch.landed(Outcome::Lost(Counter::ExportTimedOut));
             }
             batch.retried();
@@ -86,6 +97,19 @@ impl Exporter {
                 // Whoever asked for time gets it all the same.
                 () = self.queue.hurry.notified(), if hint.is_none() => {}
             }
+        }
+    }
+
+    /// A request, once it is its turn and the endpoint takes requests.
+    async fn send(&self, body: &Bytes) -> Answer {
+        // It is never closed.
+        let _turn = self.turns.acquire().await;
+        loop {
+            let quiet_until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+            if quiet_until <= Instant::now() {
+                return self.transport.send(body).await;
+            }
+            sleep_until(quiet_until).await;
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! # Who gets room
 //!
-//! A span is taken unless its process has its number of spans waiting ([`Settings::queue_spans`]), or would then hold
-//! more bytes than are still free for all ([`Settings::queue_bytes`]). So one noisy process fills half of the room at
+//! A span is taken unless its service has its number of spans waiting ([`Settings::queue_spans`]), or would then hold
+//! more bytes than are still free for all ([`Settings::queue_bytes`]). So one noisy service fills half of the room at
 //! most, two a third each, and whoever comes next always finds some (the dynamic thresholds of Choudhury and Hahne,
-//! IEEE/ACM Transactions on Networking 6(2), 1998). What is not taken is what just came: older spans are nearer to being
-//! sent, and dropping from their middle would tear more traces apart. Turns at sending go round: see [`super::export`].
+//! IEEE/ACM Transactions on Networking 6(2), 1998). It has the same room however many processes it has. What is not taken
+//! is what just came: older spans are nearer to being sent, and dropping from their middle would tear more traces apart.
+//! Turns at sending go round: see [`super::export`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,8 +49,10 @@ pub(super) struct Queue {
 struct State {
     /// By the address of the identity, which an entry keeps alive.
     sources: FxHashMap<usize, Source>,
-    spans: usize,
-    bytes: usize,
+    /// What each service has here, by the address of its counters, which the queue keeps alive. There are at most as many
+    /// as [`crate::counters::MAX_SERVICES`] and one.
+    services: FxHashMap<usize, Size>,
+    total: Size,
 }
 
 /// A process that spans come from.
@@ -58,7 +61,6 @@ struct Source {
     counters: Arc<ServiceCounters>,
     /// Waiting or under way.
     spans: usize,
-    bytes: usize,
     /// The batch that grows.
     open: Request,
     open_size: Size,
@@ -115,19 +117,22 @@ impl Queue {
     /// Takes a span, or counts why not.
     pub(super) fn push(&self, identity: &Arc<ProcessIdentity>, span: &SpanData) {
         let mut state = self.state();
-        let free = self.max_bytes.saturating_sub(state.bytes);
-        let source = self.source(&mut state, identity);
+        let State { sources, services, total } = &mut *state;
+        let source = self.source(sources, identity);
+        let service = services.entry(address(&source.counters)).or_default();
         source.counters.add(Counter::Pushed, 1);
-        if source.spans >= self.max_spans {
+        if service.spans >= self.max_spans {
             return source.counters.add(Counter::QueueFull, 1);
         }
-        let Ok(size) = source.open.add(span, free.saturating_sub(source.bytes)) else {
+        let room = self.max_bytes.saturating_sub(total.bytes).saturating_sub(service.bytes);
+        let Ok(bytes) = source.open.add(span, room) else {
             return source.counters.add(Counter::QueueBytes, 1);
         };
+        let size = Size { spans: 1, bytes };
         source.spans += 1;
-        source.bytes += size;
-        source.open_size.spans += 1;
-        source.open_size.bytes += size;
+        for held in [service, total, &mut source.open_size] {
+            held.add(size);
+        }
         if source.open_size.spans >= self.batch || source.open_size.bytes >= MAX_BATCH_BYTES {
             source.close();
             // Once per batch: waking the worker for each span costs more than the span.
@@ -135,8 +140,6 @@ impl Queue {
                 self.wake.notify_one();
             }
         }
-        state.spans += 1;
-        state.bytes += size;
     }
 
     /// The batches that can leave now, one of a process at most: full ones, or all if `all`.
@@ -174,7 +177,7 @@ impl Queue {
         let empty = async {
             loop {
                 let landed = self.landed.notified();
-                if self.state().spans == 0 {
+                if self.state().total.spans == 0 {
                     break;
                 }
                 landed.await;
@@ -183,7 +186,7 @@ impl Queue {
         // Running out of time is told by what is left.
         let _ = tokio::time::timeout(within, empty).await;
         self.is_draining.store(false, Ordering::Relaxed);
-        self.state().spans
+        self.state().total.spans
     }
 
     /// Counts what still waits as unfinished.
@@ -192,20 +195,24 @@ impl Queue {
         for (_, source) in state.sources.drain() {
             source.counters.add(Counter::Unfinished, source.spans as u64);
         }
-        (state.spans, state.bytes) = (0, 0);
+        state.services.clear();
+        state.total = Size::default();
     }
 
     /// The entry of a process. Those of processes that nobody else knows any more are forgotten when a new one comes.
-    fn source<'a>(&self, state: &'a mut State, identity: &Arc<ProcessIdentity>) -> &'a mut Source {
-        let key = Arc::as_ptr(identity) as usize;
-        if !state.sources.contains_key(&key) {
-            state.sources.retain(|_, source| source.spans > 0 || Arc::strong_count(&source.identity) > 1);
+    fn source<'a>(
+        &self,
+        sources: &'a mut FxHashMap<usize, Source>,
+        identity: &Arc<ProcessIdentity>,
+    ) -> &'a mut Source {
+        let key = address(identity);
+        if !sources.contains_key(&key) {
+            sources.retain(|_, source| source.spans > 0 || Arc::strong_count(&source.identity) > 1);
         }
-        state.sources.entry(key).or_insert_with(|| Source {
+        sources.entry(key).or_insert_with(|| Source {
             identity: Arc::clone(identity),
             counters: self.counters.service(&identity.service_name),
             spans: 0,
-            bytes: 0,
             open: Request::new(self.encoding, &identity.resource),
             open_size: Size::default(),
             full: VecDeque::new(),
@@ -215,6 +222,22 @@ impl Queue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn address<T>(shared: &Arc<T>) -> usize {
+    Arc::as_ptr(shared) as usize
+}
+
+impl Size {
+    fn add(&mut self, more: Self) {
+        self.spans += more.spans;
+        self.bytes += more.bytes;
+    }
+
+    fn subtract(&mut self, less: Self) {
+        self.spans = self.spans.saturating_sub(less.spans);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
     }
 }
 
@@ -253,12 +276,13 @@ impl Drop for Batch {
             Outcome::Lost(cause) => self.counters.add(cause, spans),
         }
         let mut state = self.queue.state();
-        state.spans = state.spans.saturating_sub(self.size.spans);
-        state.bytes = state.bytes.saturating_sub(self.size.bytes);
+        state.total.subtract(self.size);
+        if let Some(service) = state.services.get_mut(&address(&self.counters)) {
+            service.subtract(self.size);
+        }
         if let Some(source) = state.sources.get_mut(&self.source) {
             source.is_under_way = false;
             source.spans = source.spans.saturating_sub(self.size.spans);
-            source.bytes = source.bytes.saturating_sub(self.size.bytes);
         }
         drop(state);
         self.queue.landed.notify_waiters();

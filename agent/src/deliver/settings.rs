@@ -29,10 +29,10 @@ pub struct Settings {
     pub format: Option<Format>,
     /// What a span may have.
     pub limits: Limits,
-    /// At most so many spans of one process wait or are under way (`OTEL_BSP_MAX_QUEUE_SIZE`): 8,192, not the
+    /// At most so many spans of one service wait or are under way (`OTEL_BSP_MAX_QUEUE_SIZE`): 8,192, not the
     /// specification's 2,048, for an outage of some seconds should cost a busy service nothing.
     pub queue_spans: usize,
-    /// At most so many encoded bytes of spans wait or are under way, for all processes together (`--queue-size`).
+    /// At most so many encoded bytes of spans wait or are under way, for all services together (`--queue-size`).
     pub queue_bytes: usize,
     /// A batch has at most so many spans and leaves when it has (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
     pub batch_spans: usize,
@@ -55,7 +55,7 @@ pub struct OtlpSettings {
     pub protocol: Protocol,
     /// Sent with each request, decoded; values are marked as sensitive.
     pub headers: HeaderMap,
-    /// For one request.
+    /// For one request. Without a limit it is [`LONGEST`](crate::variables::LONGEST).
     pub timeout: Duration,
     /// Whether requests are compressed with gzip.
     pub is_compressed: bool,
@@ -126,7 +126,12 @@ impl Settings {
         let exporters = exporters(variables);
         let endpoint = exporter::endpoint(variables, flags);
         let otlp = match (exporters, &endpoint) {
-            (Some(exporters), _) if !exporters.otlp => None,
+            (Some(exporters), _) if !exporters.otlp => {
+                if flags.endpoint.is_some() {
+                    variables.refuse("--endpoint", "OTEL_TRACES_EXPORTER does not name otlp");
+                }
+                None
+            }
             (None, None) => None,
             _ => Some(exporter::otlp(variables, flags, endpoint)),
         };
@@ -135,35 +140,34 @@ impl Settings {
             None => otlp.is_none(),
         };
         propagators(variables);
-        let export_timeout = variables.milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"]);
+        let export_timeout = variables.timeout(&["OTEL_BSP_EXPORT_TIMEOUT"]);
+        let export_timeout = export_timeout.filter(|timeout| !timeout.is_zero());
         let positive = 1..=usize::MAX;
-        let settings = Self {
+        let queue_spans = variables.number(&["OTEL_BSP_MAX_QUEUE_SIZE"], positive.clone()).unwrap_or(8_192);
+        let batch_spans = variables.number(&["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"], positive);
+        if batch_spans.is_some_and(|batch| batch > queue_spans) {
+            let reason = format!("is more than OTEL_BSP_MAX_QUEUE_SIZE, which is {queue_spans}");
+            variables.refuse("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", reason);
+        }
+        Self {
             is_disabled: variables.boolean(&["OTEL_SDK_DISABLED"]),
             otlp: otlp.flatten(),
             format: flags.format.or(by_default.then_some(Format::Tree)),
             limits: Limits::read(variables),
-            queue_spans: variables.number(&["OTEL_BSP_MAX_QUEUE_SIZE"], positive.clone()).unwrap_or(8_192),
+            queue_spans,
             queue_bytes: usize::from(flags.queue_size.unwrap_or(16)) << 20,
-            batch_spans: variables.number(&["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"], positive).unwrap_or(512),
+            batch_spans: batch_spans.unwrap_or(512).min(queue_spans),
             schedule_delay: variables
                 .milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"])
                 .unwrap_or(Duration::from_millis(500)),
             export_timeout,
             flush_timeout: flags.flush_timeout.or(export_timeout).unwrap_or(Duration::from_secs(5)),
-        };
-        if settings.batch_spans > settings.queue_spans {
-            let reason = format!(
-                "{} is more than the {} of OTEL_BSP_MAX_QUEUE_SIZE",
-                settings.batch_spans, settings.queue_spans
-            );
-            variables.refuse("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", reason);
         }
-        settings
     }
 }
 
 fn exporters(variables: &mut Variables<'_>) -> Option<Exporters> {
-    let (name, list) = variables.first(&["OTEL_TRACES_EXPORTER"])?;
+    let (name, list) = variables.word(&["OTEL_TRACES_EXPORTER"])?;
     let mut exporters = Exporters::default();
     for exporter in list.split(',').map(str::trim) {
         match exporter {
@@ -180,7 +184,7 @@ fn exporters(variables: &mut Variables<'_>) -> Option<Exporters> {
 /// BPF reads `traceparent`, always. `baggage` travels in a header that nobody here touches, so asking for it is
 /// harmless, and the specification's default does; it is not enough alone, for then `traceparent` is not wanted.
 fn propagators(variables: &mut Variables<'_>) {
-    let Some((name, list)) = variables.first(&["OTEL_PROPAGATORS"]) else { return };
+    let Some((name, list)) = variables.word(&["OTEL_PROPAGATORS"]) else { return };
     let mut speaks = false;
     for propagator in list.split(',').map(str::trim) {
         match propagator {

@@ -184,17 +184,21 @@ fn a_full_queue_drops_what_comes_and_says_so() {
 #[test]
 fn a_batch_is_given_up_after_the_time_that_was_set() {
     let endpoint = Endpoint::start(|_| None::<&str>);
-    block_on(async {
-        let pipeline = start(&settings(&endpoint.address, |settings| {
-            settings.export_timeout = Some(Duration::from_millis(500));
-            settings.otlp.as_mut().unwrap().timeout = Duration::from_millis(50);
-        }));
-        pipeline.push(&process("shop"), span(1, 1, 0, 0));
-        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
-        let total = totals(pipeline.counters());
-        assert_eq!(total(Counter::ExportTimedOut), 1);
-        assert!(total(Counter::Retries) >= 1);
-    });
+    // Between two tries, and in the middle of one.
+    for (timeout, is_retried) in [(50, true), (60_000, false)] {
+        block_on(async {
+            let pipeline = start(&settings(&endpoint.address, |settings| {
+                settings.export_timeout = Some(Duration::from_millis(500));
+                settings.otlp.as_mut().unwrap().timeout = Duration::from_millis(timeout);
+            }));
+            pipeline.push(&process("shop"), span(1, 1, 0, 0));
+            assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+            let total = totals(pipeline.counters());
+            assert_eq!(total(Counter::ExportTimedOut), 1);
+            assert_eq!(total(Counter::Retries) >= 1, is_retried);
+            assert!(pipeline.last_export_error().is_some());
+        });
+    }
 }
 
 #[test]

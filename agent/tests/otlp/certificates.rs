@@ -9,6 +9,9 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+/// A name of the server that only a proxy knows.
+pub(super) const REMOTE: &str = "collector.test";
+
 /// Paths of PEM files.
 pub(super) struct Certificates {
     pub(super) authority: PathBuf,
@@ -31,8 +34,8 @@ impl Certificates {
         };
         let authority = authority("ours");
         let signed = |name: &str, usage: ExtendedKeyUsagePurpose| {
-            let mut parameters =
-                CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+            let names = ["localhost", "127.0.0.1", REMOTE].map(str::to_owned);
+            let mut parameters = CertificateParams::new(names).unwrap();
             parameters.extended_key_usages = vec![usage];
             let key = KeyPair::generate().unwrap();
             let certificate = parameters.signed_by(&key, &authority.1).unwrap();

@@ -1,5 +1,5 @@
-//! The Collector is away for a while. Each span has a number of its own, so that what arrived can be told from what was
-//! lost, and that compared with what was counted.
+//! The Collector is away for a while, with TLS and without. Each span has a number of its own, so that what arrived can
+//! be told from what was lost, and that compared with what was counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use lightfoot::describe::Describer;
 use lightfoot::record::{HttpServer, Operation, Record};
 use opentelemetry_sdk::trace::SpanData;
 
+use super::certificates::Certificates;
 use super::collector::Collector;
 use super::process::{block_on, clock, process, settings};
 
@@ -56,11 +57,18 @@ fn of(counters: &Counters, counter: Counter, service: &str) -> u64 {
 
 #[test]
 fn an_outage_costs_nothing_while_there_is_room_and_is_counted_after_that() {
+    let certificates = Certificates::new();
     for protocol in ["grpc", "http/protobuf"] {
-        let mut collector = Collector::start(None);
+        let mut collector = Collector::start(Some(&certificates));
         let port = collector.port(protocol);
-        let variables = [("OTEL_BSP_MAX_QUEUE_SIZE", "1000"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100")];
-        let settings = settings(&format!("http://127.0.0.1:{port}"), protocol, &variables);
+        let variables = [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "1000"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "100"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", certificates.authority.to_str().unwrap()),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificates.client.to_str().unwrap()),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", certificates.client_key.to_str().unwrap()),
+        ];
+        let settings = settings(&format!("https://127.0.0.1:{port}"), protocol, &variables);
         let shop = process(7, "OTEL_SERVICE_NAME=shop\0", "a/shop");
         let stock = process(8, "OTEL_SERVICE_NAME=stock\0", "a/stock");
         let counters = Arc::new(Counters::default());

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::{Flags, OtlpSettings, Protocol, proxy, tls};
 use crate::resource::environment::percent_decoded;
-use crate::variables::Variables;
+use crate::variables::{LONGEST, Variables};
 
 const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
@@ -14,6 +15,10 @@ const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_
 const TIMEOUT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
 const COMPRESSION: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
 const INSECURE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
+
+/// Headers that say how a request is sent, which is not for others to say.
+const FRAMING: [HeaderName; 6] =
+    [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE];
 
 /// An endpoint as said.
 pub(super) struct Said {
@@ -46,8 +51,12 @@ pub(super) fn otlp(
         None => Some(Uri::from_static("http://localhost:4318/v1/traces")),
     };
     let headers = headers(variables);
-    let timeout = variables.milliseconds(&TIMEOUT).unwrap_or(Duration::from_secs(10));
-    let is_compressed = match variables.first(&COMPRESSION) {
+    let timeout = match variables.timeout(&TIMEOUT) {
+        None => Duration::from_secs(10),
+        Some(Duration::ZERO) => LONGEST,
+        Some(timeout) => timeout,
+    };
+    let is_compressed = match variables.word(&COMPRESSION) {
         None => false,
         Some((_, value)) if value == "none" => false,
         Some((_, value)) if value == "gzip" => true,
@@ -64,8 +73,8 @@ pub(super) fn otlp(
 
 fn protocol(variables: &mut Variables<'_>, flags: &Flags) -> Protocol {
     let said = match &flags.protocol {
-        Some(protocol) => Some(("--protocol", protocol.clone())),
-        None => variables.first(&PROTOCOL),
+        Some(protocol) => Some(("--protocol", protocol.to_ascii_lowercase())),
+        None => variables.word(&PROTOCOL),
     };
     match said.as_ref().map(|(name, protocol)| (*name, protocol.as_str())) {
         Some((_, "grpc")) => Protocol::Grpc,
@@ -121,7 +130,7 @@ fn headers(variables: &mut Variables<'_>) -> HeaderMap {
         let header = member.split_once('=').and_then(|(name, value)| {
             let name: HeaderName = name.trim().parse().ok()?;
             // gRPC calls names with this ending binary, and has them encoded in another way.
-            if name.as_str().ends_with("-bin") {
+            if name.as_str().ends_with("-bin") || FRAMING.contains(&name) {
                 return None;
             }
             let mut value = HeaderValue::try_from(percent_decoded(value.trim())?).ok()?;

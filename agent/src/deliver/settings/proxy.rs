@@ -20,7 +20,7 @@ pub(super) fn read(variables: &mut Variables<'_>, endpoint: &Uri) -> Option<Inte
     }
     let own = if endpoint.scheme_str() == Some("https") { HTTPS } else { HTTP };
     let (name, proxy) = variables.first(&own).or_else(|| variables.first(&ALL))?;
-    let not_for = variables.first(&NO).map(|(_, list)| list).unwrap_or_default();
+    let not_for = exceptions(&variables.first(&NO).map(|(_, list)| list).unwrap_or_default(), endpoint)?;
     let rules = |proxy: String| Matcher::builder().all(proxy).no(not_for.clone()).build().intercept(endpoint);
     // Whether there is to be none is found with one that is good for sure.
     rules("http://proxy".to_owned())?;
@@ -33,6 +33,21 @@ pub(super) fn read(variables: &mut Variables<'_>, endpoint: &Uri) -> Option<Inte
             None
         }
     }
+}
+
+/// `NO_PROXY` as the matcher understands it: entries without ports, of those ports that are the endpoint's. `None` if the
+/// list is for all, which the matcher takes for all names.
+fn exceptions(list: &str, endpoint: &Uri) -> Option<String> {
+    let port = endpoint.port_u16().unwrap_or(if endpoint.scheme_str() == Some("https") { 443 } else { 80 });
+    let entry = |entry: &str| match entry.rsplit_once(':') {
+        // What has more colons is an IPv6 address, unless it is in brackets.
+        Some((host, of)) if host.ends_with(']') || !host.contains(':') => {
+            (of.parse() == Ok(port)).then(|| host.trim_matches(['[', ']']).to_owned())
+        }
+        _ => Some(entry.trim_matches(['[', ']']).to_owned()),
+    };
+    let entries: Vec<_> = list.split(',').filter_map(|text| entry(text.trim())).collect();
+    (!entries.iter().any(|entry| entry == "*")).then(|| entries.join(","))
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -162,7 +162,7 @@ fn all_bad_settings_are_refused_at_once_by_name_and_without_secrets() {
         ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-1"),
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "x"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0"),
-        ("OTEL_BSP_EXPORT_TIMEOUT", "99999999999"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "86400001"),
     ];
     let refused = read(&variables, &Flags::default()).unwrap_err();
     let mut names: Vec<_> = refused.iter().map(|refused| refused.setting).collect();
@@ -194,8 +194,44 @@ fn endpoints_that_cannot_be_used_are_refused() {
         assert_eq!(names, ["--endpoint"], "{endpoint}");
         assert!(!refused[0].reason.contains("s3cret"), "{}", refused[0].reason);
     }
-    let batch = refused(&[("OTEL_BSP_MAX_QUEUE_SIZE", "10")], &Flags::default());
-    assert_eq!(batch, ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]);
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let batch = [("OTEL_BSP_MAX_QUEUE_SIZE", "10"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "11")];
+    assert_eq!(refused(&batch, &Flags::default()), ["OTEL_BSP_MAX_EXPORT_BATCH_SIZE"]);
+    // A size that nobody named follows.
+    let settings = read(&batch[..1], &Flags::default()).unwrap();
+    assert_eq!((settings.queue_spans, settings.batch_spans), (10, 10));
+    for exporters in ["none", "console"] {
+        let refused = refused(&[("OTEL_TRACES_EXPORTER", exporters)], &flags("http://c", ""));
+        assert_eq!(refused, ["--endpoint"], "{exporters}");
+    }
+    for header in ["content-length=7", "Transfer-Encoding=chunked", "TE=x", "trace-bin=x"] {
+        let said = [("OTEL_EXPORTER_OTLP_HEADERS", header)];
+        assert_eq!(refused(&said, &flags("http://c", "")), ["OTEL_EXPORTER_OTLP_HEADERS"], "{header}");
+    }
+}
+
+#[test]
+fn case_says_nothing_blanks_are_nothing_and_no_time_is_no_limit() {
+    let variables = [
+        ("OTEL_TRACES_EXPORTER", "OTLP,Console"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "  "),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZip"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "0"),
+        ("OTEL_PROPAGATORS", "TraceContext"),
+    ];
+    let settings = read(&variables, &Flags::default()).unwrap();
+    assert_eq!(settings.format, Some(Format::Tree));
+    // At the end there is a limit all the same.
+    assert_eq!((settings.export_timeout, settings.flush_timeout), (None, Duration::from_secs(5)));
+    let otlp = settings.otlp.unwrap();
+    assert_eq!((otlp.protocol, otlp.is_compressed), (Protocol::Grpc, true));
+    assert_eq!((otlp.endpoint.host(), otlp.timeout), (Some("c"), Duration::from_hours(24)));
 }
 
 #[test]
@@ -268,6 +304,11 @@ fn certificates_and_keys_are_read_at_the_start() {
     assert_eq!(half(CLIENT_KEY, &key), [CLIENT_KEY]);
     let unequal = [own[0], own[1], (CLIENT_CERTIFICATE, &certificate), (CLIENT_KEY, &other_key)];
     assert_eq!(refused(&unequal, &no_flags), [CLIENT_KEY]);
+    let of_traces = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY";
+    assert_eq!(
+        refused(&[both[0], both[1], both[2], both[3], (of_traces, &other_key)], &no_flags),
+        [of_traces]
+    );
 }
 
 #[test]
@@ -289,6 +330,20 @@ fn proxies_are_taken_from_the_usual_variables() {
         &[("HTTP_PROXY", "socks5://s"), ("no_proxy", "*")],
     ] {
         assert_eq!(proxy("http://c", said), Ok(None), "{said:?}");
+    }
+    for (endpoint, exceptions, is_used) in [
+        ("http://10.0.0.1:4318", "*", false),
+        ("http://10.0.0.1:4318", "10.0.0.0/8", false),
+        ("http://c:4318", "d, C:4318", false),
+        ("http://c:4318", "c:4317", true),
+        ("http://c", "c:80", false),
+        ("http://sub.c", ".c", false),
+        ("http://[fd00::1]:4318", "[fd00::1]:4318", false),
+        ("http://[fd00::1]:4318", "fd00::1", false),
+        ("http://[fd00::1]:4318", "fd00::2,[fd00::1]:1", true),
+    ] {
+        let found = proxy(endpoint, &[("HTTP_PROXY", PROXY), ("NO_PROXY", exceptions)]).unwrap();
+        assert_eq!(found.is_some(), is_used, "{endpoint} {exceptions}");
     }
     for own in ["http://localhost:4318", "http://127.0.0.2", "http://[::1]"] {
         assert_eq!(proxy(own, &[("HTTP_PROXY", PROXY)]), Ok(None), "{own}");

@@ -21,7 +21,12 @@ const MAX_FILE: u64 = 1 << 20;
 pub(super) struct Refused;
 
 /// What to present.
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+struct Identity {
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    /// The variable that named the key.
+    key_name: &'static str,
+}
 
 /// The configuration that the variables ask for. Files are read once, now.
 pub(super) fn read(variables: &mut Variables<'_>) -> Result<Arc<ClientConfig>, Refused> {
@@ -30,14 +35,10 @@ pub(super) fn read(variables: &mut Variables<'_>) -> Result<Arc<ClientConfig>, R
     let (builder, identity) = (builder()?.with_root_certificates(roots?), identity?);
     let config = match identity {
         None => builder.with_no_client_auth(),
-        Some((certificates, key)) => {
+        Some(Identity { certificates, key, key_name }) => {
             let config = builder.with_client_auth_cert(certificates, key);
-            let [_, name] = CLIENT_KEY;
-            refusing(
-                variables,
-                name,
-                config.map_err(|error| format!("with the client certificate: {error}")),
-            )?
+            let config = config.map_err(|error| format!("with the client certificate: {error}"));
+            refusing(variables, key_name, config)?
         }
     };
     Ok(Arc::new(config))
@@ -69,7 +70,7 @@ fn identity(variables: &mut Variables<'_>) -> Result<Option<Identity>, Refused> 
                 PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| format!("no key in {key:?}: {error}"))
             });
             let key = refusing(variables, key_name, key);
-            return Ok(Some((certificates?, key?)));
+            return Ok(Some(Identity { certificates: certificates?, key: key?, key_name }));
         }
     };
     variables.refuse(name, reason);

@@ -37,6 +37,33 @@ fn a_noisy_process_leaves_room_for_others() {
 }
 
 #[test]
+fn processes_of_one_service_share_its_room() {
+    let endpoint = Endpoint::start(|_| None::<&'static str>);
+    let bytes = |settings: &mut Settings| settings.queue_bytes = 10_000;
+    let spans = |settings: &mut Settings| settings.queue_spans = 30;
+    for (bound, cause) in
+        [(&bytes as &dyn Fn(&mut Settings), Counter::QueueBytes), (&spans, Counter::QueueFull)]
+    {
+        let held_by = |processes: usize| {
+            block_on(async {
+                let pipeline = start(&settings(&endpoint.address, |settings| {
+                    settings.batch_spans = 10;
+                    bound(settings);
+                }));
+                let replicas: Vec<_> = (0..processes).map(|_| process("shop")).collect();
+                for number in 0..1_000 {
+                    pipeline.push(&replicas[number % processes], span(1, 1, 0, 0));
+                }
+                let total = totals(pipeline.counters());
+                assert!(total(cause) > 0, "{cause:?}");
+                total(Counter::Pushed) - total(cause)
+            })
+        };
+        assert_eq!(held_by(1), held_by(7), "{cause:?}");
+    }
+}
+
+#[test]
 fn turns_go_round_among_processes() {
     let (sender, order) = std::sync::mpsc::channel();
     let endpoint = Endpoint::start(move |request| {

@@ -102,6 +102,27 @@ fn who_asks_for_time_gets_it_even_at_the_end() {
 }
 
 #[test]
+fn who_asks_for_time_gets_it_from_all_processes() {
+    let busy = "429 Busy\r\nRetry-After: 1";
+    let endpoint = Endpoint::start(move |request| Some(if request == 0 { busy } else { "200 OK" }));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |settings| settings.batch_spans = 1));
+        pipeline.push(&process("shop"), span(1, 1, 0, 0));
+        while totals(pipeline.counters())(Counter::Retries) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let others = [process("stock"), process("cart")];
+        for other in &others {
+            pipeline.push(other, span(1, 2, 0, 0));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(endpoint.requests.load(Ordering::SeqCst), 1);
+        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+        assert_eq!(outcome(&pipeline), [3, 0, 1]);
+    });
+}
+
+#[test]
 fn spans_rejected_out_of_a_batch_are_counted_and_said_once() {
     let partial = |rejected_spans| {
         let partial = ExportTracePartialSuccess { rejected_spans, error_message: "too old".into() };
