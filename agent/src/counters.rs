@@ -30,12 +30,16 @@ pub enum Counter {
     Printed,
     /// Thrown away as asked, for there is nowhere to send to.
     Discarded,
-    /// Lost: the queue had its number of spans.
+    /// Lost: the service had its number of spans in the queue.
     QueueFull,
-    /// Lost: the queue had its number of bytes.
+    /// Lost: the service had its share of the queue's bytes.
     QueueBytes,
-    /// Lost: the endpoint did not take them, after all retries.
-    ExportFailed,
+    /// Lost: the endpoint refused their batch for good.
+    Refused,
+    /// Lost: the endpoint took their batch without them (partial success).
+    Rejected,
+    /// Lost: given up after `OTEL_BSP_EXPORT_TIMEOUT`, retries included.
+    ExportTimedOut,
     /// Lost: still waiting, or under way without an acknowledgement, when the time to stop was up.
     Unfinished,
     /// Lost: the reader of standard output was too slow.
@@ -44,25 +48,27 @@ pub enum Counter {
     PrintFailed,
     /// Lost: not printed yet when the time to stop was up.
     Unprinted,
-    /// Exports that failed.
-    FailedExports,
+    /// Tries to export a batch that failed and were followed by another.
+    Retries,
 }
 
 impl Counter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Pushed,
         Self::Exported,
         Self::Printed,
         Self::Discarded,
         Self::QueueFull,
         Self::QueueBytes,
-        Self::ExportFailed,
+        Self::Refused,
+        Self::Rejected,
+        Self::ExportTimedOut,
         Self::Unfinished,
         Self::PrinterBehind,
         Self::PrintFailed,
         Self::Unprinted,
-        Self::FailedExports,
+        Self::Retries,
     ];
 
     /// The name, as `status` and metrics have it.
@@ -74,12 +80,14 @@ impl Counter {
             Self::Discarded => "spans_discarded",
             Self::QueueFull => "spans_lost_queue_full",
             Self::QueueBytes => "spans_lost_queue_bytes",
-            Self::ExportFailed => "spans_lost_export_failed",
+            Self::Refused => "spans_lost_refused",
+            Self::Rejected => "spans_lost_rejected",
+            Self::ExportTimedOut => "spans_lost_export_timeout",
             Self::Unfinished => "spans_lost_unfinished",
             Self::PrinterBehind => "spans_lost_printer_behind",
             Self::PrintFailed => "spans_lost_print_failed",
             Self::Unprinted => "spans_lost_unprinted",
-            Self::FailedExports => "exports_failed",
+            Self::Retries => "export_retries",
         }
     }
 
@@ -90,14 +98,16 @@ impl Counter {
             Self::Exported => "spans that the OTLP endpoint acknowledged",
             Self::Printed => "spans printed on standard output",
             Self::Discarded => "spans thrown away as asked, for lack of anywhere to send them",
-            Self::QueueFull => "spans lost because the export queue had its number of spans",
-            Self::QueueBytes => "spans lost because the export queue had its number of bytes",
-            Self::ExportFailed => "spans lost because the OTLP endpoint did not take them, after all retries",
+            Self::QueueFull => "spans lost because their service had its number of spans in the export queue",
+            Self::QueueBytes => "spans lost because their service had its share of the export queue's bytes",
+            Self::Refused => "spans lost because the OTLP endpoint refused their batch for good",
+            Self::Rejected => "spans lost because the OTLP endpoint took their batch without them",
+            Self::ExportTimedOut => "spans lost because OTEL_BSP_EXPORT_TIMEOUT was over, retries included",
             Self::Unfinished => "spans lost because they were not acknowledged when the time to stop was up",
             Self::PrinterBehind => "spans lost because the reader of standard output was too slow",
             Self::PrintFailed => "spans lost because standard output could not be written",
             Self::Unprinted => "spans lost because they were not printed when the time to stop was up",
-            Self::FailedExports => "batches that the OTLP endpoint did not take, after all retries",
+            Self::Retries => "tries to send a batch that failed and were followed by another",
         }
     }
 
@@ -107,7 +117,9 @@ impl Counter {
             self,
             Self::QueueFull
                 | Self::QueueBytes
-                | Self::ExportFailed
+                | Self::Refused
+                | Self::Rejected
+                | Self::ExportTimedOut
                 | Self::Unfinished
                 | Self::PrinterBehind
                 | Self::PrintFailed

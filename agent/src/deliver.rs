@@ -2,7 +2,8 @@
 //!
 //! [`Pipeline::push`] never waits: what does not fit into the bounds is dropped and counted, by service and cause
 //! ([`crate::counters`]). A span reaches the endpoint or the output within a second of being pushed: batches leave when
-//! they are full and at least every [`Settings::schedule_delay`].
+//! they are full and at least every [`Settings::schedule_delay`]. An endpoint that is down costs nothing as long as there
+//! is room: batches are retried until they are taken.
 
 use std::io;
 use std::sync::Arc;
@@ -10,33 +11,37 @@ use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::counters::{Counter, Counters};
 use crate::resource::ProcessIdentity;
 
+mod encode;
 mod export;
-mod otlp;
+mod limits;
+mod notices;
 mod printer;
 mod queue;
+mod retry;
 pub mod settings;
 #[cfg(test)]
 mod testing;
+mod transport;
 
-pub use otlp::OtlpError;
+pub use limits::Limits;
 pub use printer::Format;
-pub use settings::{Flags, OtlpSettings, Protocol, Settings, SettingsError};
+pub use settings::{Flags, OtlpSettings, Protocol, Settings};
 
-use otlp::Otlp;
+use encode::Encoding;
+use notices::Notices;
 use printer::Printer;
 use queue::Queue;
+use transport::Transport;
 
 /// Why delivery cannot start.
 #[derive(Debug, Error)]
 pub enum DeliverError {
-    /// The exporter cannot be set up.
-    #[error("cannot set up the OTLP exporter")]
-    Otlp(#[from] OtlpError),
     /// The thread that prints cannot be started.
     #[error("cannot start the thread that prints")]
     Printer(#[source] io::Error),
@@ -45,8 +50,11 @@ pub enum DeliverError {
 /// Delivery under way.
 pub struct Pipeline {
     counters: Arc<Counters>,
+    limits: Limits,
     queue: Arc<Queue>,
     worker: Option<JoinHandle<()>>,
+    notices: Arc<Notices>,
+    unheard: Option<mpsc::Receiver<String>>,
     printer: Option<Printer>,
 }
 
@@ -63,37 +71,40 @@ impl Pipeline {
         counters: Arc<Counters>,
         output: impl FnOnce() -> Box<dyn io::Write + Send>,
     ) -> Result<Self, DeliverError> {
-        let queue = Arc::new(Queue::new(settings, Arc::clone(&counters)));
-        let worker = match &settings.otlp {
-            None => None,
-            Some(otlp) => {
-                let otlp = Otlp::new(otlp)?;
-                Some(tokio::spawn(export::run(Arc::clone(&queue), otlp, settings.clone())))
-            }
-        };
+        let otlp = settings.otlp.as_ref();
+        let encoding = otlp.map_or(Encoding::Protobuf, |otlp| Transport::encoding(otlp.protocol));
+        let (notices, unheard) = Notices::new(otlp.map(|otlp| otlp.endpoint.to_string()).unwrap_or_default());
+        let (queue, notices) =
+            (Arc::new(Queue::new(settings, encoding, Arc::clone(&counters))), Arc::new(notices));
+        let worker = otlp.map(|otlp| {
+            let exporting =
+                export::run(Arc::clone(&queue), Transport::new(otlp), Arc::clone(&notices), settings.clone());
+            tokio::spawn(exporting)
+        });
         let printer = match settings.format {
             None => None,
             Some(format) => Some(Printer::start(format, output()).map_err(DeliverError::Printer)?),
         };
-        Ok(Self { counters, queue, worker, printer })
+        let (limits, unheard) = (settings.limits, Some(unheard));
+        Ok(Self { counters, limits, queue, worker, notices, unheard, printer })
     }
 
     /// Hands over a span of the process `identity`. Never waits.
-    pub fn push(&self, identity: &Arc<ProcessIdentity>, span: SpanData) {
-        if let Some(printer) = &self.printer {
-            let counters = self.queue.counters_of(identity);
-            if self.worker.is_some() {
-                self.queue.push(identity, span.clone());
-            } else {
-                counters.add(Counter::Pushed, 1);
-            }
-            printer.push(Arc::clone(identity), counters, span);
-        } else if self.worker.is_some() {
-            self.queue.push(identity, span);
-        } else {
-            let counters = self.queue.counters_of(identity);
+    pub fn push(&self, identity: &Arc<ProcessIdentity>, mut span: SpanData) {
+        self.limits.apply(&mut span);
+        if self.worker.is_some() {
+            self.queue.push(identity, &span);
+        }
+        if self.worker.is_some() && self.printer.is_none() {
+            return;
+        }
+        let counters = self.counters.service(&identity.service_name);
+        if self.worker.is_none() {
             counters.add(Counter::Pushed, 1);
-            counters.add(Counter::Discarded, 1);
+        }
+        match &self.printer {
+            Some(printer) => printer.push(Arc::clone(identity), counters, span),
+            None => counters.add(Counter::Discarded, 1),
         }
     }
 
@@ -109,7 +120,7 @@ impl Pipeline {
         let deadline = tokio::time::Instant::now() + within;
         self.flush(within).await;
         if let Some(worker) = self.worker.take() {
-            self.queue.give_up();
+            self.queue.end.notify_one();
             // It fails if it panicked; what it held was counted when it was dropped.
             let _ = worker.await;
             self.queue.count_rest();
@@ -126,9 +137,14 @@ impl Pipeline {
         &self.counters
     }
 
+    /// What the operator should hear while it happens, such as that the endpoint takes nothing. The first caller gets it.
+    pub fn notices(&mut self) -> Option<mpsc::Receiver<String>> {
+        self.unheard.take()
+    }
+
     /// What the last failed export said.
     pub fn last_export_error(&self) -> Option<String> {
-        self.queue.last_error()
+        self.notices.last_error()
     }
 
     /// Whether standard output was closed by its reader.

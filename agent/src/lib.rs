@@ -4,6 +4,8 @@
 //! ones before it, never the ones after it. Modules in that order:
 #![deny(unsafe_code)]
 
+pub mod variables;
+
 pub mod catalog;
 
 pub mod discover;
@@ -14,6 +16,7 @@ pub mod plan;
 pub mod type_names;
 
 pub mod attach;
+pub mod sampler;
 pub mod watch;
 
 pub mod receive;

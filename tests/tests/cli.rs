@@ -46,7 +46,7 @@ fn help_names_every_flag_and_no_hidden_one() {
 
 #[test]
 fn wrong_usage_names_the_flag() {
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--pid", "0"], "--pid <PID>"),
         (&["--pid", "x"], "--pid <PID>"),
         (&["--port", "0"], "--port <PORT>"),
@@ -55,6 +55,8 @@ fn wrong_usage_names_the_flag() {
         (&["--ring-size", "1000"], "--ring-size <KIB>"),
         (&["--ring-size", "2"], "--ring-size <KIB>"),
         (&["--format", "xml"], "--format <FORMAT>"),
+        (&["--queue-size", "0"], "--queue-size <MIB>"),
+        (&["--flush-timeout", "soon"], "--flush-timeout <SECONDS>"),
         (&["--attach-method", "ptrace"], "--attach-method <METHOD>"),
     ];
     for (words, named) in cases {
@@ -70,6 +72,8 @@ fn all_settings_that_are_refused_are_named_at_once() {
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
         ("OTEL_TRACES_EXPORTER", "otlp,zipkin"),
+        ("OTEL_TRACES_SAMPLER", "xray"),
+        ("OTEL_PROPAGATORS", "b3"),
     ];
     let output = run(&["run", "--endpoint", "nowhere", "--protocol", "smoke"], &variables);
     assert_eq!(output.status.code(), Some(1));
@@ -78,6 +82,13 @@ fn all_settings_that_are_refused_are_named_at_once() {
     for name in named.into_iter().chain(["--endpoint", "--protocol"]) {
         assert!(text.contains(name), "{name} is not in\n{text}");
     }
+}
+
+#[test]
+fn a_command_runs_where_telemetry_is_switched_off() {
+    let output = run(&["run", "--", "sh", "-c", "echo ran; exit 7"], &[("OTEL_SDK_DISABLED", "True")]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(7), b"ran\n".as_slice()));
+    assert!(errors(&output).contains("OTEL_SDK_DISABLED"), "{}", errors(&output));
 }
 
 #[test]

@@ -61,18 +61,21 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("spans_discarded", "agent/src/deliver/tests.rs", "with_nowhere_to_go_spans_are_counted"),
     ("spans_lost_queue_full", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),
     ("spans_lost_queue_bytes", LOSSES, "a_queue_of_large_spans_is_full_before_it_has_its_number"),
-    ("spans_lost_export_failed", LOSSES, "spans_that_no_endpoint_takes_are_counted_with_the_reason"),
+    ("spans_lost_refused", REFUSALS, "refused_batches_are_counted_by_service_and_said_once"),
+    ("spans_lost_rejected", REFUSALS, "spans_rejected_out_of_a_batch_are_counted_and_said_once"),
+    ("spans_lost_export_timeout", LOSSES, "spans_that_no_endpoint_takes_are_counted_with_the_reason"),
     ("spans_lost_unfinished", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),
     ("spans_lost_printer_behind", LOSSES, "an_output_that_nobody_reads_holds_up_nothing_and_is_counted"),
     ("spans_lost_print_failed", LOSSES, "an_output_that_cannot_be_written_is_counted"),
     ("spans_lost_unprinted", LOSSES, "an_output_that_nobody_reads_holds_up_nothing_and_is_counted"),
-    ("exports_failed", LOSSES, "spans_that_no_endpoint_takes_are_counted_with_the_reason"),
+    ("export_retries", "agent/src/deliver/tests.rs", "a_batch_is_given_up_after_the_time_that_was_set"),
 ];
 
 const TRAPS: &str = "tests/tests/http_server_traps.rs";
 const LOSSES: &str = "tests/tests/losses.rs";
 const LIFE: &str = "tests/tests/life.rs";
 const TRACE_CONTEXT: &str = "tests/tests/http_server/trace_context.rs";
+const REFUSALS: &str = "agent/src/deliver/tests/refusals.rs";
 const OUTPUT: &str = "agent/src/cli/run/output/tests.rs";
 const PROBES_ENDS: &str = "probes/tests/http_client/ends.rs";
 const PROBES_LOSSES: &str = "probes/tests/http_server/losses.rs";

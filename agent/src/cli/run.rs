@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use globset::GlobMatcher;
-use lightfoot_probes_abi::{Sampler, SamplerKind};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::SUCCESS;
 use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
 use crate::describe;
 use crate::discover::{Proc, Selection};
+use crate::sampler;
 use crate::session::Session;
+use crate::variables::Variables;
 use crate::watch::{self, Watcher};
 
 mod capabilities;
@@ -93,11 +94,18 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let object = lightfoot_probes::OBJECT?;
-    let settings = arguments.output.settings()?;
+    let mut variables = Variables::new(|name| std::env::var_os(name));
+    let settings = arguments.output.settings(&mut variables);
+    let sampler = sampler::read(&mut variables);
+    let (settings, sampler) = variables.finish((settings, sampler))?;
     let program = match Program::find(&arguments.command) {
         Ok(program) => program,
         Err(error) => return Ok(command::complain(&error)),
     };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if settings.is_disabled {
+        return runtime.block_on(without_watching(program.as_ref()));
+    }
     capabilities::check()?;
     let mut selection = Selection {
         pids: arguments.pid.iter().copied().collect(),
@@ -110,7 +118,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let sizes = Sizes {
             ring_bytes: arguments.ring_size * 1024,
@@ -135,7 +142,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         }
         // The command keeps the limit that it would have without us.
         raise_file_limit();
-        let sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
         let settings = watch::Settings {
             sampler,
             copied_routes: !arguments.no_copied_routes,
@@ -157,6 +163,20 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         result?;
         Ok(ended.map_or(SUCCESS, command::exit_code))
     })
+}
+
+/// Loads and attaches nothing; a command runs all the same.
+async fn without_watching(program: Option<&Program>) -> anyhow::Result<u8> {
+    say("disabled", "by OTEL_SDK_DISABLED: nothing is watched");
+    let signals = command::Signals::new()?;
+    let mut child = program.map(Program::start).transpose()?;
+    if let Some(child) = &mut child {
+        // That nobody answers is an answer.
+        child.go_when(oneshot::channel().1);
+    }
+    let mut ended = None;
+    signals.wait(child.as_mut(), &mut ended).await;
+    Ok(ended.map_or(SUCCESS, command::exit_code))
 }
 
 /// Perf events take a file for each site; 1024 in all, as most systems have it, are soon used up.

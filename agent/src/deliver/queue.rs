@@ -1,33 +1,47 @@
-//! The spans that wait for export: bounded in number and bytes, sorted by Resource.
+//! The spans that wait for export, encoded, by process: each has one Resource, and so a request of its own.
+//!
+//! # Who gets room
+//!
+//! A span is taken unless its service has its number of spans waiting ([`Settings::queue_spans`]), or would then hold
+//! more bytes than are still free for all ([`Settings::queue_bytes`]). So one noisy service fills half of the room at
+//! most, two a third each, and whoever comes next always finds some (the dynamic thresholds of Choudhury and Hahne,
+//! IEEE/ACM Transactions on Networking 6(2), 1998). It has the same room however many processes it has. What is not taken
+//! is what just came: older spans are nearer to being sent, and dropping from their middle would tear more traces apart.
+//! Turns at sending go round: see [`super::export`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use opentelemetry::{KeyValue, Value};
-use opentelemetry_otlp::SpanExporter;
+use bytes::Bytes;
 use opentelemetry_sdk::trace::SpanData;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::Settings;
+use super::encode::{Encoding, Request};
 use crate::counters::{Counter, Counters, ServiceCounters};
 use crate::resource::ProcessIdentity;
+
+/// A batch leaves at this size too: the endpoint may limit requests, in gRPC to 4 MiB if nobody says otherwise.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// Spans that wait or are under way, until they are acknowledged or given up.
 pub(super) struct Queue {
     max_spans: usize,
     max_bytes: usize,
     batch: usize,
+    encoding: Encoding,
     counters: Arc<Counters>,
     state: Mutex<State>,
     is_draining: AtomicBool,
-    has_given_up: AtomicBool,
     /// Whoever sends is to end.
     pub(super) end: Notify,
     /// There is a full batch, or somebody wants all to leave.
     pub(super) wake: Notify,
+    /// Somebody wants all to leave: no use in waiting between tries.
+    pub(super) hurry: Notify,
     landed: Notify,
 }
 
@@ -35,125 +49,135 @@ pub(super) struct Queue {
 struct State {
     /// By the address of the identity, which an entry keeps alive.
     sources: FxHashMap<usize, Source>,
-    spans: usize,
-    bytes: usize,
-    last_error: Option<String>,
+    /// What each service has here, by the address of its counters, which the queue keeps alive. There are at most as many
+    /// as [`crate::counters::MAX_SERVICES`] and one.
+    services: FxHashMap<usize, Size>,
+    total: Size,
 }
 
+/// A process that spans come from.
 struct Source {
     identity: Arc<ProcessIdentity>,
     counters: Arc<ServiceCounters>,
-    waiting: VecDeque<SpanData>,
-    exporter: Option<Arc<SpanExporter>>,
-    /// An exporter must not be called again before it has returned (opentelemetry_sdk::trace::SpanExporter).
+    /// Waiting or under way.
+    spans: usize,
+    /// The batch that grows.
+    open: Request,
+    open_size: Size,
+    /// Batches that are full.
+    full: VecDeque<(Bytes, Size)>,
+    /// One at a time, so that the endpoint gets spans in their order.
     is_under_way: bool,
 }
 
-/// Spans of one Resource that are under way. However it ends, by panic and cancellation too, dropping it counts the
-/// spans and gives their room back.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    spans: usize,
+    bytes: usize,
+}
+
+/// Spans of one process that are under way. However it ends, by panic and cancellation too, dropping it counts the spans
+/// and gives their room back.
 pub(super) struct Batch {
     queue: Arc<Queue>,
     source: usize,
-    pub(super) identity: Arc<ProcessIdentity>,
     counters: Arc<ServiceCounters>,
-    pub(super) spans: Vec<SpanData>,
-    pub(super) exporter: Option<Arc<SpanExporter>>,
-    count: usize,
-    bytes: usize,
-    outcome: Option<Counter>,
+    /// The encoded request.
+    pub(super) body: Bytes,
+    size: Size,
+    outcome: Outcome,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy)]
+pub(super) enum Outcome {
+    /// Acknowledged, but for so many of its spans.
+    Accepted { rejected: u64 },
+    /// Lost, to this counter.
+    Lost(Counter),
 }
 
 impl Queue {
-    pub(super) fn new(settings: &Settings, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(settings: &Settings, encoding: Encoding, counters: Arc<Counters>) -> Self {
         Self {
             max_spans: settings.queue_spans,
             max_bytes: settings.queue_bytes,
             batch: settings.batch_spans.max(1),
+            encoding,
             counters,
             state: Mutex::default(),
             is_draining: AtomicBool::new(false),
-            has_given_up: AtomicBool::new(false),
             end: Notify::new(),
             wake: Notify::new(),
+            hurry: Notify::new(),
             landed: Notify::new(),
         }
     }
 
-    pub(super) fn counters_of(&self, identity: &Arc<ProcessIdentity>) -> Arc<ServiceCounters> {
-        let mut state = self.state();
-        Arc::clone(&self.source(&mut state, identity).counters)
-    }
-
     /// Takes a span, or counts why not.
-    pub(super) fn push(&self, identity: &Arc<ProcessIdentity>, span: SpanData) {
-        let bytes = size(&span);
+    pub(super) fn push(&self, identity: &Arc<ProcessIdentity>, span: &SpanData) {
         let mut state = self.state();
-        let cause = if state.spans >= self.max_spans {
-            Some(Counter::QueueFull)
-        } else if state.bytes.saturating_add(bytes) > self.max_bytes {
-            Some(Counter::QueueBytes)
-        } else {
-            None
-        };
-        if cause.is_none() {
-            state.spans += 1;
-            state.bytes += bytes;
-        }
-        let source = self.source(&mut state, identity);
+        let State { sources, services, total } = &mut *state;
+        let source = self.source(sources, identity);
+        let service = services.entry(address(&source.counters)).or_default();
         source.counters.add(Counter::Pushed, 1);
-        if let Some(cause) = cause {
-            source.counters.add(cause, 1);
-            return;
+        if service.spans >= self.max_spans {
+            return source.counters.add(Counter::QueueFull, 1);
         }
-        source.waiting.push_back(span);
-        // Once per batch: waking the worker for each span costs more than the span.
-        if source.waiting.len() == self.batch && !source.is_under_way {
-            self.wake.notify_one();
+        let room = self.max_bytes.saturating_sub(total.bytes).saturating_sub(service.bytes);
+        let Ok(bytes) = source.open.add(span, room) else {
+            return source.counters.add(Counter::QueueBytes, 1);
+        };
+        let size = Size { spans: 1, bytes };
+        source.spans += 1;
+        for held in [service, total, &mut source.open_size] {
+            held.add(size);
+        }
+        if source.open_size.spans >= self.batch || source.open_size.bytes >= MAX_BATCH_BYTES {
+            source.close();
+            // Once per batch: waking the worker for each span costs more than the span.
+            if !source.is_under_way {
+                self.wake.notify_one();
+            }
         }
     }
 
-    /// The batches that can leave now: full ones, or all if `all`.
+    /// The batches that can leave now, one of a process at most: full ones, or all if `all`.
     pub(super) fn take(self: &Arc<Self>, all: bool) -> Vec<Batch> {
-        let all = all || self.is_draining.load(Ordering::Relaxed);
-        let least = if all { 1 } else { self.batch };
+        let all = all || self.is_draining();
         let mut state = self.state();
-        let sources = state.sources.iter_mut();
-        let ready = sources.filter(|(_, source)| !source.is_under_way && source.waiting.len() >= least);
-        ready
-            .map(|(key, source)| {
-                source.is_under_way = true;
-                let count = source.waiting.len().min(self.batch);
-                let spans: Vec<_> = source.waiting.drain(..count).collect();
-                Batch {
-                    queue: Arc::clone(self),
-                    source: *key,
-                    identity: Arc::clone(&source.identity),
-                    counters: Arc::clone(&source.counters),
-                    exporter: source.exporter.clone(),
-                    count,
-                    bytes: spans.iter().map(size).sum(),
-                    spans,
-                    outcome: None,
-                }
+        let idle = state.sources.iter_mut().filter(|(_, source)| !source.is_under_way);
+        idle.filter_map(|(key, source)| {
+            if all && source.full.is_empty() && source.open_size.spans > 0 {
+                source.close();
+            }
+            let (body, size) = source.full.pop_front()?;
+            source.is_under_way = true;
+            Some(Batch {
+                queue: Arc::clone(self),
+                source: *key,
+                counters: Arc::clone(&source.counters),
+                body,
+                size,
+                outcome: Outcome::Lost(Counter::Unfinished),
             })
-            .collect()
+        })
+        .collect()
     }
 
-    /// Keeps the exporter of a Resource for its next batches.
-    pub(super) fn keep(&self, batch: &Batch, exporter: &Arc<SpanExporter>) {
-        if let Some(source) = self.state().sources.get_mut(&batch.source) {
-            source.exporter = Some(Arc::clone(exporter));
-        }
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     /// Has everything leave without delay until nothing waits or the time is up; returns what is left.
     pub(super) async fn drain(&self, within: Duration) -> usize {
         self.is_draining.store(true, Ordering::Relaxed);
         self.wake.notify_one();
+        self.hurry.notify_waiters();
         let empty = async {
             loop {
                 let landed = self.landed.notified();
-                if self.state().spans == 0 {
+                if self.state().total.spans == 0 {
                     break;
                 }
                 landed.await;
@@ -162,46 +186,36 @@ impl Queue {
         // Running out of time is told by what is left.
         let _ = tokio::time::timeout(within, empty).await;
         self.is_draining.store(false, Ordering::Relaxed);
-        self.state().spans
-    }
-
-    /// Ends sending; from now on what is cancelled counts as unfinished.
-    pub(super) fn give_up(&self) {
-        self.has_given_up.store(true, Ordering::Relaxed);
-        self.end.notify_one();
+        self.state().total.spans
     }
 
     /// Counts what still waits as unfinished.
     pub(super) fn count_rest(&self) {
         let mut state = self.state();
-        for source in state.sources.values_mut() {
-            source.counters.add(Counter::Unfinished, source.waiting.len() as u64);
-            source.waiting.clear();
+        for (_, source) in state.sources.drain() {
+            source.counters.add(Counter::Unfinished, source.spans as u64);
         }
-        (state.spans, state.bytes) = (0, 0);
-    }
-
-    pub(super) fn failed(&self, error: String) {
-        self.state().last_error = Some(error);
-    }
-
-    pub(super) fn last_error(&self) -> Option<String> {
-        self.state().last_error.clone()
+        state.services.clear();
+        state.total = Size::default();
     }
 
     /// The entry of a process. Those of processes that nobody else knows any more are forgotten when a new one comes.
-    fn source<'a>(&self, state: &'a mut State, identity: &Arc<ProcessIdentity>) -> &'a mut Source {
-        let key = Arc::as_ptr(identity) as usize;
-        if !state.sources.contains_key(&key) {
-            state.sources.retain(|_, source| {
-                source.is_under_way || !source.waiting.is_empty() || Arc::strong_count(&source.identity) > 1
-            });
+    fn source<'a>(
+        &self,
+        sources: &'a mut FxHashMap<usize, Source>,
+        identity: &Arc<ProcessIdentity>,
+    ) -> &'a mut Source {
+        let key = address(identity);
+        if !sources.contains_key(&key) {
+            sources.retain(|_, source| source.spans > 0 || Arc::strong_count(&source.identity) > 1);
         }
-        state.sources.entry(key).or_insert_with(|| Source {
+        sources.entry(key).or_insert_with(|| Source {
             identity: Arc::clone(identity),
             counters: self.counters.service(&identity.service_name),
-            waiting: VecDeque::new(),
-            exporter: None,
+            spans: 0,
+            open: Request::new(self.encoding, &identity.resource),
+            open_size: Size::default(),
+            full: VecDeque::new(),
             is_under_way: false,
         })
     }
@@ -211,41 +225,66 @@ impl Queue {
     }
 }
 
+fn address<T>(shared: &Arc<T>) -> usize {
+    Arc::as_ptr(shared) as usize
+}
+
+impl Size {
+    fn add(&mut self, more: Self) {
+        self.spans += more.spans;
+        self.bytes += more.bytes;
+    }
+
+    fn subtract(&mut self, less: Self) {
+        self.spans = self.spans.saturating_sub(less.spans);
+        self.bytes = self.bytes.saturating_sub(less.bytes);
+    }
+}
+
+impl Source {
+    fn close(&mut self) {
+        let size = std::mem::take(&mut self.open_size);
+        self.full.push_back((self.open.finish().into(), size));
+    }
+}
+
 impl Batch {
-    /// The endpoint acknowledged it, or refused it for good.
-    pub(super) fn landed(mut self, outcome: Counter) {
-        self.outcome = Some(outcome);
+    /// The endpoint acknowledged it, or it is lost.
+    pub(super) fn landed(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// The number of its spans.
+    pub(super) fn spans(&self) -> u64 {
+        self.size.spans as u64
+    }
+
+    pub(super) fn retried(&self) {
+        self.counters.add(Counter::Retries, 1);
     }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        let given_up = self.queue.has_given_up.load(Ordering::Relaxed);
-        let outcome =
-            self.outcome.unwrap_or(if given_up { Counter::Unfinished } else { Counter::ExportFailed });
-        self.counters.add(outcome, self.count as u64);
-        if outcome == Counter::ExportFailed {
-            self.counters.add(Counter::FailedExports, 1);
+        let spans = self.spans();
+        match self.outcome {
+            Outcome::Accepted { rejected } => {
+                let rejected = rejected.min(spans);
+                self.counters.add(Counter::Exported, spans - rejected);
+                self.counters.add(Counter::Rejected, rejected);
+            }
+            Outcome::Lost(cause) => self.counters.add(cause, spans),
         }
         let mut state = self.queue.state();
-        state.spans = state.spans.saturating_sub(self.count);
-        state.bytes = state.bytes.saturating_sub(self.bytes);
+        state.total.subtract(self.size);
+        if let Some(service) = state.services.get_mut(&address(&self.counters)) {
+            service.subtract(self.size);
+        }
         if let Some(source) = state.sources.get_mut(&self.source) {
             source.is_under_way = false;
+            source.spans = source.spans.saturating_sub(self.size.spans);
         }
         drop(state);
         self.queue.landed.notify_waiters();
     }
-}
-
-/// About what a span occupies, in bytes.
-fn size(span: &SpanData) -> usize {
-    let texts = span.attributes.iter().map(|attribute| match &attribute.value {
-        Value::String(text) => text.as_str().len(),
-        _ => 0,
-    });
-    size_of::<SpanData>()
-        + span.name.len()
-        + span.attributes.len() * size_of::<KeyValue>()
-        + texts.sum::<usize>()
 }

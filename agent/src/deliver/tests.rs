@@ -1,5 +1,6 @@
 //! Delivery over real sockets, to endpoints and outputs that may misbehave.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Mutex;
@@ -9,17 +10,29 @@ use std::time::Instant;
 
 use super::testing::{process, span};
 use super::*;
+use crate::variables::Variables;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 mod endpoint;
+mod fairness;
+mod grpc_endpoint;
+mod proxies;
+mod refusals;
 
 use endpoint::Endpoint;
+use grpc_endpoint::{GrpcEndpoint, Reply};
 
 fn settings(endpoint: &str, change: impl FnOnce(&mut Settings)) -> Settings {
     let flags = Flags { endpoint: Some(endpoint.into()), ..Flags::default() };
-    let mut settings = Settings::from_env_and_flags(|_| None, &flags).unwrap();
+    let mut settings = read(|_| None, &flags);
     change(&mut settings);
     settings
+}
+
+fn read(variable: impl Fn(&str) -> Option<OsString>, flags: &Flags) -> Settings {
+    let mut variables = Variables::new(variable);
+    let settings = Settings::read(&mut variables, flags);
+    variables.finish(settings).unwrap()
 }
 
 fn start(settings: &Settings) -> Pipeline {
@@ -96,45 +109,50 @@ fn what_can_be_retried_is_and_arrives_once() {
 }
 
 #[test]
-fn refused_batches_are_counted_by_service() {
-    let endpoint = Endpoint::start(|_| Some("400 Bad"));
-    block_on(async {
-        let pipeline = start(&settings(&endpoint.address, |_| ()));
-        let (shop, stock) = (process("shop"), process("stock"));
-        pipeline.push(&shop, span(1, 1, 0, 0));
-        pipeline.push(&shop, span(1, 2, 1, 0));
-        pipeline.push(&stock, span(1, 3, 2, 0));
-        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
-        let snapshot = pipeline.counters().snapshot();
-        assert_eq!(snapshot.of(Counter::ExportFailed).collect::<Vec<_>>(), [("shop", 2), ("stock", 1)]);
-        assert_eq!(snapshot.total(Counter::FailedExports), 2);
-        assert_eq!(snapshot.total(Counter::Exported), 0);
-        assert!(pipeline.last_export_error().unwrap().contains("400"), "{:?}", pipeline.last_export_error());
-    });
-    // What the specification says must not be retried is not.
-    assert_eq!(endpoint.requests.load(Ordering::SeqCst), 2);
-}
-
-#[test]
-fn an_endpoint_that_is_down_costs_spans_but_none_go_uncounted() {
-    // A port that was free a moment ago.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+fn an_endpoint_that_is_down_for_a_while_costs_nothing() {
+    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson] {
+        // A port that was free a moment ago.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         block_on(async {
-            let pipeline = start(&settings(&format!("http://{address}"), |settings| {
+            let mut pipeline = start(&settings(&format!("http://{address}/v1/traces"), |settings| {
                 settings.otlp.as_mut().unwrap().protocol = protocol;
+                settings.batch_spans = 2;
             }));
-            pipeline.push(&process("shop"), span(1, 1, 0, 0));
+            let mut notices = pipeline.notices().unwrap();
+            let (shop, stock) = (process("shop"), process("stock"));
+            for number in 1..=5 {
+                pipeline.push(&shop, span(1, number, 0, 0));
+                pipeline.push(&stock, span(1, number, 0, 0));
+            }
+            assert_eq!(pipeline.flush(Duration::from_millis(700)).await, 10);
+            assert!(totals(pipeline.counters())(Counter::Retries) >= 2);
+            let notice = notices.recv().await.unwrap();
+            assert!(notice.contains("takes no spans") && notice.contains("refused"), "{notice}");
+
+            let down = protocol == Protocol::Grpc;
+            let (grpc, http);
+            if down {
+                grpc = Some(GrpcEndpoint::start_at(address, |_| Reply::default()).await);
+                http = None;
+            } else {
+                grpc = None;
+                http = Some(Endpoint::start_at(&address.to_string(), |_| Some("200 OK")));
+            }
             assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
-            assert_eq!(totals(pipeline.counters())(Counter::ExportFailed), 1, "{protocol:?}");
+            let total = totals(pipeline.counters());
+            assert_eq!([Counter::Pushed, Counter::Exported].map(&total), [10, 10]);
+            let notice = notices.recv().await.unwrap();
+            assert!(notice.contains("again"), "{notice}");
+            let received = http.map(|http| http.spans()).or_else(|| grpc.map(|grpc| grpc.spans())).unwrap();
+            assert_eq!(received.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [5, 5]);
         });
     }
 }
 
 #[test]
 fn a_full_queue_drops_what_comes_and_says_so() {
-    let endpoint = Endpoint::start(|_| None);
-    let bytes = |settings: &mut Settings| settings.queue_bytes = 3_000;
+    let endpoint = Endpoint::start(|_| None::<&str>);
+    let bytes = |settings: &mut Settings| settings.queue_bytes = 1_000;
     let spans = |settings: &mut Settings| settings.queue_spans = 3;
     for (bound, cause) in
         [(&spans as &dyn Fn(&mut Settings), Counter::QueueFull), (&bytes, Counter::QueueBytes)]
@@ -158,22 +176,29 @@ fn a_full_queue_drops_what_comes_and_says_so() {
             let after = totals(&counters);
             assert_eq!(after(Counter::Pushed), 21);
             assert_eq!(after(cause) + after(Counter::Unfinished), 21);
-            assert_eq!(after(Counter::Exported) + after(Counter::ExportFailed), 0);
+            assert_eq!(after(Counter::Exported), 0);
         });
     }
 }
 
 #[test]
-fn an_answer_that_never_comes_is_given_up() {
-    let endpoint = Endpoint::start(|_| None);
-    block_on(async {
-        let pipeline = start(&settings(&endpoint.address, |settings| {
-            settings.export_timeout = Duration::from_millis(200);
-        }));
-        pipeline.push(&process("shop"), span(1, 1, 0, 0));
-        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
-        assert_eq!(totals(pipeline.counters())(Counter::ExportFailed), 1);
-    });
+fn a_batch_is_given_up_after_the_time_that_was_set() {
+    let endpoint = Endpoint::start(|_| None::<&str>);
+    // Between two tries, and in the middle of one.
+    for (timeout, is_retried) in [(50, true), (60_000, false)] {
+        block_on(async {
+            let pipeline = start(&settings(&endpoint.address, |settings| {
+                settings.export_timeout = Some(Duration::from_millis(500));
+                settings.otlp.as_mut().unwrap().timeout = Duration::from_millis(timeout);
+            }));
+            pipeline.push(&process("shop"), span(1, 1, 0, 0));
+            assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+            let total = totals(pipeline.counters());
+            assert_eq!(total(Counter::ExportTimedOut), 1);
+            assert_eq!(total(Counter::Retries) >= 1, is_retried);
+            assert!(pipeline.last_export_error().is_some());
+        });
+    }
 }
 
 #[test]
@@ -220,7 +245,7 @@ impl Write for Output {
 fn print(format: Format, error: Option<io::ErrorKind>, spans: u64) -> (String, Arc<Counters>, bool) {
     let output = Output { error, ..Output::default() };
     let flags = Flags { format: Some(format), ..Flags::default() };
-    let settings = Settings::from_env_and_flags(|_| None, &flags).unwrap();
+    let settings = read(|_| None, &flags);
     let counters = Arc::new(Counters::default());
     let to = output.clone();
     let is_closed = block_on(async {
@@ -316,7 +341,7 @@ fn an_output_that_blocks_holds_up_nothing_and_loses_nothing_silently() {
 fn with_nowhere_to_go_spans_are_counted() {
     block_on(async {
         let none = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".into());
-        let settings = Settings::from_env_and_flags(none, &Flags::default()).unwrap();
+        let settings = read(none, &Flags::default());
         let pipeline = start(&settings);
         pipeline.push(&process("shop"), span(1, 1, 0, 0));
         assert_eq!(totals(pipeline.counters())(Counter::Discarded), 1);

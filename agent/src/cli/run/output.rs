@@ -21,10 +21,9 @@ use crate::record::{Operation, Record};
 use crate::resource::{Host, ProcessIdentity};
 use crate::session::{self, Report};
 use crate::type_names::TypeNames;
+use crate::variables::Variables;
 use crate::watch::Event;
 
-/// How long spans that were not sent yet may take at the end.
-const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// How long a record waits for its process to be announced.
 const HOLD: Duration = Duration::from_secs(1);
 /// At most so many records wait.
@@ -35,20 +34,31 @@ pub(super) struct OutputArguments {
     /// Send spans to this OTLP endpoint, as OTEL_EXPORTER_OTLP_ENDPOINT (which sudo drops)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
-    /// How to speak to it: grpc or http/protobuf, as OTEL_EXPORTER_OTLP_PROTOCOL
+    /// How to speak to it: grpc, http/protobuf or http/json, as OTEL_EXPORTER_OTLP_PROTOCOL
     #[arg(long, value_name = "PROTOCOL")]
     protocol: Option<String>,
     /// Print spans in this form; without an endpoint they are printed as trees anyway
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Memory for spans that wait to be sent, for all processes together, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    queue_size: u16,
+    /// How long the last spans may take at the end, in seconds; 5 if OTEL_BSP_EXPORT_TIMEOUT says nothing else
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(0..=3600))]
+    flush_timeout: Option<u16>,
 }
 
 impl OutputArguments {
-    /// What flags and environment say, or all that is wrong with it.
-    pub(super) fn settings(&self) -> anyhow::Result<Settings> {
-        let flags =
-            Flags { endpoint: self.endpoint.clone(), protocol: self.protocol.clone(), format: self.format };
-        Ok(Settings::from_env_and_flags(|name| std::env::var_os(name), &flags)?)
+    /// What flags and environment say of delivery.
+    pub(super) fn settings(&self, variables: &mut Variables<'_>) -> Settings {
+        let flags = Flags {
+            endpoint: self.endpoint.clone(),
+            protocol: self.protocol.clone(),
+            format: self.format,
+            queue_size: Some(self.queue_size),
+            flush_timeout: self.flush_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+        };
+        Settings::read(variables, &flags)
     }
 }
 
@@ -70,6 +80,7 @@ pub(super) struct Sink {
     processes: HashMap<u32, Vec<Known>>,
     held: VecDeque<(Instant, Record)>,
     pipeline: Pipeline,
+    flush_timeout: Duration,
     counts: Arc<Counts>,
     ends_with_output: bool,
     is_verbose: bool,
@@ -101,6 +112,14 @@ impl Sink {
         counts: &Arc<Counts>,
         talk: Talk,
     ) -> anyhow::Result<Self> {
+        let mut pipeline = Pipeline::start(settings, Arc::clone(&counts.delivery))?;
+        if let Some(mut notices) = pipeline.notices() {
+            tokio::spawn(async move {
+                while let Some(notice) = notices.recv().await {
+                    say("delivery", &notice);
+                }
+            });
+        }
         Ok(Self {
             host: Host::detect(Path::new("/proc")),
             clock: Clock::start(),
@@ -108,7 +127,8 @@ impl Sink {
             describer: Describer::new(describing),
             processes: HashMap::new(),
             held: VecDeque::new(),
-            pipeline: Pipeline::start(settings, Arc::clone(&counts.delivery))?,
+            pipeline,
+            flush_timeout: settings.flush_timeout,
             counts: Arc::clone(counts),
             ends_with_output: talk.ends_with_output && settings.otlp.is_none(),
             is_verbose: talk.is_verbose,
@@ -133,7 +153,7 @@ impl Sink {
     pub(super) async fn finish(self) {
         let problem = self.pipeline.last_export_error();
         self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
-        self.pipeline.stop(LAST_FLUSH).await;
+        self.pipeline.stop(self.flush_timeout).await;
         let counts = self.counts.to_string();
         anstream::eprint!("{counts}");
         if let Some(problem) = problem {

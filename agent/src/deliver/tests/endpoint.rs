@@ -15,25 +15,64 @@ use prost::Message as _;
 pub(super) struct Endpoint {
     pub(super) address: String,
     pub(super) requests: Arc<AtomicUsize>,
+    /// The heads of all requests, in lower case.
+    pub(super) heads: Arc<Mutex<Vec<String>>>,
     accepted: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
 }
 
+/// A status line, perhaps with headers, and a body.
+pub(super) struct Reply {
+    head: &'static str,
+    body: Vec<u8>,
+}
+
+impl From<&'static str> for Reply {
+    fn from(head: &'static str) -> Self {
+        Self { head, body: Vec::new() }
+    }
+}
+
+impl From<(&'static str, Vec<u8>)> for Reply {
+    fn from((head, body): (&'static str, Vec<u8>)) -> Self {
+        Self { head, body }
+    }
+}
+
+/// What the threads of an endpoint share.
+struct Shared {
+    requests: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
+    accepted: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    answer: Box<dyn Fn(usize) -> Option<Reply> + Send + Sync>,
+}
+
 impl Endpoint {
-    /// `answer` gets the number of the request and gives a status line, or `None` for none at all.
-    pub(super) fn start(answer: impl Fn(usize) -> Option<&'static str> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// `answer` gets the number of the request and says what to reply, or `None` for nothing at all.
+    pub(super) fn start<R: Into<Reply>>(answer: impl Fn(usize) -> Option<R> + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0", answer)
+    }
+
+    pub(super) fn start_at<R: Into<Reply>>(
+        address: &str,
+        answer: impl Fn(usize) -> Option<R> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let endpoint = Self {
             address: format!("http://{}", listener.local_addr().unwrap()),
             requests: Arc::default(),
+            heads: Arc::default(),
             accepted: Arc::default(),
         };
-        let (requests, accepted) = (Arc::clone(&endpoint.requests), Arc::clone(&endpoint.accepted));
-        let answer = Arc::new(answer);
+        let shared = Arc::new(Shared {
+            requests: Arc::clone(&endpoint.requests),
+            heads: Arc::clone(&endpoint.heads),
+            accepted: Arc::clone(&endpoint.accepted),
+            answer: Box::new(move |request| answer(request).map(Into::into)),
+        });
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (requests, accepted) = (Arc::clone(&requests), Arc::clone(&accepted));
-                let answer = Arc::clone(&answer);
-                thread::spawn(move || serve(&stream.unwrap(), &requests, &accepted, &*answer));
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || serve(&stream.unwrap(), &shared));
             }
         });
         endpoint
@@ -54,12 +93,7 @@ impl Endpoint {
     }
 }
 
-fn serve(
-    mut stream: &TcpStream,
-    requests: &AtomicUsize,
-    accepted: &Mutex<Vec<ExportTraceServiceRequest>>,
-    answer: &dyn Fn(usize) -> Option<&'static str>,
-) {
+fn serve(mut stream: &TcpStream, shared: &Shared) {
     let mut input = Vec::new();
     loop {
         let header = loop {
@@ -73,7 +107,6 @@ fn serve(
             }
         };
         let head = String::from_utf8(input[..header].to_vec()).unwrap().to_ascii_lowercase();
-        assert!(head.starts_with("post /v1/traces "), "{head}");
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
         let mut body = input.split_off(header);
         let missing = length.trim().parse::<usize>().unwrap() - body.len();
@@ -81,13 +114,20 @@ fn serve(
         stream.read_exact(&mut rest).unwrap();
         body.extend(rest);
         input.clear();
-        let Some(status) = answer(requests.fetch_add(1, Ordering::SeqCst)) else {
+        shared.heads.lock().unwrap().push(head.clone());
+        let Some(reply) = (shared.answer)(shared.requests.fetch_add(1, Ordering::SeqCst)) else {
             thread::sleep(Duration::from_secs(60));
             return;
         };
-        if status.starts_with("200") {
-            accepted.lock().unwrap().push(ExportTraceServiceRequest::decode(&*body).unwrap());
+        if reply.head.starts_with("200") {
+            let request = if head.contains("content-type: application/json") {
+                serde_json::from_slice(&body).unwrap()
+            } else {
+                ExportTraceServiceRequest::decode(&*body).unwrap()
+            };
+            shared.accepted.lock().unwrap().push(request);
         }
-        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+        write!(stream, "HTTP/1.1 {}\r\ncontent-length: {}\r\n\r\n", reply.head, reply.body.len()).unwrap();
+        stream.write_all(&reply.body).unwrap();
     }
 }

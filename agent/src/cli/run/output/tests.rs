@@ -24,7 +24,9 @@ fn record() -> Vec<u8> {
 /// What a sink that was used counted in the end.
 fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
     let none = |name: &str| (name == "OTEL_TRACES_EXPORTER").then(|| "none".into());
-    let settings = Settings::from_env_and_flags(none, &Flags::default()).unwrap();
+    let mut variables = Variables::new(none);
+    let settings = Settings::read(&mut variables, &Flags::default());
+    let settings = variables.finish(settings).unwrap();
     let counts = Arc::new(Counts::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

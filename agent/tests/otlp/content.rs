@@ -1,166 +1,17 @@
-//! From records to a real OpenTelemetry Collector, over gRPC and over HTTP: what it wrote down is compared value by
-//! value. Needs no privileges. `scripts/otelcol.sh` builds the Collector once, which takes two minutes.
-#![forbid(unsafe_code)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "helpers of tests panic as tests do"
-)]
+//! What arrives is what the records said, value by value.
 
-use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lightfoot::clock::{Clock, Reading};
 use lightfoot::counters::{Counter, Counters};
-use lightfoot::deliver::{Flags, Pipeline, Settings};
+use lightfoot::deliver::Pipeline;
 use lightfoot::describe::Describer;
 use lightfoot::record::{HttpServer, Operation, Parent, ParentRule, Record};
-use lightfoot::resource::{Host, ProcessIdentity};
-use lightfoot_symbolizer::build_info::{BuildInfo, Module};
-use serde_json::{Map, Value, json};
-use tempfile::TempDir;
+use lightfoot::resource::ProcessIdentity;
+use serde_json::{Value, json};
 
-/// A Collector that writes what it gets to a file, a JSON document a line.
-struct Collector {
-    process: Child,
-    folder: TempDir,
-    grpc: u16,
-    http: u16,
-}
-
-impl Collector {
-    fn start() -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/otelcol.sh");
-        let output = Command::new(&script).stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success(), "{} failed, see above", script.display());
-        let program = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
-
-        // Another process may take a port between our asking for a free one and the Collector's binding it.
-        (0..3)
-            .find_map(|_| Self::try_start(&program))
-            .expect("the Collector ended at once three times, see above")
-    }
-
-    /// `None` if it ends before it listens.
-    fn try_start(program: &Path) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        // Held together, so that they differ.
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [grpc, http] = listeners.map(|listener| listener.local_addr().unwrap().port());
-        let configuration = json!({
-            "receivers": {"otlp": {"protocols": {
-                "grpc": {"endpoint": format!("127.0.0.1:{grpc}")},
-                "http": {"endpoint": format!("127.0.0.1:{http}")},
-            }}},
-            "exporters": {"file": {"path": folder.path().join("spans.json"), "flush_interval": "50ms"}},
-            "service": {
-                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}},
-                "telemetry": {"metrics": {"level": "none"}},
-            },
-        });
-        let file = folder.path().join("collector.json");
-        fs::write(&file, configuration.to_string()).unwrap();
-        let process = Command::new(program)
-            .arg(format!("--config=file:{}", file.display()))
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut collector = Self { process, folder, grpc, http };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while [grpc, http].iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
-            assert!(Instant::now() < deadline, "not up after a minute:\n{}", collector.log());
-            if collector.process.try_wait().unwrap().is_some() {
-                eprintln!("{}", collector.log());
-                return None;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        Some(collector)
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    /// Everything received once there are `count` spans: pairs of a resource with its schema and scope, and a span.
-    fn spans(&self, count: usize) -> Vec<(Value, Value)> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let text = fs::read_to_string(self.folder.path().join("spans.json")).unwrap_or_default();
-            // The last line may still be on its way.
-            let documents = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut spans = Vec::new();
-            for resource in documents.flat_map(|document| members(&document["resourceSpans"])) {
-                for scope in members(&resource["scopeSpans"]) {
-                    let about = json!({
-                        "resource": attributes(&resource["resource"]["attributes"]),
-                        "resource schema": resource["schemaUrl"],
-                        "scope": scope["scope"],
-                        "scope schema": scope["schemaUrl"],
-                    });
-                    for mut span in members(&scope["spans"]) {
-                        span["attributes"] = attributes(&span["attributes"]);
-                        spans.push((about.clone(), span));
-                    }
-                }
-            }
-            if spans.len() >= count {
-                return spans;
-            }
-            assert!(Instant::now() < deadline, "{} of {count} spans:\n{}", spans.len(), self.log());
-            sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn members(list: &Value) -> Vec<Value> {
-    list.as_array().cloned().unwrap_or_default()
-}
-
-/// From a list of keys and values to an object; no key may come twice.
-fn attributes(list: &Value) -> Value {
-    let mut object = Map::new();
-    for attribute in members(list) {
-        let key = attribute["key"].as_str().unwrap().to_owned();
-        assert!(object.insert(key.clone(), attribute["value"].clone()).is_none(), "{key} twice");
-    }
-    Value::Object(object)
-}
-
-fn clock() -> Clock {
-    Clock::from_reading(Reading { before: 0, wall: 1_700_000_000_000_000_000, after: 0 })
-}
-
-/// The process `pid`, as a procfs would show it.
-fn process(pid: u32, environ: &str, module: &str) -> Arc<ProcessIdentity> {
-    let procfs = tempfile::tempdir().unwrap();
-    let folder = procfs.path().join(pid.to_string());
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("stat"), format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 7 0 100 1 1"))
-        .unwrap();
-    fs::write(folder.join("environ"), environ).unwrap();
-    std::os::unix::fs::symlink("/srv/bin/x", folder.join("exe")).unwrap();
-    let main = Module { path: module.into(), version: "v1.2.3".into(), replaced_by: None };
-    let build_info = BuildInfo { go_version: "go1.26.8".into(), main: Some(main), ..BuildInfo::default() };
-    let host =
-        Host { name: "node".into(), architecture: "arm64", boot_id: "boot".into(), ticks_per_second: 100 };
-    Arc::new(ProcessIdentity::read(procfs.path(), pid, &build_info, &host, &clock()).unwrap())
-}
+use super::collector::Collector;
+use super::process::{block_on, clock, process, settings};
 
 fn record(id: u8, parent: Option<(u8, ParentRule)>, request: HttpServer) -> Record {
     Record {
@@ -308,18 +159,8 @@ fn about(identity: &ProcessIdentity, own: &[(&str, Value)]) -> Value {
 
 /// Two processes send the same three spans, and a second batch over the same connection.
 fn sent_and_received(protocol: &str, variables: &[(&str, &str)]) {
-    let collector = Collector::start();
-    let port = if protocol == "grpc" { collector.grpc } else { collector.http };
-    let flags = Flags {
-        endpoint: Some(format!("http://127.0.0.1:{port}")),
-        protocol: Some(protocol.into()),
-        format: None,
-    };
-    let variable = |wanted: &str| {
-        let found = variables.iter().find(|(name, _)| *name == wanted);
-        found.map(|(_, value)| (*value).into())
-    };
-    let settings = Settings::from_env_and_flags(variable, &flags).unwrap();
+    let collector = Collector::start(None);
+    let settings = settings(&format!("http://127.0.0.1:{}", collector.port(protocol)), protocol, variables);
     let shop =
         process(7, "OTEL_RESOURCE_ATTRIBUTES=team=a%2Cb,service.instance.id=one\0", "acme.org/shop/v2");
     let stock =
@@ -327,8 +168,7 @@ fn sent_and_received(protocol: &str, variables: &[(&str, &str)]) {
     let counters = Arc::new(Counters::default());
     let describer = Describer::new(lightfoot::describe::Settings::default());
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    block_on(async {
         let pipeline = Pipeline::start(&settings, Arc::clone(&counters)).unwrap();
         for record in records() {
             pipeline.push(&shop, describer.span(&record, &clock()));
@@ -373,8 +213,13 @@ fn spans_arrive_whole_over_http() {
 }
 
 #[test]
+fn spans_arrive_whole_as_json() {
+    sent_and_received("http/json", &[]);
+}
+
+#[test]
 fn spans_arrive_whole_compressed() {
-    for protocol in ["grpc", "http/protobuf"] {
+    for protocol in ["grpc", "http/protobuf", "http/json"] {
         sent_and_received(protocol, &[("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]);
     }
 }
