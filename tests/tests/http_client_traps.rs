@@ -105,6 +105,30 @@ fn what_a_reverse_proxy_passes_on_takes_four_traps() {
     }
 }
 
+/// A caller that nobody has seen costs a third trap only until it is known; the others stay at two. But a wrapper's call passes
+/// the end of a call by `http.Client` as well, which others need.
+#[test]
+fn callers_are_learned_while_it_runs() {
+    let Some(mut watched) = Watched::start(Program::Clients, 26, Mode::Plain).unwrap() else { return };
+    let server = Server::start(&truth(watched.build)).unwrap();
+    let call = |kind: &str, count| format!("call http://{} {count} {kind}", server.address);
+    let kinds = ["client", "direct", "wrapped"];
+    for kind in kinds {
+        learn(&mut watched.program, &call(kind, 1));
+    }
+    let Watched { program, agent, .. } = &mut watched;
+    let mut all = || {
+        runs_of(agent, || {
+            for kind in kinds {
+                program.ask(&call(kind, CALLS)).unwrap();
+            }
+        })
+    };
+    assert_eq!(all(), (2 + 2 + 3) * CALLS);
+    let (_, outcome) = watched.end().unwrap();
+    assert_eq!(outcome.spans.len() as u64, (CALLS + 1) * kinds.len() as u64, "{}", outcome.messages);
+}
+
 fn learn(program: &mut Driven, command: &str) {
     program.ask(command).unwrap();
     thread::sleep(LEARNING);

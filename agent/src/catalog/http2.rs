@@ -55,6 +55,7 @@ pub const SERVER: Operation = Operation {
         &RESPONSE,
         BUNDLED.writer,
         BUNDLED.state,
+        &SERVER_REQUEST,
         INTERNAL.held,
         INTERNAL.writer,
         INTERNAL.state,

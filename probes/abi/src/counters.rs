@@ -64,6 +64,9 @@ counters! {
     RouteOfCopy,
     /// Spans without a route and without an error status: what makes that site worth a try.
     WithoutRoute,
+    /// HTTP/2 requests of Go 1.27 and later that were collected as garbage before they ended, and their route with them. The
+    /// site for routes of copied requests sees these, too.
+    RequestGone,
     /// Attributes left out because memory could not be read.
     ReadFault,
     /// Reads that had to wait for a page that was not present. Where programs may not wait they are faults.

@@ -47,7 +47,8 @@ pub struct InFlight {
     pub route: [Slice; limits::ROUTE_PARTS],
     /// How many pieces.
     pub route_parts: u64,
-    /// The context that the span owns, an interface's two words: the addresses of its itab and of its data.
+    /// The context that the request came with, an interface's two words: the addresses of its itab, 0 unless the span owns it,
+    /// and of its data.
     pub context: [u64; 2],
     /// Server: goroutines created since the start of the span have ids from the first to before the second of these, or
     /// not below the third: the rest of the processor's `p.goidcache`, and what follows `sched.goidgen`, as they were. All

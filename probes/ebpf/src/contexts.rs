@@ -36,7 +36,7 @@ const _: () = assert!(ELEMENT * 8 + size_of::<SpanContext>() <= limits::SMALL_ST
 #[inline(never)]
 pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let [itab, data] = entry.context;
-    entry.context = [0, 0];
+    entry.context[0] = 0;
     if process.flags & process_flags::CHILDREN == 0 {
         return;
     }
@@ -45,7 +45,7 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
     if !read_held(entry, process, layout) {
         return;
     }
-    entry.context = [itab, data];
+    entry.context[0] = itab;
     keep(entry);
     read_ancestors(entry, process, layout);
     let header = &entry.record.header;

@@ -1,10 +1,10 @@
 //! Every kind of request, over every server, in every supported Go, against the program's own truth.
 
-use lightfoot_probes_abi::{Counter, SiteKind};
+use lightfoot_probes_abi::{Counter, SiteKind, Text};
 use lightfoot_tests::go::Mode;
 use lightfoot_tests::live::http2::{Request, Truth};
 
-use crate::compare::assert_equal;
+use crate::compare::{Span, assert_equal};
 use crate::watch::Options;
 use crate::{ALWAYS_ON, Scene, VERSIONS, alone, traceparent};
 
@@ -48,6 +48,29 @@ fn an_end_of_http1_is_none_of_http2() {
     let truth = scene.program.stop().unwrap();
     assert_eq!(truth.len(), 40);
     assert_eq!(scene.watch.counters(), [(Counter::Started, 40), (Counter::Ended, 40)]);
+}
+
+/// Since Go 1.27 nothing keeps a request that its handler makes no more use of, and its memory may be another's before it ends.
+#[test]
+fn a_request_whose_memory_is_used_again() {
+    let _alone = alone();
+    let requests = 50;
+    for minor in [26, 27] {
+        let Some(mut scene) = Scene::set(Options::default(), minor, Mode::Plain, ALWAYS_ON) else { return };
+        let records = scene.send(
+            "bundled",
+            5,
+            (0..requests).map(|number| Request::get(&format!("/dropped/{number}"))).collect(),
+        );
+        let routes: Vec<_> =
+            records.iter().map(|record| Span::parse(record).text(Text::Route).to_owned()).collect();
+        let right = routes.iter().filter(|route| *route == "/dropped/").count();
+        let none = routes.iter().filter(|route| route.is_empty()).count();
+        assert_eq!(right + none, requests, "{routes:?}");
+        assert_eq!(none != 0, minor == 27, "{none} have none");
+        assert_eq!(scene.watch.counter(Counter::RequestGone), none as u64);
+        assert_eq!(scene.watch.counter(Counter::WithoutRoute), none as u64);
+    }
 }
 
 /// A hundred streams at a time, of all kinds, over one connection to each of the servers.

@@ -1,11 +1,12 @@
 //! The bytes of a target's code, where probes stand.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lightfoot::catalog::{Role, net_http};
+use lightfoot::catalog::{Role, http2, net_http};
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
 
@@ -13,17 +14,22 @@ use lightfoot::plan::Plan;
 /// arm64 the first byte of `brk #5` (arch/arm64/include/asm/brk-imm.h).
 pub const BREAKPOINT: u8 = if cfg!(target_arch = "x86_64") { 0xcc } else { 0xa0 };
 
-/// Where the agent places probes in a binary that has an HTTP server, but for the optional ones: offsets in the file, in
-/// bytes.
+/// Where the agent places probes in a binary that serves HTTP, but for the optional ones and those of clients: offsets in
+/// the file, in bytes, that of the start of a request first.
 pub fn probes(binary: &Path) -> io::Result<Vec<u64>> {
     let facts = Facts::inspect(binary).map_err(io::Error::other)?;
     let plan = Plan::new(&facts);
     let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
-    let server = operations.into_iter().find(|plan| plan.operation.title == net_http::SERVER_1.title);
-    let points = server.map(|server| server.points.as_slice()).unwrap_or_default();
-    let placed = points.iter().filter(|point| point.role != Role::Route);
+    let servers = [net_http::SERVER_1.title, http2::SERVER.title];
+    let points =
+        operations.filter(|plan| servers.contains(&plan.operation.title)).flat_map(|plan| &plan.points);
+    let placed = points.filter(|point| point.role != Role::Route);
     let sites = placed.filter_map(|point| point.chosen.as_ref()).flat_map(|(_, sites)| sites);
-    Ok(sites.map(|planned| planned.offset.0).collect())
+    let mut offsets: Vec<_> = sites.map(|planned| planned.offset.0).collect();
+    // Requests of both protocols start at the same site.
+    let mut seen = BTreeSet::new();
+    offsets.retain(|offset| seen.insert(*offset));
+    Ok(offsets)
 }
 
 /// Where the byte at an offset of its executable lies in a process that has printed something: before, it may not be

@@ -1,7 +1,7 @@
 // Demo is one program in three parts for `make demo`: a shop, the stock that the shop asks, and customers.
 //
 // Neither service imports anything of OpenTelemetry. The customers send a traceparent, as a gateway would, and the shop
-// passes it on, so that both spans of a request belong to one trace.
+// passes it on to itself and to the stock, so that all spans of a request belong to one trace.
 package main
 
 import (
@@ -28,6 +28,7 @@ func main() {
 	routes := http.NewServeMux()
 	if *stock != "" {
 		routes.HandleFunc("GET /products/{id}", func(w http.ResponseWriter, r *http.Request) { product(w, r, *stock) })
+		routes.HandleFunc("GET /prices/{id}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "5 EUR") })
 		routes.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusCreated) })
 	} else {
 		routes.HandleFunc("GET /items/{id}", item)
@@ -40,21 +41,31 @@ func main() {
 	log.Fatal(http.Serve(listener, routes))
 }
 
+// product asks the stock, and the shop itself for the price.
 func product(w http.ResponseWriter, r *http.Request, stock string) {
-	ask, err := http.NewRequestWithContext(r.Context(), "GET", stock+"/items/"+r.PathValue("id"), nil)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+	own := "http://" + r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
+	for _, url := range []string{stock + "/items/", own + "/prices/"} {
+		answer, err := ask(r, url+r.PathValue("id"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			w.WriteHeader(answer.StatusCode)
+		}
+		io.Copy(w, answer.Body)
 	}
-	ask.Header.Set("Traceparent", r.Header.Get("Traceparent"))
-	answer, err := http.DefaultClient.Do(ask)
+}
+
+// ask makes a request on behalf of another one, whose traceparent it passes on.
+func ask(behalf *http.Request, url string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(behalf.Context(), "GET", url, nil)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
+		return nil, err
 	}
-	defer answer.Body.Close()
-	w.WriteHeader(answer.StatusCode)
-	io.Copy(w, answer.Body)
+	request.Header.Set("Traceparent", behalf.Header.Get("Traceparent"))
+	return http.DefaultClient.Do(request)
 }
 
 func item(w http.ResponseWriter, r *http.Request) {

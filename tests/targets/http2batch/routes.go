@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -64,6 +65,10 @@ func routes() http.Handler {
 		<-r.Context().Done()
 		body(w, r)
 	})
+	handle("/dropped/", func(w http.ResponseWriter, r *http.Request) {
+		w.(*recorder).original = nil
+		drop()
+	})
 	patterns(func(pattern string) { handle(pattern, body) })
 	return before(mux)
 }
@@ -97,6 +102,19 @@ func overwrite(r *http.Request) {
 		garbage[i] = strings.Repeat("g", 1+i%200)
 	}
 	runtime.KeepAlive(garbage)
+}
+
+// drop makes the memory of what nobody needs any more that of other requests.
+func drop() {
+	runtime.GC()
+	others := make([]*http.Request, 2000)
+	for i := range others {
+		others[i] = &http.Request{Method: "FAKE"}
+		if pattern := reflect.ValueOf(others[i]).Elem().FieldByName("Pattern"); pattern.IsValid() { // since Go 1.23
+			pattern.SetString("/fake")
+		}
+	}
+	runtime.KeepAlive(others)
 }
 
 // body writes as many bytes as the query's size says.

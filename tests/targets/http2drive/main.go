@@ -4,6 +4,7 @@
 //
 //	list                       prints the cases, one a line
 //	send URL CASE [COUNT]      sends the requests of a case to the server at URL (http: prior knowledge), COUNT times
+//	copied URL                 sends a request that a middleware of the server copies
 //	load URL COUNT AT CONNECTIONS  sends COUNT plain requests, AT at a time on each of CONNECTIONS connections
 //	at-once URL COUNT          sends COUNT requests on one connection that the server answers once all have come
 //
@@ -74,6 +75,9 @@ func main() {
 			for i := 0; i < number(3); i++ {
 				send(words[1], words[2])
 			}
+		case "copied":
+			c := simple("copied", request{what: "copied"})
+			c.send(c, words[1])
 		case "load":
 			load(words[1], number(2), number(3), number(4))
 		case "at-once":

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"lightfoot.example/witness"
@@ -80,7 +81,13 @@ func Handler(log *witness.Log) http.Handler {
 		defer func() { recover() }()
 		deeper(100)
 	})
-	return witness.Handler(log, mux)
+	handle("/copied/", body)
+	return witness.Handler(log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/copied/") {
+			r = r.WithContext(r.Context())
+		}
+		mux.ServeHTTP(w, r)
+	}))
 }
 
 // body writes as many bytes as the query's size says, after as many milliseconds as its wait says.

@@ -53,7 +53,8 @@ fn check(program: Program, door: &str, minor: u32, mode: Mode) {
     seen.extend(scene.client.ask(&format!("at-once {} 100", scene.url)).unwrap());
     let (offset, uncertainty) = wall_offset();
     let (facts, outcome) = scene.end();
-    assert_eq!((facts.requests.len(), outcome.spans.len()), (seen.len(), seen.len()), "{}", outcome.messages);
+    println!("{}", outcome.messages);
+    assert_eq!((facts.requests.len(), outcome.spans.len()), (seen.len(), seen.len()));
     let slack = CLOCK + uncertainty;
     let mut spans: HashMap<u64, &Span> =
         outcome.spans.iter().map(|span| (number(span.path()), span)).collect();

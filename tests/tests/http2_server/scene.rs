@@ -37,15 +37,15 @@ impl Scene {
         Some(Self { watched, client, url, knocked: 0 })
     }
 
-    /// Waits until the agent finds the routes of requests that net/http makes for golang.org/x/net: as with copied
-    /// requests, it does soon after the first of them.
+    /// Waits until the agent finds the routes of requests that net/http makes for golang.org/x/net, and of those that are collected
+    /// before they end: as with copied requests, it does soon after the first of these.
     pub(crate) fn learn_routes(&mut self) {
-        if self.watched.build.program != Program::XNet || self.watched.build.version.minor < 27 {
+        if self.watched.build.version.minor < 27 {
             return;
         }
         let has_route = |span: &Span| !span.text("http.route").is_empty();
         let knock = || {
-            self.client.ask(&format!("send {} plain", self.url)).unwrap();
+            self.client.ask(&format!("copied {}", self.url)).unwrap();
             self.knocked += 1;
             self.watched.spans().unwrap().iter().any(has_route).then_some(())
         };

@@ -66,10 +66,6 @@ fn check(watched: Watched, at_least: usize) -> (Facts, Outcome) {
     let (pairs, rest) = expected::pairs(&facts.calls, &outcome);
     assert!(rest.is_empty(), "spans of no call: {rest:#?}");
     for (call, span) in &pairs {
-        if call.case == "direct-concrete" {
-            assert!(span.is_none(), "docs/http-client.md says that there is none: {span:?}");
-            continue;
-        }
         let span = span.unwrap_or_else(|| panic!("no span of {call:?}; {}", outcome.messages));
         expected::assert_equal(span, call);
         let (start, end) = (span.start - offset, span.end - offset);

@@ -151,7 +151,7 @@ fn spans_are_the_truth_with(minor: u32, mode: Mode, arguments: &[&str]) {
 }
 
 /// The counts that say nothing of a loss.
-fn count_is_harmless(name: &str) -> bool {
+pub(crate) fn count_is_harmless(name: &str) -> bool {
     let is_of_routes = matches!(name, "route_site" | "route_of_copy" | "without_route");
     is_of_routes
         || matches!(name, "started" | "ended" | "page_waits" | "wakeups" | "spans_pushed" | "spans_printed")

@@ -9,6 +9,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
+mod connections;
 mod expected;
 mod load;
 mod rows;

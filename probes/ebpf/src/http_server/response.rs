@@ -13,7 +13,7 @@ use super::http2;
 use crate::{
     contexts,
     counters::count,
-    memory::{byte, read_string, read_user, word},
+    memory::{byte, read_string, read_user, read_word, word},
     record,
 };
 
@@ -139,12 +139,31 @@ fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
     if !read_string(entry, from) {
         return UNKNOWN_PATTERN;
     }
-    if entry.scratch[1] == 0 {
+    if !is_kept(entry, layout) || entry.scratch[1] == 0 {
         return NO_PATTERN;
     }
     entry.route[0] = Slice { pointer: entry.scratch[0], length: entry.scratch[1] };
     entry.route_parts = 1;
     PATTERN
+}
+
+/// Whether the memory that was read is still the request's. Since Go 1.27 nothing keeps a request that came over HTTP/2
+/// (`http2Handler.ServeHTTP`, net/http/http2.go): once its handler makes no more use of it, it may be collected. Its context
+/// lives as long as its stream (`stream.ctx`, net/http/internal/http2/server.go), so no other request has the same.
+#[inline(never)]
+fn is_kept(entry: &InFlight, layout: &Layout) -> bool {
+    let has_keeper = entry.record.protocol_major != 2
+        || entry.state & state::X_NET != 0
+        || layout.server_request.ctx == NONE;
+    if has_keeper {
+        return true;
+    }
+    let context = entry.request.wrapping_add(layout.request.ctx).wrapping_add(8);
+    let is_kept = read_word(entry.counters, context) == entry.context[1];
+    if !is_kept {
+        count(entry.counters, Counter::RequestGone);
+    }
+    is_kept
 }
 
 /// Counts a request that has no pattern of its own: whether the optional site brings one, and if not whether it might.
