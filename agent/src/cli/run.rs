@@ -118,7 +118,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
     }
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let sizes = Sizes {
             ring_bytes: arguments.ring_size * 1024,
             open_spans: arguments.max_open_spans,
@@ -162,7 +162,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         sink.finish().await;
         result?;
         Ok(ended.map_or(SUCCESS, command::exit_code))
-    })
+    });
+    // It would wait for a resolver that does not answer.
+    runtime.shutdown_background();
+    result
 }
 
 /// Loads and attaches nothing; a command runs all the same.

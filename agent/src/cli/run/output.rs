@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::Signal;
@@ -24,6 +26,8 @@ use crate::type_names::TypeNames;
 use crate::variables::Variables;
 use crate::watch::Event;
 
+/// How long a resolver may hold up the start; where it does not answer at all, it takes 10 seconds to say so.
+const RESOLVE: Duration = Duration::from_secs(2);
 /// How long a record waits for its process to be announced.
 const HOLD: Duration = Duration::from_secs(1);
 /// At most so many records wait.
@@ -64,8 +68,13 @@ impl OutputArguments {
 
 /// The port of the export endpoint, if it is on this host: whoever listens there gets our spans.
 pub(super) fn local_export_port(settings: &Settings) -> Option<u16> {
-    // An endpoint that cannot be resolved now cannot be watched by mistake either.
-    let addresses = settings.otlp.as_ref()?.addresses().ok()?;
+    let otlp = settings.otlp.clone()?;
+    let (tell, told) = channel();
+    // It fails if nobody waits any more.
+    let resolve = move || drop(tell.send(otlp.addresses()));
+    thread::Builder::new().name("resolve".to_owned()).spawn(resolve).ok()?;
+    // An endpoint that cannot be resolved now is not on this host: names of that are in its files.
+    let addresses = told.recv_timeout(RESOLVE).ok()?.ok()?;
     let is_local = |address: &SocketAddr| UdpSocket::bind((address.ip(), 0)).is_ok();
     addresses.iter().find(|address| is_local(address)).map(SocketAddr::port)
 }
