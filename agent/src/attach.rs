@@ -52,6 +52,10 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// At most so many spans are open at once, over all processes.
     pub open_spans: u32,
+    /// At most so many contexts are known to belong to spans, over all processes; the least used go.
+    pub contexts: u32,
+    /// At most so many callers of clients wait to be learned, up to [`MAX_CALLERS`].
+    pub callers: u32,
     /// At most so many processes are watched at once, up to [`MAX_PROCESSES`].
     pub processes: u32,
 }
@@ -138,6 +142,8 @@ impl Kernel {
             .override_global("MAY_SLEEP", &u32::from(method == Method::UprobeMulti), true)
             .map_max_entries("EVENTS", sizes.ring_bytes)
             .map_max_entries("IN_FLIGHT", sizes.open_spans)
+            .map_max_entries("CONTEXTS", sizes.contexts)
+            .map_max_entries("CALLERS", sizes.callers)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         let name = method.program();

@@ -80,6 +80,12 @@ pub(super) struct Arguments {
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
+    /// At most so many contexts are known to belong to spans
+    #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_contexts: u32,
+    /// At most so many callers of clients wait to be learned
+    #[arg(long, hide = true, value_name = "CALLERS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_callers: u32,
     /// At most so many processes are watched at once
     #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
     max_processes: u32,
@@ -122,6 +128,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let sizes = Sizes {
             ring_bytes: arguments.ring_size * 1024,
             open_spans: arguments.max_open_spans,
+            contexts: arguments.max_contexts,
+            callers: arguments.max_callers,
             processes: arguments.max_processes,
         };
         let (kernel, ring) =
