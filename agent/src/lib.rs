@@ -4,6 +4,7 @@
 //! ones before it, never the ones after it. Modules in that order:
 #![deny(unsafe_code)]
 
+pub mod state;
 pub mod variables;
 
 pub mod catalog;
