@@ -1,0 +1,25 @@
+//! What is said at the start if capabilities are missing.
+
+use anyhow::bail;
+
+use super::say;
+use crate::capabilities;
+
+/// Fails if nothing could be watched, and warns if not everything could.
+pub(super) fn check() -> anyhow::Result<()> {
+    // Where it cannot be read, the kernel will say what it does not like.
+    let Some(effective) = capabilities::effective() else { return Ok(()) };
+    let missing: Vec<_> =
+        capabilities::of(effective).into_iter().filter(|capability| !capability.is_there).collect();
+    let names = missing.iter().map(|capability| capability.name).collect::<Vec<_>>().join(", ");
+    if missing.iter().any(|capability| capability.is_needed) {
+        bail!(
+            "cannot watch anything without {names}: run it as root (sudo lightfoot run), or with CAP_BPF, CAP_PERFMON, \
+             CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; `lightfoot doctor` tells more"
+        );
+    }
+    if let Some(first) = missing.first() {
+        say("warning", &format!("without {names} {}", first.lost));
+    }
+    Ok(())
+}
