@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod doctor;
 mod inspect;
 mod report;
 mod run;
@@ -13,8 +14,10 @@ mod run;
 const SUCCESS: u8 = 0;
 /// The command failed; the reason is on standard error.
 const FAILURE: u8 = 1;
-/// The program was inspected and nothing of it can be watched. (2 is wrong usage, as clap has it.)
+/// Nothing can be watched: of the program that was inspected, or on this host. (2 is wrong usage, as clap has it.)
 const NOTHING_TO_WATCH: u8 = 3;
+/// Services can be watched on this host, but something is lost.
+const WITH_LOSSES: u8 = 4;
 
 /// OpenTelemetry traces from running Go services: no code change, no rebuild, no restart.
 #[derive(Parser)]
@@ -22,7 +25,8 @@ const NOTHING_TO_WATCH: u8 = 3;
     name = "lightfoot",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 nothing to watch (inspect)."
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 nothing to watch (inspect, \
+                  doctor), 4 something is lost (doctor)."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -33,6 +37,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Inspect(inspect::Arguments),
+    Doctor(doctor::Arguments),
     /// Become a program when told, as `run -- COMMAND` starts it
     #[command(hide = true)]
     Exec(run::ExecArguments),
@@ -54,6 +59,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -4,6 +4,8 @@
 //! ones before it, never the ones after it. Modules in that order:
 #![deny(unsafe_code)]
 
+pub mod capabilities;
+pub mod state;
 pub mod variables;
 
 pub mod catalog;
@@ -31,6 +33,8 @@ pub mod describe;
 
 pub mod counters;
 pub mod deliver;
+
+pub mod doctor;
 
 pub mod cli;
 

@@ -14,11 +14,11 @@ use crate::plan::{LayoutPlan, OperationPlan, Plan, PlannedSite, PointPlan};
 
 /// How errors are set off.
 pub(super) const ERROR: Style = AnsiColor::Red.on_default().bold();
-const HEADING: Style = Style::new().bold();
-const QUIET: Style = Style::new().dimmed();
-const GOOD: Style = AnsiColor::Green.on_default();
-const DEAR: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
+pub(super) const HEADING: Style = Style::new().bold();
+pub(super) const QUIET: Style = Style::new().dimmed();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const DEAR: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
 
 /// Everything that is known of a program.
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! `lightfoot run`: spans from running programs.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -22,6 +23,7 @@ mod capabilities;
 mod command;
 mod counts;
 mod output;
+mod state;
 
 pub(super) use command::ExecArguments;
 pub(super) use command::exec;
@@ -74,6 +76,10 @@ pub(super) struct Arguments {
     verbose: bool,
     #[command(flatten)]
     output: output::OutputArguments,
+    /// Where to leave a mark while running, by which the next Lightfoot tells that this one was killed, and since when spans
+    /// may be missing. Without it /run/lightfoot, if that can be written
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
     #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
     ring_size: u32,
@@ -142,6 +148,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
+        let mark = state::leave(arguments, &counts)?;
         // Last of what can fail: whoever sees the command run sees it watched.
         let mut child = program.as_ref().map(Program::start).transpose()?;
         if let Some(child) = &child {
@@ -165,10 +172,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let (ask, asked) = mpsc::channel(1);
         let reports = tokio::spawn(output::report_on_signal(ask, reports_asked, counts));
         let mut ended = None;
-        let result = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked).await;
+        let run = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked);
+        let result = state::refreshing(mark.as_ref(), run).await;
         reports.abort();
         sink.finish().await;
         result?;
+        if let Some(mark) = mark {
+            mark.clear();
+        }
         Ok(ended.map_or(SUCCESS, command::exit_code))
     });
     // It would wait for a resolver that does not answer.
