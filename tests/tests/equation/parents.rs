@@ -79,7 +79,11 @@ fn calls_whose_context_is_forgotten_lack_a_parent() {
         let by_context = facts.calls.iter().filter(|call| call.rule == "context");
         let lost = by_context.filter(|call| parents[&call.number].is_empty()).count() as u64;
         let evicted = outcome.count("context_evicted");
-        println!("{cause}: {lost} calls without their parent, {evicted} contexts forgotten");
+        let full = outcome.count("callers_full");
+        println!(
+            "{cause}: {lost} calls without their parent, {evicted} contexts and {full} callers forgotten"
+        );
+        assert_eq!(full > 0, cause == "too many callers", "{}", outcome.messages);
         assert_eq!(evicted > 0, cause == "too many contexts", "{}", outcome.messages);
         assert_eq!(lost > 0, evicted > 0, "{}", outcome.messages);
         assert!(lost <= evicted, "{lost} calls lost their parent, for {evicted} contexts");
