@@ -76,7 +76,7 @@ const CAUSES: &[Cause] = &[
         variables: &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")],
         output: slow,
         drive: |scene| {
-            send(scene.server.address, 0, 200, |number| format!("/plain/{number}/{}", "p".repeat(1000)))
+            send(scene.server.address, 0, 200, |number| format!("/plain/{number}/{}", "p".repeat(1000)));
         },
         counters: &["spans_lost_queue_bytes"],
     },

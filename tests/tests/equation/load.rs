@@ -80,13 +80,12 @@ fn work(
         if enough.load(Ordering::Relaxed) {
             break;
         }
-        match client.status(&path(number), &format!("X-Number: {number}\r\n")) {
-            Ok(200) => sent.answered.insert(number),
-            _ => {
-                sent.unanswered.insert(number);
-                break;
-            }
-        };
+        let status = client.status(&path(number), &format!("X-Number: {number}\r\n"));
+        if !matches!(status, Ok(200)) {
+            sent.unanswered.insert(number);
+            break;
+        }
+        sent.answered.insert(number);
     }
     sent
 }
