@@ -22,6 +22,8 @@ const NO_LOSSES: &[&str] = &[
     "unknown_site",
     "unselected_process",
     "processes_unidentified",
+    // Before the time that is watched.
+    "unclean_stops",
     // The other half of a loss that is counted at the start, or of none.
     "end_without_start",
     // One span stands for both.
