@@ -32,6 +32,8 @@ pub mod describe;
 pub mod counters;
 pub mod deliver;
 
+pub mod recording;
+
 pub mod cli;
 
 mod sys;

@@ -13,16 +13,19 @@ pub enum SessionCounter {
     Malformed,
     /// Types that hold a context and are not followed.
     ContextTypesLeftOut,
+    /// Lost: records for which a recording had no room.
+    NotRecorded,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
         Self::Malformed,
         Self::ContextTypesLeftOut,
+        Self::NotRecorded,
     ];
 
     /// The name, as it is printed.
@@ -33,6 +36,7 @@ impl SessionCounter {
             Self::WithoutProcess => "records_without_process",
             Self::Malformed => "records_malformed",
             Self::ContextTypesLeftOut => "context_types_left_out",
+            Self::NotRecorded => "records_left_out",
         }
     }
 
@@ -46,6 +50,7 @@ impl SessionCounter {
             Self::ContextTypesLeftOut => {
                 "Types that hold a context and are not followed: parents may have been overlooked."
             }
+            Self::NotRecorded => "Lost: records left out of the recording, which had its size.",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::bail;
 
-use super::say;
+use crate::cli::report::say;
 
 /// Bits of a capability set (include/uapi/linux/capability.h).
 const DAC_OVERRIDE: u32 = 1;
