@@ -2,15 +2,17 @@
 //!
 //! Where a change of spans is meant, `make bless` makes recordings and expectations anew; where only descriptions have
 //! changed, `lightfoot replay --to json` makes the latter.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, BufWriter};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
-use lightfoot::recording::{Fact, Frame};
+use lightfoot::recording::{Fact, Frame, Reader, Taken, Writer};
 use lightfoot_tests::live::{Span, lightfoot, text};
 use lightfoot_tests::recordings::{MINORS, expected, frames, recording, replay};
 use serde_json::Value as Json;
@@ -39,9 +41,8 @@ fn recordings_hold_servers_and_clients_both_protocols_errors_panics_and_cut_text
     for minor in MINORS {
         let text = fs::read_to_string(expected(minor)).unwrap();
         let spans: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let has = |key: &str, value: &str| {
-            spans.iter().any(|span| span[key].as_str() == Some(value) || span[key].to_string() == value)
-        };
+        let shown = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let has = |key: &str, value: &str| spans.iter().any(|span| shown(&span[key]) == value);
         for (key, value) in [
             ("kind", "server"),
             ("kind", "client"),
@@ -111,6 +112,36 @@ fn a_recording_that_is_cut_off_is_replayed_up_to_there() {
         assert!(messages.lines().last().unwrap().starts_with(&cut), "{messages}");
         assert!(!printed.is_empty() && expected.starts_with(&printed), "{length}");
     }
+}
+
+#[test]
+fn a_long_recording_loses_nothing_to_a_slow_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long");
+    let file = File::open(recording(26)).unwrap();
+    let recorder = Reader::new(file).unwrap().recorder().clone();
+    let mut writer = Writer::new(BufWriter::new(File::create(&path).unwrap()), u64::MAX, recorder).unwrap();
+    let frames = frames(&recording(26)).unwrap();
+    let (ends, frames): (Vec<_>, Vec<_>) = frames
+        .into_iter()
+        .partition(|frame| matches!(frame, Frame::Fact(Fact::Ended { .. } | Fact::End { .. })));
+    let is_record = |frame: &&Frame| matches!(frame, Frame::Record(_));
+    let again = (0..200).flat_map(|_| frames.iter().filter(is_record));
+    let records = frames.iter().filter(is_record).count() * 201;
+    for frame in frames.iter().chain(again) {
+        assert_eq!(writer.write(frame).unwrap(), Taken::Yes);
+    }
+    let Some(Frame::Fact(end)) = ends.last() else { panic!("{ends:?}") };
+    writer.finish(end).unwrap();
+    let mut command = Command::new(lightfoot());
+    command.arg("replay").arg(&path).args(["--to", "json"]).env_clear();
+    let mut replay = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The pipe is full long before that.
+    thread::sleep(Duration::from_millis(500));
+    let lines = BufReader::new(replay.stdout.take().unwrap()).lines().count();
+    assert_eq!(lines, records);
+    let messages = String::from_utf8(replay.wait_with_output().unwrap().stderr).unwrap();
+    assert!(!messages.contains("spans_lost"), "{messages}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::variables::{LONGEST, Variables};
 
 /// At most so many processes of a recording are known at once; `record` watches 255.
 const MAX_PROCESSES: usize = 4_096;
-/// So many frames are taken before it is waited for what was sent.
+/// So many frames are taken before it is waited for what was sent; fewer where the queue holds fewer spans.
 const CHUNK: usize = 256;
 
 /// Print or send the spans of a recording
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         spans.pipeline.wait_for_output();
         let mut replay =
             Replay { spans, has_clock: false, processes: HashMap::new(), says_calls: arguments.verbose };
-        let result = replay.take(reader, settings.flush_timeout).await;
+        let result = replay.take(reader, &settings).await;
         // Whoever reads what is printed may take as long as they like.
         let within = if settings.otlp.is_some() { settings.flush_timeout } else { LONGEST };
         replay.spans.finish(within).await;
@@ -148,7 +148,8 @@ struct Recorded {
 
 impl Replay {
     /// Takes all frames.
-    async fn take(&mut self, reader: Reader<impl Read>, patience: Duration) -> anyhow::Result<()> {
+    async fn take(&mut self, reader: Reader<impl Read>, settings: &Settings) -> anyhow::Result<()> {
+        let (chunk, patience) = (CHUNK.min(settings.queue_spans), settings.flush_timeout);
         for (number, frame) in reader.enumerate() {
             match frame? {
                 Frame::Record(bytes) => self.spans.record(&bytes),
@@ -157,7 +158,7 @@ impl Replay {
             if self.spans.pipeline.is_output_closed() {
                 break;
             }
-            if number % CHUNK == CHUNK - 1 {
+            if number % chunk == chunk - 1 {
                 self.catch_up(patience).await?;
             }
         }

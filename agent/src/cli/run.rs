@@ -15,7 +15,6 @@ mod watching;
 
 pub(super) use command::ExecArguments;
 pub(super) use command::{Program, complain, exec};
-pub(super) use output::OutputArguments;
 pub(super) use watching::{Output, WatchingArguments, watch};
 
 /// Watch Go services and show or send their spans
@@ -34,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(short, long)]
     verbose: bool,
     #[command(flatten)]
-    output: OutputArguments,
+    output: output::OutputArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {

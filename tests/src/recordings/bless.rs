@@ -99,7 +99,10 @@ fn mask(from: &Path, to: &Path) -> Result<(), Error> {
             }
             // They name paths, and say nothing that spans come from.
             Frame::Fact(Fact::Notice { .. }) => {}
-            Frame::Fact(end @ Fact::End { .. }) => return Ok(drop(writer.finish(&end)?)),
+            Frame::Fact(end @ Fact::End { .. }) => {
+                writer.finish(&end)?;
+                return Ok(());
+            }
             frame => _ = writer.write(&frame)?,
         }
     }

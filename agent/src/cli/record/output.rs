@@ -1,6 +1,7 @@
 //! What a session brings, as frames of a recording.
 
 use std::collections::{HashSet, VecDeque};
+use std::future::ready;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,8 +114,9 @@ impl<W: Write> Recording<W> {
         self.next_id = self.next_id.saturating_add(1);
         self.processes.push(known);
         // What waits for a process is described once it is known: what is needed for that must stand before.
-        let early = std::mem::take(&mut self.early);
-        early.into_iter().for_each(|error| self.name(error));
+        for error in std::mem::take(&mut self.early) {
+            self.name(error);
+        }
         events::say_watching(identity, executable);
         self.fact(&Fact::Process(Process::new(id, identity, since, executable.display().to_string())));
     }
@@ -149,10 +151,9 @@ impl<W: Write> Recording<W> {
             self.failed.get_or_insert(error);
         }
     }
-}
 
-impl<W: Write> Output for Recording<W> {
-    async fn finish(self) -> anyhow::Result<()> {
+    /// Writes the last frame, and says what there is.
+    fn end(self) -> anyhow::Result<()> {
         let path = self.path.display();
         let end = Fact::End { counts: self.counts.early_by_name() };
         let bytes = self.writer.bytes();
@@ -167,6 +168,12 @@ impl<W: Write> Output for Recording<W> {
         let kib = bytes.div_ceil(1024);
         say("recorded", &format!("{records} records of {processes} processes, {kib} KiB, in {path}"));
         Ok(())
+    }
+}
+
+impl<W: Write> Output for Recording<W> {
+    fn finish(self) -> impl Future<Output = anyhow::Result<()>> {
+        ready(self.end())
     }
 }
 

@@ -24,7 +24,7 @@ fn replayed(frames: &[Frame], end: Option<&Fact>) -> (String, anyhow::Result<()>
         let clock = Clock::from_reading(Reading { before: 0, wall: 0, after: 0 });
         let spans = Spans::start(&settings, describe::Settings::default(), clock, &counts).unwrap();
         let mut replay = Replay { spans, has_clock: false, processes: HashMap::new(), says_calls: false };
-        let result = replay.take(Reader::new(&bytes[..]).unwrap(), Duration::from_secs(1)).await;
+        let result = replay.take(Reader::new(&bytes[..]).unwrap(), &settings).await;
         replay.spans.finish(Duration::from_secs(1)).await;
         (counts.to_string(), result)
     })

@@ -20,7 +20,7 @@ use crate::variables::Variables;
 use crate::watch::Event;
 
 #[derive(clap::Args)]
-pub(in crate::cli) struct OutputArguments {
+pub(super) struct OutputArguments {
     /// Send spans to this OTLP endpoint, as OTEL_EXPORTER_OTLP_ENDPOINT (which sudo drops)
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
@@ -112,6 +112,7 @@ impl session::Sink for Sink {
         {
             say(what, &text);
         }
+        events::count(&event, &self.spans.counts);
         match event {
             Event::Started { key, executable, build_info, type_names, since } => {
                 let clock = &self.spans.clock;
@@ -124,11 +125,8 @@ impl session::Sink for Sink {
                     Err(_) => self.spans.counts.add(SessionCounter::Unidentified, 1),
                 }
             }
-            Event::Ended { key, .. } => {
-                self.spans.ended(key);
-                events::count(&event, &self.spans.counts);
-            }
-            _ => events::count(&event, &self.spans.counts),
+            Event::Ended { key, .. } => self.spans.ended(key),
+            _ => {}
         }
     }
 
