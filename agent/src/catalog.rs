@@ -11,22 +11,31 @@ pub mod go_runtime;
 pub mod grpc;
 pub mod http2;
 pub mod net_http;
+pub mod routers;
 
 /// Every library, in the order in which people read about them.
-pub const LIBRARIES: &[&Library] = &[&net_http::LIBRARY, &http2::LIBRARY, &grpc::LIBRARY];
+pub const LIBRARIES: &[&Library] = &[
+    &net_http::LIBRARY,
+    &http2::LIBRARY,
+    &grpc::LIBRARY,
+    &routers::GIN_LIBRARY,
+    &routers::CHI_LIBRARY,
+    &routers::ECHO_LIBRARY,
+    &routers::GORILLA_LIBRARY,
+];
 
-/// A Go library whose calls become spans.
+/// A Go library whose calls become spans, or that knows more of them.
 #[derive(Debug)]
 pub struct Library {
     /// Its import path.
     pub name: &'static str,
     /// The module that provides it; `None` for the standard library.
     pub module: Option<&'static str>,
-    /// The operations that become spans.
+    /// The operations that become spans or add to them.
     pub operations: &'static [Operation],
 }
 
-/// An operation of a library; each time it happens is one span.
+/// An operation of a library; each time it happens is one span, or adds to the one that is open ([`Role::Router`]).
 #[derive(Debug)]
 pub struct Operation {
     /// What a person calls it.
@@ -90,19 +99,24 @@ pub enum Role {
     /// The route of a request that a middleware copied: one trap more for each that passes. Optional, and placed only
     /// where spans lack a route (`crate::watch`).
     Route,
+    /// The pattern that a router has matched, for the span that is open: one trap more for each request that it serves.
+    /// Optional, and placed in programs that have the router and an HTTP server.
+    Router,
 }
 
 impl Operation {
-    /// The ways to catch its start; a program without any of their functions does not have it.
+    /// The ways to catch its start, or the one moment that it has; a program without any of their functions does not have
+    /// it.
     pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
-        self.points.iter().filter(|point| point.role == Role::Start).flat_map(|point| point.ways)
+        let is_start = |point: &&Point| matches!(point.role, Role::Start | Role::Router);
+        self.points.iter().filter(is_start).flat_map(|point| point.ways)
     }
 }
 
 impl Role {
     /// Whether the operation cannot be watched without it.
     pub fn is_required(self) -> bool {
-        matches!(self, Self::Start | Self::End)
+        matches!(self, Self::Start | Self::End | Self::Router)
     }
 }
 
@@ -129,6 +143,15 @@ pub enum Place {
     },
     /// Its one direct call of another function, before the call is made.
     CallOf(&'static str),
+    /// The same, where an argument is the address of a struct.
+    CallWith {
+        /// The function that is called.
+        callee: &'static str,
+        /// Its parameters, receiver first.
+        parameters: &'static [GoType<'static>],
+        /// Which one is or, as an interface, holds the address.
+        argument: usize,
+    },
     /// Behind its direct calls of another function, where some of the results are still in registers.
     AfterCallOf {
         /// The function that is called.

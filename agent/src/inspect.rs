@@ -184,6 +184,7 @@ fn wanted_functions() -> Vec<&'static str> {
         match way.place {
             Place::Entry { called_from: Some(other), .. }
             | Place::CallOf(other)
+            | Place::CallWith { callee: other, .. }
             | Place::AfterCallOf { callee: other, .. } => {
                 names.insert(other);
             }

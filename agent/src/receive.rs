@@ -90,7 +90,10 @@ fn http_server(server: &record::Http, texts: &Texts<'_>) -> HttpServer {
         method: String::from_utf8_lossy(method).into_owned(),
         target: String::from_utf8_lossy(target.strip_prefix(b" ").unwrap_or(target)).into_owned(),
         host: text(texts, Text::Host),
-        pattern: text(texts, Text::Route),
+        pattern: {
+            let pattern = text(texts, Text::Route);
+            if has(http_flags::ROUTE_IN_PIECES) { joined(&pattern) } else { pattern }
+        },
         user_agent: text(texts, Text::UserAgent),
         peer: text(texts, Text::Peer),
         protocol: (server.protocol_major, server.protocol_minor),
@@ -113,6 +116,18 @@ fn http_server(server: &record::Http, texts: &Texts<'_>) -> HttpServer {
             cut
         },
     }
+}
+
+/// What nested routers have matched, as chi says it (`(*Context).RoutePattern`, context.go of chi 5.5): but for the last one each
+/// piece ends with the wildcard for the rest, which the next one stands for.
+fn joined(pieces: &str) -> String {
+    let mut pattern = pieces.to_owned();
+    while pattern.contains("/*/") {
+        pattern = pattern.replace("/*/", "/");
+    }
+    let trimmed = pattern.strip_suffix("//").unwrap_or(&pattern);
+    let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
+    if pattern == "/" { pattern } else { trimmed.to_owned() }
 }
 
 fn trace_id([first, second]: [u64; 2]) -> [u8; 16] {
@@ -184,6 +199,25 @@ mod tests {
         assert_eq!((server.method.as_str(), server.target.as_str()), ("GET", "/a?b"));
         assert_eq!((server.host.as_str(), server.peer.as_str()), ("shop.test", "[::1]:2"));
         assert_eq!((server.protocol, server.is_tls, server.status), ((2, 0), true, Some(204)));
+    }
+
+    #[test]
+    fn pieces_of_a_route_are_joined_as_chi_does() {
+        let cases = [
+            ("/group/*/inner/*/{id}", "/group/inner/{id}"),
+            ("/files/*", "/files/*"),
+            ("/a/*/*/*/b/*", "/a/b/*"),
+            ("/trailing/", "/trailing"),
+            ("/mounted/*/", "/mounted"),
+            ("/twice//", "/twice"),
+            ("/", "/"),
+            ("", ""),
+        ];
+        for (pieces, route) in cases {
+            let pattern = |flags| server(200, flags, 0, &[(Text::Route, pieces)]).pattern;
+            assert_eq!(pattern(http_flags::ROUTE_IN_PIECES), route);
+            assert_eq!(pattern(0), pieces);
+        }
     }
 
     /// `handlerDone` sends 200 for a handler that said nothing; a handler that panicked gets its stream reset.

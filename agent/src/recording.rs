@@ -143,7 +143,8 @@ pub enum RecordingError {
     Newer(u32),
     /// Its records are those of another Lightfoot.
     #[error(
-        "its records have version {found}, and this Lightfoot knows {RECORD_VERSION}: replay it with Lightfoot {agent}"
+        "its records have version {found}, and this Lightfoot knows {RECORD_VERSION}: replay it with the one that recorded it, \
+         {agent}"
     )]
     Records {
         /// Their version.

@@ -161,11 +161,14 @@ pub enum WatchError {
 
 /// How processes are watched.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Settings {
     /// Which spans are recorded.
     pub sampler: Sampler,
     /// Whether the optional site for routes of copied requests may be placed.
     pub copied_routes: bool,
+    /// Whether those of routers are.
+    pub router_routes: bool,
     /// Whether a span may be linked to the goroutine that created its own.
     pub inferred_parents: bool,
     /// Whether the queries of clients' URLs are recorded.

@@ -22,6 +22,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("unselected_process", LIFE, "of_two_processes_of_one_file_only_the_selected_one_is_watched"),
     ("route_site", TRAPS, "a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon"),
     ("route_of_copy", TRAPS, "a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed"),
+    ("router_site", "tests/tests/routers_traps.rs", "what_gin_matches_takes_a_third_trap"),
     ("request_gone", "probes/tests/http2_server/requests.rs", "a_request_whose_memory_is_used_again"),
     ("without_route", TRAPS, "the_third_trap_can_be_switched_off"),
     ("read_fault", PROBES_LOSSES, "what_is_not_where_it_should_be_is_counted"),

@@ -1,10 +1,11 @@
 //! Every way to lose a span moves its counter.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lightfoot_tests::live::{Agent, Client, Folder, Outcome, Target, lightfoot, wait_for};
@@ -219,6 +220,34 @@ fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
     for said in ["takes no spans", "the last failed export said"] {
         assert!(outcome.messages.contains(said), "{said} is not in {}", outcome.messages);
     }
+    expect_delivery_to_add_up(&outcome);
+}
+
+#[test]
+fn a_resolver_that_never_answers_holds_up_neither_start_nor_end() {
+    let Some(scene) = Scene::set("a silent resolver") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // It takes questions and says nothing.
+    let silent = UdpSocket::bind("127.66.66.66:53").unwrap();
+    let file = folder.path().join("resolv.conf");
+    fs::write(&file, format!("nameserver {}\n", silent.local_addr().unwrap().ip())).unwrap();
+    let mut command = Command::new("unshare");
+    let script = r#"mount --bind "$0" "$(readlink -f /etc/resolv.conf)" && exec "$@""#;
+    command.args(["--mount", "sh", "-c", script]).arg(&file).arg(lightfoot());
+    command.args(["run", "--pid", &scene.target.pid().to_string(), "--flush-timeout", "1"]);
+    command.args(["--endpoint", "http://collector.lightfoot.test"]);
+    let started = Instant::now();
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.watches(scene.target.pid()).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
+    scene.requests(3);
+    agent.counts_to("spans_pushed", 3).unwrap();
+    // Their batch leaves within half a second, and asks for ten where to go.
+    thread::sleep(Duration::from_secs(1));
+    let asked = Instant::now();
+    let outcome = agent.stop().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    expect(&outcome, "spans_lost_unfinished", 3);
     expect_delivery_to_add_up(&outcome);
 }
 

@@ -17,6 +17,8 @@ pub enum Group {
     Base,
     /// Those that find the routes of copied requests.
     Routes,
+    /// Those that find what routers have matched.
+    Routers,
     /// The returns of client functions, where calls end whose caller is not known.
     Returns,
     /// A place behind a call of a client function, by its offset in the file.

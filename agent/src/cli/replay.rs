@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let file = File::open(&arguments.file).with_context(of_file)?;
     let reader = Reader::new(BufReader::new(file)).with_context(of_file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let counts = Arc::new(Counts::default());
         let mut describing = describe::Settings::default();
         describing.http.query = arguments.queries;
@@ -100,7 +100,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         replay.spans.finish(within).await;
         result.with_context(of_file)?;
         Ok(SUCCESS)
-    })
+    });
+    // It would wait for a resolver that does not answer.
+    runtime.shutdown_background();
+    result
 }
 
 fn settings(arguments: &Arguments, to: To) -> anyhow::Result<Settings> {

@@ -58,6 +58,8 @@ struct Library {
 #[derive(Serialize)]
 struct Operation {
     title: &'static str,
+    /// Else it adds to the spans of others.
+    is_span: bool,
     can_be_watched: bool,
     refusals: Vec<String>,
     traps_per_span: usize,
@@ -144,7 +146,7 @@ impl Report {
             can_be_watched: libraries
                 .iter()
                 .flat_map(|library| &library.operations)
-                .any(|o| o.can_be_watched),
+                .any(|operation| operation.is_span && operation.can_be_watched),
             libraries,
         }
     }
@@ -166,8 +168,14 @@ impl Report {
             self.struct_types,
             self.context_types.len() - contexts
         )?;
-        for library in &self.libraries {
+        let (absent, present): (Vec<_>, Vec<_>) =
+            self.libraries.iter().partition(|library| library.absent.is_some());
+        for library in present {
             library.write(page)?;
+        }
+        if !absent.is_empty() {
+            let names: Vec<_> = absent.iter().map(|library| library.name).collect();
+            writeln!(page, "\n{QUIET}not linked into this program: {}{QUIET:#}", names.join(", "))?;
         }
         Ok(())
     }
@@ -179,9 +187,6 @@ impl Library {
             self.version.as_deref().map(|version| format!(" {}", printable(version))).unwrap_or_default();
         writeln!(page)?;
         writeln!(page, "{HEADING}{}{version}{HEADING:#}", self.name)?;
-        if let Some(reason) = &self.absent {
-            writeln!(page, "  {QUIET}{reason}{QUIET:#}")?;
-        }
         for operation in &self.operations {
             operation.write(page)?;
         }
@@ -193,6 +198,7 @@ impl Operation {
     fn new(plan: &OperationPlan) -> Self {
         Self {
             title: plan.operation.title,
+            is_span: plan.points.iter().any(|point| point.role == Role::Start),
             can_be_watched: plan.can_be_watched(),
             refusals: plan.refusals.clone(),
             traps_per_span: plan.traps_per_span(),
@@ -210,7 +216,8 @@ impl Operation {
             return Ok(());
         }
         let traps = if self.traps_per_span == 1 { "trap" } else { "traps" };
-        writeln!(page, "  {GOOD}✓{GOOD:#} {}, {} {traps} a span", self.title, self.traps_per_span)?;
+        let more = if self.is_span { "" } else { " more" };
+        writeln!(page, "  {GOOD}✓{GOOD:#} {}, {} {traps}{more} a span", self.title, self.traps_per_span)?;
         for point in &self.points {
             point.write(page)?;
         }
@@ -253,7 +260,7 @@ impl Point {
             Role::ConnectionEnd => "close",
             Role::Rare => "rare",
             Role::StandIn => "until",
-            Role::Route => "route",
+            Role::Route | Role::Router => "route",
         };
         let Some(function) = self.function else {
             let reason = self.refused.first().map_or("", |refused| refused.reason.as_str());
@@ -281,6 +288,7 @@ impl Point {
         }
         let why = match self.role {
             Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
+            Role::Router => "for requests that the router serves, unless switched off",
             Role::InlinedEnd => "for calls of a function that was inlined",
             Role::StandIn => "only until callers are known",
             _ => "",

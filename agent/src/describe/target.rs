@@ -59,8 +59,12 @@ pub(super) fn host_and_port(text: &str) -> (&str, Option<u16>) {
 }
 
 /// The route of a pattern as registered, `[METHOD ][HOST]/[PATH]` (net/http/pattern.go), without method and host.
-/// Wildcards and `{$}` stay as they are. `None` for what is no such pattern.
+/// Wildcards and `{$}` stay as they are. `None` for what is no such pattern. The patterns of other routers are paths, whose
+/// regular expressions may have spaces.
 pub(super) fn route(pattern: &str) -> Option<&str> {
+    if pattern.starts_with('/') {
+        return Some(pattern);
+    }
     let rest =
         pattern.split_once([' ', '\t']).map_or(pattern, |(_, rest)| rest.trim_start_matches([' ', '\t']));
     rest.find('/').and_then(|slash| rest.get(slash..))

@@ -7,6 +7,8 @@ use lightfoot_symbolizer::types;
 use crate::catalog::{self, MapField, go_runtime, http2, net_http};
 use crate::inspect::Program;
 
+mod routers;
+
 /// The layout of everything that BPF reads in a program. What was not found is [`NONE`], and the programs leave out what
 /// depends on it.
 pub fn layout(program: &Program) -> Layout {
@@ -41,6 +43,7 @@ pub fn layout(program: &Program) -> Layout {
             .unwrap_or(layout::Http2::UNKNOWN),
         x_http2: http2(program, &http2::X),
         header: map(program, net_http::HEADER).unwrap_or(UNKNOWN_MAP),
+        routers: routers::routers(program),
     }
 }
 

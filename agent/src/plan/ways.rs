@@ -2,7 +2,7 @@
 
 use lightfoot_symbolizer::Architecture;
 use lightfoot_symbolizer::go_abi::{self, GoType, Signature};
-use lightfoot_symbolizer::site::{self, IndirectCall, Reason};
+use lightfoot_symbolizer::site::{self, IndirectCall, Reason, Site};
 
 use super::PlannedSite;
 use crate::catalog::{Place, Way};
@@ -22,15 +22,10 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             let places = places_of(signature, needs, program.architecture)?;
             vec![site::entry(view, &places).map_err(|why| why.to_string())?]
         }
-        Place::CallOf(callee) => {
-            let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
-            let calls = site::calls_to(view, callee.entry).map_err(|why| why.to_string())?;
-            match calls.len() {
-                1 => calls,
-                count => {
-                    return Err(format!("{} calls {} {count} times, not once", way.function, callee.name));
-                }
-            }
+        Place::CallOf(callee) => vec![the_call(program, way, view, callee)?],
+        Place::CallWith { callee, parameters, argument } => {
+            kept = places_of(&Signature { parameters, results: &[] }, &[*argument], program.architecture)?;
+            vec![the_call(program, way, view, callee)?]
         }
         Place::AfterCallOf { callee, results, kept: wanted } => {
             let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
@@ -74,6 +69,17 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
     };
     let planned = |site| PlannedSite::of(site, function.entry, code.offset, kept.clone());
     sites.into_iter().map(planned).collect()
+}
+
+/// The one direct call of a function.
+fn the_call(program: &Program, way: &Way, view: site::Code<'_>, callee: &str) -> Result<Site, String> {
+    let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
+    let calls = site::calls_to(view, callee.entry).map_err(|why| why.to_string())?;
+    let count = calls.len();
+    match <[Site; 1]>::try_from(calls) {
+        Ok([call]) => Ok(call),
+        Err(_) => Err(format!("{} calls {} {count} times, not once", way.function, callee.name)),
+    }
 }
 
 /// Proves that `caller` really calls `name`: a symbol alone does not, the calls that matter may be inlined.

@@ -129,7 +129,7 @@ fn other_files_and_other_versions_are_refused() {
     let other =
         Recorder { agent: "9.8.7".to_owned(), records: RECORD_VERSION + 1, ..Recorder::here("amd64") };
     let told = refusal(&written(other, &[]));
-    assert!(told.ends_with("replay it with Lightfoot 9.8.7"), "{told}");
+    assert!(told.ends_with("replay it with the one that recorded it, 9.8.7"), "{told}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lightfoot_probes_abi::context::HolderKind;
-use lightfoot_probes_abi::layout::Http2;
+use lightfoot_probes_abi::layout::{Http2, Router};
 use lightfoot_probes_abi::{Cookie, Holder, Layout, SiteKind};
 use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -16,7 +16,7 @@ use lightfoot_symbolizer::site::Reason;
 
 use super::WatchError;
 use crate::attach::Probe;
-use crate::catalog::{Role, http2, net_http};
+use crate::catalog::{Role, http2, net_http, routers};
 use crate::inspect::{InspectError, Program};
 use crate::plan::{OperationPlan, Plan, PlannedSite, holders, layouts};
 
@@ -38,6 +38,8 @@ pub(super) struct Analysis {
     pub(super) probes: Probes,
     /// Those that find the routes of copied requests, if it has any.
     pub(super) route: Probes,
+    /// Those that find what routers have matched, if it has any.
+    pub(super) routers: Probes,
     /// How the calls of its HTTP clients end, if it has any.
     pub(super) clients: Option<Clients>,
 }
@@ -97,6 +99,7 @@ impl Analysis {
             is_server: false,
             probes: Probes::default(),
             route: Probes::default(),
+            routers: Probes::default(),
             clients: None,
         };
         let mut refusals = Vec::new();
@@ -132,7 +135,7 @@ impl Analysis {
     pub(super) fn site_count(&self) -> usize {
         let clients = self.clients.as_ref();
         let of_clients = clients.map_or(0, |clients| clients.returns.places.len() + clients.call_sites.len());
-        self.probes.places.len() + self.route.places.len() + of_clients
+        self.probes.places.len() + self.route.places.len() + self.routers.places.len() + of_clients
     }
 
     /// How to add the probes of an operation, if its spans can be had.
@@ -147,6 +150,8 @@ impl Analysis {
             Some(Self::add_http2_server)
         } else if title == net_http::CLIENT.title || title == http2::X_CLIENT.title {
             Some(Self::add_client)
+        } else if operation.points.iter().any(|point| point.role == Role::Router) {
+            Some(Self::add_router)
         } else {
             None
         }
@@ -182,6 +187,25 @@ impl Analysis {
                 let cookie = with_condition(kind, planned);
                 let is_x = title == http2::X_SERVER.title;
                 self.probes.add(planned, if is_x { cookie.of_x_net() } else { cookie });
+            }
+        }
+    }
+
+    /// What it matches adds to the spans of servers.
+    fn add_router(&mut self, plan: &OperationPlan) {
+        let is_its = |router: &routers::Router| router.operation.title == plan.operation.title;
+        let Some(number) = routers::ROUTERS.iter().position(is_its) else { return };
+        let is_known = self.layout.routers.get(number).is_some_and(|router| *router != Router::UNKNOWN);
+        if !self.is_server || !is_known {
+            return;
+        }
+        let sites = plan.points.iter().flat_map(|point| &point.chosen).flat_map(|(_, sites)| sites);
+        for planned in sites {
+            // The last word: an interface has the address of what it holds there.
+            let Some(Place::IntegerRegister(register)) = planned.kept.last() else { continue };
+            if *register < Cookie::REGISTERS {
+                let cookie = with_condition(SiteKind::HttpServerRouter, planned).with_registers(*register, 0);
+                self.routers.add(planned, cookie.with_router(u8::try_from(number).unwrap_or(0)));
             }
         }
     }
@@ -254,7 +278,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
             let is_readable = pointer.max(length) < Cookie::REGISTERS;
             is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))
         }
-        Role::InlinedStart | Role::InlinedEnd | Role::StandIn => None,
+        Role::InlinedStart | Role::InlinedEnd | Role::StandIn | Role::Router => None,
     }
 }
 

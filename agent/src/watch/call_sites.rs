@@ -84,6 +84,7 @@ fn name(group: Group) -> String {
     match group {
         Group::Base => "what is always probed".to_owned(),
         Group::Routes => "routes of copied requests".to_owned(),
+        Group::Routers => "routes of routers".to_owned(),
         Group::Returns => "the returns of client functions".to_owned(),
         Group::CallSite(offset) => format!("behind the call at file offset {offset:#x}"),
     }
@@ -96,6 +97,7 @@ impl Binary {
         match group {
             Group::Base => Some(&analysis.probes),
             Group::Routes => Some(&analysis.route),
+            Group::Routers => Some(&analysis.routers),
             Group::Returns => analysis.clients.as_ref().map(|clients| &clients.returns),
             Group::CallSite(offset) => {
                 let trusted = analysis.clients.as_ref().and_then(|clients| clients.call_sites.get(&offset));
@@ -238,7 +240,10 @@ impl Binary {
                 let is_taken = |probes: Option<&Probes>| {
                     probes.is_some_and(|probes| probes.places.iter().any(|place| place.offset == offset))
                 };
-                if is_taken(self.probes(Group::Base)) || is_taken(self.probes(Group::Routes)) {
+                if [Group::Base, Group::Routes, Group::Routers]
+                    .iter()
+                    .any(|group| is_taken(self.probes(*group)))
+                {
                     return Err(format!("another probe stands behind the call in {}", caller.function));
                 }
                 let mut probes = Probes::default();

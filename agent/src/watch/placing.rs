@@ -105,7 +105,10 @@ impl Watcher {
         }
         // What was learned holds for the calls of processes that are gone.
         binary.callers = Callers::of(analysis);
-        let groups = binary.wanted_call_ends(Instant::now());
+        let mut groups = binary.wanted_call_ends(Instant::now());
+        if self.settings.router_routes && !analysis.routers.places.is_empty() {
+            groups.insert(Group::Routers);
+        }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         self.agree(identity, &analysis.probes, running)?;

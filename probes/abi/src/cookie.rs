@@ -27,6 +27,10 @@ pub enum SiteKind {
     Http2ServerStart = 6,
     /// `(*serverConn).runHandler.func1`, deferred, of any HTTP/2 server: a stream's handler has returned or panicked.
     Http2ServerEnd = 7,
+    /// Any instruction where a register, the first of [`Cookie::registers`], holds the address of the struct from which the
+    /// pattern that a router has matched is reached ([`crate::layout::Router`], of which [`Cookie::router`] tells the
+    /// number). An optional site.
+    HttpServerRouter = 8,
     /// `net/http.(*Transport).RoundTrip`: a client sends a request. Where that is inlined, the call of
     /// `(*Transport).roundTrip` ([`Cookie::stack_words`] is 1 on x86-64, for the call has not pushed yet).
     HttpClientStart = 16,
@@ -40,7 +44,7 @@ pub enum SiteKind {
 
 impl SiteKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -48,6 +52,7 @@ impl SiteKind {
         Self::HttpServerRoute,
         Self::Http2ServerStart,
         Self::Http2ServerEnd,
+        Self::HttpServerRouter,
         Self::HttpClientStart,
         Self::HttpClientStartInner,
         Self::HttpClientEnd,
@@ -61,7 +66,7 @@ impl SiteKind {
 /// | 0 to 7 | [`SiteKind`] |
 /// | 8 | ignore the hit if the conditional branch at the site is taken |
 /// | 9 | the binary's second HTTP/2 implementation: that of golang.org/x/net |
-/// | 10 | the string is a piece of a route that follows the pieces before, else it replaces them |
+/// | 10, 11 | the number of a router |
 /// | 12 to 15 | by how many words the stack pointer is above that of the function entry it is compared with |
 /// | 16 to 19, 20 to 23 | argument registers with the pointer and the length of a string |
 /// | 32 to 63 | the binary's id |
@@ -75,8 +80,6 @@ impl Cookie {
 
     /// The flag for sites of `golang.org/x/net/http2`.
     pub const X_NET: u64 = 1 << 9;
-    /// The flag for sites that tell routes piece by piece.
-    pub const APPEND: u64 = 1 << 10;
     /// How many integer registers the programs can choose from; arm64 has more.
     pub const REGISTERS: u8 = 9;
 
@@ -116,6 +119,12 @@ impl Cookie {
         Self(self.0 | ((pointer & 15) as u64) << 16 | ((length & 15) as u64) << 20)
     }
 
+    /// The same with the number of a router, below [`crate::limits::ROUTERS`].
+    #[must_use]
+    pub const fn with_router(self, number: u8) -> Self {
+        Self(self.0 | ((number & 3) as u64) << 10)
+    }
+
     /// The id of the binary that the site belongs to.
     pub const fn binary(self) -> u32 {
         (self.0 >> 32) as u32
@@ -131,6 +140,7 @@ impl Cookie {
             5 => Some(SiteKind::HttpServerRoute),
             6 => Some(SiteKind::Http2ServerStart),
             7 => Some(SiteKind::Http2ServerEnd),
+            8 => Some(SiteKind::HttpServerRouter),
             16 => Some(SiteKind::HttpClientStart),
             17 => Some(SiteKind::HttpClientStartInner),
             18 => Some(SiteKind::HttpClientEnd),
@@ -146,6 +156,11 @@ impl Cookie {
     /// The positions of the registers that hold a string's pointer and length.
     pub const fn registers(self) -> (u64, u64) {
         (self.0 >> 16 & 15, self.0 >> 20 & 15)
+    }
+
+    /// The number of the router.
+    pub const fn router(self) -> u64 {
+        self.0 >> 10 & 3
     }
 }
 
@@ -170,15 +185,19 @@ mod tests {
     #[test]
     fn a_cookie_keeps_its_parts_apart() {
         for kind in SiteKind::ALL {
-            let cookie =
-                Cookie::new(u32::MAX, kind).if_not_taken().with_stack_words(15).with_registers(3, 12);
+            let cookie = Cookie::new(u32::MAX, kind)
+                .if_not_taken()
+                .with_router(2)
+                .with_stack_words(15)
+                .with_registers(3, 12);
             assert_eq!(cookie.kind(), Some(kind));
             assert_eq!(cookie.binary(), u32::MAX);
-            assert_eq!((cookie.stack_words(), cookie.registers()), (15, (3, 12)));
+            assert_eq!((cookie.stack_words(), cookie.registers(), cookie.router()), (15, (3, 12), 2));
             assert_ne!(cookie.0 & Cookie::IF_NOT_TAKEN, 0);
             assert_eq!(cookie.of_binary(7), Cookie(cookie.0 << 32 >> 32 | 7 << 32));
             let plain = Cookie::new(7, kind);
             assert_eq!((plain.binary(), plain.stack_words(), plain.registers()), (7, 0, (0, 0)));
+            assert_eq!((plain.router(), plain.0 & Cookie::X_NET), (0, 0));
             assert_eq!(plain.0 & Cookie::IF_NOT_TAKEN, 0);
         }
     }

@@ -60,7 +60,9 @@ counters! {
     UnselectedProcess,
     /// Hits of the optional site that reads routes of copied requests, each one trap more.
     RouteSite,
-    /// Spans whose route was found there: their own request has none.
+    /// Hits of the optional sites that read the routes of routers, each one trap more.
+    RouterSite,
+    /// Spans whose route was found at the site for copied requests: their own request has none.
     RouteOfCopy,
     /// Spans without a route and without an error status: what makes that site worth a try.
     WithoutRoute,
@@ -106,7 +108,7 @@ pub struct Counters(pub [u64; Counters::CAPACITY]);
 
 impl Counters {
     /// A power of two not less than the number of counters.
-    pub const CAPACITY: usize = 32;
+    pub const CAPACITY: usize = 64;
 }
 
-const _: () = assert!(Counter::ALL.len() <= Counters::CAPACITY && size_of::<Counters>() == 256);
+const _: () = assert!(Counter::ALL.len() <= Counters::CAPACITY && size_of::<Counters>() == 512);

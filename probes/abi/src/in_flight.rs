@@ -43,7 +43,7 @@ pub struct InFlight {
     pub host: Slice,
     /// The values of the headers that are looked for, by [`HeaderName`]. Good at the start only.
     pub headers: [Slice; HeaderName::COUNT],
-    /// The route that optional sites have told, in pieces. Routers keep these strings.
+    /// The route that optional sites have told, in pieces. Routers keep these strings as long as they live.
     pub route: [Slice; limits::ROUTE_PARTS],
     /// How many pieces.
     pub route_parts: u64,
@@ -74,7 +74,16 @@ pub struct InFlight {
 
 const _: () = assert!(
     size_of::<InFlight>()
-        == 4 * 8 + 11 * 16 + 8 + 16 + 24 + 16 + 8 + 256 + size_of::<Http>() + limits::STRINGS
+        == 4 * 8
+            + (7 + limits::ROUTE_PARTS) * 16
+            + 8
+            + 16
+            + 24
+            + 16
+            + 8
+            + 256
+            + size_of::<Http>()
+            + limits::STRINGS
 );
 
 /// Bits of [`InFlight::state`].
@@ -85,6 +94,8 @@ pub mod state {
     pub const X_NET: u32 = 1 << 1;
     /// An HTTP/2 server's own start has opened the span, not `serverHandler`'s.
     pub const OWN_START: u32 = 1 << 2;
+    /// A router has told the route.
+    pub const ROUTED: u32 = 1 << 3;
 }
 
 /// A Go string, or a slice without its capacity.

@@ -8,6 +8,12 @@
 //! Addresses are virtual addresses of the executable, as its program headers have them; in a process they lie higher by
 //! the bias at which it was loaded. [`NONE`] stands for one that is not known.
 
+use crate::limits;
+
+mod router;
+
+pub use router::Router;
+
 /// No such field, or no such address.
 pub const NONE: u64 = u64::MAX;
 
@@ -47,9 +53,11 @@ pub struct Layout {
     pub x_http2: Http2,
     /// `map[string][]string`.
     pub header: Map,
+    /// The routers that the agent knows, by [`crate::Cookie::router`].
+    pub routers: [Router; limits::ROUTERS],
 }
 
-const _: () = assert!(size_of::<Layout>() == 96 * 8);
+const _: () = assert!(size_of::<Layout>() == 108 * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -105,6 +113,7 @@ impl Layout {
             first_in_use: 0,
             last_in_use: 0,
         },
+        routers: [Router::UNKNOWN; limits::ROUTERS],
     };
 }
 

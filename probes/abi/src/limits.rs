@@ -21,7 +21,9 @@ pub const SCHEME: usize = 16;
 /// Bytes of an error's text that are kept.
 pub const ERROR: usize = 128;
 /// Pieces of a route that nested routers have matched one after the other; later ones are left out.
-pub const ROUTE_PARTS: usize = 4;
+pub const ROUTE_PARTS: usize = 8;
+/// Routers whose sites one binary can have.
+pub const ROUTERS: usize = 4;
 /// Bytes of a peer's address that are kept; `[IPv6%zone]:port` needs about 64.
 pub const PEER: usize = 64;
 

@@ -5,8 +5,8 @@
 
 use crate::limits;
 
-/// Grows with every change to a record.
-pub const VERSION: u8 = 2;
+/// Grows with every change to a record. `make bless` makes the recordings of the tests anew then.
+pub const VERSION: u8 = 3;
 
 /// What a record is about, and so which struct it starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,8 @@ pub mod http_flags {
     pub const OPAQUE: u16 = 1 << 6;
     /// Client: the end is that of a call around this one, for the caller was not known yet.
     pub const ENDED_BY_OUTER: u16 = 1 << 7;
+    /// Server: [`super::Text::Route`] is what nested routers have matched one after the other.
+    pub const ROUTE_IN_PIECES: u16 = 1 << 8;
 }
 
 /// The strings of an [`Http`] record, in the order in which they stand in it.

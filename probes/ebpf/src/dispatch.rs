@@ -45,6 +45,9 @@ pub fn dispatch(registers: Registers, cookie: Cookie) {
         Some(SiteKind::HttpServerRoute) => {
             http_server::route(registers, tgid, process, layout, cookie);
         }
+        Some(SiteKind::HttpServerRouter) => {
+            http_server::router_matched(registers, tgid, process, layout, cookie);
+        }
         Some(kind @ (SiteKind::HttpClientStart | SiteKind::HttpClientStartInner)) => {
             let may_be_nested = kind == SiteKind::HttpClientStartInner;
             if !(may_be_nested && http_client::is_nested(registers, tgid, process, layout)) {

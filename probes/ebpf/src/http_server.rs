@@ -7,12 +7,12 @@
 mod http2;
 mod request;
 mod response;
+mod router;
 
 use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Process, RecordKind, SiteKind,
     in_flight::{Slice, state},
     layout::NONE,
-    limits::ROUTE_PARTS,
     record::http_flags,
 };
 
@@ -29,6 +29,7 @@ use request::NO_REQUEST;
 use response::{finish, note_hijacking};
 
 pub use http2::end as http2_end;
+pub use router::matched as router_matched;
 
 /// A handler gets a request: see [`note_arguments`].
 #[inline(never)]
@@ -169,8 +170,8 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
     in_flight::forget(entry);
 }
 
-/// A route pattern that `Request.Pattern` of the original request may not have, or a piece of one. The last one counts,
-/// unless that has one.
+/// A route pattern that `Request.Pattern` of the original request may not have. The last one counts, unless that has one or a
+/// router has told another.
 #[inline(never)]
 pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: Cookie) {
     count(process.counters, Counter::RouteSite);
@@ -179,13 +180,9 @@ pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     let (pointer, length) = cookie.registers();
     let pointer = registers::argument_at(registers, pointer);
     let length = registers::argument_at(registers, length);
-    if length == 0 {
-        return;
-    }
-    let part = if cookie.0 & Cookie::APPEND == 0 { 0 } else { entry.route_parts as usize };
-    if part < ROUTE_PARTS {
-        entry.route[part] = Slice { pointer, length };
-        entry.route_parts = part as u64 + 1;
+    if length != 0 && entry.state & state::ROUTED == 0 {
+        entry.route[0] = Slice { pointer, length };
+        entry.route_parts = 1;
     }
 }
 

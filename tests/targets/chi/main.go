@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 
 	"github.com/go-chi/chi/v5"
 	"lightfoot.example/witness"
@@ -19,6 +20,7 @@ func main() {
 		router.Use(copying)
 		router.Route("/inner", func(router chi.Router) { router.Post("/{id}", answer) })
 	})
+	nest(router, 9)
 	mounted := chi.NewRouter()
 	mounted.Get("/{id}", answer)
 	router.Mount("/mounted", mounted)
@@ -30,8 +32,18 @@ func main() {
 		note(w, r)
 		panic("asked to")
 	})
+	router.Get("/exit/{number}", func(http.ResponseWriter, *http.Request) { runtime.Goexit() })
 	router.With(copying).Get("/copied/{number}", answer)
 	witness.Serve(router)
+}
+
+// nest puts routers into each other.
+func nest(router chi.Router, levels int) {
+	if levels == 0 {
+		router.Get("/{id}", answer)
+		return
+	}
+	router.Route("/deep", func(inner chi.Router) { nest(inner, levels-1) })
 }
 
 func note(w http.ResponseWriter, r *http.Request) {

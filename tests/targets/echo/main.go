@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"runtime"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -21,6 +22,7 @@ func main() {
 	router.GET("/status/:number", func(c echo.Context) error { return c.NoContent(http.StatusTeapot) })
 	router.GET("/error/:number", func(echo.Context) error { return echo.ErrForbidden })
 	router.GET("/panic/:number", func(echo.Context) error { panic("asked to") })
+	router.GET("/exit/:number", func(echo.Context) error { runtime.Goexit(); return nil })
 	router.GET("/copied/:number", answer, copying)
 	witness.Serve(router)
 }

@@ -7,6 +7,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"lightfoot.example/witness"
@@ -27,6 +29,7 @@ func main() {
 	router.GET("/status/:number", func(c *gin.Context) { c.Status(http.StatusTeapot) })
 	router.GET("/refused/:number", func(c *gin.Context) { c.AbortWithStatus(http.StatusForbidden) }, answer)
 	router.GET("/panic/:number", func(*gin.Context) { panic("asked to") })
+	router.GET("/exit/:number", func(*gin.Context) { runtime.Goexit() })
 	router.GET("/copied/:number", func(c *gin.Context) {
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), c, c))
 		answer(c)
@@ -38,7 +41,16 @@ func main() {
 			work()
 		}
 	}()
-	witness.Serve(router)
+	router.GET("/muxed/:number", answer)
+	mux := http.NewServeMux()
+	mux.Handle("/muxed/", router)
+	witness.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/muxed/") {
+			mux.ServeHTTP(w, r) // which has a pattern of its own for it
+		} else {
+			router.ServeHTTP(w, r)
+		}
+	}))
 }
 
 func noting(c *gin.Context) {

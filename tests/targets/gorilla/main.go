@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 
 	"github.com/gorilla/mux"
 	"lightfoot.example/witness"
@@ -24,6 +25,7 @@ func main() {
 		w.WriteHeader(http.StatusTeapot)
 	})
 	router.HandleFunc("/panic/{number}", func(http.ResponseWriter, *http.Request) { panic("asked to") })
+	router.HandleFunc("/exit/{number}", func(http.ResponseWriter, *http.Request) { runtime.Goexit() })
 	router.Handle("/copied/{number}", copying(http.HandlerFunc(answer)))
 	witness.Serve(router)
 }

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::watching::Output;
@@ -18,6 +20,9 @@ use crate::resource::{Host, ProcessIdentity};
 use crate::session;
 use crate::variables::Variables;
 use crate::watch::Event;
+
+/// How long a resolver may hold up the start; where it does not answer at all, it takes 10 seconds to say so.
+const RESOLVE: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 pub(super) struct OutputArguments {
@@ -54,8 +59,13 @@ impl OutputArguments {
 
 /// The port of the export endpoint, if it is on this host: whoever listens there gets our spans.
 pub(super) fn local_export_port(settings: &Settings) -> Option<u16> {
-    // An endpoint that cannot be resolved now cannot be watched by mistake either.
-    let addresses = settings.otlp.as_ref()?.addresses().ok()?;
+    let otlp = settings.otlp.clone()?;
+    let (tell, told) = channel();
+    // It fails if nobody waits any more.
+    let resolve = move || drop(tell.send(otlp.addresses()));
+    thread::Builder::new().name("resolve".to_owned()).spawn(resolve).ok()?;
+    // An endpoint that cannot be resolved now is not on this host: names of that are in its files.
+    let addresses = told.recv_timeout(RESOLVE).ok()?.ok()?;
     let is_local = |address: &SocketAddr| UdpSocket::bind((address.ip(), 0)).is_ok();
     addresses.iter().find(|address| is_local(address)).map(SocketAddr::port)
 }

@@ -20,6 +20,7 @@ use crate::session::{self, Report, Session};
 use crate::watch::{self, Watcher};
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(in crate::cli) struct WatchingArguments {
     /// Watch this process; may be given several times
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -36,6 +37,11 @@ pub(in crate::cli) struct WatchingArguments {
     /// http.ServeMux.
     #[arg(long)]
     no_copied_routes: bool,
+    /// Leave out the routes of gin, chi, echo and gorilla/mux: never place the third probe that they take
+    ///
+    /// It is placed only in programs that have one of these routers, and costs one trap more for a request that it serves.
+    #[arg(long)]
+    no_router_routes: bool,
     /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
     ///
     /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
@@ -91,7 +97,7 @@ pub(in crate::cli) fn watch<S: Output>(
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let sizes = Sizes {
             ring_bytes: arguments.ring_size * 1024,
             open_spans: arguments.max_open_spans,
@@ -115,6 +121,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let settings = watch::Settings {
             sampler,
             copied_routes: !arguments.no_copied_routes,
+            router_routes: !arguments.no_router_routes,
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
         };
@@ -132,7 +139,10 @@ pub(in crate::cli) fn watch<S: Output>(
         result?;
         finished?;
         Ok(ended.map_or(SUCCESS, command::exit_code))
-    })
+    });
+    // It would wait for a resolver that does not answer.
+    runtime.shutdown_background();
+    result
 }
 
 /// Prints all counts each time that the signal comes.

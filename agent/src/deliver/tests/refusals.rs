@@ -167,6 +167,24 @@ fn spans_rejected_out_of_a_batch_are_counted_and_said_once() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_does_not_have_the_batch_sent_again() {
+    let body = vec![b' '; 100_000];
+    let http = Endpoint::start(move |_| Some(("200 OK\r\ncontent-type: application/json", body.clone())));
+    block_on(async {
+        let grpc_endpoint =
+            GrpcEndpoint::start(|_| Reply { message: "x".repeat(100_000), ..Reply::default() }).await;
+        for settings in [settings(&http.address, |_| ()), grpc(&grpc_endpoint, |_| ())] {
+            let pipeline = start(&settings);
+            pipeline.push(&process("shop"), span(1, 1, 0, 0));
+            assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+            assert_eq!(outcome(&pipeline), [1, 0, 0]);
+        }
+        assert_eq!(grpc_endpoint.spans().len(), 1);
+    });
+    assert_eq!(http.spans().len(), 1);
+}
+
+#[test]
 fn refused_batches_are_counted_by_service_and_said_once() {
     let endpoint = Endpoint::start(|_| {
         Some(("401 Unauthorized\r\ncontent-type: text/plain", b"no such\n  \x1b[31mtenant".to_vec()))

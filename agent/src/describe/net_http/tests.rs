@@ -200,6 +200,7 @@ fn routes_have_neither_method_nor_host() {
         ("shop.example:80/", Some("/")),
         ("/", Some("/")),
         ("/files/{path...}", Some("/files/{path...}")),
+        ("/users/{name:[a-z /]+}", Some("/users/{name:[a-z /]+}")),
         ("GET shop.example", None),
         ("", None),
     ];

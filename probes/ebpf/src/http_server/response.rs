@@ -64,7 +64,8 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
         record::append(entry, Text::RequestLine, entry.request_line);
         record::append(entry, Text::Peer, entry.peer);
     }
-    if read_pattern(entry, layout) == NO_PATTERN {
+    // What a router says is closer to the handler than the pattern under which `ServeMux` has the router.
+    if entry.state & state::ROUTED == 0 && read_pattern(entry, layout) == NO_PATTERN {
         note_route(entry);
     }
     append_route(entry);
