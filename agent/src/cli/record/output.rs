@@ -146,7 +146,7 @@ impl<W: Write> Recording<W> {
         if self.clock.observe(reading) {
             self.fact(&Fact::Clock(reading));
         }
-        // Whoever is killed has lost a second.
+        // A recording that is killed is to be as long as can be.
         if let Err(error) = self.writer.flush() {
             self.failed.get_or_insert(error);
         }

@@ -48,7 +48,7 @@ pub(in crate::cli) struct WatchingArguments {
     /// that is started by a request and serves others later, without their context, is linked to the wrong one.
     #[arg(long)]
     no_inferred_parents: bool,
-    /// Record the queries of URLs, with the values of keys that are known to be secret redacted
+    /// Record the queries of URLs; in spans the values of keys that are known to be secret are redacted
     #[arg(long)]
     pub(in crate::cli) queries: bool,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
