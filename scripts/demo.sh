@@ -28,7 +28,7 @@ trap 'exit 130' INT TERM
 start_service() {
     local name=$1
     shift
-    rm -f "target/demo/$name.url"
+    : >"target/demo/$name.url" # there before it is looked at
     OTEL_SERVICE_NAME=$name target/demo/demo "$@" >"target/demo/$name.url" &
     started+=($!)
     for _ in $(seq 100); do

@@ -10,13 +10,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
+use aya::programs::uprobe::UProbeScope;
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use clap::ValueEnum as _;
 use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process,
-    Sampler, Settings, Site,
+    Cookie, Counter, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, Process, Sampler, Settings,
+    Site,
 };
 
 mod addresses;
@@ -35,6 +36,7 @@ pub use callers::MAX_CALLERS;
 pub use error::AttachError;
 pub use files::RESERVED_FILES;
 pub use holders::MAX_HOLDERS;
+pub use lightfoot_probes_abi::PidNamespace;
 pub use method::Method;
 use slots::Slots;
 
@@ -52,6 +54,10 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// At most so many spans are open at once, over all processes.
     pub open_spans: u32,
+    /// At most so many contexts are known to belong to spans, over all processes; the least used go.
+    pub contexts: u32,
+    /// At most so many callers of clients wait to be learned, up to [`MAX_CALLERS`].
+    pub callers: u32,
     /// At most so many processes are watched at once, up to [`MAX_PROCESSES`].
     pub processes: u32,
 }
@@ -87,6 +93,8 @@ struct Selected {
 pub struct Kernel {
     method: Method,
     namespace: PidNamespace,
+    /// In which processes probes act.
+    scope: UProbeScope,
     object: Ebpf,
     settings: Array<MapData, Settings>,
     processes: HashMap<MapData, u32, Process>,
@@ -138,6 +146,8 @@ impl Kernel {
             .override_global("MAY_SLEEP", &u32::from(method == Method::UprobeMulti), true)
             .map_max_entries("EVENTS", sizes.ring_bytes)
             .map_max_entries("IN_FLIGHT", sizes.open_spans)
+            .map_max_entries("CONTEXTS", sizes.contexts)
+            .map_max_entries("CALLERS", sizes.callers)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         let name = method.program();
@@ -153,6 +163,7 @@ impl Kernel {
         let mut kernel = Self {
             method,
             namespace,
+            scope: UProbeScope::AllProcesses,
             settings: take(&mut object, "SETTINGS")?.try_into().map_err(map_error("SETTINGS"))?,
             processes: take(&mut object, "PROCESSES")?.try_into().map_err(map_error("PROCESSES"))?,
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
@@ -171,6 +182,12 @@ impl Kernel {
         };
         kernel.enable(u64::from(sizes.ring_bytes / 4))?;
         Ok((kernel, ring))
+    }
+
+    /// Has probes that are placed from now on act in this process alone; some kernels let perf events act in the calling
+    /// thread only.
+    pub fn act_in_own_process_only(&mut self) {
+        self.scope = UProbeScope::CallingProcess;
     }
 
     /// How probes are placed.
@@ -324,8 +341,8 @@ pub fn count(counters: &Counters, counter: Counter) -> u64 {
     counters.0.get(counter as usize).copied().unwrap_or(0)
 }
 
-/// The agent's own PID namespace, in whose numbers it names processes.
-fn pid_namespace() -> io::Result<PidNamespace> {
+/// The agent's own PID namespace, in whose numbers it names processes. All zeros for the host's.
+pub fn pid_namespace() -> io::Result<PidNamespace> {
     // `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the host's namespace, in which every process has a number. In any
     // other one `bpf_get_ns_current_pid_tgid` knows only those that live in that very one, not those below it.
     const HOST: u64 = 0xefff_fffc;

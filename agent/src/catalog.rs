@@ -87,8 +87,6 @@ pub enum Role {
     End,
     /// The end of a connection: one trap for each, which also ends spans whose handler panicked.
     ConnectionEnd,
-    /// A path that few operations take; it costs nothing until then.
-    Rare,
     /// The start of operations that do not pass the ordinary one, for it was inlined ([`Inlined`]): before a call.
     InlinedStart,
     /// Their end: behind that call, or where its caller returns what it got from it.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod counts;
+mod doctor;
 mod events;
 mod inspect;
 mod record;
@@ -18,8 +19,10 @@ mod spans;
 const SUCCESS: u8 = 0;
 /// The command failed; the reason is on standard error.
 const FAILURE: u8 = 1;
-/// The program was inspected and nothing of it can be watched. (2 is wrong usage, as clap has it.)
+/// Nothing can be watched: of the program that was inspected, or on this host. (2 is wrong usage, as clap has it.)
 const NOTHING_TO_WATCH: u8 = 3;
+/// Services can be watched on this host, but something is lost.
+const WITH_LOSSES: u8 = 4;
 
 /// OpenTelemetry traces from running Go services: no code change, no rebuild, no restart.
 #[derive(Parser)]
@@ -27,7 +30,8 @@ const NOTHING_TO_WATCH: u8 = 3;
     name = "lightfoot",
     version,
     max_term_width = 100,
-    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 nothing to watch (inspect)."
+    after_help = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 nothing to watch (inspect, \
+                  doctor), 4 something is lost (doctor)."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -40,6 +44,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Record(record::Arguments),
     Replay(replay::Arguments),
+    Doctor(doctor::Arguments),
     /// Become a program when told, as `run -- COMMAND` starts it
     #[command(hide = true)]
     Exec(run::ExecArguments),
@@ -63,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

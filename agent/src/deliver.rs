@@ -9,6 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use opentelemetry_sdk::trace::SpanData;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -37,7 +38,7 @@ use encode::Encoding;
 use notices::Notices;
 use printer::Printer;
 use queue::Queue;
-use transport::Transport;
+use transport::{Answer, Transport};
 
 /// Why delivery cannot start.
 #[derive(Debug, Error)]
@@ -158,6 +159,19 @@ impl Pipeline {
     /// Whether standard output was closed by its reader.
     pub fn is_output_closed(&self) -> bool {
         self.printer.as_ref().is_some_and(Printer::is_closed)
+    }
+}
+
+/// Sends a request without spans and waits for the answer. The error is in words, for people.
+pub async fn try_out(otlp: &OtlpSettings) -> Result<(), String> {
+    let transport = Transport::new(otlp);
+    let body = match Transport::encoding(otlp.protocol) {
+        Encoding::Protobuf => Bytes::new(),
+        Encoding::Json => Bytes::from_static(b"{}"),
+    };
+    match transport.send(&transport.pack(body)).await {
+        Answer::Accepted { .. } => Ok(()),
+        Answer::Later { error, .. } | Answer::Refused { error } => Err(error),
     }
 }
 

@@ -95,9 +95,12 @@ impl Proc {
 
     /// All processes that run a file now; kernel threads and zombies do not.
     pub fn sweep(&self) -> io::Result<HashSet<ProcessKey>> {
-        let pids =
-            fs::read_dir(&self.root)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        Ok(pids.filter_map(|pid| self.process(pid)).collect())
+        Ok(self.pids()?.filter_map(|pid| self.process(pid)).collect())
+    }
+
+    /// The numbers of all processes.
+    pub fn pids(&self) -> io::Result<impl Iterator<Item = u32> + use<>> {
+        Ok(fs::read_dir(&self.root)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
     }
 
     /// Whether `ancestor` started the process, or started one that did, and all between them still run.

@@ -4,6 +4,8 @@
 //! ones before it, never the ones after it. Modules in that order:
 #![deny(unsafe_code)]
 
+pub mod capabilities;
+pub mod state;
 pub mod variables;
 
 pub mod catalog;
@@ -33,6 +35,8 @@ pub mod counters;
 pub mod deliver;
 
 pub mod recording;
+
+pub mod doctor;
 
 pub mod cli;
 

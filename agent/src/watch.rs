@@ -42,6 +42,7 @@ use callers::Callers;
 pub use callers::{CALLERS_SETTLE, MAX_CALLERS_OF_BINARY, TRUST};
 use expected::Expected;
 pub use loaded::LoadedError;
+pub(crate) use loaded::Mapping;
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink};
 use aya::programs::{ProgramError, UProbe};
 use lightfoot_probes_abi::{Holder, HolderKey, Layout};
 
@@ -132,7 +132,7 @@ impl Kernel {
         };
         // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let id = program.attach(points, path, UProbeScope::AllProcesses).map_err(placed)?;
+        let id = program.attach(points, path, self.scope).map_err(placed)?;
         program.take_link(id).map_err(placed)
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::counts::Counts;
 use super::run::{Program, WatchingArguments, complain, watch};
 use crate::recording::{Recorder, Writer};
 use crate::resource::Host;
@@ -52,7 +53,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Ok(program) => program,
         Err(error) => return Ok(complain(&error)),
     };
-    watch(&arguments.watching, program.as_ref(), sampler, None, |counts| {
+    // Whoever looks for spans that are missing does not look for those of a recording.
+    let no_mark = |_: &Counts| Ok(None);
+    watch(&arguments.watching, program.as_ref(), sampler, None, no_mark, |counts| {
         let file = create(&arguments.file, arguments.force)?;
         let host = Host::detect(Path::new("/proc"));
         let limit = u64::from(arguments.limit) << 20;

@@ -14,11 +14,11 @@ use crate::plan::{LayoutPlan, OperationPlan, Plan, PlannedSite, PointPlan};
 
 /// How errors are set off.
 pub(super) const ERROR: Style = AnsiColor::Red.on_default().bold();
-const HEADING: Style = Style::new().bold();
-const QUIET: Style = Style::new().dimmed();
-const GOOD: Style = AnsiColor::Green.on_default();
-const DEAR: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default();
+pub(super) const HEADING: Style = Style::new().bold();
+pub(super) const QUIET: Style = Style::new().dimmed();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const DEAR: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
 
 /// Everything that is known of a program.
 #[derive(Serialize)]
@@ -239,12 +239,7 @@ impl Point {
         Self {
             role: plan.role,
             function: plan.chosen.as_ref().map(|(function, _)| *function),
-            sites: plan
-                .chosen
-                .iter()
-                .flat_map(|(_, sites)| sites)
-                .map(|site| Site::new(site, plan.role))
-                .collect(),
+            sites: plan.chosen.iter().flat_map(|(_, sites)| sites).map(Site::new).collect(),
             refused: plan
                 .refused
                 .iter()
@@ -258,7 +253,6 @@ impl Point {
             Role::Start | Role::InlinedStart => "start",
             Role::End | Role::InlinedEnd => "end",
             Role::ConnectionEnd => "close",
-            Role::Rare => "rare",
             Role::StandIn => "until",
             Role::Route | Role::Router => "route",
         };
@@ -309,7 +303,7 @@ impl Point {
 }
 
 impl Site {
-    fn new(planned: &PlannedSite, role: Role) -> Self {
+    fn new(planned: &PlannedSite) -> Self {
         Self {
             address: planned.site.address.0,
             file_offset: planned.offset.0,
@@ -317,8 +311,6 @@ impl Site {
             host: planned.host.clone(),
             instruction: planned.site.text.clone(),
             price: match planned.site.price {
-                // A stepped instruction on a path that few requests take costs the others nothing.
-                Price::Stepped if role == Role::Rare => "cold",
                 Price::Cold => "cold",
                 Price::Stepped => "stepped",
                 Price::Emulated => "emulated",

@@ -1,8 +1,11 @@
 //! `lightfoot run`: spans from running programs.
 
+use std::path::PathBuf;
+
 use tokio::sync::oneshot;
 
 use super::SUCCESS;
+use super::counts::Counts;
 use super::report::say;
 use crate::describe;
 use crate::sampler;
@@ -11,6 +14,7 @@ use crate::variables::Variables;
 mod capabilities;
 mod command;
 mod output;
+mod state;
 mod watching;
 
 pub(super) use command::ExecArguments;
@@ -34,6 +38,10 @@ pub(super) struct Arguments {
     verbose: bool,
     #[command(flatten)]
     output: output::OutputArguments,
+    /// Where to leave a mark while running, by which the next Lightfoot tells that this one was killed, and since when spans
+    /// may be missing. Without it /run/lightfoot, if that can be written
+    #[arg(long, value_name = "FOLDER")]
+    state_dir: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
@@ -49,7 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         return without_watching(program.as_ref());
     }
     let export_port = output::local_export_port(&settings);
-    watch(&arguments.watching, program.as_ref(), sampler, export_port, |counts| {
+    let mark = |counts: &Counts| state::leave(arguments, counts);
+    watch(&arguments.watching, program.as_ref(), sampler, export_port, mark, |counts| {
         let mut describing = describe::Settings::default();
         describing.http.query = arguments.watching.queries;
         let talk = output::Talk { is_verbose: arguments.verbose, ends_with_output: program.is_none() };

@@ -270,7 +270,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
             Some(of(SiteKind::HttpServerEndByDepth).with_stack_words(1))
         }
         Role::End => Some(of(SiteKind::HttpServerEndByDepth)),
-        Role::ConnectionEnd | Role::Rare => Some(of(SiteKind::HttpConnectionEnd)),
+        Role::ConnectionEnd => Some(of(SiteKind::HttpConnectionEnd)),
         Role::Route => {
             let [Place::IntegerRegister(pointer), Place::IntegerRegister(length)] = planned.kept[..] else {
                 return None;

@@ -62,22 +62,7 @@ pub(super) struct Loaded {
 pub(super) fn verify(proc: &Proc, pid: u32, probes: &Probes) -> Result<Loaded, LoadedError> {
     let read = |source| LoadedError::Read { pid, source };
     let folder = proc.folder(pid);
-    let mut text = Vec::new();
-    File::open(folder.join("maps")).map_err(read)?.take(MAX_MAPS).read_to_end(&mut text).map_err(read)?;
-    // Overlay file systems, and kernels before and after Linux 6.8, disagree about device and inode of a mapping; the
-    // path is printed by the same function for both. It escapes line feeds in maps(5) alone.
-    let executable = fs::read_link(proc.executable(pid)).map_err(read)?;
-    let executable: Vec<u8> = executable
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .flat_map(|byte| if *byte == b'\n' { b"\\012".as_slice() } else { std::slice::from_ref(byte) })
-        .copied()
-        .collect();
-    let own: Vec<_> = text
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| Mapping::parse(line.strip_suffix(executable.as_slice())?))
-        .collect();
+    let own = Mapping::of_program(proc, pid).map_err(read)?;
     let memory = File::open(folder.join("mem")).map_err(read)?;
     let mut addresses = Vec::with_capacity(probes.places.len());
     let (mut breakpoints, mut bias) = (0, 0);
@@ -115,14 +100,32 @@ fn is_breakpoint(bytes: &[u8], expected: &[u8]) -> bool {
 }
 
 /// A line of proc_pid_maps(5) without its path.
-struct Mapping {
-    start: u64,
-    end: u64,
+pub(crate) struct Mapping {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
     executable: bool,
-    offset: u64,
+    pub(crate) offset: u64,
 }
 
 impl Mapping {
+    /// Those of the program that a process runs.
+    pub(crate) fn of_program(proc: &Proc, pid: u32) -> io::Result<Vec<Self>> {
+        let mut text = Vec::new();
+        File::open(proc.folder(pid).join("maps"))?.take(MAX_MAPS).read_to_end(&mut text)?;
+        // Overlay file systems, and kernels before and after Linux 6.8, disagree about device and inode of a mapping; the
+        // path is printed by the same function for both. It escapes line feeds in maps(5) alone.
+        let executable = fs::read_link(proc.executable(pid))?;
+        let executable: Vec<u8> = executable
+            .as_os_str()
+            .as_bytes()
+            .iter()
+            .flat_map(|byte| if *byte == b'\n' { b"\\012".as_slice() } else { std::slice::from_ref(byte) })
+            .copied()
+            .collect();
+        let lines = text.split(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| Self::parse(line.strip_suffix(executable.as_slice())?)).collect())
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;

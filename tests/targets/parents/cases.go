@@ -204,6 +204,8 @@ func init() {
 				p.call(context.Background(), in, byParentGoroutine, in.number)
 			})
 			p.callBy(p.growing, r.Context(), in, witness.Number(), byContext, in.number)
+			// Elsewhere, so that no other rule applies.
+			p.inPool(func() { p.call(r.Context(), in, byContext, in.number) })
 		},
 	}
 	otherGoroutines(handlers)

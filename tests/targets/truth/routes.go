@@ -18,6 +18,15 @@ import (
 	"lightfoot.example/witness"
 )
 
+// spoiler makes memory of a request absent: its route stands in a page that nobody has looked at.
+type spoiler struct {
+	pattern string
+	spoil   func(*http.Request)
+}
+
+// absent are those that there are: none before Go 1.23, whose requests keep no route.
+var absent []spoiler
+
 // routes serves every way in which a request can go.
 func routes() http.Handler {
 	mux := http.NewServeMux()
@@ -83,6 +92,10 @@ func routes() http.Handler {
 	handle(mux, "/copied/", body)
 	handle(mux, "/moved/", body)
 	patterns(func(pattern string) { handle(mux, pattern, body) })
+	for _, s := range absent {
+		spoil := s.spoil
+		handle(mux, s.pattern, func(w http.ResponseWriter, r *http.Request) { spoil(r) })
+	}
 
 	// A handler that hands over to another mux, with the same request and with a copy.
 	inner := http.NewServeMux()

@@ -2,7 +2,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 use super::*;
-use crate::cli::counts::Counts;
 use crate::cli::run::Output as _;
 use crate::recording::{Fact, Frame, Reader};
 use crate::session::Sink as _;

@@ -10,13 +10,14 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::capabilities;
 use super::command::{self, Program};
+use super::{capabilities, state};
 use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::discover::{Proc, Selection};
 use crate::session::{self, Report, Session};
+use crate::state::Mark;
 use crate::watch::{self, Watcher};
 
 #[derive(clap::Args)]
@@ -24,13 +25,13 @@ use crate::watch::{self, Watcher};
 pub(in crate::cli) struct WatchingArguments {
     /// Watch this process; may be given several times
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Vec<u32>,
+    pub(super) pid: Vec<u32>,
     /// Watch programs whose path matches; without a slash, the last part of it
     #[arg(long, value_name = "GLOB", value_parser = Selection::executable)]
-    exe: Vec<GlobMatcher>,
+    pub(super) exe: Vec<GlobMatcher>,
     /// Watch processes that listen on this TCP port
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Vec<u16>,
+    pub(super) port: Vec<u16>,
     /// Leave out the routes of requests that a middleware copied: never place the third probe that they take
     ///
     /// It is placed only in programs where spans lack a route, and costs one trap more for a request that passes
@@ -57,6 +58,12 @@ pub(in crate::cli) struct WatchingArguments {
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
+    /// At most so many contexts are known to belong to spans
+    #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_contexts: u32,
+    /// At most so many callers of clients wait to be learned
+    #[arg(long, hide = true, value_name = "CALLERS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_callers: u32,
     /// At most so many processes are watched at once
     #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
     max_processes: u32,
@@ -81,6 +88,7 @@ pub(in crate::cli) fn watch<S: Output>(
     program: Option<&Program>,
     sampler: Sampler,
     export_port: Option<u16>,
+    leave_mark: impl FnOnce(&Counts) -> anyhow::Result<Option<Mark>>,
     start: impl FnOnce(&Arc<Counts>) -> anyhow::Result<S>,
 ) -> anyhow::Result<u8> {
     let object = lightfoot_probes::OBJECT?;
@@ -101,6 +109,8 @@ pub(in crate::cli) fn watch<S: Output>(
         let sizes = Sizes {
             ring_bytes: arguments.ring_size * 1024,
             open_spans: arguments.max_open_spans,
+            contexts: arguments.max_contexts,
+            callers: arguments.max_callers,
             processes: arguments.max_processes,
         };
         let (kernel, ring) =
@@ -110,6 +120,7 @@ pub(in crate::cli) fn watch<S: Output>(
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
+        let mark = leave_mark(&counts)?;
         // Last of what can fail: whoever sees the command run sees it watched.
         let mut child = program.map(Program::start).transpose()?;
         if let Some(child) = &child {
@@ -133,11 +144,15 @@ pub(in crate::cli) fn watch<S: Output>(
         let (ask, asked) = mpsc::channel(1);
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, counts));
         let mut ended = None;
-        let result = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked).await;
+        let run = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked);
+        let result = state::refreshing(mark.as_ref(), run).await;
         reports.abort();
         let finished = sink.finish().await;
         result?;
         finished?;
+        if let Some(mark) = mark {
+            mark.clear();
+        }
         Ok(ended.map_or(SUCCESS, command::exit_code))
     });
     // It would wait for a resolver that does not answer.

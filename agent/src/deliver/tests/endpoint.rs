@@ -17,7 +17,7 @@ pub(super) struct Endpoint {
     pub(super) requests: Arc<AtomicUsize>,
     /// The heads of all requests, in lower case.
     pub(super) heads: Arc<Mutex<Vec<String>>>,
-    accepted: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    pub(super) accepted: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
 }
 
 /// A status line, perhaps with headers, and a body.

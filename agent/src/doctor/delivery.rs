@@ -1,0 +1,89 @@
+//! Where spans would go, and where the mark of a running agent would be.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Check;
+use crate::deliver::{self, Flags, OtlpSettings, Settings};
+use crate::sampler;
+use crate::state::{DEFAULT_FOLDER, Mark};
+use crate::variables::Variables;
+
+/// So long an endpoint may take to answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
+
+pub(super) fn checks(flags: &Flags) -> Vec<Check> {
+    let mut variables = Variables::new(|name| std::env::var_os(name));
+    let settings = Settings::read(&mut variables, flags);
+    sampler::read(&mut variables);
+    let mut checks = match variables.finish(settings) {
+        Err(error) => {
+            let refused: Vec<_> =
+                error.0.iter().map(|refused| format!("{}: {}", refused.setting, refused.reason)).collect();
+            let lost = "`lightfoot run` refuses to start";
+            vec![Check::lost("settings", refused.join("; "), lost, "correct or unset them").fatal()]
+        }
+        Ok(settings) if settings.is_disabled => {
+            vec![Check::lost("settings", "OTEL_SDK_DISABLED is true", "nothing is watched", "unset it")]
+        }
+        Ok(settings) => vec![
+            Check::good("settings", "what the environment says can be followed"),
+            endpoint(settings.otlp),
+        ],
+    };
+    checks.push(state_folder(Path::new(DEFAULT_FOLDER)));
+    checks
+}
+
+/// Sends a request without spans, as `run` sends those with.
+fn endpoint(otlp: Option<OtlpSettings>) -> Check {
+    let id = "endpoint";
+    let Some(mut otlp) = otlp else {
+        return Check::note(id, "no OTLP endpoint is set: spans are printed (sudo drops the variables)");
+    };
+    otlp.timeout = otlp.timeout.min(ANSWER);
+    let shown = otlp.endpoint.to_string();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let answer = match runtime {
+        Ok(runtime) => runtime.block_on(deliver::try_out(&otlp)),
+        Err(error) => Err(error.to_string()),
+    };
+    match answer {
+        Ok(()) => Check::good(id, format!("{shown} takes spans")),
+        Err(error) => Check::lost(
+            id,
+            format!("{shown}: {error}"),
+            "spans are kept as long as there is room, then lost",
+            "see that a Collector listens there and speaks that protocol (--protocol), and that headers and certificates fit",
+        ),
+    }
+}
+
+fn state_folder(folder: &Path) -> Check {
+    let id = "state_dir";
+    match Mark::try_out(folder) {
+        Ok(()) => Check::good(id, format!("{} can be written", folder.display())),
+        Err(error) => Check::lost(
+            id,
+            format!("{:#}", anyhow::Error::from(error)),
+            "when Lightfoot is killed, the next start cannot say since when spans are missing",
+            "name a folder that can be written with --state-dir",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    #[test]
+    fn a_folder_for_marks_is_tried_and_left_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(state_folder(root.path()).status, Status::Good);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(state_folder(&file).status, Status::Lost);
+    }
+}

@@ -1,0 +1,189 @@
+//! The kernel, its settings, and what else is given.
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit};
+
+use super::Check;
+use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, pid_namespace};
+use crate::discover::{FileIdentity, Proc};
+use crate::inspect::Program;
+use crate::plan::{OperationPlan, Plan};
+
+/// Looking for services takes no longer than that, begun inspections left out.
+const SEARCH: Duration = Duration::from_secs(1);
+/// `uprobe_multi` takes up to two files for each binary.
+const FILES: u64 = MAX_BINARIES as u64 * 2 + RESERVED_FILES;
+
+pub(super) fn checks() -> Vec<Check> {
+    let kernel = rustix::system::uname();
+    let release = kernel.release().to_string_lossy().into_owned();
+    vec![
+        version(&release),
+        lockdown(fs::read_to_string("/sys/kernel/security/lockdown").ok().as_deref()),
+        setting("perf_event_paranoid", "it binds perf events without CAP_PERFMON only"),
+        setting("unprivileged_bpf_disabled", "it binds whoever lacks CAP_BPF only"),
+        namespace(pid_namespace().ok()),
+        files(getrlimit(Resource::Nofile).maximum),
+        locked_memory(&release, getrlimit(Resource::Memlock).current),
+    ]
+}
+
+fn version(release: &str) -> Check {
+    let id = "kernel";
+    let found = format!("Linux {release}, {}", std::env::consts::ARCH);
+    match number(release) {
+        Some(version) if version < (5, 10) => Check::lost(
+            id,
+            found,
+            "no way to place probes is known to work on it",
+            "use Linux 6.6, or at least 5.10",
+        ),
+        Some(_) => Check::good(id, found),
+        None => Check::note(id, format!("{found}, which is no version number")),
+    }
+}
+
+/// Major and minor version.
+fn number(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// `text` is as `[none] integrity confidentiality`.
+fn lockdown(text: Option<&str>) -> Check {
+    let id = "lockdown";
+    let chosen = text.and_then(|text| text.split_once('[')?.1.split_once(']')).map(|(chosen, _)| chosen);
+    match chosen {
+        Some("confidentiality") => Check::lost(
+            id,
+            "the kernel is locked down for confidentiality",
+            "BPF programs may read no memory, so nothing can be watched",
+            "start the kernel with lockdown=integrity or none",
+        )
+        .fatal(),
+        Some(other) => Check::good(id, format!("lockdown is {other}")),
+        None => {
+            Check::note(id, "lockdown is not told (no securityfs); the programs below show what it allows")
+        }
+    }
+}
+
+fn setting(name: &'static str, meaning: &str) -> Check {
+    let folder = "/proc/sys/kernel";
+    match fs::read_to_string(format!("{folder}/{name}")) {
+        Ok(value) => Check::note(name, format!("{name} is {}; {meaning}", value.trim())),
+        Err(error) => Check::note(name, format!("{name} cannot be read: {error}")),
+    }
+}
+
+fn namespace(namespace: Option<PidNamespace>) -> Check {
+    let id = "pid_namespace";
+    match namespace {
+        Some(PidNamespace { inode: 0, .. }) => Check::good(id, "in the host's PID namespace"),
+        Some(_) => Check::lost(
+            id,
+            "in a PID namespace below the host's",
+            "only processes of this namespace are seen",
+            "run it in the host's (hostPID: true, docker run --pid=host)",
+        ),
+        None => Check::note(id, "/proc/self/ns/pid cannot be read"),
+    }
+}
+
+/// `limit` is the hard one, which `run` raises its own to.
+fn files(limit: Option<u64>) -> Check {
+    let id = "open_files";
+    match limit {
+        Some(limit) if limit < FILES => Check::lost(
+            id,
+            format!("at most {limit} files may be open"),
+            format!("{MAX_BINARIES} binaries take up to {FILES}, and perf events one for each site"),
+            "raise the hard limit (LimitNOFILE=, ulimit -Hn)",
+        ),
+        limit => Check::good(
+            id,
+            limit.map_or("no limit of open files".to_owned(), |limit| format!("{limit} files may be open")),
+        ),
+    }
+}
+
+fn locked_memory(release: &str, limit: Option<u64>) -> Check {
+    let id = "memlock";
+    match (number(release), limit) {
+        // kernel/bpf/memalloc.c and the memory cgroup since Linux 5.11.
+        (Some(version), _) if version >= (5, 11) => {
+            Check::good(id, "this kernel counts memory of BPF maps by cgroup, not as locked")
+        }
+        (_, None) => Check::good(id, "no limit of locked memory"),
+        (_, Some(limit)) => Check::lost(
+            id,
+            format!("at most {limit} bytes may be locked"),
+            "this kernel counts memory of BPF maps as locked: loading fails",
+            "raise it (LimitMEMLOCK=infinity, ulimit -l unlimited)",
+        ),
+    }
+}
+
+/// The Go programs that run now.
+pub(super) fn services() -> Option<Check> {
+    let until = Instant::now() + SEARCH;
+    let proc = Proc::default();
+    let own = FileIdentity::of(&proc.executable(std::process::id())).ok();
+    let mut seen: HashSet<_> = own.into_iter().collect();
+    let mut names = Vec::new();
+    for process in proc.sweep().ok()? {
+        if Instant::now() > until {
+            break;
+        }
+        if !seen.insert(process.file) {
+            continue;
+        }
+        let Ok(program) = Program::inspect(&proc.executable(process.pid)) else { continue };
+        let plan = Plan::new(&program);
+        let operations = plan.libraries.iter().flat_map(|library| library.operations.iter().flatten());
+        if operations.into_iter().any(OperationPlan::can_be_watched) {
+            names.extend(proc.executable_path(process.pid).map(|path| path.display().to_string()));
+        }
+    }
+    names.sort_unstable();
+    Some(Check::note(
+        "services",
+        if names.is_empty() {
+            "no Go program that can be watched runs now".to_owned()
+        } else {
+            format!("Go programs that can be watched run now: {}", names.join(", "))
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Status;
+    use super::*;
+
+    #[test]
+    fn kernels_are_told_by_their_version() {
+        assert_eq!(version("6.18.5-cloud").status, Status::Good);
+        assert_eq!(version("5.4.0").status, Status::Lost);
+        assert_eq!(version("new").status, Status::Note);
+        assert_eq!(locked_memory("6.18.5", Some(1)).status, Status::Good);
+        assert_eq!(locked_memory("5.10.200", Some(65_536)).status, Status::Lost);
+        assert_eq!(locked_memory("5.10.200", None).status, Status::Good);
+    }
+
+    #[test]
+    fn lockdown_namespace_and_files_are_judged() {
+        assert_eq!(lockdown(Some("[none] integrity confidentiality\n")).status, Status::Good);
+        assert_eq!(lockdown(Some("none [integrity] confidentiality\n")).status, Status::Good);
+        assert_eq!(lockdown(Some("none integrity [confidentiality]\n")).status, Status::Missing);
+        assert_eq!(lockdown(None).status, Status::Note);
+        assert_eq!(namespace(Some(PidNamespace::default())).status, Status::Good);
+        assert_eq!(namespace(Some(PidNamespace { device: 4, inode: 4 })).status, Status::Lost);
+        assert_eq!(files(Some(FILES)).status, Status::Good);
+        assert_eq!(files(Some(FILES - 1)).status, Status::Lost);
+        assert_eq!(files(None).status, Status::Good);
+    }
+}

@@ -1,0 +1,161 @@
+//! The ways to place probes: each is gone through, up to a hit that was counted.
+
+use std::hint::black_box;
+
+use clap::ValueEnum as _;
+use lightfoot_probes_abi::{Counter, Layout, Sampler};
+use thiserror::Error;
+
+use super::code::{OwnCode, OwnSite, probed};
+use super::{Check, Price, price};
+use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
+
+/// No record is ever made, and only we are watched.
+const SIZES: Sizes = Sizes { ring_bytes: 4096, open_spans: 1, processes: 1, contexts: 1, callers: 1 };
+/// So often the function is called to see its probe at work.
+const CALLS: u64 = 16;
+
+/// What does not work of a method.
+#[derive(Debug, Error)]
+pub(super) enum MethodError {
+    /// The programs or their maps are refused.
+    #[error("loading the programs")]
+    Load(#[source] AttachError),
+    /// The probe, or what the programs are told of it, is refused.
+    #[error("placing a probe")]
+    Place(#[source] AttachError),
+    /// The probe is in place, and what it counts is not what happened.
+    #[error(
+        "counting: of {CALLS} hits {counted} came with cookie and process number; {unselected} in no known process"
+    )]
+    Hits {
+        /// Those that were told right.
+        counted: u64,
+        /// Those whose process was not known.
+        unselected: u64,
+    },
+}
+
+pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
+    let (object, code) = match (lightfoot_probes::OBJECT, OwnCode::find()) {
+        (Ok(object), Ok(code)) => (object, code),
+        (Err(absent), _) => {
+            let check =
+                Check::lost("programs", absent.to_string(), "nothing can be watched", "use another build");
+            return (vec![check.fatal()], None);
+        }
+        (_, Err(error)) => {
+            let error = anyhow::Error::from(error);
+            return (vec![Check::note("programs", format!("placing probes was not tried: {error:#}"))], None);
+        }
+    };
+    let mut tried: Vec<_> =
+        Method::value_variants().iter().map(|method| (*method, try_out(object, *method, &code))).collect();
+    let mut checks: Vec<_> = tried.iter().map(|(method, result)| check(*method, result)).collect();
+    let Some((method, Ok(kernel))) = tried.iter_mut().find(|(_, result)| result.is_ok()) else {
+        checks.push(none_works());
+        checks.push(Check::note("price", "what a trap costs was not measured: no probe can be placed"));
+        return (checks, None);
+    };
+    checks.push(Check::good("attach", format!("probes are placed by {}", name(*method))));
+    let measured = price::measure(kernel, *method, &code);
+    checks.push(price::check(&measured));
+    (checks, measured.ok())
+}
+
+fn none_works() -> Check {
+    let lost = "nothing can be watched";
+    let advice = "give it CAP_BPF and CAP_PERFMON, and Linux 6.6 or CAP_SYS_ADMIN; seccomp must allow bpf(2)";
+    Check::lost("attach", "probes cannot be placed in any way", lost, advice).fatal()
+}
+
+/// A method that does not work costs something only where a later one has to stand in.
+fn check(method: Method, result: &Result<Kernel, MethodError>) -> Check {
+    let id = id(method);
+    let error = match result {
+        Ok(_) => {
+            let cookie = if method == Method::PerfEventByAddress { "address" } else { "cookie" };
+            let found = format!(
+                "{}: programs and ring buffer load, a probe is placed, its hits are told by {cookie} and process",
+                name(method)
+            );
+            return Check::good(id, found);
+        }
+        Err(error) => format!("{}: {}", name(method), chain(error)),
+    };
+    match method {
+        Method::UprobeMulti => Check::lost(
+            id,
+            error,
+            "perf events have to stand in, if they work: slower to attach and detach, one open file a site",
+            "use Linux 6.6, with CAP_BPF and CAP_PERFMON",
+        ),
+        Method::PerfEvent | Method::PerfEventByAddress => {
+            Check::note(id, format!("{error}; needed only where uprobe_multi is missing"))
+        }
+    }
+}
+
+pub(super) fn chain(error: &MethodError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    // The kernel's log of a refused program has many lines.
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn id(method: Method) -> &'static str {
+    match method {
+        Method::UprobeMulti => "uprobe_multi",
+        Method::PerfEvent => "perf_event",
+        Method::PerfEventByAddress => "perf_event_by_address",
+    }
+}
+
+fn name(method: Method) -> &'static str {
+    match method {
+        Method::UprobeMulti => "uprobe_multi",
+        Method::PerfEvent => "perf events",
+        Method::PerfEventByAddress => "perf events by address",
+    }
+}
+
+fn try_out(object: &[u8], method: Method, code: &OwnCode) -> Result<Kernel, MethodError> {
+    let (mut kernel, _ring) = Kernel::load(object, Some(method), SIZES).map_err(MethodError::Load)?;
+    // Other Lightfoots run the same file. The kernel asks for the same rights either way (perf_uprobe_event_init,
+    // bpf_uprobe_multi_link_attach).
+    kernel.act_in_own_process_only();
+    prove(&mut kernel, code, &code.emulated)?;
+    Ok(kernel)
+}
+
+/// Places a probe, calls the function, and compares what was counted.
+pub(super) fn prove(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Result<(), MethodError> {
+    let (own, probes) = (std::process::id(), [site.probe]);
+    let before = kernel.counts(None).map_err(MethodError::Load)?;
+    let attachment = place(kernel, code, site)?;
+    let recording = Recording { sampler: Sampler::default(), flags: 0, bias: Some(0) };
+    let counts = kernel
+        .watch(own, &attachment, recording)
+        .and_then(|()| kernel.locate(own, &attachment, &probes, &[site.address]))
+        .and_then(|()| {
+            (1..=CALLS).for_each(|number| {
+                black_box(probed(number));
+            });
+            kernel.leave(own)
+        });
+    kernel.detach(vec![attachment]);
+    let counts = counts.map_err(MethodError::Place)?;
+    let counted = counts.map_or(0, |(counters, _)| count(&counters, Counter::UnknownSite));
+    let after = kernel.counts(None).map_err(MethodError::Load)?;
+    let unselected =
+        count(&after, Counter::UnselectedProcess).saturating_sub(count(&before, Counter::UnselectedProcess));
+    if counted == CALLS { Ok(()) } else { Err(MethodError::Hits { counted, unselected }) }
+}
+
+pub(super) fn place(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Result<Attachment, MethodError> {
+    kernel.attach(&code.file, &Layout::UNKNOWN, &[], &[site.probe]).map_err(MethodError::Place)
+}

@@ -1,0 +1,191 @@
+//! The mark that an agent leaves while it works, so that the next one can say that it was killed, and since when.
+//!
+//! One small file for each agent, in a folder that they share: written once and renamed into place, locked as long as the
+//! agent lives, its time of modification set anew every [`REFRESH`], and removed at a clean stop. A file that nobody
+//! holds locked is what a killed agent left; its time of modification is when that one was last alive. Nothing in it is
+//! believed beyond what is shown: it decides nothing.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+mod finding;
+
+pub use finding::Finding;
+
+/// Where marks are if nothing else is said.
+pub const DEFAULT_FOLDER: &str = "/run/lightfoot";
+/// How often a mark is to be refreshed.
+pub const REFRESH: Duration = Duration::from_secs(5);
+/// A longer file is none of ours, in bytes.
+pub const MAX_FILE: u64 = 4_096;
+/// At most so many entries of the folder are looked at.
+pub const MAX_ENTRIES: usize = 1_024;
+/// At most so many characters of what an agent watches are kept.
+pub const MAX_WATCHED: usize = 200;
+
+/// Of this form, so that another Lightfoot does not misread it.
+const VERSION: u32 = 1;
+const PREFIX: &str = "agent-";
+const SUFFIX: &str = ".json";
+
+/// Why no mark can be left.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// The folder is missing and cannot be made.
+    #[error("the folder {} cannot be made", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It cannot be listed, or no file can be put there.
+    #[error("no file can be kept in {}", folder.display())]
+    File {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// What a mark says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    pid: u32,
+    /// As /proc/sys/kernel/random/boot_id: another one after each start of the host.
+    boot: String,
+    /// Seconds since 1970.
+    started: u64,
+    /// What it watches, for people.
+    watched: String,
+}
+
+/// The mark of this agent. Dropping it leaves the file: only [`Mark::clear`] says that all went well.
+#[derive(Debug)]
+pub struct Mark {
+    file: File,
+    path: PathBuf,
+}
+
+impl Mark {
+    /// Leaves a mark in `folder`, which is made if it is missing, and tells what other agents left there. That is
+    /// cleared: each of it is told once.
+    pub fn leave(folder: &Path, watched: &str) -> Result<(Self, Vec<Finding>), StateError> {
+        make(folder)?;
+        let failed = |source| StateError::File { folder: folder.to_owned(), source };
+        let mark = Self::write(folder, watched).map_err(failed)?;
+        let found = left_behind(folder, &mark.path).map_err(failed)?;
+        Ok((mark, found))
+    }
+
+    fn write(folder: &Path, watched: &str) -> io::Result<Self> {
+        // Numbers of processes are used again, and two namespaces have the same ones.
+        let name = format!("{PREFIX}{:016x}{SUFFIX}", fastrand::u64(..));
+        let (path, draft) = (folder.join(&name), folder.join(format!(".{name}")));
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let watched = watched.chars().take(MAX_WATCHED).collect();
+        let content = Content { version: VERSION, pid: std::process::id(), boot: boot(), started, watched };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        // Locked before it has its name: whoever finds it finds it locked. The lock goes with the file.
+        let written = file
+            .try_lock()
+            .map_err(io::Error::from)
+            .and_then(|()| file.write_all(serde_json::to_string(&content)?.as_bytes()))
+            .and_then(|()| fs::rename(&draft, &path));
+        if let Err(error) = written {
+            // It has a name that nobody looks at.
+            let _ = fs::remove_file(&draft);
+            return Err(error);
+        }
+        Ok(Self { file, path })
+    }
+
+    /// Whether a mark can be left in `folder`: one is left and taken away again.
+    pub fn try_out(folder: &Path) -> Result<(), StateError> {
+        make(folder)?;
+        let written = Self::write(folder, "");
+        written.map(Self::clear).map_err(|source| StateError::File { folder: folder.to_owned(), source })
+    }
+
+    /// Says that the agent is alive.
+    pub fn refresh(&self) {
+        // A mark that looks older than it is makes the uncertain interval longer, never shorter.
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
+    /// Takes the mark away, at a clean stop.
+    pub fn clear(self) {
+        // If it stays, the next start says more than it need.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn make(folder: &Path) -> Result<(), StateError> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StateError::Folder { folder: folder.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Takes away what agents left that do not run any more.
+fn left_behind(folder: &Path, own: &Path) -> io::Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)?.take(MAX_ENTRIES) {
+        let Ok(entry) = entry else { continue };
+        let name = entry.file_name();
+        let is_mark = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        let path = entry.path();
+        if is_mark && path != own {
+            // What cannot be opened or is no file of ours is nobody's mark.
+            found.extend(take(&path).ok().flatten());
+        }
+    }
+    Ok(found)
+}
+
+/// `None` if an agent holds it, if it is no plain file of this user, or if somebody else was faster.
+fn take(path: &Path) -> io::Result<Option<Finding>> {
+    // Neither a link that leads elsewhere nor a pipe that nobody writes to.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Ok(None);
+    }
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // Whoever had the lock before may have taken it away meanwhile.
+    if file.metadata()?.nlink() == 0 {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    (&file).take(MAX_FILE + 1).read_to_end(&mut text)?;
+    fs::remove_file(path)?;
+    let content = match serde_json::from_slice::<Content>(&text) {
+        Ok(content) if content.version == VERSION && text.len() as u64 <= MAX_FILE => content,
+        _ => return Ok(Some(Finding::Unreadable { path: path.to_owned() })),
+    };
+    Ok(Some(Finding::new(&content, metadata.modified()?, SystemTime::now(), &boot())))
+}
+
+/// Empty if it cannot be told.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What is said of an agent that did not end as it should.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use humantime::format_rfc3339_seconds;
+
+use super::{Content, MAX_WATCHED};
+
+/// The year 9999, the last that is shown.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// What an earlier agent left behind. Its text is one sentence for people; what the file said is in it, unescaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It was killed or failed: spans may be missing.
+    Unclean {
+        /// Its number.
+        pid: u32,
+        /// What it watched.
+        watched: String,
+        /// When it was last known to be alive; `None` if the time of day was set back since, so that this is not known.
+        alive: Option<SystemTime>,
+        /// When that was found.
+        now: SystemTime,
+        /// Whether the host was started again since.
+        is_of_earlier_boot: bool,
+    },
+    /// The file is no mark that this version can read. Spans may be missing; of when nothing is known.
+    Unreadable {
+        /// The file, which is gone now.
+        path: PathBuf,
+    },
+}
+
+impl Finding {
+    pub(super) fn new(content: &Content, modified: SystemTime, now: SystemTime, boot: &str) -> Self {
+        let is_known = modified <= now && modified >= UNIX_EPOCH;
+        Self::Unclean {
+            pid: content.pid,
+            watched: content.watched.chars().take(MAX_WATCHED).collect(),
+            alive: is_known.then_some(modified),
+            now,
+            is_of_earlier_boot: content.boot != boot,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pid, watched, alive, now, is_of_earlier_boot) = match self {
+            Self::Unreadable { path } => {
+                let path = path.display();
+                return write!(
+                    f,
+                    "{path} is no mark of an agent that can be read; it is ignored and removed"
+                );
+            }
+            Self::Unclean { pid, watched, alive, now, is_of_earlier_boot } => {
+                (pid, watched, alive, now, is_of_earlier_boot)
+            }
+        };
+        let cause = if *is_of_earlier_boot { "went down with the host" } else { "was killed or failed" };
+        write!(f, "an earlier Lightfoot (process {pid}, watching {watched}) {cause}: ")?;
+        let now = Shown(*now);
+        match alive {
+            Some(alive) => {
+                let alive = Shown(*alive);
+                write!(
+                    f,
+                    "spans from {alive} to {now} may be missing, and earlier ones that were not sent yet"
+                )
+            }
+            None => write!(
+                f,
+                "spans up to {now} may be missing, since when is not known: the time of day was set"
+            ),
+        }
+    }
+}
+
+/// A time that a file may have made up.
+struct Shown(SystemTime);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+        write!(f, "{}", format_rfc3339_seconds(UNIX_EPOCH + since))
+    }
+}

@@ -1,0 +1,112 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::*;
+
+fn leave(folder: &Path) -> (Mark, Vec<Finding>) {
+    Mark::leave(folder, "everything").unwrap()
+}
+
+/// As the kernel does when it is killed: the lock goes, the file stays.
+fn kill(mark: Mark) -> PathBuf {
+    let Mark { path, .. } = mark;
+    path
+}
+
+#[test]
+fn a_killed_agent_is_told_of_once_and_a_clean_stop_never() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("state");
+    let (first, found) = leave(&folder);
+    assert_eq!(found, []);
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
+    let last = SystemTime::now() - Duration::from_secs(70);
+    first.file.set_modified(last).unwrap();
+    first.refresh();
+    assert!(first.file.metadata().unwrap().modified().unwrap() > last, "it was refreshed");
+    first.file.set_modified(last).unwrap();
+    kill(first);
+    let (second, found) = leave(&folder);
+    let [Finding::Unclean { pid, watched, alive: Some(alive), now, is_of_earlier_boot: false }] = &found[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!((*pid, watched.as_str(), *alive), (std::process::id(), "everything", last));
+    assert!(now.duration_since(last).unwrap() >= Duration::from_secs(70));
+    second.clear();
+    let (third, found) = leave(&folder);
+    assert_eq!(found, [], "told already, and the second ended well");
+    third.clear();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
+fn agents_that_run_are_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let (first, _) = leave(root.path());
+    let (second, found) = leave(root.path());
+    assert_eq!(found, []);
+    assert_ne!(first.path, second.path);
+    let gone = kill(first);
+    let (_third, found) = leave(root.path());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(!gone.exists() && second.path.exists());
+}
+
+#[test]
+fn marks_that_cannot_be_read_are_removed_with_a_word_and_what_is_no_mark_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let whole = {
+        let (mark, _) = leave(root.path());
+        let path = kill(mark);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::remove_file(path).unwrap();
+        text
+    };
+    let hostile = [
+        String::new(),
+        whole[..whole.len() / 2].to_owned(),
+        whole.replace("\"version\":1", "\"version\":2"),
+        whole.replace("everything", &"x".repeat(usize::try_from(MAX_FILE).unwrap())),
+        "[".repeat(4_000),
+    ];
+    for (number, text) in hostile.iter().enumerate() {
+        fs::write(root.path().join(format!("agent-{number}.json")), text).unwrap();
+    }
+    fs::write(root.path().join("notes.txt"), "mine").unwrap();
+    symlink(root.path().join("notes.txt"), root.path().join("agent-link.json")).unwrap();
+    fs::create_dir(root.path().join("agent-folder.json")).unwrap();
+    let (mark, found) = leave(root.path());
+    assert_eq!(found.len(), hostile.len(), "{found:?}");
+    for finding in &found {
+        assert!(matches!(finding, Finding::Unreadable { .. }), "{finding}");
+        assert_eq!(finding.to_string().lines().count(), 1);
+    }
+    mark.clear();
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 3, "the text, the link and the folder");
+    assert_eq!(fs::read_to_string(root.path().join("notes.txt")).unwrap(), "mine");
+}
+
+#[test]
+fn the_sentence_names_both_times_and_whether_the_host_went_down() {
+    let content =
+        Content { version: VERSION, pid: 7, boot: "a".into(), started: 0, watched: "--exe shop".into() };
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let said = |alive, now, boot| Finding::new(&content, at(alive), at(now), boot).to_string();
+    let usual = "an earlier Lightfoot (process 7, watching --exe shop) was killed or failed: spans from \
+                 1970-01-01T00:01:00Z to 1970-01-01T00:02:05Z may be missing, and earlier ones that were not sent yet";
+    assert_eq!(said(60, 125, "a"), usual);
+    assert!(said(60, 125, "b").contains("went down with the host: spans from"));
+    assert!(said(300, 125, "a").contains("since when is not known"), "the time of day was set back");
+    // No panic in far futures.
+    assert!(said(1, 1 << 40, "a").contains("9999-12-31"));
+}
+
+#[test]
+fn a_folder_that_cannot_be_had_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(Mark::leave(&file.join("below"), ""), Err(StateError::Folder { .. })));
+    assert!(matches!(Mark::leave(&file, ""), Err(StateError::File { .. })));
+}

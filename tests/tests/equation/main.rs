@@ -1,0 +1,21 @@
+//! Each request has a number of its own. Those that were asked, less those that were delivered, are as many as the agent
+//! says at its end that it has lost: whatever spans are lost by.
+//!
+//! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
+//! `true`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod balance;
+mod causes;
+#[expect(dead_code, reason = "what the agent's own tests ask of it")]
+#[path = "../../../agent/src/deliver/tests/endpoint.rs"]
+mod endpoint;
+mod ends;
+mod load;
+mod parents;
+mod scene;

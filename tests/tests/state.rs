@@ -1,0 +1,98 @@
+//! What is left when an agent is killed, and what the next one says of it (`--state-dir`).
+//!
+//! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
+//! `true`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use lightfoot_tests::live::{Agent, Folder, Target, lightfoot, text, wait_for};
+use rustix::process::Signal;
+
+const KILLED: &str = "was killed or failed: spans from ";
+
+/// An agent that watches nothing and has left its mark.
+fn start(state: &Path, what: &str) -> Agent {
+    let before = marks(state);
+    let agent = Agent::start(["--exe", what, "--state-dir", text(state)], &[]).unwrap();
+    wait_for("the mark", || marks(state).iter().any(|mark| !before.contains(mark)).then_some(())).unwrap();
+    // By then it has told of all that it found.
+    agent.counts().unwrap();
+    agent
+}
+
+fn marks(state: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(state) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.starts_with("agent-")).collect()
+}
+
+#[test]
+fn a_killed_agent_is_told_of_by_the_next_one() {
+    let Some(folder) = Folder::for_test("killing the agent") else { return };
+    let state = folder.path().join("state");
+    let first = start(&state, "nothing-of-that-name");
+    let pid = first.pid();
+    assert!(!first.messages().contains("earlier Lightfoot"));
+    // Another one that runs along is no killed one.
+    let beside = start(&state, "nothing-else");
+    assert!(!beside.messages().contains("earlier Lightfoot"), "{}", beside.messages());
+    first.signal(Signal::KILL);
+    first.wait().unwrap();
+    assert_eq!(marks(&state).len(), 2);
+    let second = start(&state, "nothing-of-that-name");
+    let expected =
+        format!("an earlier Lightfoot (process {pid}, watching --exe **/nothing-of-that-name) {KILLED}");
+    second.says(&expected).unwrap();
+    assert_eq!(second.messages().matches("earlier Lightfoot").count(), 1, "{}", second.messages());
+    assert_eq!(second.counts().unwrap().get("unclean_stops"), Some(&1));
+    assert_eq!(second.stop().unwrap().count("unclean_stops"), 1);
+    beside.stop().unwrap();
+    assert_eq!(marks(&state), [""; 0]);
+    let third = start(&state, "nothing-of-that-name");
+    assert!(!third.messages().contains("earlier Lightfoot"), "{}", third.messages());
+    assert_eq!(third.stop().unwrap().count("unclean_stops"), 0);
+}
+
+#[test]
+fn a_mark_that_was_cut_off_is_ignored_with_one_sentence() {
+    let Some(folder) = Folder::for_test("a garbled mark") else { return };
+    let path = folder.path().join("agent-0.json");
+    fs::write(&path, "{\"version\":1,\"pid\":").unwrap();
+    let agent = start(folder.path(), "nothing");
+    agent.says(&format!("{} is no mark of an agent that can be read", text(&path))).unwrap();
+    let outcome = agent.stop().unwrap();
+    assert!(!outcome.messages.contains("earlier Lightfoot"));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_folder_that_was_asked_for_and_cannot_be_had_is_refused_by_its_flag() {
+    let Some(folder) = Folder::for_test("a state folder that cannot be made") else { return };
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let agent = Agent::start(["--exe", "nothing", "--state-dir", text(&file.join("below"))], &[]).unwrap();
+    let outcome = agent.wait().unwrap();
+    assert_eq!(outcome.status.code(), Some(1));
+    assert!(outcome.messages.starts_with("lightfoot: --state-dir: the folder "), "{}", outcome.messages);
+}
+
+#[test]
+fn without_a_place_for_it_only_the_curious_hear_of_it() {
+    let Some(folder) = Folder::for_test("a system without /run") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let said = |flags: &[&str]| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs -o ro none /run && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(lightfoot());
+        command.args(["run", "--format", "otlp-json", "--exe", text(&path)]).args(flags);
+        let agent = Agent::spawn(command, &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        agent.stop().unwrap().messages
+    };
+    assert!(!said(&[]).contains("the next start"));
+    assert!(said(&["-v"]).contains("state if this is killed, the next start cannot tell: the folder "));
+}
