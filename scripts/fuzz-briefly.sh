@@ -3,7 +3,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 seconds=${1:-10}
-for target in source site binary; do
-    say "fuzzing $target for $seconds s (the first time it compiles for a minute)"
+for target in source site binary recording; do
+    say "fuzzing $target for $seconds s (the first time it compiles for some minutes)"
     quietly scripts/fuzz.sh "$target" "$seconds"
 done

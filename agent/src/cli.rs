@@ -5,10 +5,15 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod counts;
 mod doctor;
+mod events;
 mod inspect;
+mod record;
+mod replay;
 mod report;
 mod run;
+mod spans;
 
 /// Everything went well.
 const SUCCESS: u8 = 0;
@@ -37,6 +42,8 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Inspect(inspect::Arguments),
+    Record(record::Arguments),
+    Replay(replay::Arguments),
     Doctor(doctor::Arguments),
     /// Become a program when told, as `run -- COMMAND` starts it
     #[command(hide = true)]
@@ -59,6 +66,8 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {

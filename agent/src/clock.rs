@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 /// How often [`Clock::reanchor`] is to be called.
 pub const REANCHOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +31,7 @@ pub struct Clock {
 }
 
 /// Both clocks, read in the order of the fields. In nanoseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// `CLOCK_BOOTTIME` before.
     pub before: u64,
@@ -67,18 +68,19 @@ impl Clock {
         self.observe(Reading::take());
     }
 
-    /// As [`Clock::reanchor`], with a given reading.
-    pub fn observe(&mut self, reading: Reading) {
+    /// As [`Clock::reanchor`], with a given reading. Returns whether the time of day was set.
+    pub fn observe(&mut self, reading: Reading) -> bool {
         let new = reading.anchor();
-        let Some(last) = self.anchors.back_mut() else { return };
+        let Some(last) = self.anchors.back_mut() else { return false };
         let noise = u128::from(last.uncertainty.saturating_add(new.uncertainty));
         if new.offset.abs_diff(last.offset) <= noise {
-            return;
+            return false;
         }
         self.anchors.push_back(new);
         if self.anchors.len() > MAX_ANCHORS {
             self.anchors.pop_front();
         }
+        true
     }
 
     /// Start and end of a span as times of day, from nanoseconds of `CLOCK_BOOTTIME`. An end before the start is taken

@@ -90,6 +90,14 @@ impl Pipeline {
         Ok(Self { counters, limits, queue, worker, notices, unheard, printer })
     }
 
+    /// Has [`Pipeline::push`] wait for a slow reader of standard output from now on, instead of dropping spans. It blocks the
+    /// thread: not for live records.
+    pub fn wait_for_output(&mut self) {
+        if let Some(printer) = &mut self.printer {
+            printer.is_patient = true;
+        }
+    }
+
     /// Hands over a span of the process `identity`. Never waits.
     pub fn push(&self, identity: &Arc<ProcessIdentity>, mut span: SpanData) {
         self.limits.apply(&mut span);

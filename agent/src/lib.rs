@@ -34,6 +34,8 @@ pub mod describe;
 pub mod counters;
 pub mod deliver;
 
+pub mod recording;
+
 pub mod doctor;
 
 pub mod cli;

@@ -16,8 +16,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::receive;
-use crate::record::Record;
 use crate::sys;
 use crate::watch::{Command, Event, Watcher};
 
@@ -32,10 +30,8 @@ const EVENTS: usize = 64;
 pub trait Sink {
     /// A process began, ended, or cannot be watched.
     fn event(&mut self, event: Event);
-    /// An operation finished.
-    fn record(&mut self, record: Record);
-    /// The kernel sent bytes that are no record of ours.
-    fn malformed(&mut self, error: receive::ReceiveError);
+    /// What the ring buffer held: the record of a finished operation, if it is one.
+    fn record(&mut self, bytes: &[u8]);
     /// Whether there is no use in going on.
     fn is_done(&self) -> bool;
 }
@@ -135,16 +131,8 @@ impl Session {
                 self.ended.drain(..).for_each(|event| sink.event(event));
                 return true;
             };
-            take(&bytes, sink);
+            sink.record(&bytes);
         }
         false
-    }
-}
-
-/// Hands on what the ring buffer held.
-pub(crate) fn take(bytes: &[u8], sink: &mut impl Sink) {
-    match receive::record(bytes) {
-        Ok(record) => sink.record(record),
-        Err(error) => sink.malformed(error),
     }
 }

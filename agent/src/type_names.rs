@@ -18,14 +18,28 @@ pub const MAX_TYPE_NAMES: usize = 1024;
 /// The names of a program's types.
 #[derive(Debug)]
 pub struct TypeNames {
-    file: Arc<File>,
+    /// `None` if only those are known that [`TypeNames::learn`] was told.
+    file: Option<Arc<File>>,
     known: Mutex<HashMap<u64, Option<String>>>,
 }
 
 impl TypeNames {
     /// Those of the program in `file`.
     pub fn new(file: Arc<File>) -> Self {
-        Self { file, known: Mutex::default() }
+        Self { file: Some(file), known: Mutex::default() }
+    }
+
+    /// Those of a program that is not at hand.
+    pub fn recorded() -> Self {
+        Self { file: None, known: Mutex::default() }
+    }
+
+    /// Tells what a type is called, unless too many are known.
+    pub fn learn(&self, descriptor: u64, name: Option<String>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MAX_TYPE_NAMES {
+            known.insert(descriptor, name);
+        }
     }
 
     /// The name of the type whose descriptor has this virtual address, as `reflect.Type.String` has it; `None` if none can
@@ -49,7 +63,7 @@ impl TypeNames {
     }
 
     fn read(&self, descriptor: u64) -> Option<String> {
-        let path = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        let path = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_ref()?.as_raw_fd()));
         let binary = inspect::open(&path).ok()?;
         binary.descriptors().type_name(VirtualAddress(descriptor)).ok()
     }

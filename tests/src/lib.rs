@@ -7,6 +7,7 @@
 //! - [`hostile`]: files that a parser must survive, and the harness that shows it does.
 //! - [`elf`]: changes of ELF files by hand.
 //! - [`live`]: a running agent, the programs that it watches, their clients, and what each of them says.
+//! - [`recordings`]: what came out of the ring buffer once, and how it is made anew.
 //! - [`each`]: many builds at a time.
 #![forbid(unsafe_code)]
 
@@ -17,3 +18,4 @@ pub mod go;
 pub mod hostile;
 pub mod live;
 pub mod oracle;
+pub mod recordings;

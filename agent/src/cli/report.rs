@@ -345,3 +345,10 @@ impl Layout {
 pub(super) fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
+
+/// A line on standard error.
+pub(super) fn say(what: &str, text: &str) {
+    // In one piece, for the command that was started may write there too.
+    let line = format!("{what} {}\n", printable(text));
+    anstream::eprint!("{line}");
+}

@@ -1,35 +1,25 @@
 //! `lightfoot run`: spans from running programs.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::Context as _;
-use globset::GlobMatcher;
-use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::SUCCESS;
-use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use super::counts::Counts;
+use super::report::say;
 use crate::describe;
-use crate::discover::{Proc, Selection};
 use crate::sampler;
-use crate::session::Session;
 use crate::variables::Variables;
-use crate::watch::{self, Watcher};
 
 mod capabilities;
 mod command;
-mod counts;
 mod output;
 mod state;
+mod watching;
 
 pub(super) use command::ExecArguments;
-pub(super) use command::exec;
-
-use command::Program;
-use output::say;
+pub(super) use command::{Program, complain, exec};
+pub(super) use watching::{Output, WatchingArguments, watch};
 
 /// Watch Go services and show or send their spans
 ///
@@ -40,37 +30,9 @@ use output::say;
 #[command(after_help = "Examples:\n  sudo lightfoot run\n  sudo lightfoot run -- ./server --port 8080\n  \
                         sudo lightfoot run --exe 'shop-*' --endpoint http://127.0.0.1:4317\n\n\
                         On SIGUSR1 all counts are printed. Ctrl-C or SIGTERM detaches everything and ends.")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Arguments {
-    /// Watch this process; may be given several times
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Vec<u32>,
-    /// Watch programs whose path matches; without a slash, the last part of it
-    #[arg(long, value_name = "GLOB", value_parser = Selection::executable)]
-    exe: Vec<GlobMatcher>,
-    /// Watch processes that listen on this TCP port
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Vec<u16>,
-    /// Leave out the routes of requests that a middleware copied: never place the third probe that they take
-    ///
-    /// It is placed only in programs where spans lack a route, and costs one trap more for a request that passes
-    /// http.ServeMux.
-    #[arg(long)]
-    no_copied_routes: bool,
-    /// Leave out the routes of gin, chi, echo and gorilla/mux: never place the third probe that they take
-    ///
-    /// It is placed only in programs that have one of these routers, and costs one trap more for a request that it serves.
-    #[arg(long)]
-    no_router_routes: bool,
-    /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
-    ///
-    /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
-    /// that is started by a request and serves others later, without their context, is linked to the wrong one.
-    #[arg(long)]
-    no_inferred_parents: bool,
-    /// Record the queries of URLs, with the values of keys that are known to be secret redacted
-    #[arg(long)]
-    queries: bool,
+    #[command(flatten)]
+    watching: WatchingArguments,
     /// Say also how the ends of client calls are found
     #[arg(short, long)]
     verbose: bool,
@@ -80,140 +42,43 @@ pub(super) struct Arguments {
     /// may be missing. Without it /run/lightfoot, if that can be written
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
-    /// Size of the ring buffer between kernel and agent, in KiB; a power of two
-    #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
-    ring_size: u32,
-    /// At most so many spans are open at once
-    #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    max_open_spans: u32,
-    /// At most so many contexts are known to belong to spans
-    #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    max_contexts: u32,
-    /// At most so many callers of clients wait to be learned
-    #[arg(long, hide = true, value_name = "CALLERS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    max_callers: u32,
-    /// At most so many processes are watched at once
-    #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
-    max_processes: u32,
-    /// How probes are placed; found by trying if not given
-    #[arg(long, value_name = "METHOD", hide_possible_values = false)]
-    attach_method: Option<Method>,
-    /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
-    /// servers that it starts are watched too, from a second or so after their start
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let object = lightfoot_probes::OBJECT?;
     let mut variables = Variables::new(|name| std::env::var_os(name));
     let settings = arguments.output.settings(&mut variables);
     let sampler = sampler::read(&mut variables);
     let (settings, sampler) = variables.finish((settings, sampler))?;
-    let program = match Program::find(&arguments.command) {
+    let program = match Program::find(&arguments.watching.command) {
         Ok(program) => program,
-        Err(error) => return Ok(command::complain(&error)),
+        Err(error) => return Ok(complain(&error)),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if settings.is_disabled {
-        return runtime.block_on(without_watching(program.as_ref()));
+        return without_watching(program.as_ref());
     }
-    capabilities::check()?;
-    let mut selection = Selection {
-        pids: arguments.pid.iter().copied().collect(),
-        executables: arguments.exe.clone(),
-        ports: arguments.port.iter().copied().collect(),
-        ancestor: None,
-        export_port: output::local_export_port(&settings),
-    };
-    let processes = Proc::default();
-    if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
-        anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
-    }
-    let result = runtime.block_on(async {
-        let sizes = Sizes {
-            ring_bytes: arguments.ring_size * 1024,
-            open_spans: arguments.max_open_spans,
-            contexts: arguments.max_contexts,
-            callers: arguments.max_callers,
-            processes: arguments.max_processes,
-        };
-        let (kernel, ring) =
-            Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
-        let counts = Arc::new(counts::Counts::default());
+    let export_port = output::local_export_port(&settings);
+    let mark = |counts: &Counts| state::leave(arguments, counts);
+    watch(&arguments.watching, program.as_ref(), sampler, export_port, mark, |counts| {
         let mut describing = describe::Settings::default();
-        describing.http.query = arguments.queries;
+        describing.http.query = arguments.watching.queries;
         let talk = output::Talk { is_verbose: arguments.verbose, ends_with_output: program.is_none() };
-        let mut sink = output::Sink::start(&settings, describing, &counts, talk)?;
-        // Handlers stand before the command runs: a signal that comes early is not lost.
-        let reports_asked = signal(SignalKind::user_defined1())?;
-        let signals = command::Signals::new()?;
-        let mark = state::leave(arguments, &counts)?;
-        // Last of what can fail: whoever sees the command run sees it watched.
-        let mut child = program.as_ref().map(Program::start).transpose()?;
-        if let Some(child) = &child {
-            selection.pids.insert(child.pid);
-            selection.ancestor = Some(child.pid);
-        }
-        // The command keeps the limit that it would have without us.
-        raise_file_limit();
-        let settings = watch::Settings {
-            sampler,
-            copied_routes: !arguments.no_copied_routes,
-            router_routes: !arguments.no_router_routes,
-            inferred_parents: !arguments.no_inferred_parents,
-            queries: arguments.queries,
-        };
-        let mut session =
-            Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
-        if let (Some(child), Some(program)) = (&mut child, &program) {
-            child.go_when(session.expect(child.pid, program.path.clone()));
-        }
-        let (ask, asked) = mpsc::channel(1);
-        let reports = tokio::spawn(output::report_on_signal(ask, reports_asked, counts));
-        let mut ended = None;
-        let run = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked);
-        let result = state::refreshing(mark.as_ref(), run).await;
-        reports.abort();
-        sink.finish().await;
-        result?;
-        if let Some(mark) = mark {
-            mark.clear();
-        }
-        Ok(ended.map_or(SUCCESS, command::exit_code))
-    });
-    // It would wait for a resolver that does not answer.
-    runtime.shutdown_background();
-    result
+        output::Sink::start(&settings, describing, counts, talk)
+    })
 }
 
 /// Loads and attaches nothing; a command runs all the same.
-async fn without_watching(program: Option<&Program>) -> anyhow::Result<u8> {
+fn without_watching(program: Option<&Program>) -> anyhow::Result<u8> {
     say("disabled", "by OTEL_SDK_DISABLED: nothing is watched");
-    let signals = command::Signals::new()?;
-    let mut child = program.map(Program::start).transpose()?;
-    if let Some(child) = &mut child {
-        // That nobody answers is an answer.
-        child.go_when(oneshot::channel().1);
-    }
-    let mut ended = None;
-    signals.wait(child.as_mut(), &mut ended).await;
-    Ok(ended.map_or(SUCCESS, command::exit_code))
-}
-
-/// Perf events take a file for each site; 1024 in all, as most systems have it, are soon used up.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where that is not allowed, there is what there is: whoever cannot be watched for it is told.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
-
-fn ring_size(text: &str) -> Result<u32, String> {
-    let kib: u32 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if kib.is_power_of_two() && (4..=1 << 20).contains(&kib) {
-        Ok(kib)
-    } else {
-        Err("it must be a power of two from 4 to 1048576".to_owned())
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = command::Signals::new()?;
+        let mut child = program.map(Program::start).transpose()?;
+        if let Some(child) = &mut child {
+            // That nobody answers is an answer.
+            child.go_when(oneshot::channel().1);
+        }
+        let mut ended = None;
+        signals.wait(child.as_mut(), &mut ended).await;
+        Ok(ended.map_or(SUCCESS, command::exit_code))
+    })
 }

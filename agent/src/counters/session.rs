@@ -15,17 +15,20 @@ pub enum SessionCounter {
     ContextTypesLeftOut,
     /// Agents before this one that did not end as they should.
     UncleanStops,
+    /// Lost: records for which a recording had no room.
+    NotRecorded,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
         Self::Malformed,
         Self::ContextTypesLeftOut,
         Self::UncleanStops,
+        Self::NotRecorded,
     ];
 
     /// The name, as it is printed.
@@ -37,6 +40,7 @@ impl SessionCounter {
             Self::Malformed => "records_malformed",
             Self::ContextTypesLeftOut => "context_types_left_out",
             Self::UncleanStops => "unclean_stops",
+            Self::NotRecorded => "records_left_out",
         }
     }
 
@@ -51,6 +55,7 @@ impl SessionCounter {
                 "Types that hold a context and are not followed: parents may have been overlooked."
             }
             Self::UncleanStops => "Earlier agents that did not end as they should: spans may be missing.",
+            Self::NotRecorded => "Lost: records left out of the recording, which had its size.",
         }
     }
 }

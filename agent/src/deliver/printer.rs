@@ -40,6 +40,8 @@ pub enum Format {
 /// The thread that prints.
 pub(super) struct Printer {
     sender: SyncSender<Item>,
+    /// Whether a slow reader holds up whoever brings spans.
+    pub(super) is_patient: bool,
     ended: oneshot::Receiver<()>,
     is_closed: Arc<AtomicBool>,
 }
@@ -75,7 +77,7 @@ impl Printer {
             // Nobody is told if nobody waits any more.
             let _ = ending.send(());
         })?;
-        Ok(Self { sender, ended, is_closed })
+        Ok(Self { sender, is_patient: false, ended, is_closed })
     }
 
     pub(super) fn push(
@@ -85,6 +87,12 @@ impl Printer {
         span: SpanData,
     ) {
         let item = Item { identity, counters, span };
+        if self.is_patient {
+            if let Err(error) = self.sender.send(item) {
+                error.0.counters.add(Counter::PrinterBehind, 1);
+            }
+            return;
+        }
         if let Err(error) = self.sender.try_send(item) {
             let (std::sync::mpsc::TrySendError::Full(item)
             | std::sync::mpsc::TrySendError::Disconnected(item)) = error;

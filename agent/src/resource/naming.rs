@@ -1,12 +1,14 @@
 //! What a service is called, and its version.
 
 use lightfoot_symbolizer::build_info::BuildInfo;
+use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
 use crate::semconv as name;
 
 /// What gave a service its name; the first that says something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NamedBy {
     /// The target's `OTEL_SERVICE_NAME`.
     ServiceNameVariable,

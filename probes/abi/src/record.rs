@@ -5,7 +5,7 @@
 
 use crate::limits;
 
-/// Grows with every change to a record.
+/// Grows with every change to a record. `make bless` makes the recordings of the tests anew then.
 pub const VERSION: u8 = 3;
 
 /// What a record is about, and so which struct it starts with.

@@ -14,10 +14,12 @@ use super::{LiveError, Span, text, wait_for};
 /// The `lightfoot` command as this package builds it.
 ///
 /// # Panics
-/// If this is no test that Cargo built.
+/// If this is no test or program that Cargo built.
 pub fn lightfoot() -> PathBuf {
-    let folder = env::current_exe().ok().and_then(|own| Some(own.parent()?.parent()?.to_owned()));
-    folder.unwrap_or_default().join("agent-under-test")
+    let own = env::current_exe().unwrap_or_default();
+    let folder = own.parent().filter(|folder| !folder.ends_with("deps"));
+    let folder = folder.or_else(|| own.parent()?.parent()).unwrap_or(&own);
+    folder.join("agent-under-test")
 }
 
 /// A running agent; it is killed if it was not stopped.

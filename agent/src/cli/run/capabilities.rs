@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 
-use super::say;
 use crate::capabilities;
+use crate::cli::report::say;
 
 /// Fails if nothing could be watched, and warns if not everything could.
 pub(super) fn check() -> anyhow::Result<()> {

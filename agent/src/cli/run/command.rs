@@ -19,8 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::say;
 use crate::cli::report;
+use crate::cli::report::say;
 use crate::sys;
 
 mod user;
@@ -35,20 +35,20 @@ const PATIENCE: u32 = 3;
 /// A command that cannot be started.
 #[derive(Debug, Error)]
 #[error("cannot start {}: {source}", command.display())]
-pub(super) struct StartError {
+pub(in crate::cli) struct StartError {
     command: OsString,
     source: io::Error,
 }
 
 /// Says why, and returns the exit code for it.
-pub(super) fn complain(error: &StartError) -> u8 {
+pub(in crate::cli) fn complain(error: &StartError) -> u8 {
     let text = error.to_string();
     anstream::eprintln!("{}lightfoot:{:#} {}", report::ERROR, report::ERROR, report::printable(&text));
     if error.source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE }
 }
 
 /// What is to be started.
-pub(super) struct Program {
+pub(in crate::cli) struct Program {
     /// Its file.
     pub(super) path: PathBuf,
     words: Vec<OsString>,
@@ -63,7 +63,7 @@ pub(super) struct Running {
 
 impl Program {
     /// Finds the command as shells do; `None` if there is none.
-    pub(super) fn find(words: &[OsString]) -> Result<Option<Self>, StartError> {
+    pub(in crate::cli) fn find(words: &[OsString]) -> Result<Option<Self>, StartError> {
         let Some(name) = words.first() else { return Ok(None) };
         let path = find(name, env::var_os("PATH").as_deref());
         let path = path.map_err(|source| StartError { command: name.clone(), source })?;

@@ -5,8 +5,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use tokio::time::interval;
 
-use super::counts::Counts;
-use super::{Arguments, say};
+use super::Arguments;
+use crate::cli::counts::Counts;
+use crate::cli::report::say;
 use crate::counters::SessionCounter;
 use crate::state::{DEFAULT_FOLDER, Mark, REFRESH};
 
@@ -51,10 +52,10 @@ pub(super) async fn refreshing<T>(mark: Option<&Mark>, run: impl Future<Output =
 
 /// What was asked for, as it was said.
 fn watched(arguments: &Arguments) -> String {
-    let pids = arguments.pid.iter().map(|pid| format!("--pid {pid}"));
-    let executables = arguments.exe.iter().map(|pattern| format!("--exe {}", pattern.glob()));
-    let ports = arguments.port.iter().map(|port| format!("--port {port}"));
-    let command = arguments.command.first().map(|program| format!("-- {}", program.display()));
+    let pids = arguments.watching.pid.iter().map(|pid| format!("--pid {pid}"));
+    let executables = arguments.watching.exe.iter().map(|pattern| format!("--exe {}", pattern.glob()));
+    let ports = arguments.watching.port.iter().map(|port| format!("--port {port}"));
+    let command = arguments.watching.command.first().map(|program| format!("-- {}", program.display()));
     let said: Vec<_> = pids.chain(executables).chain(ports).chain(command).collect();
     if said.is_empty() { "every Go server".to_owned() } else { said.join(" ") }
 }

@@ -79,7 +79,9 @@ impl Traces {
         };
         let mut due: Vec<Trace> =
             self.traces.extract_if(|_, trace| is_due(trace)).map(|(_, trace)| trace).collect();
-        due.sort_by_key(|trace| trace.first);
+        // Those that came at once, as out of a recording, are told apart by when they really began.
+        let began = |trace: &Trace| trace.spans.iter().map(|item| item.span.start_time).min();
+        due.sort_by_key(|trace| (trace.first, began(trace)));
         self.spans -= due.iter().map(|trace| trace.spans.len()).sum::<usize>();
         due.into_iter().map(|trace| trace.spans).collect()
     }

@@ -6,8 +6,8 @@ use lightfoot_probes_abi::RecordKind;
 use lightfoot_probes_abi::record::{Http, RecordHeader, VERSION};
 
 use super::*;
-use crate::discover::Proc;
-use crate::session::{Sink as _, take};
+use crate::discover::{Proc, ProcessKey};
+use crate::session::Sink as _;
 
 const LENGTH: usize = offset_of!(RecordHeader, length);
 const KIND: usize = offset_of!(RecordHeader, kind);
@@ -33,7 +33,7 @@ fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
         let talk = Talk { is_verbose: false, ends_with_output: false };
         let mut sink = Sink::start(&settings, describe::Settings::default(), &counts, talk).unwrap();
         use_it(&mut sink);
-        sink.finish().await;
+        sink.finish().await.unwrap();
     });
     counts.to_string()
 }
@@ -60,16 +60,16 @@ fn bytes_that_are_no_record_are_counted() {
         forged(|bytes| bytes[offset_of!(Http, lengths)] = 1),
     ];
     for bytes in &forgeries {
-        let counts = counts(|sink| take(bytes, sink));
+        let counts = counts(|sink| sink.record(bytes));
         assert!(is_counted(&counts, "records_malformed", 1), "{bytes:?}: {counts}");
     }
-    let counts = counts(|sink| forgeries.iter().for_each(|bytes| take(bytes, sink)));
+    let counts = counts(|sink| forgeries.iter().for_each(|bytes| sink.record(bytes)));
     assert!(is_counted(&counts, "records_malformed", 6), "{counts}");
 }
 
 #[test]
 fn a_record_of_a_process_that_was_never_announced_is_counted() {
-    let counts = counts(|sink| take(&record(), sink));
+    let counts = counts(|sink| sink.record(&record()));
     assert!(is_counted(&counts, "records_without_process", 1), "{counts}");
     assert_eq!(counts.lines().count(), 1, "{counts}");
 }

@@ -1,5 +1,6 @@
 //! What became of everything: the counts of the BPF programs and of delivery, as text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,6 +57,31 @@ impl Counts {
             early.add_kernel(counters);
         }
         format!("{early}{}", self.delivery.snapshot())
+    }
+
+    /// What happened before delivery, without what is 0, by the names that are printed.
+    pub(super) fn early_by_name(&self) -> BTreeMap<String, u64> {
+        let early = *self.early();
+        let kernel = Counter::ALL.iter().map(|counter| kernel_name(*counter)).zip(early.kernel);
+        let session = SessionCounter::ALL.map(|counter| counter.name().to_owned());
+        kernel.chain(session.into_iter().zip(early.session)).filter(|(_, count)| *count != 0).collect()
+    }
+
+    /// Adds such counts; returns the names that nobody knows.
+    pub(super) fn add_by_name(&self, counts: &BTreeMap<String, u64>) -> Vec<String> {
+        let mut early = self.early();
+        let Early { kernel, session } = &mut *early;
+        let kernel = Counter::ALL.iter().map(|counter| kernel_name(*counter)).zip(kernel);
+        let names = SessionCounter::ALL.map(|counter| counter.name().to_owned());
+        let mut totals: BTreeMap<_, _> = kernel.chain(names.into_iter().zip(session)).collect();
+        let mut unknown = Vec::new();
+        for (name, count) in counts {
+            match totals.get_mut(name) {
+                Some(total) => **total = total.saturating_add(*count),
+                None => unknown.push(name.clone()),
+            }
+        }
+        unknown
     }
 
     fn early(&self) -> MutexGuard<'_, Early> {

@@ -1,0 +1,198 @@
+//! Watching, as `run` and `record` do: what is chosen, how, and until when.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use globset::GlobMatcher;
+use lightfoot_probes_abi::Sampler;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use super::command::{self, Program};
+use super::{capabilities, state};
+use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use crate::cli::SUCCESS;
+use crate::cli::counts::Counts;
+use crate::discover::{Proc, Selection};
+use crate::session::{self, Report, Session};
+use crate::state::Mark;
+use crate::watch::{self, Watcher};
+
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(in crate::cli) struct WatchingArguments {
+    /// Watch this process; may be given several times
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) pid: Vec<u32>,
+    /// Watch programs whose path matches; without a slash, the last part of it
+    #[arg(long, value_name = "GLOB", value_parser = Selection::executable)]
+    pub(super) exe: Vec<GlobMatcher>,
+    /// Watch processes that listen on this TCP port
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Vec<u16>,
+    /// Leave out the routes of requests that a middleware copied: never place the third probe that they take
+    ///
+    /// It is placed only in programs where spans lack a route, and costs one trap more for a request that passes
+    /// http.ServeMux.
+    #[arg(long)]
+    no_copied_routes: bool,
+    /// Leave out the routes of gin, chi, echo and gorilla/mux: never place the third probe that they take
+    ///
+    /// It is placed only in programs that have one of these routers, and costs one trap more for a request that it serves.
+    #[arg(long)]
+    no_router_routes: bool,
+    /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
+    ///
+    /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
+    /// that is started by a request and serves others later, without their context, is linked to the wrong one.
+    #[arg(long)]
+    no_inferred_parents: bool,
+    /// Record the queries of URLs; in spans the values of keys that are known to be secret are redacted
+    #[arg(long)]
+    pub(in crate::cli) queries: bool,
+    /// Size of the ring buffer between kernel and agent, in KiB; a power of two
+    #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
+    ring_size: u32,
+    /// At most so many spans are open at once
+    #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_open_spans: u32,
+    /// At most so many contexts are known to belong to spans
+    #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_contexts: u32,
+    /// At most so many callers of clients wait to be learned
+    #[arg(long, hide = true, value_name = "CALLERS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_callers: u32,
+    /// At most so many processes are watched at once
+    #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
+    max_processes: u32,
+    /// How probes are placed; found by trying if not given
+    #[arg(long, value_name = "METHOD", hide_possible_values = false)]
+    attach_method: Option<Method>,
+    /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
+    /// servers that it starts are watched too, from a second or so after their start
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(in crate::cli) command: Vec<OsString>,
+}
+
+/// Who takes what a session brings, to its end.
+pub(in crate::cli) trait Output: session::Sink {
+    /// Ends it, and says what became of everything.
+    async fn finish(self) -> anyhow::Result<()>;
+}
+
+/// Watches until a signal comes, the command has ended, or the output is done.
+pub(in crate::cli) fn watch<S: Output>(
+    arguments: &WatchingArguments,
+    program: Option<&Program>,
+    sampler: Sampler,
+    export_port: Option<u16>,
+    leave_mark: impl FnOnce(&Counts) -> anyhow::Result<Option<Mark>>,
+    start: impl FnOnce(&Arc<Counts>) -> anyhow::Result<S>,
+) -> anyhow::Result<u8> {
+    let object = lightfoot_probes::OBJECT?;
+    capabilities::check()?;
+    let mut selection = Selection {
+        pids: arguments.pid.iter().copied().collect(),
+        executables: arguments.exe.clone(),
+        ports: arguments.port.iter().copied().collect(),
+        ancestor: None,
+        export_port,
+    };
+    let processes = Proc::default();
+    if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
+        anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let sizes = Sizes {
+            ring_bytes: arguments.ring_size * 1024,
+            open_spans: arguments.max_open_spans,
+            contexts: arguments.max_contexts,
+            callers: arguments.max_callers,
+            processes: arguments.max_processes,
+        };
+        let (kernel, ring) =
+            Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
+        let counts = Arc::new(Counts::default());
+        let mut sink = start(&counts)?;
+        // Handlers stand before the command runs: a signal that comes early is not lost.
+        let reports_asked = signal(SignalKind::user_defined1())?;
+        let signals = command::Signals::new()?;
+        let mark = leave_mark(&counts)?;
+        // Last of what can fail: whoever sees the command run sees it watched.
+        let mut child = program.map(Program::start).transpose()?;
+        if let Some(child) = &child {
+            selection.pids.insert(child.pid);
+            selection.ancestor = Some(child.pid);
+        }
+        // The command keeps the limit that it would have without us.
+        raise_file_limit();
+        let settings = watch::Settings {
+            sampler,
+            copied_routes: !arguments.no_copied_routes,
+            router_routes: !arguments.no_router_routes,
+            inferred_parents: !arguments.no_inferred_parents,
+            queries: arguments.queries,
+        };
+        let mut session =
+            Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
+        if let (Some(child), Some(program)) = (&mut child, program) {
+            child.go_when(session.expect(child.pid, program.path.clone()));
+        }
+        let (ask, asked) = mpsc::channel(1);
+        let reports = tokio::spawn(report_on_signal(ask, reports_asked, counts));
+        let mut ended = None;
+        let run = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked);
+        let result = state::refreshing(mark.as_ref(), run).await;
+        reports.abort();
+        let finished = sink.finish().await;
+        result?;
+        finished?;
+        if let Some(mark) = mark {
+            mark.clear();
+        }
+        Ok(ended.map_or(SUCCESS, command::exit_code))
+    });
+    // It would wait for a resolver that does not answer.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints all counts each time that the signal comes.
+async fn report_on_signal(
+    ask: mpsc::Sender<oneshot::Sender<Report>>,
+    mut signal: Signal,
+    counts: Arc<Counts>,
+) {
+    while signal.recv().await.is_some() {
+        let (answer, report) = oneshot::channel();
+        if ask.send(answer).await.is_err() {
+            return;
+        }
+        let report = report.await.unwrap_or_default();
+        // One of them counts what belongs to no process. With nothing counted there is this line at least.
+        let watched = report.len().saturating_sub(1);
+        let (text, own) = (counts.with(&report), std::process::id());
+        let all = format!("{text}counts of process {own}, which watches {watched} processes now\n");
+        anstream::eprint!("{all}");
+    }
+}
+
+/// Perf events take a file for each site; 1024 in all, as most systems have it, are soon used up.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is not allowed, there is what there is: whoever cannot be watched for it is told.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn ring_size(text: &str) -> Result<u32, String> {
+    let kib: u32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if kib.is_power_of_two() && (4..=1 << 20).contains(&kib) {
+        Ok(kib)
+    } else {
+        Err("it must be a power of two from 4 to 1048576".to_owned())
+    }
+}

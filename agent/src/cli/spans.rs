@@ -1,0 +1,139 @@
+//! From records to spans that are on their way: the part of a session that `run` and `replay` share.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::counts::Counts;
+use super::report::say;
+use crate::clock::Clock;
+use crate::counters::SessionCounter;
+use crate::deliver::{DeliverError, Pipeline, Settings};
+use crate::describe::{self, Describer};
+use crate::discover::ProcessKey;
+use crate::receive::{self, ReceiveError};
+use crate::record::{Operation, Record};
+use crate::resource::ProcessIdentity;
+use crate::type_names::TypeNames;
+
+/// How long a record waits for its process to be announced.
+const HOLD: Duration = Duration::from_secs(1);
+/// At most so many records wait.
+pub(super) const MAX_HELD: usize = 4_096;
+
+/// Describes records and hands the spans on.
+pub(super) struct Spans {
+    /// What gives spans their time of day.
+    pub(super) clock: Clock,
+    describer: Describer,
+    /// By number, for each process that had it and of which records may come; the last one is the newest.
+    processes: HashMap<u32, Vec<Known>>,
+    held: VecDeque<(Instant, Record)>,
+    pub(super) pipeline: Pipeline,
+    pub(super) counts: Arc<Counts>,
+    said_malformed: bool,
+}
+
+/// A process that records come from.
+pub(super) struct Known {
+    pub(super) key: ProcessKey,
+    /// Nanoseconds of `CLOCK_BOOTTIME`: its spans start later.
+    pub(super) since: u64,
+    pub(super) identity: Arc<ProcessIdentity>,
+    pub(super) type_names: Option<Arc<TypeNames>>,
+}
+
+impl Spans {
+    /// Starts delivery; must be called within a tokio runtime.
+    pub(super) fn start(
+        settings: &Settings,
+        describing: describe::Settings,
+        clock: Clock,
+        counts: &Arc<Counts>,
+    ) -> Result<Self, DeliverError> {
+        let mut pipeline = Pipeline::start(settings, Arc::clone(&counts.delivery))?;
+        if let Some(mut notices) = pipeline.notices() {
+            tokio::spawn(async move {
+                while let Some(notice) = notices.recv().await {
+                    say("delivery", &notice);
+                }
+            });
+        }
+        Ok(Self {
+            clock,
+            describer: Describer::new(describing),
+            processes: HashMap::new(),
+            held: VecDeque::new(),
+            pipeline,
+            counts: Arc::clone(counts),
+            said_malformed: false,
+        })
+    }
+
+    /// Makes a process known, and hands on the records that have waited for it.
+    pub(super) fn announce(&mut self, known: Known) {
+        self.processes.entry(known.key.pid).or_default().push(known);
+        let mut held = std::mem::take(&mut self.held);
+        held.retain_mut(|(_, record)| !self.deliver(record));
+        self.held = held;
+    }
+
+    /// No more records come from a process.
+    pub(super) fn ended(&mut self, key: ProcessKey) {
+        if let Some(known) = self.processes.get_mut(&key.pid) {
+            known.retain(|known| known.key != key);
+            if known.is_empty() {
+                self.processes.remove(&key.pid);
+            }
+        }
+    }
+
+    /// Takes what the ring buffer held.
+    pub(super) fn record(&mut self, bytes: &[u8]) {
+        let mut record = match receive::record(bytes) {
+            Ok(record) => record,
+            Err(error) => return self.malformed(error),
+        };
+        while self.held.len() >= MAX_HELD
+            || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
+        {
+            self.held.pop_front();
+            self.counts.add(SessionCounter::WithoutProcess, 1);
+        }
+        if !self.deliver(&mut record) {
+            self.held.push_back((Instant::now(), record));
+        }
+    }
+
+    /// Sends what is left, for so long at most, and says what became of everything.
+    pub(super) async fn finish(self, within: Duration) {
+        let problem = self.pipeline.last_export_error();
+        self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
+        self.pipeline.stop(within).await;
+        let counts = self.counts.to_string();
+        anstream::eprint!("{counts}");
+        if let Some(problem) = problem {
+            say("warning", &format!("the last failed export said: {problem}"));
+        }
+    }
+
+    /// Describes a record and hands it on, if its process is known.
+    fn deliver(&self, record: &mut Record) -> bool {
+        let known = self.processes.get(&record.pid).into_iter().flatten();
+        let Some(known) = known.rev().find(|known| known.since <= record.start) else { return false };
+        if let Operation::HttpClient(request) = &mut record.operation
+            && let Some(error) = &mut request.error
+        {
+            error.type_name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
+        }
+        self.pipeline.push(&known.identity, self.describer.span(record, &self.clock));
+        true
+    }
+
+    fn malformed(&mut self, error: ReceiveError) {
+        self.counts.add(SessionCounter::Malformed, 1);
+        if !std::mem::replace(&mut self.said_malformed, true) {
+            say("warning", &format!("{error}; further ones are only counted"));
+        }
+    }
+}

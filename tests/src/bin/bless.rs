@@ -1,0 +1,21 @@
+//! `bless`: makes the recordings in `tests/recordings/` anew, and the spans that they come to. `make bless` runs it, as
+//! root. What has changed in the spans is for a person to look at: `git diff tests/recordings`.
+
+use std::process::ExitCode;
+
+use lightfoot_tests::live::is_privileged;
+use lightfoot_tests::recordings::{MINORS, bless::bless, recording};
+
+fn main() -> ExitCode {
+    if !is_privileged("recording") {
+        return ExitCode::FAILURE;
+    }
+    for minor in MINORS {
+        if let Err(error) = bless(minor) {
+            eprintln!("Go 1.{minor}: {error}");
+            return ExitCode::FAILURE;
+        }
+        println!("{}", recording(minor).display());
+    }
+    ExitCode::SUCCESS
+}

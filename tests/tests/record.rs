@@ -1,0 +1,123 @@
+//! `lightfoot record` on running programs, and what `lightfoot replay` makes of it.
+//!
+//! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
+//! `true`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
+
+use lightfoot_tests::live::{
+    Agent, Client, Folder, Span, Target, boot_time, get, lightfoot, text, wait_for, wall_offset,
+};
+use lightfoot_tests::recordings::{frames, replay};
+use rustix::process::Signal;
+
+fn recorder(file: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Agent {
+    let mut command = Command::new(lightfoot());
+    command.args(["record", text(file)]).args(arguments);
+    Agent::spawn(command, variables).unwrap()
+}
+
+/// The spans of a whole recording, and what was counted.
+fn replayed(file: &Path) -> (Vec<Span>, BTreeMap<String, u64>) {
+    let output = replay(file, &["--to", "otlp-json"]).unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{messages}");
+    let count = |line: &str| {
+        let (name, rest) = line.split_once(' ')?;
+        Some((name.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
+    };
+    let spans = String::from_utf8(output.stdout).unwrap();
+    (
+        spans.lines().map(|line| Span::parse(line).unwrap()).collect(),
+        messages.lines().filter_map(count).collect(),
+    )
+}
+
+#[test]
+fn a_recording_comes_to_the_spans_of_what_was_served() {
+    let Some(folder) = Folder::for_test("a recording") else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    let file = folder.path().join("recording");
+    let agent = recorder(&file, &["--pid", &target.pid().to_string()], &[]);
+    agent.watches(target.pid()).unwrap();
+    let (offset, uncertainty) = wall_offset();
+    let before = boot_time() + offset - uncertainty;
+    let paths = ["/one", "/two", "/three"];
+    for path in paths {
+        assert_eq!(target.get(path).unwrap(), 200);
+    }
+    agent.counts_to("ended", 3).unwrap();
+    let after = boot_time() + offset + uncertainty;
+    let outcome = agent.stop().unwrap();
+    assert!(outcome.messages.contains("recorded 3 records of 1 processes, "), "{}", outcome.messages);
+    assert_eq!(outcome.other_output, "");
+    // Nothing of what was recorded is needed any more.
+    let pid = u64::from(target.pid());
+    drop(target);
+    let (spans, counts) = replayed(&file);
+    assert_eq!(spans.iter().map(Span::path).collect::<Vec<_>>(), paths);
+    for span in &spans {
+        assert_eq!((span.pid(), span.service()), (pid, "lifecycle"));
+        assert!(
+            before - 100_000_000 <= span.start && span.start <= span.end && span.end <= after + 100_000_000
+        );
+    }
+    assert_eq!((counts.get("ended"), counts.get("spans_printed")), (Some(&3), Some(&3)));
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_command_is_recorded_from_its_first_request_for_whoever_called_sudo() {
+    let Some(folder) = Folder::for_test("recording a command") else { return };
+    let path = folder.server().unwrap();
+    let file = folder.path().join("recording");
+    let agent = recorder(
+        &file,
+        &["--", text(&path), "-exit-code", "5"],
+        &[("SUDO_UID", "65534"), ("SUDO_GID", "65534")],
+    );
+    let address = wait_for("the server", || {
+        agent.other_output().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
+    });
+    assert_eq!(get(address.unwrap(), "/first").unwrap(), 200);
+    agent.counts_to("ended", 1).unwrap();
+    agent.signal(Signal::TERM);
+    let outcome = agent.wait().unwrap();
+    assert_eq!(outcome.status.code(), Some(5), "{}", outcome.messages);
+    assert_eq!(replayed(&file).0.iter().map(Span::path).collect::<Vec<_>>(), ["/first"]);
+    assert_eq!(fs::metadata(&file).unwrap().uid(), 65534);
+    // It is there, and is left alone.
+    let second = recorder(&file, &["--", text(&path)], &[]).wait().unwrap();
+    assert_eq!(second.status.code(), Some(1), "{}", second.messages);
+    assert!(second.messages.contains("is there already; --force replaces it"), "{}", second.messages);
+    assert_eq!(second.other_output, "");
+    assert!(!frames(&file).unwrap().is_empty());
+}
+
+#[test]
+fn a_recording_that_has_its_size_ends_and_what_is_left_out_is_counted() {
+    let Some(folder) = Folder::for_test("the size of a recording") else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    let file = folder.path().join("recording");
+    let agent = recorder(&file, &["--limit", "1", "--pid", &target.pid().to_string()], &[]);
+    agent.watches(target.pid()).unwrap();
+    let mut client = Client::tcp(target.address().unwrap());
+    let long = format!("/{}", "x".repeat(900));
+    // A request takes less than 2 KiB, and so do many.
+    for _ in 0..3_000 {
+        assert_eq!(client.status(&long, "").unwrap(), 200);
+    }
+    let outcome = agent.wait().unwrap();
+    assert!(outcome.status.success(), "{}", outcome.messages);
+    assert!(outcome.messages.contains("has its size (--limit)"), "{}", outcome.messages);
+    assert!(fs::metadata(&file).unwrap().len() < (1 << 20) + 4_096);
+    let (spans, counts) = replayed(&file);
+    let count = |name: &str| counts.get(name).copied().unwrap_or(0);
+    assert!(count("records_left_out") > 0, "{counts:?}");
+    assert_eq!(count("ended"), spans.len() as u64 + count("records_left_out"), "{counts:?}");
+}
