@@ -86,7 +86,7 @@ impl Check {
 }
 
 impl Findings {
-    /// Looks at everything. Takes some seconds, and up to [`ANSWER`](delivery::ANSWER) more for an endpoint.
+    /// Looks at everything. Takes some seconds, and up to three more for an endpoint.
     pub fn gather(flags: &Flags) -> Self {
         let mut checks = host::checks();
         checks.extend(rights::checks());
