@@ -14,18 +14,20 @@ use lightfoot_tests::go::{Build, GoToolchain, GoVersion, Mode, Program};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
+mod request;
+
 /// How often each command runs; the median is told.
 const ROUNDS: usize = 7;
-const START: &str = "<!-- bench:inspect -->\n";
-const END: &str = "<!-- /bench:inspect -->";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["measure", command, rest @ ..] => measure_here(command, rest),
-        [] => inspect_table().map(|table| print!("{table}")),
-        ["--write"] => inspect_table().and_then(|table| write(&table)),
+        [] => tables().map(|tables| tables.iter().for_each(|(_, table)| println!("{table}"))),
+        ["--write"] => {
+            tables().and_then(|tables| tables.iter().try_for_each(|(name, table)| write(name, table)))
+        }
         _ => Err("usage: bench [--write]".into()),
     };
     match result {
@@ -65,15 +67,17 @@ fn medians<const N: usize>(commands: [&[&str]; N]) -> Result<[Cost; N], Box<dyn 
             costs.push(Cost { cpu: cpu.parse::<f64>()? / 1e6, peak_mb: peak.parse::<f64>()? / 1024.0 });
         }
     }
-    let median = |mut costs: Vec<Cost>, key: fn(&Cost) -> f64| {
-        costs.sort_by(|a, b| key(a).total_cmp(&key(b)));
-        costs.get(costs.len() / 2).map_or(f64::NAN, key)
-    };
     Ok(costs
         .map(|costs| Cost { cpu: median(costs.clone(), |c| c.cpu), peak_mb: median(costs, |c| c.peak_mb) }))
 }
 
-fn inspect_table() -> Result<String, Box<dyn Error>> {
+fn median<T>(mut costs: Vec<T>, key: fn(&T) -> f64) -> f64 {
+    costs.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    costs.get(costs.len() / 2).map_or(f64::NAN, key)
+}
+
+/// Those that can be had here, by their names in README.md.
+fn tables() -> Result<Vec<(&'static str, String)>, Box<dyn Error>> {
     eprintln!("building lightfoot and a stripped kube-apiserver (10 min if it is not there yet)");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let built = Command::new(env!("CARGO"))
@@ -84,6 +88,11 @@ fn inspect_table() -> Result<String, Box<dyn Error>> {
         return Err("lightfoot does not build".into());
     }
     let lightfoot = root.join("target/release/lightfoot").canonicalize()?;
+    let request = request::table(&lightfoot)?.map(|table| ("request", table));
+    Ok([("inspect", inspect_table(&root, &lightfoot)?)].into_iter().chain(request).collect())
+}
+
+fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>> {
     let lightfoot = lightfoot.to_str().ok_or("the path of lightfoot is not UTF-8")?;
     let script = Command::new("bash").arg(root.join("tests/targets/big/build.sh")).output()?;
     let big = PathBuf::from(String::from_utf8(script.stdout)?.trim());
@@ -124,11 +133,12 @@ fn inspect_table() -> Result<String, Box<dyn Error>> {
     Ok(table)
 }
 
-fn write(table: &str) -> Result<(), Box<dyn Error>> {
+fn write(name: &str, table: &str) -> Result<(), Box<dyn Error>> {
+    let (start, end) = (format!("<!-- bench:{name} -->\n"), format!("<!-- /bench:{name} -->"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = fs::read_to_string(&path)?;
-    let (before, rest) = text.split_once(START).ok_or("README.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).ok_or("README.md has no end of the place for the table")?;
-    print!("{table}");
-    Ok(fs::write(&path, format!("{before}{START}{table}{END}{after}"))?)
+    let (before, rest) = text.split_once(&start).ok_or("README.md has no place for the table")?;
+    let (_, after) = rest.split_once(&end).ok_or("README.md has no end of the place for the table")?;
+    println!("{table}");
+    Ok(fs::write(&path, format!("{before}{start}{table}{end}{after}"))?)
 }
