@@ -1,6 +1,8 @@
 //! The symbolizer and the planner do no harm whatever bytes they are given. One test: it owns the allocator.
 
+use std::process::Command;
 use std::time::Duration;
+use std::{env, thread};
 
 use lightfoot::catalog::net_http::ROUND_TRIP_RESULTS;
 use lightfoot::plan::caller::caller;
@@ -84,18 +86,45 @@ fn one_sentence(error: &dyn std::error::Error) {
     assert!(!text.is_empty() && !text.contains('\n') && text.len() < 400, "{text}");
 }
 
+/// A share of the inputs: every `of`-th, from number `index`.
+#[derive(Clone, Copy)]
+struct Share {
+    index: usize,
+    of: usize,
+}
+
+/// Names the share of a process that this test has started, as `0/2`.
+const SHARE: &str = "LIGHTFOOT_SHARE";
+
 #[test]
 fn no_input_makes_the_symbolizer_panic_hang_or_take_memory_without_bound() {
+    if let Ok(share) = env::var(SHARE) {
+        let (index, of) = share.split_once('/').unwrap();
+        return examine_all(Share { index: index.parse().unwrap(), of: of.parse().unwrap() });
+    }
+    // What an input takes of memory is told by the whole process, so each processor gets a process of its own.
+    let of = thread::available_parallelism().unwrap().get();
+    let start = |index| {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.arg("--nocapture").env(SHARE, format!("{index}/{of}")).spawn().unwrap()
+    };
+    let processes: Vec<_> = (0..of).map(start).collect();
+    for mut process in processes {
+        assert!(process.wait().unwrap().success(), "see above");
+    }
+}
+
+fn examine_all(share: Share) {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { time: Duration::from_secs(20), memory: 96 << 20 };
     let harness = Harness { limits, memory: Some(MEMORY), folder: folder.path().to_owned() };
-    let seed = std::env::var("LIGHTFOOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seed = env::var("LIGHTFOOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     for (version, mode) in [(NEWEST, Mode::Pie), (OLDEST, Mode::Plain)] {
         let file = Build::here(Program::Layouts, version, mode).bytes().unwrap();
         let landmarks = Landmarks::find(&file).unwrap();
         assert_eq!(examine(&file), Outcome::Go);
-        let summary =
-            harness.examine(hostile::all(&file, &landmarks, seed), |_, bytes| examine(bytes)).unwrap();
+        let inputs = hostile::all(&file, &landmarks, seed).skip(share.index).step_by(share.of);
+        let summary = harness.examine(inputs, |_, bytes| examine(bytes)).unwrap();
         println!(
             "Go {version}, {mode}: {:?}, slowest {:?}, largest {:?}",
             summary.outcomes, summary.slowest, summary.largest
