@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bumpalo::Bump;
 use lightfoot::clock::{Clock, Reading};
 use lightfoot::counters::{Counter, Counters};
 use lightfoot::deliver::{Flags, Pipeline, Settings};
@@ -20,7 +21,6 @@ use lightfoot::resource::{Host, ProcessIdentity};
 use lightfoot::variables::Variables;
 use lightfoot_probes_abi::record::{Http, RecordHeader, RecordKind, Text, VERSION};
 use lightfoot_symbolizer::build_info::BuildInfo;
-use opentelemetry_sdk::trace::SpanData;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Spans of a round, which fit into the queue.
@@ -32,34 +32,48 @@ fn main() {
     let record = record();
     let clock = Clock::from_reading(Reading { before: 0, wall: 1_700_000_000_000_000_000, after: 0 });
     let describer = Describer::new(lightfoot::describe::Settings::default());
-    let span = || describer.span(&receive::record(&record).unwrap(), &clock);
+    let mut arena = Bump::new();
     println!("| from the ring to an endpoint | CPU a span | allocations a span |");
     println!("|---|---|---|");
 
-    let parsed = receive::record(&record).unwrap();
     row(
         "parse the record",
         || (),
         |()| {
-            (0..SPANS).for_each(|_| drop(black_box(receive::record(black_box(&record)))));
+            for _ in 0..SPANS {
+                arena.reset();
+                let _ = black_box(receive::record(black_box(&record), &arena));
+            }
         },
     );
+    let texts = Bump::new();
+    let parsed = receive::record(&record, &texts).unwrap();
     row(
         "describe it",
         || (),
         |()| {
-            (0..SPANS).for_each(|_| drop(black_box(describer.span(black_box(&parsed), &clock))));
+            for _ in 0..SPANS {
+                arena.reset();
+                drop(black_box(describer.span(black_box(&parsed), &clock, &arena)));
+            }
         },
     );
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _within = runtime.enter();
     let identity = identity(&clock);
-    let spans = || -> Vec<SpanData> { (0..SPANS).map(|_| span()).collect() };
+    let span = describer.span(&parsed, &clock, &texts);
+    let mut all = |pipeline: &Pipeline| {
+        for _ in 0..SPANS {
+            arena.reset();
+            let record = receive::record(&record, &arena).unwrap();
+            pipeline.push(&identity, describer.span(&record, &clock, &arena));
+        }
+    };
 
     let none =
         Pipeline::start(&settings("", "", &[("OTEL_TRACES_EXPORTER", "none")]), Arc::default()).unwrap();
-    row("all of it, to no endpoint", || (), |()| (0..SPANS).for_each(|_| none.push(&identity, span())));
+    row("all of it, to no endpoint", || (), |()| all(&none));
 
     let address = endpoint();
     for (protocol, compression) in
@@ -72,23 +86,15 @@ fn main() {
         let counters = Arc::new(Counters::default());
         let pipeline = Pipeline::start(&settings, Arc::clone(&counters)).unwrap();
         let flush = || assert_eq!(runtime.block_on(pipeline.flush(Duration::from_secs(60))), 0);
-        let empty = || {
-            flush();
-            spans()
-        };
-        row(&format!("encode and queue, {protocol}, {compression}"), empty, |spans| {
-            for span in spans {
-                pipeline.push(&identity, span);
-            }
-        });
+        let fill = || (0..SPANS).for_each(|_| pipeline.push(&identity, span.clone()));
+        row(&format!("encode and queue, {protocol}, {compression}"), flush, |()| fill());
         flush();
-        let fill = || spans().into_iter().for_each(|span| pipeline.push(&identity, span));
         row(&format!("send, {protocol}, {compression}"), fill, |()| flush());
         row(
             &format!("**all of it, {protocol}, {compression}**"),
             || (),
             |()| {
-                (0..SPANS).for_each(|_| pipeline.push(&identity, span()));
+                all(&pipeline);
                 flush();
             },
         );

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry_sdk::trace::SpanData;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::counters::{Counter, Counters};
 use crate::resource::ProcessIdentity;
+use crate::span::Span;
 
 mod encode;
 mod export;
@@ -99,7 +99,7 @@ impl Pipeline {
     }
 
     /// Hands over a span of the process `identity`. Never waits.
-    pub fn push(&self, identity: &Arc<ProcessIdentity>, mut span: SpanData) {
+    pub fn push(&self, identity: &Arc<ProcessIdentity>, mut span: Span<'_>) {
         self.limits.apply(&mut span);
         if self.worker.is_some() {
             self.queue.push(identity, &span);

@@ -3,18 +3,19 @@
 //! What is said here is said of every span: ids, times, parent and scope.
 
 use std::ffi::OsString;
-use std::str::FromStr as _;
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use bumpalo::Bump;
+use opentelemetry::trace::SpanKind;
 
 use crate::clock::Clock;
 use crate::record::{Operation, ParentRule, Record};
 use crate::semconv as name;
+use crate::span::{Attributes, Span, Status};
 
+mod attributes;
 pub mod net_http;
 mod target;
+mod trace_state;
 
 /// What the user decides about attributes.
 #[derive(Clone, Debug, Default)]
@@ -34,77 +35,53 @@ impl Settings {
 /// Turns records into spans.
 pub struct Describer {
     settings: Settings,
-    net_http: InstrumentationScope,
 }
 
 /// What a library says of an operation; the rest is the same for all.
-struct Description {
+struct Description<'a> {
+    scope: &'static str,
     kind: SpanKind,
-    name: String,
-    status: Status,
-    attributes: Vec<KeyValue>,
-    /// The attributes whose values were cut.
-    truncated: Vec<&'static str>,
+    name: &'a str,
+    status: Status<'a>,
+    attributes: Attributes<'a>,
 }
 
 impl Describer {
     /// A describer with these settings.
     pub fn new(settings: Settings) -> Self {
-        let scope = |library: &'static str| {
-            InstrumentationScope::builder(library)
-                .with_version(env!("CARGO_PKG_VERSION"))
-                .with_schema_url(name::SCHEMA_URL)
-                .build()
-        };
-        Self { settings, net_http: scope("lightfoot/net/http") }
+        Self { settings }
     }
 
-    /// The span of a record. `clock` turns its times into times of day.
-    pub fn span(&self, record: &Record, clock: &Clock) -> SpanData {
-        let (scope, description) = match &record.operation {
-            Operation::HttpServer(request) => {
-                (&self.net_http, net_http::server(request, &self.settings.http))
-            }
-            Operation::HttpClient(request) => {
-                (&self.net_http, net_http::client(request, &self.settings.http))
-            }
+    /// The span of a record. `clock` turns its times into times of day. Texts that are not in the record as they are go
+    /// into `arena`.
+    pub fn span<'a>(&self, record: &Record<'a>, clock: &Clock, arena: &'a Bump) -> Span<'a> {
+        let Description { scope, kind, name, status, mut attributes } = match &record.operation {
+            Operation::HttpServer(request) => net_http::server(request, &self.settings.http, arena),
+            Operation::HttpClient(request) => net_http::client(request, &self.settings.http, arena),
         };
-        let Description { kind, name, status, mut attributes, truncated } = description;
-        if !truncated.is_empty() {
-            let names = truncated.into_iter().map(StringValue::from).collect();
-            attributes.push(KeyValue::new(name::TRUNCATED, Value::Array(Array::String(names))));
-        }
         if let Some(parent) = record.parent {
-            attributes.push(KeyValue::new(name::PARENT_RULE, rule_name(parent.rule)));
+            attributes.push((name::PARENT_RULE, rule_name(parent.rule)).into());
             if parent.rule == ParentRule::ParentGoroutine {
-                attributes.push(KeyValue::new(name::PARENT_INFERRED, true));
+                attributes.push((name::PARENT_INFERRED, true).into());
             }
         }
         // As W3C Trace Context has it, a state that cannot be parsed is discarded and the rest of the context holds.
-        let state = record.trace_state.as_deref().map(TraceState::from_str);
+        let state = record.trace_state.and_then(|state| trace_state::normal(state, arena));
         let (start_time, end_time) = clock.times(record.start, record.end);
-        SpanData {
-            span_context: SpanContext::new(
-                TraceId::from_bytes(record.trace_id),
-                SpanId::from_bytes(record.span_id),
-                TraceFlags::new(record.flags),
-                false,
-                state.and_then(Result::ok).unwrap_or_default(),
-            ),
-            parent_span_id: record
-                .parent
-                .map_or(SpanId::INVALID, |parent| SpanId::from_bytes(parent.span_id)),
-            parent_span_is_remote: record.parent.is_some_and(|parent| parent.rule == ParentRule::Incoming),
-            span_kind: kind,
+        Span {
+            trace_id: record.trace_id,
+            span_id: record.span_id,
+            parent: record.parent,
+            flags: record.flags,
+            trace_state: state.unwrap_or_default().into(),
+            scope,
+            kind,
             name: name.into(),
             start_time,
             end_time,
             attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
+            dropped_attributes: 0,
             status,
-            instrumentation_scope: scope.clone(),
         }
     }
 }

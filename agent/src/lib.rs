@@ -28,6 +28,7 @@ pub mod session;
 pub mod clock;
 pub mod resource;
 pub mod semconv;
+pub mod span;
 
 pub mod describe;
 

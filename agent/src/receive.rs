@@ -1,5 +1,7 @@
 //! From the bytes of the ring buffer to records of our own.
 
+use bumpalo::Bump;
+use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 use lightfoot_probes_abi::record::{self, MISSING_FIELDS, Text, http_flags};
 use lightfoot_probes_abi::user::{self, Texts};
 
@@ -8,12 +10,12 @@ use crate::record::{CallError, HttpClient, HttpServer, Operation, Parent, Parent
 pub use lightfoot_probes_abi::user::RecordError as ReceiveError;
 
 /// Reads one record. The bytes come from our own BPF programs or from a recording, which is a file: lengths in them
-/// are checked, and texts need not be UTF-8.
-pub fn record(bytes: &[u8]) -> Result<Record, ReceiveError> {
+/// are checked, and texts need not be UTF-8: what is no character is replaced, in a copy in `arena`.
+pub fn record<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Record<'a>, ReceiveError> {
     let parsed = user::Record::parse(bytes)?;
     let (user::Record::HttpServer(http, texts) | user::Record::HttpClient(http, texts)) = parsed;
     let header = http.header;
-    let trace_state = text(&texts, Text::Tracestate);
+    let trace_state = text(texts.get(Text::Tracestate), arena);
     Ok(Record {
         pid: header.tgid,
         start: header.start,
@@ -25,8 +27,8 @@ pub fn record(bytes: &[u8]) -> Result<Record, ReceiveError> {
         flags: header.trace_flags,
         trace_state: Some(trace_state).filter(|state| !state.is_empty()),
         operation: match parsed {
-            user::Record::HttpServer(..) => Operation::HttpServer(http_server(&http, &texts)),
-            user::Record::HttpClient(..) => Operation::HttpClient(http_client(&http, &texts)),
+            user::Record::HttpServer(..) => Operation::HttpServer(http_server(&http, &texts, arena)),
+            user::Record::HttpClient(..) => Operation::HttpClient(http_client(&http, &texts, arena)),
         },
     })
 }
@@ -42,27 +44,28 @@ fn rule(number: u8) -> Option<ParentRule> {
     .find_map(|(of, rule)| (of as u8 == number).then_some(rule))
 }
 
-fn http_client(client: &record::Http, texts: &Texts<'_>) -> HttpClient {
+fn http_client<'a>(client: &record::Http, texts: &Texts<'a>, arena: &'a Bump) -> HttpClient<'a> {
     let line = texts.get(Text::RequestLine);
     let (method, target) = line.split_at(line.len().min(usize::from(client.method_length)));
     let target = target.strip_prefix(b" ").unwrap_or(target);
     let (path, query) = target.split_at(target.len().min(usize::from(client.path_length)));
     let has = |flag: u16| client.flags & flag != 0;
+    let text = |bytes: &'a [u8]| text(bytes, arena);
     HttpClient {
-        method: String::from_utf8_lossy(method).into_owned(),
-        scheme: match text(texts, Text::Scheme) {
+        method: text(method),
+        scheme: match text(texts.get(Text::Scheme)) {
             scheme if !scheme.is_empty() => scheme,
-            _ if has(http_flags::TLS) => "https".to_owned(),
-            _ => "http".to_owned(),
+            _ if has(http_flags::TLS) => "https",
+            _ => "http",
         },
-        host: text(texts, Text::Host),
-        path: String::from_utf8_lossy(path).into_owned(),
+        host: text(texts.get(Text::Host)),
+        path: text(path),
         path_form: match () {
             () if has(http_flags::OPAQUE) => PathForm::Opaque,
             () if has(http_flags::DECODED_PATH) => PathForm::Decoded,
             () => PathForm::Encoded,
         },
-        query: query.strip_prefix(b"?").map(|query| String::from_utf8_lossy(query).into_owned()),
+        query: query.strip_prefix(b"?").map(text),
         has_user_info: has(http_flags::USER_INFO),
         protocol: (client.protocol_major, client.protocol_minor),
         status: Some(client.status).filter(|status| *status != 0),
@@ -70,32 +73,34 @@ fn http_client(client: &record::Http, texts: &Texts<'_>) -> HttpClient {
         error: (client.error_type != 0).then(|| CallError {
             descriptor: client.error_type,
             type_name: None,
-            text: text(texts, Text::Error),
+            text: text(texts.get(Text::Error)),
         }),
         ended_by_outer: has(http_flags::ENDED_BY_OUTER),
-        cut: cut(client),
+        cut: cut(client, arena).into_bump_slice(),
     }
 }
 
-fn cut(http: &record::Http) -> Vec<&'static str> {
-    Text::ALL.into_iter().filter(|text| http.header.cut & 1 << *text as u16 != 0).map(name).collect()
+fn cut<'a>(http: &record::Http, arena: &'a Bump) -> ArenaVec<'a, &'static str> {
+    let is_cut = |text: &Text| http.header.cut & 1 << *text as u16 != 0;
+    ArenaVec::from_iter_in(Text::ALL.into_iter().filter(is_cut).map(name), arena)
 }
 
-fn http_server(server: &record::Http, texts: &Texts<'_>) -> HttpServer {
+fn http_server<'a>(server: &record::Http, texts: &Texts<'a>, arena: &'a Bump) -> HttpServer<'a> {
     let line = texts.get(Text::RequestLine);
     let (method, target) = line.split_at(line.len().min(usize::from(server.method_length)));
     let has = |flag: u16| server.flags & flag != 0;
     let (has_panicked, was_hijacked) = (has(http_flags::PANICKED), has(http_flags::HIJACKED));
+    let text = |bytes: &'a [u8]| text(bytes, arena);
     HttpServer {
-        method: String::from_utf8_lossy(method).into_owned(),
-        target: String::from_utf8_lossy(target.strip_prefix(b" ").unwrap_or(target)).into_owned(),
-        host: text(texts, Text::Host),
+        method: text(method),
+        target: text(target.strip_prefix(b" ").unwrap_or(target)),
+        host: text(texts.get(Text::Host)),
         pattern: {
-            let pattern = text(texts, Text::Route);
-            if has(http_flags::ROUTE_IN_PIECES) { joined(&pattern) } else { pattern }
+            let pattern = text(texts.get(Text::Route));
+            if has(http_flags::ROUTE_IN_PIECES) { joined(pattern, arena) } else { pattern }
         },
-        user_agent: text(texts, Text::UserAgent),
-        peer: text(texts, Text::Peer),
+        user_agent: text(texts.get(Text::UserAgent)),
+        peer: text(texts.get(Text::Peer)),
         protocol: (server.protocol_major, server.protocol_minor),
         status: match server.status {
             _ if server.header.missing & MISSING_FIELDS != 0 => None,
@@ -109,25 +114,33 @@ fn http_server(server: &record::Http, texts: &Texts<'_>) -> HttpServer {
         has_panicked,
         was_hijacked,
         cut: {
-            let mut cut = cut(server);
+            let mut cut = cut(server, arena);
             if cut.contains(&name(Text::RequestLine)) && target.is_empty() {
                 cut.push("method");
             }
-            cut
+            cut.into_bump_slice()
         },
     }
 }
 
 /// What nested routers have matched, as chi says it (`(*Context).RoutePattern`, context.go of chi 5.5): but for the last one each
 /// piece ends with the wildcard for the rest, which the next one stands for.
-fn joined(pieces: &str) -> String {
-    let mut pattern = pieces.to_owned();
-    while pattern.contains("/*/") {
-        pattern = pattern.replace("/*/", "/");
+fn joined<'a>(pieces: &str, arena: &'a Bump) -> &'a str {
+    let mut pattern = ArenaString::with_capacity_in(pieces.len(), arena);
+    let last = pieces.matches('/').count();
+    for (index, part) in pieces.split('/').enumerate() {
+        if part == "*" && index != 0 && index != last {
+            continue;
+        }
+        if index != 0 {
+            pattern.push('/');
+        }
+        pattern.push_str(part);
     }
-    let trimmed = pattern.strip_suffix("//").unwrap_or(&pattern);
+    let pattern = pattern.into_bump_str();
+    let trimmed = pattern.strip_suffix("//").unwrap_or(pattern);
     let trimmed = trimmed.strip_suffix('/').unwrap_or(trimmed);
-    if pattern == "/" { pattern } else { trimmed.to_owned() }
+    if pattern == "/" { pattern } else { trimmed }
 }
 
 fn trace_id([first, second]: [u64; 2]) -> [u8; 16] {
@@ -139,8 +152,11 @@ fn trace_id([first, second]: [u64; 2]) -> [u8; 16] {
     id
 }
 
-fn text(texts: &Texts<'_>, text: Text) -> String {
-    String::from_utf8_lossy(texts.get(text)).into_owned()
+fn text<'a>(bytes: &'a [u8], arena: &'a Bump) -> &'a str {
+    match str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(_) => ArenaString::from_utf8_lossy_in(bytes, arena).into_bump_str(),
+    }
 }
 
 /// A text's name in [`HttpServer`] and [`HttpClient`].
@@ -166,14 +182,14 @@ mod tests {
 
     use super::*;
 
-    /// What is made of a server's record of HTTP/2.
-    fn server(status: u16, flags: u16, cut: u16, texts: &[(Text, &str)]) -> HttpServer {
+    /// The bytes of a server's record of HTTP/2.
+    fn server(status: u16, flags: u16, cut: u16, texts: &[(Text, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; size_of::<Http>()];
         for text in Text::ALL {
-            let value = texts.iter().find(|(of, _)| *of == text).map_or("", |(_, value)| value);
+            let value = texts.iter().find(|(of, _)| *of == text).map_or(&b""[..], |(_, value)| value);
             let length = u16::try_from(value.len()).unwrap();
             put(&mut bytes, offset_of!(Http, lengths) + 2 * text as usize, &length.to_ne_bytes());
-            bytes.extend(value.bytes());
+            bytes.extend(value);
         }
         let length = u32::try_from(bytes.len()).unwrap();
         put(&mut bytes, offset_of!(RecordHeader, length), &length.to_ne_bytes());
@@ -184,7 +200,13 @@ mod tests {
         put(&mut bytes, offset_of!(Http, method_length), &3_u16.to_ne_bytes());
         put(&mut bytes, offset_of!(Http, status), &status.to_ne_bytes());
         put(&mut bytes, offset_of!(Http, flags), &flags.to_ne_bytes());
-        let Operation::HttpServer(server) = record(&bytes).unwrap().operation else { panic!("a server's") };
+        bytes
+    }
+
+    fn read<'a>(bytes: &'a [u8], arena: &'a Bump) -> HttpServer<'a> {
+        let Operation::HttpServer(server) = record(bytes, arena).unwrap().operation else {
+            panic!("a server's")
+        };
         server
     }
 
@@ -194,11 +216,22 @@ mod tests {
 
     #[test]
     fn a_request_over_http2() {
-        let texts = [(Text::Host, "shop.test"), (Text::RequestLine, "GET /a?b"), (Text::Peer, "[::1]:2")];
-        let server = server(204, http_flags::WROTE_HEADER | http_flags::TLS, 0, &texts);
-        assert_eq!((server.method.as_str(), server.target.as_str()), ("GET", "/a?b"));
-        assert_eq!((server.host.as_str(), server.peer.as_str()), ("shop.test", "[::1]:2"));
+        let texts: [(_, &[u8]); _] =
+            [(Text::Host, b"shop.test"), (Text::RequestLine, b"GET /a?b"), (Text::Peer, b"[::1]:2")];
+        let (bytes, arena) =
+            (server(204, http_flags::WROTE_HEADER | http_flags::TLS, 0, &texts), Bump::new());
+        let server = read(&bytes, &arena);
+        assert_eq!((server.method, server.target), ("GET", "/a?b"));
+        assert_eq!((server.host, server.peer), ("shop.test", "[::1]:2"));
         assert_eq!((server.protocol, server.is_tls, server.status), ((2, 0), true, Some(204)));
+    }
+
+    #[test]
+    fn what_is_no_character_is_replaced() {
+        for text in [&b"/\xff"[..], b"a\xf0\x9f\x98", b"\xed\xa0\x80/\xc3\xbc", b"\x80\x80", b"\xfc\xfd"] {
+            let (bytes, arena) = (server(200, 0, 0, &[(Text::Route, text)]), Bump::new());
+            assert_eq!(read(&bytes, &arena).pattern, String::from_utf8_lossy(text));
+        }
     }
 
     #[test]
@@ -210,13 +243,16 @@ mod tests {
             ("/trailing/", "/trailing"),
             ("/mounted/*/", "/mounted"),
             ("/twice//", "/twice"),
+            ("/*/", "/"),
+            ("*/a", "*/a"),
             ("/", "/"),
             ("", ""),
         ];
         for (pieces, route) in cases {
-            let pattern = |flags| server(200, flags, 0, &[(Text::Route, pieces)]).pattern;
-            assert_eq!(pattern(http_flags::ROUTE_IN_PIECES), route);
-            assert_eq!(pattern(0), pieces);
+            for (flags, expected) in [(http_flags::ROUTE_IN_PIECES, route), (0, pieces)] {
+                let bytes = server(200, flags, 0, &[(Text::Route, pieces.as_bytes())]);
+                assert_eq!(read(&bytes, &Bump::new()).pattern, expected);
+            }
         }
     }
 
@@ -230,17 +266,19 @@ mod tests {
             (202, http_flags::WROTE_HEADER | http_flags::PANICKED, Some(202)),
         ];
         for (status, flags, expected) in cases {
-            assert_eq!(server(status, flags, 0, &[]).status, expected, "{status} {flags}");
+            let bytes = server(status, flags, 0, &[]);
+            assert_eq!(read(&bytes, &Bump::new()).status, expected, "{status} {flags}");
         }
     }
 
     #[test]
     fn a_method_that_takes_all_the_room_is_cut_as_well() {
         let cut = 1 << Text::RequestLine as u16;
-        let whole = server(200, 0, cut, &[(Text::RequestLine, "GET /long")]);
-        assert_eq!(whole.cut, ["target"]);
-        let cut = server(200, 0, cut, &[(Text::RequestLine, "GET")]);
-        assert_eq!((cut.method.as_str(), cut.target.as_str()), ("GET", ""));
-        assert_eq!(cut.cut, ["target", "method"]);
+        let cases = [("GET /long", "/long", &["target"][..]), ("GET", "", &["target", "method"])];
+        for (line, target, fields) in cases {
+            let (bytes, arena) = (server(200, 0, cut, &[(Text::RequestLine, line.as_bytes())]), Bump::new());
+            let server = read(&bytes, &arena);
+            assert_eq!((server.method, server.target, server.cut), ("GET", target, fields));
+        }
     }
 }

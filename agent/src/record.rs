@@ -1,6 +1,7 @@
 //! One finished operation as the kernel saw it: the record of the ring buffer, decoded.
 //!
-//! What comes after the ring works on this alone, so it needs neither privileges nor BPF.
+//! What comes after the ring works on this alone, so it needs neither privileges nor BPF. Texts are where the record is, or
+//! in the arena of whoever decoded it.
 
 /// A trace id, in the byte order of `traceparent`.
 pub type TraceId = [u8; 16];
@@ -8,8 +9,8 @@ pub type TraceId = [u8; 16];
 pub type SpanId = [u8; 8];
 
 /// A finished operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
     /// The process, by its number in the agent's PID namespace.
     pub pid: u32,
     /// Start, in nanoseconds of `CLOCK_BOOTTIME`.
@@ -25,9 +26,9 @@ pub struct Record {
     /// The trace flags of `traceparent`: bit 0 is "sampled".
     pub flags: u8,
     /// The caller's `tracestate`, unless it was longer than the limit.
-    pub trace_state: Option<String>,
+    pub trace_state: Option<&'a str>,
     /// What kind of operation it was.
-    pub operation: Operation,
+    pub operation: Operation<'a>,
 }
 
 /// A parent and the evidence for it.
@@ -53,29 +54,29 @@ pub enum ParentRule {
 }
 
 /// The operations, one for each in the catalogue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation<'a> {
     /// A request that `net/http` served.
-    HttpServer(HttpServer),
+    HttpServer(HttpServer<'a>),
     /// A request that an HTTP client of `net/http` sent.
-    HttpClient(HttpClient),
+    HttpClient(HttpClient<'a>),
 }
 
 /// A request that `net/http` served. Texts are as the client sent them, cut at the limits of `lightfoot-probes-abi`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpServer {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpServer<'a> {
     /// The method of the request line, whatever it is.
-    pub method: String,
+    pub method: &'a str,
     /// The target of the request line: path and query, `*`, an authority or a whole URL.
-    pub target: String,
+    pub target: &'a str,
     /// The `Host` header, or the authority of the target.
-    pub host: String,
+    pub host: &'a str,
     /// The pattern that the router matched, as registered, with method and host if it has them.
-    pub pattern: String,
+    pub pattern: &'a str,
     /// The `User-Agent` header.
-    pub user_agent: String,
+    pub user_agent: &'a str,
     /// Address and port of the connection's other end, or the path of a unix socket.
-    pub peer: String,
+    pub peer: &'a str,
     /// The protocol's version, such as (1, 1).
     pub protocol: (u8, u8),
     /// The status sent; `None` where none was, as after a panic before the header or in a hijacked connection.
@@ -89,25 +90,25 @@ pub struct HttpServer {
     /// Whether the handler took over the connection.
     pub was_hijacked: bool,
     /// The texts that were cut at their limit, by the names of the fields above.
-    pub cut: Vec<&'static str>,
+    pub cut: &'a [&'static str],
 }
 
 /// A request that an HTTP client of `net/http` sent. Texts are as the program had them, cut at the limits of
 /// `lightfoot-probes-abi`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpClient {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpClient<'a> {
     /// `Request.Method`; empty stands for GET.
-    pub method: String,
+    pub method: &'a str,
     /// `URL.Scheme`.
-    pub scheme: String,
+    pub scheme: &'a str,
     /// `URL.Host`: host and, if the program gave one, port.
-    pub host: String,
+    pub host: &'a str,
     /// The path of the URL.
-    pub path: String,
+    pub path: &'a str,
     /// Which of the URL's fields `path` is.
     pub path_form: PathForm,
     /// `URL.RawQuery`; `None` unless queries are asked for.
-    pub query: Option<String>,
+    pub query: Option<&'a str>,
     /// Whether the URL has user info, which is never read.
     pub has_user_info: bool,
     /// The version of the response's protocol, such as (1, 1); (0, 0) without a response.
@@ -117,11 +118,11 @@ pub struct HttpClient {
     /// How many redirects led to this request.
     pub resend_count: u16,
     /// Why there is no response.
-    pub error: Option<CallError>,
+    pub error: Option<CallError<'a>>,
     /// Whether the end is that of a call around this one.
     pub ended_by_outer: bool,
     /// The texts that were cut at their limit, by the names of the fields above.
-    pub cut: Vec<&'static str>,
+    pub cut: &'a [&'static str],
 }
 
 /// Which field of a `net/url.URL` a path comes from.
@@ -137,12 +138,12 @@ pub enum PathForm {
 }
 
 /// The error that a call returned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallError {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallError<'a> {
     /// The virtual address of its type's descriptor in the executable.
     pub descriptor: u64,
     /// The type's name as `reflect` tells it, such as `*net.OpError`, once it was looked up.
-    pub type_name: Option<String>,
+    pub type_name: Option<&'a str>,
     /// What it says, if it was made by `errors.New`.
-    pub text: String,
+    pub text: &'a str,
 }

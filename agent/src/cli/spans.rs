@@ -4,6 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bumpalo::Bump;
+
 use super::counts::Counts;
 use super::report::say;
 use crate::clock::Clock;
@@ -12,12 +14,14 @@ use crate::deliver::{DeliverError, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::ProcessKey;
 use crate::receive::{self, ReceiveError};
-use crate::record::{Operation, Record};
+use crate::record::Operation;
 use crate::resource::ProcessIdentity;
 use crate::type_names::TypeNames;
 
 /// How long a record waits for its process to be announced.
 const HOLD: Duration = Duration::from_secs(1);
+/// Bytes of the arena at first; it grows to what the largest record takes, a few times the texts of one.
+const ARENA: usize = 4_096;
 /// At most so many records wait.
 pub(super) const MAX_HELD: usize = 4_096;
 
@@ -28,7 +32,10 @@ pub(super) struct Spans {
     describer: Describer,
     /// By number, for each process that had it and of which records may come; the last one is the newest.
     processes: HashMap<u32, Vec<Known>>,
-    held: VecDeque<(Instant, Record)>,
+    /// As they came.
+    held: VecDeque<(Instant, Box<[u8]>)>,
+    /// For the texts of one span.
+    arena: Bump,
     pub(super) pipeline: Pipeline,
     pub(super) counts: Arc<Counts>,
     said_malformed: bool,
@@ -64,6 +71,7 @@ impl Spans {
             describer: Describer::new(describing),
             processes: HashMap::new(),
             held: VecDeque::new(),
+            arena: Bump::with_capacity(ARENA),
             pipeline,
             counts: Arc::clone(counts),
             said_malformed: false,
@@ -74,7 +82,7 @@ impl Spans {
     pub(super) fn announce(&mut self, known: Known) {
         self.processes.entry(known.key.pid).or_default().push(known);
         let mut held = std::mem::take(&mut self.held);
-        held.retain_mut(|(_, record)| !self.deliver(record));
+        held.retain(|(_, bytes)| self.deliver(bytes) != Ok(true));
         self.held = held;
     }
 
@@ -90,18 +98,16 @@ impl Spans {
 
     /// Takes what the ring buffer held.
     pub(super) fn record(&mut self, bytes: &[u8]) {
-        let mut record = match receive::record(bytes) {
-            Ok(record) => record,
-            Err(error) => return self.malformed(error),
-        };
         while self.held.len() >= MAX_HELD
             || self.held.front().is_some_and(|(since, _)| since.elapsed() > HOLD)
         {
             self.held.pop_front();
             self.counts.add(SessionCounter::WithoutProcess, 1);
         }
-        if !self.deliver(&mut record) {
-            self.held.push_back((Instant::now(), record));
+        match self.deliver(bytes) {
+            Ok(true) => {}
+            Ok(false) => self.held.push_back((Instant::now(), bytes.into())),
+            Err(error) => self.malformed(error),
         }
     }
 
@@ -118,16 +124,19 @@ impl Spans {
     }
 
     /// Describes a record and hands it on, if its process is known.
-    fn deliver(&self, record: &mut Record) -> bool {
+    fn deliver(&mut self, bytes: &[u8]) -> Result<bool, ReceiveError> {
+        self.arena.reset();
+        let mut record = receive::record(bytes, &self.arena)?;
         let known = self.processes.get(&record.pid).into_iter().flatten();
-        let Some(known) = known.rev().find(|known| known.since <= record.start) else { return false };
+        let Some(known) = known.rev().find(|known| known.since <= record.start) else { return Ok(false) };
         if let Operation::HttpClient(request) = &mut record.operation
             && let Some(error) = &mut request.error
         {
-            error.type_name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
+            let name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
+            error.type_name = name.map(|name| &*self.arena.alloc_str(&name));
         }
-        self.pipeline.push(&known.identity, self.describer.span(record, &self.clock));
-        true
+        self.pipeline.push(&known.identity, self.describer.span(&record, &self.clock, &self.arena));
+        Ok(true)
     }
 
     fn malformed(&mut self, error: ReceiveError) {

@@ -4,15 +4,17 @@
 //! being encoded again. Messages are written here, not built from the generated types, which own each key and text: that
 //! would be some twenty allocations a span. The generated types are what the tests compare with.
 
-use opentelemetry::trace::{SpanId, Status};
-use opentelemetry::{Array, InstrumentationScope, KeyValue, Value};
+use opentelemetry::KeyValue;
 use opentelemetry_proto::tonic::{common, resource, trace::v1 as proto};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SpanData;
 use prost::Message as _;
 
-use wire::{boolean, bytes, double, fixed32, fixed64, message, text, varint};
+use crate::record::ParentRule;
+use crate::semconv::SCHEMA_URL;
+use crate::span::{Span, Status, Value};
+use wire::{boolean, bytes, fixed32, fixed64, message, text, varint};
 
+mod json;
 mod wire;
 
 /// The form of requests.
@@ -33,7 +35,7 @@ pub(super) struct Request {
 
 /// Encoded spans of one scope.
 struct Scope {
-    scope: InstrumentationScope,
+    name: &'static str,
     spans: Vec<u8>,
 }
 
@@ -45,16 +47,16 @@ impl Request {
         let schema_url = resource.schema_url().unwrap_or_default().to_owned();
         let resource = match encoding {
             Encoding::Protobuf => message.encode_to_vec(),
-            Encoding::Json => json(&message),
+            Encoding::Json => json::encode(&message),
         };
         Self { encoding, resource, schema_url, scopes: Vec::new() }
     }
 
     /// Adds a span if it takes at most `room` bytes; returns how many it takes.
-    pub(super) fn add(&mut self, span: &SpanData, room: usize) -> Result<usize, usize> {
-        let position = self.scopes.iter().position(|scope| scope.scope == span.instrumentation_scope);
+    pub(super) fn add(&mut self, span: &Span<'_>, room: usize) -> Result<usize, usize> {
+        let position = self.scopes.iter().position(|scope| scope.name == span.scope);
         let index = position.unwrap_or_else(|| {
-            self.scopes.push(Scope { scope: span.instrumentation_scope.clone(), spans: Vec::new() });
+            self.scopes.push(Scope { name: span.scope, spans: Vec::new() });
             self.scopes.len() - 1
         });
         // Always there: it was found or made above.
@@ -66,7 +68,7 @@ impl Request {
                 if before > 0 {
                     spans.push(b',');
                 }
-                spans.extend(json(&proto::Span::from(span.clone())));
+                json::span(spans, span);
             }
         }
         let size = spans.len() - before;
@@ -86,11 +88,11 @@ impl Request {
         match self.encoding {
             Encoding::Protobuf => message(&mut body, 1, |out| {
                 bytes(out, 1, &self.resource);
-                for Scope { scope, spans } in &scopes {
+                for Scope { name, spans } in &scopes {
                     message(out, 2, |out| {
-                        bytes(out, 1, &proto_scope(scope).encode_to_vec());
+                        bytes(out, 1, &proto_scope(name).encode_to_vec());
                         out.extend_from_slice(spans);
-                        text(out, 3, scope.schema_url().unwrap_or_default());
+                        text(out, 3, SCHEMA_URL);
                     });
                 }
                 text(out, 3, &self.schema_url);
@@ -99,17 +101,17 @@ impl Request {
                 body.extend_from_slice(b"{\"resourceSpans\":[{\"resource\":");
                 body.extend_from_slice(&self.resource);
                 body.extend_from_slice(b",\"scopeSpans\":[");
-                for (index, Scope { scope, spans }) in scopes.iter().enumerate() {
+                for (index, Scope { name, spans }) in scopes.iter().enumerate() {
                     body.extend_from_slice(if index == 0 { b"{\"scope\":" } else { b",{\"scope\":" });
-                    body.extend(json(&proto_scope(scope)));
+                    body.extend(json::encode(&proto_scope(name)));
                     body.extend_from_slice(b",\"spans\":[");
                     body.extend_from_slice(spans);
                     body.extend_from_slice(b"],\"schemaUrl\":");
-                    body.extend(json(&scope.schema_url().unwrap_or_default()));
+                    body.extend(json::encode(&SCHEMA_URL));
                     body.push(b'}');
                 }
                 body.extend_from_slice(b"],\"schemaUrl\":");
-                body.extend(json(&self.schema_url));
+                body.extend(json::encode(&self.schema_url));
                 body.extend_from_slice(b"}]}");
             }
         }
@@ -117,13 +119,9 @@ impl Request {
     }
 }
 
-/// A struct of texts and numbers always has a form in JSON.
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).unwrap_or_default()
-}
-
-fn proto_scope(scope: &InstrumentationScope) -> common::v1::InstrumentationScope {
-    (scope, None).into()
+fn proto_scope(name: &str) -> common::v1::InstrumentationScope {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    common::v1::InstrumentationScope { name: name.to_owned(), version, ..Default::default() }
 }
 
 fn proto_attributes(attributes: impl Iterator<Item = KeyValue>) -> Vec<common::v1::KeyValue> {
@@ -136,66 +134,63 @@ fn proto_attributes(attributes: impl Iterator<Item = KeyValue>) -> Vec<common::v
 }
 
 /// The fields of a `Span` (opentelemetry/proto/trace/v1/trace.proto).
-fn encode(out: &mut Vec<u8>, span: &SpanData) {
-    let context = &span.span_context;
-    if !span.events.is_empty() || !span.links.is_empty() {
-        // Lightfoot makes none today; what comes with them is not worth code of its own.
-        return out.extend(proto::Span::from(span.clone()).encode_to_vec());
-    }
-    bytes(out, 1, &context.trace_id().to_bytes());
-    bytes(out, 2, &context.span_id().to_bytes());
-    text(out, 3, &context.trace_state().header());
-    if span.parent_span_id != SpanId::INVALID {
-        bytes(out, 4, &span.parent_span_id.to_bytes());
+fn encode(out: &mut Vec<u8>, span: &Span<'_>) {
+    bytes(out, 1, &span.trace_id);
+    bytes(out, 2, &span.span_id);
+    text(out, 3, &span.trace_state);
+    if let Some(parent) = span.parent {
+        bytes(out, 4, &parent.span_id);
     }
     text(out, 5, &span.name);
-    varint(out, 6, proto::span::SpanKind::from(span.span_kind.clone()) as u64);
+    varint(out, 6, kind(span) as u64);
     fixed64(out, 7, nanoseconds(span.start_time));
     fixed64(out, 8, nanoseconds(span.end_time));
     for attribute in &span.attributes {
         message(out, 9, |out| {
-            text(out, 1, attribute.key.as_str());
+            text(out, 1, attribute.key);
             message(out, 2, |out| value(out, &attribute.value));
         });
     }
-    varint(out, 10, span.dropped_attributes_count.into());
-    varint(out, 12, span.events.dropped_count.into());
-    varint(out, 14, span.links.dropped_count.into());
+    varint(out, 10, span.dropped_attributes.into());
     message(out, 15, |out| {
-        if let Status::Error { description } = &span.status {
-            text(out, 2, description);
-        }
-        varint(out, 3, proto::status::StatusCode::from(&span.status) as u64);
+        let (code, why) = status(span);
+        text(out, 2, why);
+        varint(out, 3, code as u64);
     });
-    let remote = if span.parent_span_is_remote { proto::SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
-    let known = proto::SpanFlags::ContextHasIsRemoteMask as u32;
-    fixed32(out, 16, u32::from(context.trace_flags().to_u8()) | known | remote);
+    fixed32(out, 16, flags(span));
 }
 
 /// The fields of an `AnyValue`: of a oneof, so that empty texts and zeros are written too.
-fn value(out: &mut Vec<u8>, value: &Value) {
-    let string = |out: &mut Vec<u8>, text: &str| bytes(out, 1, text.as_bytes());
-    let integer = |out: &mut Vec<u8>, number: i64| wire::number(out, 3, number.cast_unsigned());
+fn value(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
-        Value::String(text) => string(out, text.as_str()),
-        Value::Bool(value) => boolean(out, 2, *value),
-        Value::I64(number) => integer(out, *number),
-        Value::F64(number) => double(out, 4, *number),
-        Value::Array(Array::Bool(values)) => array(out, values, |out, value| boolean(out, 2, *value)),
-        Value::Array(Array::I64(values)) => array(out, values, |out, value| integer(out, *value)),
-        Value::Array(Array::F64(values)) => array(out, values, |out, value| double(out, 4, *value)),
-        Value::Array(Array::String(values)) => array(out, values, |out, value| string(out, value.as_str())),
-        other => string(out, &other.as_str()),
+        Value::Text(text) => bytes(out, 1, text.as_bytes()),
+        Value::Boolean(value) => boolean(out, 2, *value),
+        Value::Integer(number) => wire::number(out, 3, number.cast_unsigned()),
+        // An `ArrayValue`: each value is an `AnyValue` again.
+        Value::Texts(texts) => message(out, 5, |out| {
+            for text in &**texts {
+                message(out, 1, |out| bytes(out, 1, text.as_bytes()));
+            }
+        }),
     }
 }
 
-/// An `ArrayValue`: each value is an `AnyValue` again.
-fn array<T>(out: &mut Vec<u8>, values: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
-    message(out, 5, |out| {
-        for value in values {
-            message(out, 1, |out| write(out, value));
-        }
-    });
+fn kind(span: &Span<'_>) -> proto::span::SpanKind {
+    span.kind.clone().into()
+}
+
+fn status<'a>(span: &'a Span<'_>) -> (proto::status::StatusCode, &'a str) {
+    match &span.status {
+        Status::Unset => (proto::status::StatusCode::Unset, ""),
+        Status::Error(why) => (proto::status::StatusCode::Error, why),
+    }
+}
+
+/// Those of `traceparent`, and whether the parent is another process's.
+fn flags(span: &Span<'_>) -> u32 {
+    let is_remote = span.parent.is_some_and(|parent| parent.rule == ParentRule::Incoming);
+    let remote = if is_remote { proto::SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
+    u32::from(span.flags) | proto::SpanFlags::ContextHasIsRemoteMask as u32 | remote
 }
 
 /// As the SDK has it, what lies before 1970 is 1970.

@@ -2,9 +2,9 @@
 //!
 //! Limits on events and links are understood and have nothing to limit: our spans have neither.
 
-use opentelemetry::{Array, StringValue, Value};
-use opentelemetry_sdk::trace::SpanData;
+use std::borrow::Cow;
 
+use crate::span::{Span, Value};
 use crate::variables::Variables;
 
 /// What a span may have.
@@ -36,55 +36,67 @@ impl Limits {
         }
     }
 
-    pub(super) fn apply(&self, span: &mut SpanData) {
+    pub(super) fn apply(&self, span: &mut Span<'_>) {
         let dropped = span.attributes.len().saturating_sub(self.attributes);
         if dropped > 0 {
             span.attributes.truncate(self.attributes);
             let dropped = u32::try_from(dropped).unwrap_or(u32::MAX);
-            span.dropped_attributes_count = span.dropped_attributes_count.saturating_add(dropped);
+            span.dropped_attributes = span.dropped_attributes.saturating_add(dropped);
         }
         let Some(length) = self.value_length else { return };
         for attribute in &mut span.attributes {
             match &mut attribute.value {
-                Value::String(text) => cut(text, length),
-                Value::Array(Array::String(texts)) => texts.iter_mut().for_each(|text| cut(text, length)),
-                _ => {}
+                Value::Text(text) => cut(text, length),
+                Value::Texts(texts) if texts.iter().any(|text| end(text, length).is_some()) => {
+                    texts.to_mut().iter_mut().for_each(|text| cut(text, length));
+                }
+                Value::Texts(_) | Value::Integer(_) | Value::Boolean(_) => {}
             }
         }
     }
 }
 
-fn cut(text: &mut StringValue, length: usize) {
-    let end = text.as_str().char_indices().nth(length).map(|(index, _)| index);
-    if let Some(cut) = end.and_then(|end| text.as_str().get(..end)) {
-        *text = cut.to_owned().into();
+fn cut(text: &mut Cow<'_, str>, length: usize) {
+    let Some(end) = end(text, length) else { return };
+    match text {
+        Cow::Borrowed(text) => *text = text.get(..end).unwrap_or_default(),
+        Cow::Owned(text) => text.truncate(end),
     }
+}
+
+/// Where a text of so many characters ends, if this one is longer.
+fn end(text: &str, length: usize) -> Option<usize> {
+    text.char_indices().nth(length).map(|(index, _)| index)
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::KeyValue;
-
     use super::super::testing::span;
     use super::*;
+    use crate::span::Attribute;
 
     #[test]
     fn attributes_beyond_the_limit_are_counted_and_texts_are_cut_between_characters() {
-        let mut span = span(1, 1, 0, 0);
-        let texts = Value::Array(Array::String(vec!["äöü".into(), "a".into()]));
-        let attributes =
-            [("text", "äöü".into()), ("list", texts), ("number", 12_345.into()), ("last", "x".into())];
-        span.attributes = attributes.map(|(key, value)| KeyValue::new(key, value)).to_vec();
-        Limits { attributes: 3, value_length: Some(2) }.apply(&mut span);
-        let cut = Value::Array(Array::String(vec!["äö".into(), "a".into()]));
-        let expected = [("text", "äö".into()), ("list", cut), ("number", 12_345.into())];
-        assert_eq!(span.attributes, expected.map(|(key, value)| KeyValue::new(key, value)));
-        assert_eq!(span.dropped_attributes_count, 1);
+        let texts = |first: &'static str| Value::Texts(vec![first.into(), "a".into()].into());
+        let attributes: [Attribute<'_>; _] = [
+            ("text", "äöü").into(),
+            ("list", texts("äöü")).into(),
+            ("number", 12_345_i64).into(),
+            ("last", "x").into(),
+        ];
+        let borrowed = Span { attributes: attributes.into_iter().collect(), ..span(1, 1, 0, 0) };
+        let cut: [Attribute<'_>; _] =
+            [("text", "äö").into(), ("list", texts("äö")).into(), ("number", 12_345_i64).into()];
+        for mut span in [borrowed.clone(), borrowed.into_owned()] {
+            Limits { attributes: 3, value_length: Some(2) }.apply(&mut span);
+            assert_eq!(span.attributes[..], cut);
+            assert_eq!(span.dropped_attributes, 1);
 
-        let before = span.clone();
-        Limits { attributes: 3, value_length: None }.apply(&mut span);
-        assert_eq!(span, before);
-        Limits { attributes: 0, value_length: Some(0) }.apply(&mut span);
-        assert_eq!((span.attributes.len(), span.dropped_attributes_count), (0, 4));
+            let before = span.clone();
+            Limits { attributes: 3, value_length: None }.apply(&mut span);
+            assert_eq!(span, before);
+            Limits { attributes: 0, value_length: Some(0) }.apply(&mut span);
+            assert_eq!((span.attributes.len(), span.dropped_attributes), (0, 4));
+        }
     }
 }

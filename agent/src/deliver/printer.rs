@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use opentelemetry_sdk::trace::SpanData;
 use tokio::sync::oneshot;
 
 use crate::counters::{Counter, ServiceCounters};
 use crate::resource::ProcessIdentity;
+use crate::span::Span;
 
 mod escape;
 mod json;
@@ -50,7 +50,8 @@ pub(super) struct Printer {
 struct Item {
     identity: Arc<ProcessIdentity>,
     counters: Arc<ServiceCounters>,
-    span: SpanData,
+    /// Small, for the channel has room for all that may wait from the start.
+    span: Box<Span<'static>>,
 }
 
 /// Standard output that drops colours where nobody would see them (no terminal, `NO_COLOR`).
@@ -84,9 +85,9 @@ impl Printer {
         &self,
         identity: Arc<ProcessIdentity>,
         counters: Arc<ServiceCounters>,
-        span: SpanData,
+        span: Span<'_>,
     ) {
-        let item = Item { identity, counters, span };
+        let item = Item { identity, counters, span: Box::new(span.into_owned()) };
         if self.is_patient {
             if let Err(error) = self.sender.send(item) {
                 error.0.counters.add(Counter::PrinterBehind, 1);

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry_sdk::trace::SpanData;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
@@ -23,6 +22,7 @@ use super::Settings;
 use super::encode::{Encoding, Request};
 use crate::counters::{Counter, Counters, ServiceCounters};
 use crate::resource::ProcessIdentity;
+use crate::span::Span;
 
 /// A batch leaves at this size too: the endpoint may limit requests, in gRPC to 4 MiB if nobody says otherwise.
 const MAX_BATCH_BYTES: usize = 1 << 20;
@@ -115,7 +115,7 @@ impl Queue {
     }
 
     /// Takes a span, or counts why not.
-    pub(super) fn push(&self, identity: &Arc<ProcessIdentity>, span: &SpanData) {
+    pub(super) fn push(&self, identity: &Arc<ProcessIdentity>, span: &Span<'_>) {
         let mut state = self.state();
         let State { sources, services, total } = &mut *state;
         let source = self.source(sources, identity);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
+use crate::record::{Parent, ParentRule};
 use crate::resource::{NamedBy, ProcessIdentity};
+use crate::span::{Span, Status, Value};
 
 /// A process whose service has that name.
 pub(super) fn process(service: &str) -> Arc<ProcessIdentity> {
@@ -24,28 +25,22 @@ pub(super) fn process(service: &str) -> Arc<ProcessIdentity> {
 }
 
 /// A span of `trace`, starting `start` ms into it, one ms long for each unit of its id. A parent of 0 is none.
-pub(super) fn span(trace: u8, id: u8, parent: u8, start: u64) -> SpanData {
+pub(super) fn span(trace: u8, id: u8, parent: u8, start: u64) -> Span<'static> {
     let start = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + start);
-    let id_of = |number: u8| SpanId::from_bytes([0, 0, 0, 0, 0, 0, 0, number]);
-    SpanData {
-        span_context: SpanContext::new(
-            TraceId::from_bytes([trace; 16]),
-            id_of(id),
-            TraceFlags::SAMPLED,
-            false,
-            TraceState::default(),
-        ),
-        parent_span_id: id_of(parent),
-        parent_span_is_remote: false,
-        span_kind: SpanKind::Server,
+    let id_of = |number: u8| [0, 0, 0, 0, 0, 0, 0, number];
+    Span {
+        trace_id: [trace; 16],
+        span_id: id_of(id),
+        parent: (parent != 0).then(|| Parent { span_id: id_of(parent), rule: ParentRule::Context }),
+        flags: 1,
+        trace_state: "".into(),
+        scope: "test",
+        kind: SpanKind::Server,
         name: format!("GET /{id}").into(),
         start_time: start,
         end_time: start + Duration::from_millis(u64::from(id)),
-        attributes: vec![KeyValue::new("http.response.status_code", 200)],
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
+        attributes: [("http.response.status_code", Value::Integer(200)).into()].into_iter().collect(),
+        dropped_attributes: 0,
         status: Status::Unset,
-        instrumentation_scope: InstrumentationScope::builder("test").build(),
     }
 }

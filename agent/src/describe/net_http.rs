@@ -18,16 +18,20 @@
 
 mod client;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanKind, Status};
+use bumpalo::Bump;
+use opentelemetry::trace::SpanKind;
 
 use super::Description;
+use super::attributes::Described;
 use super::target::{Target, host_and_port, redacted, route};
 use crate::record::HttpServer;
 use crate::semconv as name;
+use crate::span::Status;
 
 pub(super) use client::client;
 
+/// The instrumentation scope.
+const SCOPE: &str = "lightfoot/net/http";
 /// The `error.type` of a request whose handler panicked, with `http.ErrAbortHandler` too.
 pub const PANIC: &str = "panic";
 /// The variable that replaces [`KNOWN_METHODS`], a list with commas.
@@ -65,108 +69,113 @@ impl Settings {
 }
 
 /// A request served.
-pub(super) fn server(request: &HttpServer, settings: &Settings) -> Description {
-    let mut attributes = Vec::with_capacity(16);
-    let mut truncated = Vec::new();
-    let mut add = |key: &'static str, value: opentelemetry::Value, cut_field: &str| {
-        attributes.push(KeyValue::new(key, value));
-        if request.cut.contains(&cut_field) {
-            truncated.push(key);
-        }
-    };
+pub(super) fn server<'a>(request: &HttpServer<'a>, settings: &Settings, arena: &'a Bump) -> Description<'a> {
+    let mut described = Described::new(request.cut, arena);
+    let method = method(&mut described, request.method, settings);
 
-    let method = method_attributes(&request.method, settings, |key, value| add(key, value, "method"));
-
-    let target = Target::parse(&request.target, &request.method);
+    let target = Target::parse(request.target, request.method);
     let by_connection = if request.is_tls { "https" } else { "http" };
-    add(name::URL_SCHEME, target.scheme.unwrap_or(by_connection).into(), "");
+    described.add(name::URL_SCHEME, target.scheme.unwrap_or(by_connection));
     // A target that was cut after its `?` has a whole path.
-    add(name::URL_PATH, target.path.to_owned().into(), if target.query.is_some() { "" } else { "target" });
+    let of_path: &[_] = if target.query.is_some() { &[] } else { &["target"] };
+    described.add_made_of(of_path, name::URL_PATH, target.path);
     if settings.query
         && let Some(query) = target.query
     {
-        add(name::URL_QUERY, redacted(query).into(), "target");
+        described.add_made_of(&["target"], name::URL_QUERY, redacted(query, arena));
     }
 
-    let (host, host_field) = match target.authority.filter(|authority| !authority.is_empty()) {
+    let (host, of_host) = match target.authority.filter(|authority| !authority.is_empty()) {
+        // Where the target was cut behind the authority, the address is whole.
+        Some(authority) if !target.path.is_empty() => (authority, ""),
         Some(authority) => (authority, "target"),
-        None => (request.host.as_str(), "host"),
+        None => (request.host, "host"),
     };
     let (address, port) = host_and_port(host);
     if !address.is_empty() {
-        // Where the target was cut behind the authority, the address is whole.
-        let field = if host_field == "target" && !target.path.is_empty() { "" } else { host_field };
-        add(name::SERVER_ADDRESS, address.to_owned().into(), field);
+        described.add_made_of(&[of_host], name::SERVER_ADDRESS, address);
         if let Some(port) = port {
-            add(name::SERVER_PORT, i64::from(port).into(), "");
+            described.add(name::SERVER_PORT, port);
         }
     }
 
     // Go calls a unix socket without a path "@" (net.UnixAddr).
     let is_path = request.peer.starts_with(['/', '@']);
-    let (address, port) = if is_path { (request.peer.as_str(), None) } else { host_and_port(&request.peer) };
+    let (address, port) = if is_path { (request.peer, None) } else { host_and_port(request.peer) };
     if !matches!(address, "" | "@") {
-        add(name::NETWORK_PEER_ADDRESS, address.to_owned().into(), "peer");
+        described.add_made_of(&["peer"], name::NETWORK_PEER_ADDRESS, address);
         if let Some(port) = port {
-            add(name::NETWORK_PEER_PORT, i64::from(port).into(), "");
+            described.add(name::NETWORK_PEER_PORT, port);
         }
-        add(name::CLIENT_ADDRESS, address.to_owned().into(), "peer");
+        described.add_made_of(&["peer"], name::CLIENT_ADDRESS, address);
     }
-    match request.protocol {
-        (0, _) => {}
-        (major, 0) if major >= 2 => add(name::NETWORK_PROTOCOL_VERSION, major.to_string().into(), ""),
-        (major, minor) => add(name::NETWORK_PROTOCOL_VERSION, format!("{major}.{minor}").into(), ""),
-    }
+    protocol_version(&mut described, request.protocol, arena);
     if !request.user_agent.is_empty() {
-        add(name::USER_AGENT_ORIGINAL, request.user_agent.clone().into(), "user_agent");
+        described.add_made_of(&["user_agent"], name::USER_AGENT_ORIGINAL, request.user_agent);
     }
 
-    let route = route(&request.pattern);
+    let route = route(request.pattern);
     if let Some(route) = route {
-        add(name::HTTP_ROUTE, route.to_owned().into(), "pattern");
+        described.add_made_of(&["pattern"], name::HTTP_ROUTE, route);
     }
     let status_code = request.status.filter(|code| *code != 0);
     if let Some(code) = status_code {
-        add(name::HTTP_RESPONSE_STATUS_CODE, i64::from(code).into(), "");
+        described.add(name::HTTP_RESPONSE_STATUS_CODE, code);
     }
     let status = if request.has_panicked {
-        add(name::ERROR_TYPE, PANIC.into(), "");
-        Status::error("the handler panicked")
-    } else if let Some(code) = status_code.filter(|code| *code >= 500) {
-        add(name::ERROR_TYPE, code.to_string().into(), "");
-        // No description: the status code says it.
-        Status::error("")
+        described.add(name::ERROR_TYPE, PANIC);
+        Status::Error("the handler panicked".into())
     } else {
-        Status::Unset
+        failed_from(500, &mut described, status_code, arena)
     };
 
     Description {
+        scope: SCOPE,
         kind: SpanKind::Server,
         name: match route {
-            Some(route) => format!("{method} {route}"),
+            Some(route) => bumpalo::format!(in arena, "{} {}", method, route).into_bump_str(),
             None => method,
         },
         status,
-        attributes,
-        truncated,
+        attributes: described.finish(),
     }
 }
 
 /// Adds what is said of the method; returns what stands for it in a span's name.
-fn method_attributes(
-    method: &str,
-    settings: &Settings,
-    mut add: impl FnMut(&'static str, opentelemetry::Value),
-) -> String {
+fn method<'a>(described: &mut Described<'a>, method: &'a str, settings: &Settings) -> &'a str {
     if settings.known_methods.iter().any(|known| known == method) {
-        add(name::HTTP_REQUEST_METHOD, method.to_owned().into());
-        return method.to_owned();
+        described.add_made_of(&["method"], name::HTTP_REQUEST_METHOD, method);
+        return method;
     }
-    add(name::HTTP_REQUEST_METHOD, "_OTHER".into());
+    described.add_made_of(&["method"], name::HTTP_REQUEST_METHOD, "_OTHER");
     if !method.is_empty() {
-        add(name::HTTP_REQUEST_METHOD_ORIGINAL, method.to_owned().into());
+        described.add_made_of(&["method"], name::HTTP_REQUEST_METHOD_ORIGINAL, method);
     }
-    "HTTP".to_owned()
+    "HTTP"
+}
+
+/// Adds the version of HTTP, if it is known.
+fn protocol_version<'a>(described: &mut Described<'a>, protocol: (u8, u8), arena: &'a Bump) {
+    let version = match protocol {
+        (0, _) => return,
+        (1, 1) => "1.1",
+        (major, 0) if major >= 2 => bumpalo::format!(in arena, "{}", major).into_bump_str(),
+        (major, minor) => bumpalo::format!(in arena, "{}.{}", major, minor).into_bump_str(),
+    };
+    described.add(name::NETWORK_PROTOCOL_VERSION, version);
+}
+
+/// The span status of an answer, which is a failure from a status code on; adds the error then.
+fn failed_from<'a>(
+    first: u16,
+    described: &mut Described<'a>,
+    status_code: Option<u16>,
+    arena: &'a Bump,
+) -> Status<'a> {
+    let Some(code) = status_code.filter(|code| *code >= first) else { return Status::Unset };
+    described.add(name::ERROR_TYPE, bumpalo::format!(in arena, "{}", code).into_bump_str());
+    // No description: the status code says it.
+    Status::Error("".into())
 }
 
 #[cfg(test)]

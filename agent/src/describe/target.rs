@@ -1,5 +1,8 @@
 //! The texts that name things in HTTP: request targets, hosts, peers and routes.
 
+use bumpalo::Bump;
+use bumpalo::collections::String as ArenaString;
+
 /// What a request target says (RFC 9112, section 3.2).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
@@ -71,12 +74,21 @@ pub(super) fn route(pattern: &str) -> Option<&str> {
 }
 
 /// Replaces the values of the parameters that the conventions call sensitive with `REDACTED`.
-pub(super) fn redacted(query: &str) -> String {
-    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((key, _)) if SENSITIVE.contains(&key) => format!("{key}=REDACTED"),
-        _ => parameter.to_owned(),
-    });
-    parameters.collect::<Vec<_>>().join("&")
+pub(super) fn redacted<'a>(query: &str, arena: &'a Bump) -> &'a str {
+    let mut redacted = ArenaString::with_capacity_in(query.len(), arena);
+    for (index, parameter) in query.split('&').enumerate() {
+        if index > 0 {
+            redacted.push('&');
+        }
+        match parameter.split_once('=') {
+            Some((key, _)) if SENSITIVE.contains(&key) => {
+                redacted.push_str(key);
+                redacted.push_str("=REDACTED");
+            }
+            _ => redacted.push_str(parameter),
+        }
+    }
+    redacted.into_bump_str()
 }
 
 /// Semantic conventions 1.44 and the two that later texts add; compared by case, as they say.

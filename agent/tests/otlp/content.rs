@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bumpalo::Bump;
 use lightfoot::counters::{Counter, Counters};
 use lightfoot::deliver::Pipeline;
 use lightfoot::describe::Describer;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use super::collector::Collector;
 use super::process::{block_on, clock, process, settings};
 
-fn record(id: u8, parent: Option<(u8, ParentRule)>, request: HttpServer) -> Record {
+fn record(id: u8, parent: Option<(u8, ParentRule)>, request: HttpServer<'static>) -> Record<'static> {
     Record {
         pid: 7,
         start: 1_000_000_000,
@@ -27,32 +28,31 @@ fn record(id: u8, parent: Option<(u8, ParentRule)>, request: HttpServer) -> Reco
     }
 }
 
-fn records() -> [Record; 3] {
+fn records() -> [Record<'static>; 3] {
     let full = HttpServer {
-        method: "PROPFIND".into(),
-        target: "/café/7?secret=1".into(),
-        host: "[2001:db8::1]:8080".into(),
-        pattern: "PROPFIND shop/café/{id}".into(),
-        user_agent: "agent \u{1b}[31m".into(),
-        peer: "10.0.0.9:5555".into(),
+        method: "PROPFIND",
+        target: "/café/7?secret=1",
+        host: "[2001:db8::1]:8080",
+        pattern: "PROPFIND shop/café/{id}",
+        user_agent: "agent \u{1b}[31m",
+        peer: "10.0.0.9:5555",
         protocol: (1, 1),
         status: Some(503),
         is_tls: true,
-        cut: vec!["user_agent"],
+        cut: &["user_agent"],
         ..HttpServer::default()
     };
     let panicked = HttpServer {
-        method: "GET".into(),
-        target: "/".into(),
-        peer: "/run/shop.sock".into(),
+        method: "GET",
+        target: "/",
+        peer: "/run/shop.sock",
         protocol: (2, 0),
         has_panicked: true,
         ..HttpServer::default()
     };
-    let plain =
-        HttpServer { method: "GET".into(), target: "/x".into(), status: Some(200), ..HttpServer::default() };
+    let plain = HttpServer { method: "GET", target: "/x", status: Some(200), ..HttpServer::default() };
     let mut first = record(1, Some((9, ParentRule::Incoming)), full);
-    first.trace_state = Some("vendor=1,other=2".into());
+    first.trace_state = Some("vendor=1,other=2");
     [first, record(2, Some((1, ParentRule::ParentGoroutine)), panicked), record(3, None, plain)]
 }
 
@@ -166,16 +166,16 @@ fn sent_and_received(protocol: &str, variables: &[(&str, &str)]) {
     let stock =
         process(8, "OTEL_SERVICE_NAME=stock\0OTEL_RESOURCE_ATTRIBUTES=service.instance.id=two\0", "a/b");
     let counters = Arc::new(Counters::default());
-    let describer = Describer::new(lightfoot::describe::Settings::default());
+    let (describer, arena) = (Describer::new(lightfoot::describe::Settings::default()), Bump::new());
 
     block_on(async {
         let pipeline = Pipeline::start(&settings, Arc::clone(&counters)).unwrap();
         for record in records() {
-            pipeline.push(&shop, describer.span(&record, &clock()));
+            pipeline.push(&shop, describer.span(&record, &clock(), &arena));
         }
         assert_eq!(pipeline.flush(Duration::from_secs(20)).await, 0, "{:?}", pipeline.last_export_error());
         for record in records() {
-            pipeline.push(&stock, describer.span(&record, &clock()));
+            pipeline.push(&stock, describer.span(&record, &clock(), &arena));
         }
         pipeline.stop(Duration::from_secs(20)).await;
     });

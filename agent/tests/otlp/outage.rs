@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bumpalo::Bump;
 use lightfoot::counters::{Counter, Counters};
 use lightfoot::deliver::Pipeline;
 use lightfoot::describe::Describer;
 use lightfoot::record::{HttpServer, Operation, Record};
-use opentelemetry_sdk::trace::SpanData;
+use lightfoot::span::Span;
 
 use super::certificates::Certificates;
 use super::collector::Collector;
 use super::process::{block_on, clock, process, settings};
 
 /// The span with that number.
-pub(super) fn span(number: u64) -> SpanData {
-    let request = HttpServer { method: "GET".into(), target: "/".into(), ..HttpServer::default() };
+pub(super) fn span(number: u64) -> Span<'static> {
+    let request = HttpServer { method: "GET", target: "/", ..HttpServer::default() };
     let record = Record {
         pid: 7,
         start: 1_000_000_000,
@@ -30,7 +31,8 @@ pub(super) fn span(number: u64) -> SpanData {
         trace_state: None,
         operation: Operation::HttpServer(request),
     };
-    Describer::new(lightfoot::describe::Settings::default()).span(&record, &clock())
+    let describer = Describer::new(lightfoot::describe::Settings::default());
+    describer.span(&record, &clock(), &Bump::new()).into_owned()
 }
 
 /// The numbers of the spans that arrived, by service, and how many came twice.

@@ -1,6 +1,7 @@
 //! A whole recording: its facts, its records and their spans, without panic, hang or memory without bound.
 #![no_main]
 
+use bumpalo::Bump;
 use libfuzzer_sys::fuzz_target;
 use lightfoot::clock::{Clock, Reading};
 use lightfoot::describe::{Describer, Settings};
@@ -18,8 +19,9 @@ fuzz_target!(|file: &[u8]| {
         match frame {
             Ok(Frame::Record(content)) => {
                 bytes += content.len();
-                if let Ok(record) = receive::record(&content) {
-                    let span = describer.span(&record, &clock);
+                let arena = Bump::new();
+                if let Ok(record) = receive::record(&content, &arena) {
+                    let span = describer.span(&record, &clock, &arena);
                     assert!(span.end_time >= span.start_time);
                 }
             }

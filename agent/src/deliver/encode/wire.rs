@@ -48,12 +48,6 @@ pub(super) fn boolean(out: &mut Vec<u8>, tag: u32, value: bool) {
     number(out, tag, value.into());
 }
 
-/// A number, also if it is 0.
-pub(super) fn double(out: &mut Vec<u8>, tag: u32, value: f64) {
-    encode_key(tag, WireType::SixtyFourBit, out);
-    out.put_f64_le(value);
-}
-
 pub(super) fn fixed64(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
         encode_key(tag, WireType::SixtyFourBit, out);

@@ -8,14 +8,14 @@ use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use opentelemetry::Value;
-use opentelemetry::trace::{SpanId, Status, TraceId};
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry::trace as id;
 use rustc_hash::FxHashMap;
 
 use super::Item;
 use super::escape::Escaped;
+use crate::record::{SpanId, TraceId};
 use crate::semconv as name;
+use crate::span::{Span, Status, Value};
 
 /// How long a trace with its root waits for stragglers.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -57,13 +57,13 @@ impl Traces {
     }
 
     pub(super) fn add(&mut self, item: Item, now: Instant) {
-        let trace = self.traces.entry(item.span.span_context.trace_id()).or_insert_with(|| Trace {
+        let trace = self.traces.entry(item.span.trace_id).or_insert_with(|| Trace {
             spans: Vec::new(),
             first: now,
             last: now,
             has_root: false,
         });
-        trace.has_root |= item.span.parent_span_id == SpanId::INVALID;
+        trace.has_root |= item.span.parent.is_none();
         trace.last = now;
         trace.spans.push(item);
         self.spans += 1;
@@ -90,14 +90,13 @@ impl Traces {
 /// Writes the spans of one trace as one tree, or several where parents are missing.
 pub(super) fn render(trace: &[Item], text: &mut Vec<u8>) {
     let mut children: FxHashMap<SpanId, Vec<&Item>> = FxHashMap::default();
-    let ids: Vec<_> = trace.iter().map(|item| item.span.span_context.span_id()).collect();
+    let ids: Vec<_> = trace.iter().map(|item| item.span.span_id).collect();
     let mut roots = Vec::new();
     for item in trace {
-        let parent = item.span.parent_span_id;
-        if parent != item.span.span_context.span_id() && ids.contains(&parent) {
-            children.entry(parent).or_default().push(item);
-        } else {
-            roots.push(item);
+        let parent = item.span.parent.map(|parent| parent.span_id);
+        match parent.filter(|parent| *parent != item.span.span_id && ids.contains(parent)) {
+            Some(parent) => children.entry(parent).or_default().push(item),
+            None => roots.push(item),
         }
     }
     for siblings in children.values_mut() {
@@ -108,7 +107,7 @@ pub(super) fn render(trace: &[Item], text: &mut Vec<u8>) {
         subtree(root, &mut children, text);
     }
     // Spans that are each other's ancestors hang from no root. They must be seen all the same.
-    while let Some(parent) = children.keys().min_by_key(|id| id.to_bytes()).copied() {
+    while let Some(parent) = children.keys().min().copied() {
         for span in children.remove(&parent).unwrap_or_default() {
             subtree(span, &mut children, text);
         }
@@ -128,8 +127,7 @@ fn subtree<'a>(root: &'a Item, children: &mut FxHashMap<SpanId, Vec<&'a Item>>, 
             Some(false) => below.push_str("│  "),
             None => {}
         }
-        let id = item.span.span_context.span_id();
-        let siblings = children.remove(&id).unwrap_or_default();
+        let siblings = children.remove(&item.span.span_id).unwrap_or_default();
         for (position, child) in siblings.into_iter().rev().enumerate() {
             stack.push((child, below.clone(), Some(position == 0)));
         }
@@ -155,14 +153,14 @@ fn line(item: &Item, branches: &str, is_last: Option<bool>, text: &mut Vec<u8>) 
     let _ = write!(text, "  {}", duration(span.start_time, span.end_time));
     let mut details = Vec::new();
     for attribute in &span.attributes {
-        if SHOWN.contains(&attribute.key.as_str()) {
-            details.push(format!("{}={}", attribute.key.as_str(), Escaped(&attribute.value.as_str())));
+        if SHOWN.contains(&attribute.key) {
+            details.push(format!("{}={}", attribute.key, Escaped(&attribute.value.to_string())));
         }
     }
     if is_last.is_none() {
-        details.push(format!("trace={}", span.span_context.trace_id()));
-        if span.parent_span_id != SpanId::INVALID {
-            details.push(format!("parent={}", span.parent_span_id));
+        details.push(format!("trace={}", id::TraceId::from_bytes(span.trace_id)));
+        if let Some(parent) = span.parent {
+            details.push(format!("parent={}", id::SpanId::from_bytes(parent.span_id)));
         }
     }
     if !details.is_empty() {
@@ -172,16 +170,15 @@ fn line(item: &Item, branches: &str, is_last: Option<bool>, text: &mut Vec<u8>) 
 }
 
 /// The status code, and the error if that is another.
-fn outcome(span: &SpanData, text: &mut Vec<u8>) {
-    let get = |key| span.attributes.iter().find(|attribute| attribute.key.as_str() == key);
-    let code = get(name::HTTP_RESPONSE_STATUS_CODE).map(|attribute| &attribute.value);
+fn outcome(span: &Span<'_>, text: &mut Vec<u8>) {
+    let code = span.get(name::HTTP_RESPONSE_STATUS_CODE);
     let style = match (&span.status, code) {
-        (Status::Error { .. }, _) => BAD,
-        (_, Some(Value::I64(400..))) => DOUBTFUL,
+        (Status::Error(_), _) => BAD,
+        (_, Some(Value::Integer(400..))) => DOUBTFUL,
         _ => GOOD,
     };
     let code = code.map(ToString::to_string);
-    let error = get(name::ERROR_TYPE).map(|attribute| attribute.value.to_string());
+    let error = span.get(name::ERROR_TYPE).map(ToString::to_string);
     let error = error.filter(|error| code.as_ref() != Some(error));
     for word in [code, error].into_iter().flatten() {
         let _ = write!(text, "  {style}{}{style:#}", Escaped(&word));

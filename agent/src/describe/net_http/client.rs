@@ -12,15 +12,18 @@
 //! | `error.type` | the type of the error, as Go's `%T` prints it; else the code as text from 400 on |
 //! | span status | Error with `error.type`, else unset |
 
-use opentelemetry::trace::{SpanKind, Status};
-use opentelemetry::{KeyValue, Value};
+use bumpalo::Bump;
+use bumpalo::collections::String as ArenaString;
+use opentelemetry::trace::SpanKind;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::super::Description;
+use super::super::attributes::Described;
 use super::super::target::{host_and_port, redacted};
-use super::{Settings, method_attributes};
+use super::{SCOPE, Settings, failed_from, method, protocol_version};
 use crate::record::{HttpClient, PathForm};
 use crate::semconv as name;
+use crate::span::Status;
 
 /// What `net/url.(*URL).EscapedPath` escapes (`shouldEscape` with `encodePath`).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -39,93 +42,89 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 /// A request sent.
-pub(in crate::describe) fn client(request: &HttpClient, settings: &Settings) -> Description {
-    let mut attributes = Vec::with_capacity(8);
-    let mut truncated = Vec::new();
-    let mut add = |key: &'static str, value: Value, cut_fields: &[&str]| {
-        attributes.push(KeyValue::new(key, value));
-        if cut_fields.iter().any(|field| request.cut.contains(field)) {
-            truncated.push(key);
-        }
-    };
-    let method = if request.method.is_empty() { "GET" } else { &request.method };
-    let span_name = method_attributes(method, settings, |key, value| add(key, value, &[]));
-    add(name::URL_FULL, full_url(request).into(), &["host", "target", "scheme"]);
-    let (address, port) = host_and_port(&request.host);
+pub(in crate::describe) fn client<'a>(
+    request: &HttpClient<'a>,
+    settings: &Settings,
+    arena: &'a Bump,
+) -> Description<'a> {
+    let mut described = Described::new(request.cut, arena);
+    let sent = if request.method.is_empty() { "GET" } else { request.method };
+    let name = method(&mut described, sent, settings);
+    described.add_made_of(&["host", "target", "scheme"], name::URL_FULL, full_url(request, arena));
+    let (address, port) = host_and_port(request.host);
     if !address.is_empty() {
-        add(name::SERVER_ADDRESS, address.to_owned().into(), &["host"]);
-        let default = match request.scheme.as_str() {
+        described.add_made_of(&["host"], name::SERVER_ADDRESS, address);
+        let default = match request.scheme {
             "http" => Some(80),
             "https" => Some(443),
             _ => None,
         };
         if let Some(port) = port.or(default) {
-            add(name::SERVER_PORT, i64::from(port).into(), &[]);
+            described.add(name::SERVER_PORT, port);
         }
     }
-    match request.protocol {
-        (0, _) => {}
-        (major, 0) if major >= 2 => add(name::NETWORK_PROTOCOL_VERSION, major.to_string().into(), &[]),
-        (major, minor) => add(name::NETWORK_PROTOCOL_VERSION, format!("{major}.{minor}").into(), &[]),
-    }
+    protocol_version(&mut described, request.protocol, arena);
     if request.resend_count != 0 {
-        add(name::HTTP_REQUEST_RESEND_COUNT, i64::from(request.resend_count).into(), &[]);
+        described.add(name::HTTP_REQUEST_RESEND_COUNT, request.resend_count);
     }
     if let Some(code) = request.status {
-        add(name::HTTP_RESPONSE_STATUS_CODE, i64::from(code).into(), &[]);
+        described.add(name::HTTP_RESPONSE_STATUS_CODE, code);
     }
-    let status = if let Some(error) = &request.error {
-        // The conventions' own fallback for what has no name.
-        add(name::ERROR_TYPE, error.type_name.clone().unwrap_or_else(|| "_OTHER".to_owned()).into(), &[]);
-        Status::error(error.text.clone())
-    } else if let Some(code) = request.status.filter(|code| *code >= 400) {
-        add(name::ERROR_TYPE, code.to_string().into(), &[]);
-        // No description: the status code says it.
-        Status::error("")
-    } else {
-        Status::Unset
+    let status = match request.error {
+        Some(error) => {
+            // The conventions' own fallback for what has no name.
+            described.add(name::ERROR_TYPE, error.type_name.unwrap_or("_OTHER"));
+            Status::Error(error.text.into())
+        }
+        None => failed_from(400, &mut described, request.status, arena),
     };
-    Description { kind: SpanKind::Client, name: span_name, status, attributes, truncated }
+    Description { scope: SCOPE, kind: SpanKind::Client, name, status, attributes: described.finish() }
 }
 
 /// The URL as `net/url.(*URL).String` puts it together, but for secrets.
-fn full_url(request: &HttpClient) -> String {
+fn full_url<'a>(request: &HttpClient<'a>, arena: &'a Bump) -> &'a str {
+    let parts = [request.scheme, request.host, request.path, request.query.unwrap_or_default()];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut url = ArenaString::with_capacity_in(length + 32, arena);
+    url.push_str(request.scheme);
     if request.path_form == PathForm::Opaque {
-        return format!("{}:{}", request.scheme, request.path);
+        url.push(':');
+        url.push_str(request.path);
+        return url.into_bump_str();
     }
-    let mut url = format!("{}://", request.scheme);
+    url.push_str("://");
     if request.has_user_info {
         url.push_str("REDACTED:REDACTED@");
     }
-    url.push_str(&request.host);
+    url.push_str(request.host);
     if !request.path.is_empty() && !request.path.starts_with('/') {
         url.push('/');
     }
     match request.path_form {
-        PathForm::Decoded => url.extend(utf8_percent_encode(&request.path, ESCAPED)),
-        PathForm::Encoded | PathForm::Opaque => url.push_str(&request.path),
+        PathForm::Decoded => url.extend(utf8_percent_encode(request.path, ESCAPED)),
+        PathForm::Encoded | PathForm::Opaque => url.push_str(request.path),
     }
-    if let Some(query) = &request.query {
+    if let Some(query) = request.query {
         url.push('?');
-        url.push_str(&redacted(query));
+        url.push_str(redacted(query, arena));
     }
-    url
+    url.into_bump_str()
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::trace::Status;
-
     use super::super::Settings;
     use super::client;
+    use crate::describe::Description;
     use crate::record::{CallError, HttpClient, PathForm};
+    use crate::span::Status;
 
-    fn request() -> HttpClient {
+    fn request() -> HttpClient<'static> {
         HttpClient {
-            method: "POST".into(),
-            scheme: "https".into(),
-            host: "shop.test:8443".into(),
-            path: "/a b/ü?".into(),
+            method: "POST",
+            scheme: "https",
+            host: "shop.test:8443",
+            path: "/a b/ü?",
             path_form: PathForm::Decoded,
             protocol: (2, 0),
             status: Some(200),
@@ -133,8 +132,13 @@ mod tests {
         }
     }
 
-    fn attributes(request: &HttpClient) -> Vec<String> {
-        let description = client(request, &Settings::default());
+    /// A request described, as long as the test runs.
+    fn described(request: &HttpClient<'static>) -> Description<'static> {
+        client(request, &Settings::default(), Box::leak(Box::default()))
+    }
+
+    fn attributes(request: &HttpClient<'static>) -> Vec<String> {
+        let description = described(request);
         description.attributes.iter().map(|pair| format!("{}={}", pair.key, pair.value)).collect()
     }
 
@@ -151,16 +155,16 @@ mod tests {
                 "http.response.status_code=200",
             ]
         );
-        let description = client(&request(), &Settings::default());
-        assert_eq!((description.name.as_str(), description.status), ("POST", Status::Unset));
+        let description = described(&request());
+        assert_eq!((description.name, description.status), ("POST", Status::Unset));
     }
 
     #[test]
     fn secrets_stay_where_they_are() {
         let request = HttpClient {
             has_user_info: true,
-            query: Some("q=1&sig=abc".into()),
-            path: "/a%2Fb".into(),
+            query: Some("q=1&sig=abc"),
+            path: "/a%2Fb",
             path_form: PathForm::Encoded,
             ..request()
         };
@@ -170,11 +174,11 @@ mod tests {
 
     #[test]
     fn ports_and_methods_have_defaults() {
-        let plain = |scheme: &str, host: &str| HttpClient {
-            method: String::new(),
-            scheme: scheme.into(),
-            host: host.into(),
-            path: String::new(),
+        let plain = |scheme, host| HttpClient {
+            method: "",
+            scheme,
+            host,
+            path: "",
             protocol: (0, 0),
             status: None,
             ..request()
@@ -185,27 +189,26 @@ mod tests {
         );
         assert_eq!(attributes(&plain("https", "shop.test"))[3], "server.port=443");
         assert_eq!(attributes(&plain("unix", "shop.test")).len(), 3);
-        let opaque = HttpClient { path_form: PathForm::Opaque, path: "//x/%2f".into(), ..plain("http", "x") };
+        let opaque = HttpClient { path_form: PathForm::Opaque, path: "//x/%2f", ..plain("http", "x") };
         assert_eq!(attributes(&opaque)[1], "url.full=http://x/%2f");
     }
 
     #[test]
     fn failures_have_a_type_and_no_status_code() {
-        let error = |type_name: Option<&str>, text: &str| {
-            let error =
-                CallError { descriptor: 1, type_name: type_name.map(str::to_owned), text: text.to_owned() };
-            client(&HttpClient { status: None, error: Some(error), ..request() }, &Settings::default())
+        let error = |type_name, text| {
+            let error = CallError { descriptor: 1, type_name, text };
+            described(&HttpClient { status: None, error: Some(error), ..request() })
         };
         let types = [(Some("*net.OpError"), "*net.OpError"), (None, "_OTHER")];
         for (type_name, expected) in types {
             let description = error(type_name, "context canceled");
-            assert_eq!(description.status, Status::error("context canceled"));
+            assert_eq!(description.status, Status::Error("context canceled".into()));
             let last = description.attributes.last().unwrap();
-            assert_eq!((last.key.as_str(), last.value.as_str().as_ref()), ("error.type", expected));
-            assert!(!description.attributes.iter().any(|pair| pair.key.as_str().contains("status_code")));
+            assert_eq!((last.key, &last.value), ("error.type", &expected.into()));
+            assert!(!description.attributes.iter().any(|pair| pair.key.contains("status_code")));
         }
         let not_found = HttpClient { status: Some(404), resend_count: 2, ..request() };
-        assert_eq!(client(&not_found, &Settings::default()).status, Status::error(""));
+        assert_eq!(described(&not_found).status, Status::Error("".into()));
         let attributes = attributes(&not_found);
         for expected in ["http.request.resend_count=2", "http.response.status_code=404", "error.type=404"] {
             assert!(attributes.iter().any(|attribute| attribute == expected), "{expected}");
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_was_cut_is_said() {
-        let description = client(&HttpClient { cut: vec!["target"], ..request() }, &Settings::default());
-        assert_eq!(description.truncated, ["url.full"]);
+        let attributes = attributes(&HttpClient { cut: &["target"], ..request() });
+        assert_eq!(attributes.last().unwrap(), "lightfoot.truncated=url.full");
     }
 }

@@ -1,13 +1,10 @@
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-
 use super::*;
-use crate::counters::ServiceCounters;
 use crate::deliver::testing::{process, span};
 
-fn item(service: &str, span: SpanData) -> Item {
-    Item { identity: process(service), counters: Arc::new(ServiceCounters::default()), span }
+fn item(service: &str, span: Span<'static>) -> Item {
+    Item { identity: process(service), counters: Arc::default(), span: Box::new(span) }
 }
 
 /// The tree without its colours.
@@ -20,10 +17,10 @@ fn plain(trace: &[Item]) -> String {
 #[test]
 fn a_trace_is_a_tree_in_the_order_of_time() {
     let mut root = span(0xab, 90, 0, 0);
-    root.attributes.push(KeyValue::new("url.path", "/cart/7"));
+    root.attributes.push(("url.path", "/cart/7").into());
     let mut failed = span(0xab, 2, 90, 20);
-    failed.attributes = vec![KeyValue::new("error.type", "panic")];
-    failed.status = Status::error("the handler panicked");
+    failed.attributes = [("error.type", "panic").into()].into_iter().collect();
+    failed.status = Status::Error("the handler panicked".into());
     let trace = [
         item("stock", span(0xab, 4, 3, 15)),
         item("stock", failed),
@@ -74,7 +71,7 @@ fn a_deep_chain_stays_within_the_page() {
 fn what_could_steer_a_terminal_is_shown_escaped() {
     let mut hostile = span(1, 1, 0, 0);
     hostile.name = "GET \u{1b}[2J\r\n\u{9b}1m\u{202e}".into();
-    hostile.attributes.push(KeyValue::new("url.path", format!("/\u{7}{}", "x".repeat(300))));
+    hostile.attributes.push(("url.path", Value::Text(format!("/\u{7}{}", "x".repeat(300)).into())).into());
     let mut text = Vec::new();
     render(&[item("a\u{1b}]0;b", hostile)], &mut text);
     let text = String::from_utf8(text).unwrap();
