@@ -1,4 +1,5 @@
 //! The symbolizer and the planner do no harm whatever bytes they are given. One test: it owns the allocator.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::process::Command;
 use std::time::Duration;
