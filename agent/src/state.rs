@@ -17,7 +17,7 @@ use thiserror::Error;
 
 mod finding;
 
-pub use finding::Finding;
+pub use finding::{Finding, shown};
 
 /// Where marks are if nothing else is said.
 pub const DEFAULT_FOLDER: &str = "/run/lightfoot";

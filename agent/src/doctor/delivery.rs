@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Check;
 use crate::deliver::{self, Flags, OtlpSettings, Settings};
+use crate::logs;
 use crate::sampler;
 use crate::state::{DEFAULT_FOLDER, Mark};
 use crate::variables::Variables;
@@ -16,6 +17,7 @@ pub(super) fn checks(flags: &Flags) -> Vec<Check> {
     let mut variables = Variables::new(|name| std::env::var_os(name));
     let settings = Settings::read(&mut variables, flags);
     sampler::read(&mut variables);
+    logs::level(&mut variables);
     let mut checks = match variables.finish(settings) {
         Err(error) => {
             let refused: Vec<_> =
