@@ -39,7 +39,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     logs: LogArguments,
     /// Where to leave a mark while running, by which the next Lightfoot tells that this one was killed, and since when spans
-    /// may be missing. Without it /run/lightfoot, if that can be written
+    /// may be missing. Without it the first that can be written of /run/lightfoot, $XDG_RUNTIME_DIR/lightfoot,
+    /// /dev/shm/lightfoot-UID and /tmp/lightfoot-UID
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
 }

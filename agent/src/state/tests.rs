@@ -107,3 +107,50 @@ fn a_folder_that_cannot_be_had_is_an_error() {
     assert!(matches!(Mark::leave(&file.join("below"), ""), Err(StateError::Folder { .. })));
     assert!(matches!(Mark::leave(&file, ""), Err(StateError::File { .. })));
 }
+
+#[test]
+fn of_several_folders_the_first_that_can_be_used_is_and_all_are_looked_into() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    fs::write(path("file"), "").unwrap();
+    let folders = [path("file").join("below"), path("first"), path("second")];
+    let (mark, found) = Mark::leave_in_first(&folders[2..], "everything");
+    kill(mark.unwrap());
+    assert_eq!(found, []);
+    let (mark, found) = Mark::leave_in_first(&folders, "everything");
+    let mark = mark.unwrap();
+    assert_eq!((mark.folder(), found.len()), (folders[1].as_path(), 1), "{found:?}");
+    let (nowhere, found) = Mark::leave_in_first(&folders[..1], "everything");
+    assert_eq!(found, []);
+    let text = nowhere.unwrap_err().to_string();
+    assert!(text.contains("below") && text.contains("Not a directory"), "{text}");
+}
+
+#[test]
+fn a_folder_that_another_user_could_replace_is_not_used() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let used = |folder: PathBuf| Mark::leave_in_first(&[folder], "").0.map(kill).map(drop);
+    let is_foreign = |folder: PathBuf| matches!(used(folder), Err(StateError::Nowhere(reasons)) if matches!(reasons[..], [StateError::Foreign { .. }]));
+    // A link that waits for us, as anybody could have put it into /dev/shm.
+    fs::create_dir(path("elsewhere")).unwrap();
+    symlink(path("elsewhere"), path("link")).unwrap();
+    assert!(is_foreign(path("link")));
+    assert_eq!(fs::read_dir(path("elsewhere")).unwrap().count(), 0);
+    // Others may write into it.
+    fs::create_dir(path("open")).unwrap();
+    mode(&path("open"), 0o777);
+    assert!(is_foreign(path("open")));
+    // Others may write beside it, and take away what is ours, or only what is theirs.
+    assert!(is_foreign(path("open").join("own")));
+    mode(&path("open"), 0o1777);
+    used(path("open").join("own")).unwrap();
+    // Its owner is another one; that takes root to try.
+    if rustix::process::geteuid().is_root() {
+        fs::create_dir(path("theirs")).unwrap();
+        std::os::unix::fs::chown(path("theirs"), Some(65534), Some(65534)).unwrap();
+        assert!(is_foreign(path("theirs")));
+        assert!(is_foreign(path("theirs").join("own")));
+    }
+}

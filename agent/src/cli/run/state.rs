@@ -1,32 +1,36 @@
 //! What the agent before this one left, and what this one leaves.
 
-use std::path::Path;
-
 use anyhow::Context as _;
 use tokio::time::interval;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::Arguments;
 use crate::cli::counts::Counts;
 use crate::counters::SessionCounter;
-use crate::state::{DEFAULT_FOLDER, Finding, Mark, REFRESH, shown};
+use crate::state::{Finding, Mark, REFRESH, default_folders, shown};
 
 /// Leaves a mark, and tells of those that were left. `None` if nothing was asked for and there is no place for it.
 pub(super) fn leave(arguments: &Arguments, counts: &Counts) -> anyhow::Result<Option<Mark>> {
     let watched = watched(arguments);
-    let folder = arguments.state_dir.as_deref().unwrap_or(Path::new(DEFAULT_FOLDER));
-    let (mark, found) = match Mark::leave(folder, &watched) {
-        Ok(left) => left,
-        Err(error) if arguments.state_dir.is_some() => return Err(error).context("--state-dir"),
-        Err(error) => {
-            let error = format!("{:#}", anyhow::Error::from(error));
-            warn!(error, "no folder for a mark: if this one is killed, the next start does not tell");
-            return Ok(None);
+    let (mark, found) = match &arguments.state_dir {
+        Some(folder) => {
+            let (mark, found) = Mark::leave(folder, &watched).context("--state-dir")?;
+            (Ok(mark), found)
         }
+        None => Mark::leave_in_first(&default_folders(), &watched),
     };
     counts.add(SessionCounter::UncleanStops, u64::try_from(found.len()).unwrap_or(u64::MAX));
     found.iter().for_each(say);
-    Ok(Some(mark))
+    match mark {
+        Ok(mark) => {
+            debug!(folder = %mark.folder().display(), "a mark tells the next start if this one is killed");
+            Ok(Some(mark))
+        }
+        Err(error) => {
+            warn!(%error, "no folder for a mark: if this one is killed, the next start does not tell");
+            Ok(None)
+        }
+    }
 }
 
 fn say(finding: &Finding) {
