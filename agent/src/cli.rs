@@ -5,10 +5,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::logs;
+
 mod counts;
 mod doctor;
 mod events;
 mod inspect;
+mod logging;
 mod record;
 mod replay;
 mod report;
@@ -77,15 +80,17 @@ pub fn main() -> ExitCode {
         }
         Command::Man => manual().and_then(|page| print(&page)),
     };
-    match result {
+    let code = match result {
         Ok(code) => ExitCode::from(code),
         // Whoever reads our output has seen enough, as in `lightfoot inspect … | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(SUCCESS),
         Err(error) => {
-            anstream::eprintln!("{}lightfoot:{:#} {error:#}", report::ERROR, report::ERROR);
+            report::fail(&format!("{error:#}"));
             ExitCode::from(FAILURE)
         }
-    }
+    };
+    logs::finish();
+    code
 }
 
 fn print(bytes: &[u8]) -> anyhow::Result<u8> {

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::counters::{Counter, Counters};
@@ -55,7 +54,6 @@ pub struct Pipeline {
     queue: Arc<Queue>,
     worker: Option<JoinHandle<()>>,
     notices: Arc<Notices>,
-    unheard: Option<mpsc::Receiver<String>>,
     printer: Option<Printer>,
 }
 
@@ -74,9 +72,8 @@ impl Pipeline {
     ) -> Result<Self, DeliverError> {
         let otlp = settings.otlp.as_ref();
         let encoding = otlp.map_or(Encoding::Protobuf, |otlp| Transport::encoding(otlp.protocol));
-        let (notices, unheard) = Notices::new(otlp.map(|otlp| otlp.endpoint.to_string()).unwrap_or_default());
-        let (queue, notices) =
-            (Arc::new(Queue::new(settings, encoding, Arc::clone(&counters))), Arc::new(notices));
+        let notices = Arc::new(Notices::new(otlp.map(|otlp| otlp.endpoint.to_string()).unwrap_or_default()));
+        let queue = Arc::new(Queue::new(settings, encoding, Arc::clone(&counters)));
         let worker = otlp.map(|otlp| {
             let exporting =
                 export::run(Arc::clone(&queue), Transport::new(otlp), Arc::clone(&notices), settings.clone());
@@ -86,8 +83,7 @@ impl Pipeline {
             None => None,
             Some(format) => Some(Printer::start(format, output()).map_err(DeliverError::Printer)?),
         };
-        let (limits, unheard) = (settings.limits, Some(unheard));
-        Ok(Self { counters, limits, queue, worker, notices, unheard, printer })
+        Ok(Self { counters, limits: settings.limits, queue, worker, notices, printer })
     }
 
     /// Has [`Pipeline::push`] wait for a slow reader of standard output from now on, instead of dropping spans. It blocks the
@@ -144,11 +140,6 @@ impl Pipeline {
     /// The counters of all services.
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    /// What the operator should hear while it happens, such as that the endpoint takes nothing. The first caller gets it.
-    pub fn notices(&mut self) -> Option<mpsc::Receiver<String>> {
-        self.unheard.take()
     }
 
     /// What the last failed export said.

@@ -8,6 +8,8 @@ pub mod capabilities;
 pub mod state;
 pub mod variables;
 
+pub mod logs;
+
 pub mod catalog;
 
 pub mod discover;
@@ -41,4 +43,5 @@ pub mod doctor;
 
 pub mod cli;
 
+mod escape;
 mod sys;

@@ -5,6 +5,7 @@
 //! holds locked is what a killed agent left; its time of modification is when that one was last alive. Nothing in it is
 //! believed beyond what is shown: it decides nothing.
 
+use std::error::Error as _;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -16,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod finding;
+mod folders;
 
-pub use finding::Finding;
+pub use finding::{Finding, shown};
+pub use folders::default_folders;
 
-/// Where marks are if nothing else is said.
-pub const DEFAULT_FOLDER: &str = "/run/lightfoot";
 /// How often a mark is to be refreshed.
 pub const REFRESH: Duration = Duration::from_secs(5);
 /// A longer file is none of ours, in bytes.
@@ -46,6 +47,15 @@ pub enum StateError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Another user could take it away, or put something else in its place.
+    #[error("the folder {} is not this user's alone", folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// None of the folders that were tried can be used.
+    #[error("{}", .0.iter().map(chain).collect::<Vec<_>>().join("; "))]
+    Nowhere(Vec<Self>),
     /// It cannot be listed, or no file can be put there.
     #[error("no file can be kept in {}", folder.display())]
     File {
@@ -87,6 +97,42 @@ impl Mark {
         Ok((mark, found))
     }
 
+    /// The same in the first of several folders that can be used. Each is looked into: another agent may have found less, or
+    /// more, that it could use. A folder that another user could replace is left alone.
+    pub fn leave_in_first(folders: &[PathBuf], watched: &str) -> (Result<Self, StateError>, Vec<Finding>) {
+        let left = Self::write_in_first(folders, watched);
+        let own = left.as_ref().map_or(Path::new(""), |mark| &mark.path);
+        let is_own = |folder: &&PathBuf| folders::check_parent(folder).and(folders::check(folder)).is_ok();
+        let found = folders.iter().filter(is_own).filter_map(|folder| left_behind(folder, own).ok());
+        let found = found.flatten().collect();
+        (left, found)
+    }
+
+    /// The first of several folders in which a mark can be left: one is left and taken away again.
+    pub fn try_out(folders: &[PathBuf]) -> Result<PathBuf, StateError> {
+        let mark = Self::write_in_first(folders, "")?;
+        let folder = mark.folder().to_owned();
+        mark.clear();
+        Ok(folder)
+    }
+
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    fn write_in_first(folders: &[PathBuf], watched: &str) -> Result<Self, StateError> {
+        let mut failed = Vec::new();
+        let write = |folder: &PathBuf| {
+            make_own(folder)?;
+            let failed = |source| StateError::File { folder: folder.clone(), source };
+            Self::write(folder, watched).map_err(failed)
+        };
+        let written =
+            folders.iter().find_map(|folder| write(folder).map_err(|error| failed.push(error)).ok());
+        written.ok_or(StateError::Nowhere(failed))
+    }
+
     fn write(folder: &Path, watched: &str) -> io::Result<Self> {
         // Numbers of processes are used again, and two namespaces have the same ones.
         let name = format!("{PREFIX}{:016x}{SUFFIX}", fastrand::u64(..));
@@ -109,13 +155,6 @@ impl Mark {
         Ok(Self { file, path })
     }
 
-    /// Whether a mark can be left in `folder`: one is left and taken away again.
-    pub fn try_out(folder: &Path) -> Result<(), StateError> {
-        make(folder)?;
-        let written = Self::write(folder, "");
-        written.map(Self::clear).map_err(|source| StateError::File { folder: folder.to_owned(), source })
-    }
-
     /// Says that the agent is alive.
     pub fn refresh(&self) {
         // A mark that looks older than it is makes the uncertain interval longer, never shorter.
@@ -127,6 +166,17 @@ impl Mark {
         // If it stays, the next start says more than it need.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Text with all that is behind it.
+fn chain(error: &StateError) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn make_own(folder: &Path) -> Result<(), StateError> {
+    folders::check_parent(folder)?;
+    make(folder)?;
+    folders::check(folder)
 }
 
 fn make(folder: &Path) -> Result<(), StateError> {

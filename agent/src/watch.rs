@@ -20,6 +20,7 @@ use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
+use tracing::debug;
 
 use crate::attach::{AttachError, Attachment, Kernel, Recording};
 use crate::discover::selection::Rule;
@@ -307,7 +308,10 @@ impl Watcher {
     }
 
     fn sweep(&mut self) {
-        let Ok(running) = self.proc.sweep() else { return };
+        let running = match self.proc.sweep() {
+            Ok(running) => running,
+            Err(error) => return debug!(%error, "processes cannot be listed now"),
+        };
         let gone: Vec<_> = self.watched.keys().filter(|key| !running.contains(key)).copied().collect();
         for key in gone {
             self.leave(key);

@@ -33,7 +33,7 @@ pub mod span;
 pub mod target;
 pub mod watched;
 
-pub use agent::{Agent, Outcome, lightfoot};
+pub use agent::{Agent, Outcome, Said, lightfoot, watching};
 pub use client::{Client, Response, get};
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};

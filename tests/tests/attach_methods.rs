@@ -14,7 +14,7 @@ use lightfoot_probes_abi::Site;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::code::{address_in, probes};
 use lightfoot_tests::live::target::addresses;
-use lightfoot_tests::live::{Agent, Target, get, is_privileged, lightfoot, wait_for};
+use lightfoot_tests::live::{Agent, Target, get, is_privileged, lightfoot, wait_for, watching};
 
 const PERF_EVENTS: [&str; 2] = ["perf-event", "perf-event-by-address"];
 
@@ -71,7 +71,7 @@ fn processes_of_one_file_at_different_addresses_are_told_apart() {
             let first = &targets[0];
             let again = format!("/exec?path={}", path.display());
             assert!(get(first.address().unwrap(), &again).is_err(), "the request that does it has no end");
-            agent.says_times(&format!("(process {}, ", first.pid()), 2).unwrap();
+            agent.says_times(&watching(first.pid()), 2).unwrap();
             agent.counts().unwrap();
             for (number, target) in targets.iter().enumerate() {
                 let path = format!("/{number}");

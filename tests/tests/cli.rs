@@ -11,7 +11,7 @@ use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{code_at, probes};
 use lightfoot_tests::live::target::addresses;
 use lightfoot_tests::live::{
-    Agent, Folder, PATIENCE, Target, binary, get, is_privileged, lightfoot, text, wait_for,
+    Agent, Folder, PATIENCE, Said, Target, binary, get, is_privileged, lightfoot, text, wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -46,7 +46,7 @@ fn help_names_every_flag_and_no_hidden_one() {
 
 #[test]
 fn wrong_usage_names_the_flag() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["--pid", "0"], "--pid <PID>"),
         (&["--pid", "x"], "--pid <PID>"),
         (&["--port", "0"], "--port <PORT>"),
@@ -58,6 +58,9 @@ fn wrong_usage_names_the_flag() {
         (&["--queue-size", "0"], "--queue-size <MIB>"),
         (&["--flush-timeout", "soon"], "--flush-timeout <SECONDS>"),
         (&["--attach-method", "ptrace"], "--attach-method <METHOD>"),
+        (&["--log-level", "loud"], "--log-level <LEVEL>"),
+        (&["--log-format", "xml"], "--log-format <FORMAT>"),
+        (&["-v", "--log-level", "info"], "--log-level <LEVEL>"),
     ];
     for (words, named) in cases {
         let output = run(&[&["run"], words].concat(), &[]);
@@ -74,6 +77,7 @@ fn all_settings_that_are_refused_are_named_at_once() {
         ("OTEL_TRACES_EXPORTER", "otlp,zipkin"),
         ("OTEL_TRACES_SAMPLER", "xray"),
         ("OTEL_PROPAGATORS", "b3"),
+        ("OTEL_LOG_LEVEL", "loud"),
     ];
     let output = run(&["run", "--endpoint", "nowhere", "--protocol", "smoke"], &variables);
     assert_eq!(output.status.code(), Some(1));
@@ -131,7 +135,7 @@ fn a_process_that_cannot_be_watched_is_named_with_the_reason() {
     said.unwrap();
     let messages = agent.stop().unwrap().messages;
     assert!(
-        messages.contains(&format!("(process {})", other.id())) && !messages.contains("/proc/"),
+        messages.contains(&format!(" pid={} ", other.id())) && !messages.contains("/proc/"),
         "{messages}"
     );
 }
@@ -177,8 +181,8 @@ fn address(agent: &Agent) -> SocketAddr {
 fn child(agent: &Agent) -> Pid {
     let number = wait_for("the command to be watched", || {
         let messages = agent.messages();
-        let line = messages.lines().find(|line| line.starts_with("watching "))?;
-        line.split_once("(process ")?.1.split(',').next()?.parse().ok()
+        let said = Said::lines(&messages).find(|said| said.message == "watching")?;
+        said.fields.split(' ').find_map(|field| field.strip_prefix("pid=")?.parse().ok())
     });
     Pid::from_raw(number.unwrap()).unwrap()
 }
@@ -202,7 +206,9 @@ fn a_command_is_watched_from_its_first_request() {
         let outcome = agent.stop().unwrap();
         assert_eq!(outcome.paths(), ["/first", "/second"]);
         assert_eq!(outcome.count("records_without_process"), 0, "{}", outcome.messages);
-        assert!(outcome.messages.starts_with("watching lifecycle (process "), "{}", outcome.messages);
+        let first = Said::lines(&outcome.messages).next().unwrap();
+        assert_eq!((first.level, first.message), ("INFO", "watching"), "{}", outcome.messages);
+        assert!(first.fields.starts_with("service=lifecycle pid="), "{}", outcome.messages);
     }
 }
 
@@ -319,7 +325,7 @@ fn a_server_that_a_wrapper_starts_is_watched_and_no_other() {
     let script = format!("sh -c '{}; true'; true", text(&path));
     let agent = under_watch(&["sh", "-c", &script], &[]);
     let address = address(&agent);
-    agent.says(&format!(", {})", text(&path))).unwrap();
+    agent.says(&format!(" path={}\n", text(&path))).unwrap();
     agent.counts().unwrap();
     assert_eq!(get(address, "/wrapped").unwrap(), 200);
     assert_eq!(neighbour.get("/neighbour").unwrap(), 200);

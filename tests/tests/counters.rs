@@ -52,6 +52,11 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("context_types_left_out", OUTPUT, "types_of_contexts_that_are_not_followed_are_counted"),
     ("records_left_out", "agent/src/cli/record/tests.rs", "records_for_which_there_is_no_room_are_counted"),
     ("unclean_stops", "tests/tests/state.rs", "a_killed_agent_is_told_of_by_the_next_one"),
+    (
+        "log_lines_dropped",
+        "tests/tests/logs.rs",
+        "a_standard_error_that_nobody_reads_holds_up_nothing_and_is_counted",
+    ),
     // Delivery.
     ("spans_pushed", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),
     (

@@ -46,7 +46,7 @@ fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {
             assert_eq!(runs, (2 + muxes) * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
         }
         let (_, outcome) = scene.end();
-        assert!(outcome.messages.contains("routes of copied requests in"), "{}", outcome.messages);
+        assert!(outcome.messages.contains("watching routes of copied requests"), "{}", outcome.messages);
         assert!(outcome.counts["route_of_copy"] > CLIENTS * EACH, "{}", outcome.messages);
     }
 }
@@ -90,7 +90,7 @@ fn a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon() {
     assert_eq!(hits, 2 * CLIENTS * EACH, "{}", outcome.messages);
     assert!(hits >= ROUTE_TRIAL);
     assert_eq!(outcome.counts.get("route_of_copy"), None);
-    assert!(!outcome.messages.contains("routes of copied requests in"), "{}", outcome.messages);
+    assert!(!outcome.messages.contains("watching routes of copied requests"), "{}", outcome.messages);
 }
 
 /// Where the end of the connection is the end of the request.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{BREAKPOINT, address_in, code_at, probes};
-use lightfoot_tests::live::{Agent, Client, Folder, Target, get, text, wait_for};
+use lightfoot_tests::live::{Agent, Client, Folder, Said, Target, get, text, wait_for, watching};
 use rustix::process::Signal;
 
 #[test]
@@ -82,7 +82,7 @@ fn a_process_that_executes_another_program_is_watched_as_that() {
     for (round, next) in [&first, &second].into_iter().enumerate() {
         let address = target.address_of(round).unwrap();
         assert!(get(address, &format!("/exec?path={}", text(next))).is_err());
-        agent.says_times(&format!("(process {pid}, "), round + 2).unwrap();
+        agent.says_times(&watching(pid), round + 2).unwrap();
         agent.counts().unwrap();
         let path = format!("/after/{round}");
         assert_eq!(get(target.address_of(round + 1).unwrap(), &path).unwrap(), 200);
@@ -245,7 +245,12 @@ fn a_process_that_changed_its_code_is_refused_and_others_go_on() {
     assert!(!code_at(same_file.pid(), &offsets).unwrap().contains(&BREAKPOINT));
     let outcome = agent.stop().unwrap();
     assert_eq!(outcome.paths(), ["/other"]);
-    let refusals: Vec<_> = outcome.messages.lines().filter(|line| line.starts_with("not watching")).collect();
+    let refusals: Vec<_> =
+        Said::lines(&outcome.messages).filter(|said| said.message == "not watching").collect();
     assert_eq!(refusals.len(), 2, "{}", outcome.messages);
-    assert!(refusals.iter().all(|line| line.contains(&format!("process {} has other code", changed.pid()))));
+    let reason = format!("process {} has other code", changed.pid());
+    assert!(
+        refusals.iter().all(|said| said.level == "WARN" && said.fields.contains(&reason)),
+        "{refusals:?}"
+    );
 }

@@ -31,9 +31,9 @@ fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script]);
     let agent = Agent::spawn(command, &[]).unwrap();
-    agent.says(&format!("not watching {} (process", text(&below))).unwrap();
+    agent.says(&format!("not watching  path={} pid=", text(&below))).unwrap();
     agent.says("in a PID namespace below Lightfoot's own").unwrap();
-    agent.says(&format!(", {})", text(&beside))).unwrap();
+    agent.says(&format!(" path={}\n", text(&beside))).unwrap();
     let addresses = wait_for("both servers", || {
         let addresses = addresses(&agent.other_output());
         (addresses.len() == 2).then_some(addresses)
@@ -126,7 +126,7 @@ fn four_capabilities_are_enough() {
     agent.stop().unwrap();
     // One less: it is said at once, and of the process too.
     let agent = start("-all,+bpf,+perfmon,+sys_ptrace");
-    agent.says("without CAP_DAC_READ_SEARCH the processes of other users").unwrap();
-    agent.says(&format!("not watching {} (process {})", text(&path), target.pid())).unwrap();
+    agent.says("missing=CAP_DAC_READ_SEARCH lost=\"the processes of other users").unwrap();
+    agent.says(&format!("not watching  path={} pid={} ", text(&path), target.pid())).unwrap();
     agent.stop().unwrap();
 }

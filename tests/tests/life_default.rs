@@ -58,7 +58,7 @@ fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets
     assert_eq!((of(backend.pid()), of(endpoint.pid()), of(own)), (0, 0, 0), "{}", outcome.messages);
     assert!(!outcome.spans.iter().any(|span| span.path() == "/v1/traces"));
     for pid in [other.id(), backend.pid(), endpoint.pid(), own] {
-        assert!(!outcome.messages.contains(&format!("(process {pid}")), "{pid} is in {}", outcome.messages);
+        assert!(!outcome.messages.contains(&format!(" pid={pid}")), "{pid} is in {}", outcome.messages);
     }
 }
 
@@ -98,7 +98,7 @@ fn whoever_gets_the_spans_is_left_alone_even_if_asked_for_and_told_so() {
     command.args(["run", "--pid", &target.pid().to_string(), "--endpoint", &url]);
     let agent = Agent::spawn(command, &[]).unwrap();
     agent
-        .says(&format!("(process {}): it listens on the port that spans are sent to", target.pid()))
+        .says(&format!(" pid={} reason=\"it listens on the port that spans are sent to", target.pid()))
         .unwrap();
     agent.stop().unwrap();
 }

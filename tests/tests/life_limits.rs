@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lightfoot::attach::RESERVED_FILES;
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Folder, Target, is_privileged, lightfoot, wait_for};
+use lightfoot_tests::live::{Agent, Folder, Target, is_privileged, lightfoot, wait_for, watching};
 
 /// Each in a file of its own.
 fn servers(folder: &Folder, count: usize) -> Vec<Target> {
@@ -31,7 +31,7 @@ fn with_files(files: usize, most: usize, arguments: &[&str]) -> Agent {
 }
 
 fn is_watched(agent: &Agent, target: &Target) -> bool {
-    agent.messages().contains(&format!("watching lifecycle (process {}, ", target.pid()))
+    agent.messages().contains(&watching(target.pid()))
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
     scene.requests(20);
     agent.counts_to("spans_lost_export_timeout", 20).unwrap();
     let outcome = agent.stop().unwrap();
-    for said in ["takes no spans", "the last failed export said"] {
+    for said in ["takes no spans", "what the last failed export said"] {
         assert!(outcome.messages.contains(said), "{said} is not in {}", outcome.messages);
     }
     expect_delivery_to_add_up(&outcome);

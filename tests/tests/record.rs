@@ -54,7 +54,7 @@ fn a_recording_comes_to_the_spans_of_what_was_served() {
     agent.counts_to("ended", 3).unwrap();
     let after = boot_time() + offset + uncertainty;
     let outcome = agent.stop().unwrap();
-    assert!(outcome.messages.contains("recorded 3 records of 1 processes, "), "{}", outcome.messages);
+    assert!(outcome.messages.contains("recorded  records=3 processes=1 bytes="), "{}", outcome.messages);
     assert_eq!(outcome.other_output, "");
     // Nothing of what was recorded is needed any more.
     let pid = u64::from(target.pid());
@@ -114,7 +114,7 @@ fn a_recording_that_has_its_size_ends_and_what_is_left_out_is_counted() {
     }
     let outcome = agent.wait().unwrap();
     assert!(outcome.status.success(), "{}", outcome.messages);
-    assert!(outcome.messages.contains("has its size (--limit)"), "{}", outcome.messages);
+    assert!(outcome.messages.contains("the recording has its size"), "{}", outcome.messages);
     assert!(fs::metadata(&file).unwrap().len() < (1 << 20) + 4_096);
     let (spans, counts) = replayed(&file);
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Map, Value, json};
+
 use lightfoot_probes_abi::{Counter, Counters};
 
 use crate::counters::{self, SessionCounter, kernel_name};
+use crate::logs;
 use crate::session::Report;
 
 /// The counts of a session.
@@ -35,6 +38,12 @@ impl Early {
             *total = total.saturating_add(count);
         }
     }
+
+    fn by_name(&self) -> BTreeMap<String, u64> {
+        let kernel = Counter::ALL.iter().map(|counter| kernel_name(*counter)).zip(self.kernel);
+        let session = SessionCounter::ALL.map(|counter| counter.name().to_owned());
+        kernel.chain(session.into_iter().zip(self.session)).filter(|(_, count)| *count != 0).collect()
+    }
 }
 
 impl Counts {
@@ -50,21 +59,33 @@ impl Counts {
         }
     }
 
-    /// The counts with those of processes that are still watched.
-    pub(super) fn with(&self, report: &Report) -> String {
-        let mut early = *self.early();
+    /// Prints the counts on standard error, in the form of what is said there.
+    pub(super) fn print(&self) {
+        match logs::format() {
+            Some(logs::Format::Json) => self.print_object(&self.now(), Map::new()),
+            _ => logs::print(self.to_string()),
+        }
+    }
+
+    /// The same with those of processes that are still watched.
+    pub(super) fn print_with(&self, report: &Report) {
+        let mut early = self.now();
         for (_, counters) in report {
             early.add_kernel(counters);
         }
-        format!("{early}{}", self.delivery.snapshot())
+        // One of them counts what belongs to no process. With nothing counted there is this line at least.
+        let (own, watched) = (std::process::id(), report.len().saturating_sub(1));
+        if logs::format() == Some(logs::Format::Json) {
+            let process = [("pid".to_owned(), own.into()), ("watched".to_owned(), watched.into())];
+            return self.print_object(&early, process.into_iter().collect());
+        }
+        let end = format!("counts of process {own}, which watches {watched} processes now\n");
+        logs::print(format!("{early}{}{end}", self.delivery.snapshot()));
     }
 
     /// What happened before delivery, without what is 0, by the names that are printed.
     pub(super) fn early_by_name(&self) -> BTreeMap<String, u64> {
-        let early = *self.early();
-        let kernel = Counter::ALL.iter().map(|counter| kernel_name(*counter)).zip(early.kernel);
-        let session = SessionCounter::ALL.map(|counter| counter.name().to_owned());
-        kernel.chain(session.into_iter().zip(early.session)).filter(|(_, count)| *count != 0).collect()
+        self.now().by_name()
     }
 
     /// Adds such counts; returns the names that nobody knows.
@@ -84,6 +105,34 @@ impl Counts {
         unknown
     }
 
+    fn print_object(&self, early: &Early, mut fields: Map<String, Value>) {
+        let (mut all, mut lost) = (early.by_name(), Map::new());
+        let snapshot = self.delivery.snapshot();
+        for counter in counters::Counter::ALL {
+            let total = snapshot.total(counter);
+            if total != 0 {
+                all.insert(counter.name().to_owned(), total);
+            }
+            if total != 0 && counter.is_loss() {
+                let of_services: Map<_, _> =
+                    snapshot.of(counter).map(|(service, count)| (service.to_owned(), count.into())).collect();
+                lost.insert(counter.name().to_owned(), of_services.into());
+            }
+        }
+        fields.insert("counts".to_owned(), json!(all));
+        fields.insert("by_service".to_owned(), lost.into());
+        logs::print_object(module_path!(), "counts", &fields);
+    }
+
+    /// What happened before delivery, and what could not be said of it.
+    fn now(&self) -> Early {
+        let mut early = *self.early();
+        if let Some(total) = early.session.get_mut(SessionCounter::LogLinesDropped as usize) {
+            *total = total.saturating_add(logs::dropped());
+        }
+        early
+    }
+
     fn early(&self) -> MutexGuard<'_, Early> {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,7 +140,7 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.with(&Report::new()))
+        write!(f, "{}{}", self.now(), self.delivery.snapshot())
     }
 }
 

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::report::{BAD, DEAR, GOOD, HEADING, QUIET, printable};
+use super::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use super::{NOTHING_TO_WATCH, SUCCESS, WITH_LOSSES, page};
 use crate::deliver::Flags;
 use crate::doctor::{Check, Findings, Price, Status};
+use crate::escape::printable;
 
 /// Of the form that docs/doctor.md describes.
 const SCHEMA: u32 = 1;

@@ -1,18 +1,44 @@
 //! What is said, and counted, of the processes that are watched.
 
+use std::fmt;
 use std::path::Path;
 
+use tracing::{debug, info, warn};
+
 use super::counts::Counts;
-use super::report::say;
 use crate::counters::SessionCounter;
 use crate::resource::ProcessIdentity;
-use crate::watch::Event;
+use crate::watch::{Event, WatchError};
 
-/// What [`told`] calls changes that most need not know of.
+/// What [`notice`] calls changes that most need not know of.
 pub(super) const CALLS: &str = "calls";
 
-/// What an event tells people: what it is about, and the rest.
-pub(super) fn told(event: &Event) -> Option<(&'static str, String)> {
+/// Says what happened.
+pub(super) fn say(event: &Event) {
+    match event {
+        Event::Started { .. } | Event::Unwatched { .. } => {}
+        Event::Ended { key, .. } => debug!(pid = key.pid, "no longer watching"),
+        Event::CallEnd { executable, change } => {
+            debug!(path = %executable.display(), %change, "ends of calls");
+        }
+        Event::ContextsLeftOut { executable, count } => {
+            warn!(path = %executable.display(), types = count, "contexts of some types are not followed");
+        }
+        Event::CopiedRoutes { executable, result } => {
+            let path = executable.display();
+            match result {
+                Ok(()) => info!(%path, price = COPIED_ROUTES, "watching routes of copied requests"),
+                Err(reason) => warn!(%path, reason = chain(reason), "not watching routes of copied requests"),
+            }
+        }
+        Event::Refused { key, executable, reason } => {
+            warn!(path = %executable.display(), pid = key.pid, reason = chain(reason), "not watching");
+        }
+    }
+}
+
+/// The same for people who look at a recording later: what it is about, and the rest.
+pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
     Some(match event {
         Event::Started { .. } | Event::Ended { .. } | Event::Unwatched { .. } => return None,
         Event::CallEnd { executable, change } => (CALLS, format!("{}: {change}", executable.display())),
@@ -21,25 +47,39 @@ pub(super) fn told(event: &Event) -> Option<(&'static str, String)> {
         }
         Event::CopiedRoutes { executable, result } => {
             let path = executable.display();
-            match result.clone().map_err(anyhow::Error::from) {
-                Ok(()) => {
-                    let price = "one trap more for each ServeMux passed";
-                    ("watching", format!("routes of copied requests in {path}: {price}"))
+            match result {
+                Ok(()) => ("watching", format!("routes of copied requests in {path}: {COPIED_ROUTES}")),
+                Err(reason) => {
+                    ("not watching", format!("routes of copied requests in {path}: {}", chain(reason)))
                 }
-                Err(reason) => ("not watching", format!("routes of copied requests in {path}: {reason:#}")),
             }
         }
         Event::Refused { key, executable, reason } => {
-            let (path, reason) = (executable.display(), anyhow::Error::from(reason.clone()));
-            ("not watching", format!("{path} (process {}): {reason:#}", key.pid))
+            ("not watching", format!("{} (process {}): {}", executable.display(), key.pid, chain(reason)))
         }
     })
 }
 
-/// Says that a process is watched.
+/// Says that a process is watched, and what of its environment was not understood.
 pub(super) fn say_watching(identity: &ProcessIdentity, executable: &Path) {
-    let (name, path) = (&identity.service_name, executable.display());
-    say("watching", &format!("{name} (process {}, {path})", identity.pid));
+    let ProcessIdentity { service_name, pid, .. } = identity;
+    info!(service = service_name, pid, path = %executable.display(), "watching");
+    for problem in &identity.problems {
+        warn!(service = service_name, pid, %problem, "the environment of a process is not followed in full");
+    }
+}
+
+/// Says, and counts, that a process ended before it was known.
+pub(super) fn unidentified(pid: u32, error: &impl fmt::Display, counts: &Counts) {
+    debug!(pid, %error, "a process ended before it was known");
+    counts.add(SessionCounter::Unidentified, 1);
+}
+
+const COPIED_ROUTES: &str = "one trap more for each ServeMux passed";
+
+/// With all that is behind it.
+fn chain(reason: &WatchError) -> String {
+    format!("{:#}", anyhow::Error::from(reason.clone()))
 }
 
 /// Counts what an event brings.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::counts::Counts;
+use super::logging::LogArguments;
 use super::run::{Program, WatchingArguments, complain, watch};
 use crate::recording::{Recorder, Writer};
 use crate::resource::Host;
@@ -43,16 +44,20 @@ pub(super) struct Arguments {
     limit: u32,
     #[command(flatten)]
     watching: WatchingArguments,
+    #[command(flatten)]
+    logs: LogArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut variables = Variables::new(|name| std::env::var_os(name));
     let sampler = sampler::read(&mut variables);
-    let sampler = variables.finish(sampler)?;
+    let level = arguments.logs.level(&mut variables);
+    let (sampler, level) = variables.finish((sampler, level))?;
     let program = match Program::find(&arguments.watching.command) {
         Ok(program) => program,
         Err(error) => return Ok(complain(&error)),
     };
+    arguments.logs.start(level)?;
     // Whoever looks for spans that are missing does not look for those of a recording.
     let no_mark = |_: &Counts| Ok(None);
     watch(&arguments.watching, program.as_ref(), sampler, None, no_mark, |counts| {

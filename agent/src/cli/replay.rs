@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tracing::{debug, info, warn};
 
 use super::counts::Counts;
-use super::report::say;
+use super::logging::LogArguments;
 use super::spans::{Known, Spans};
 use super::{SUCCESS, events};
 use crate::clock::{Clock, Reading};
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
 use crate::discover::{FileIdentity, ProcessKey};
+use crate::logs::Level;
 use crate::recording::{Fact, Frame, Process, Reader, TypeName};
 use crate::type_names::TypeNames;
 use crate::variables::{LONGEST, Variables};
@@ -55,9 +57,8 @@ pub(super) struct Arguments {
     /// Show also the queries of URLs, with the values of keys that are known to be secret redacted
     #[arg(long)]
     queries: bool,
-    /// Say also how the ends of client calls were found
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    logs: LogArguments,
 }
 
 /// Where spans go.
@@ -79,7 +80,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         () if io::stdout().is_terminal() => To::Tree,
         () => To::Json,
     });
-    let settings = settings(arguments, to)?;
+    let (settings, level) = settings(arguments, to)?;
+    arguments.logs.start(level)?;
     let of_file = || arguments.file.display().to_string();
     let file = File::open(&arguments.file).with_context(of_file)?;
     let reader = Reader::new(BufReader::new(file)).with_context(of_file)?;
@@ -92,8 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let clock = Clock::from_reading(Reading { before: 0, wall: 0, after: 0 });
         let mut spans = Spans::start(&settings, describing, clock, &counts)?;
         spans.pipeline.wait_for_output();
-        let mut replay =
-            Replay { spans, has_clock: false, processes: HashMap::new(), says_calls: arguments.verbose };
+        let mut replay = Replay { spans, has_clock: false, processes: HashMap::new() };
         let result = replay.take(reader, &settings).await;
         // Whoever reads what is printed may take as long as they like.
         let within = if settings.otlp.is_some() { settings.flush_timeout } else { LONGEST };
@@ -106,7 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     result
 }
 
-fn settings(arguments: &Arguments, to: To) -> anyhow::Result<Settings> {
+fn settings(arguments: &Arguments, to: To) -> anyhow::Result<(Settings, Level)> {
     let (exporter, format) = match to {
         To::Otlp => ("otlp", None),
         To::Tree => ("none", Some(Format::Tree)),
@@ -130,7 +131,8 @@ fn settings(arguments: &Arguments, to: To) -> anyhow::Result<Settings> {
         flush_timeout: arguments.flush_timeout.map(|seconds| Duration::from_secs(seconds.into())),
     };
     let settings = Settings::read(&mut variables, &flags);
-    Ok(variables.finish(settings)?)
+    let level = arguments.logs.level(&mut variables);
+    Ok(variables.finish((settings, level))?)
 }
 
 /// A recording that is replayed.
@@ -139,7 +141,6 @@ struct Replay {
     has_clock: bool,
     /// By what they are called in the recording.
     processes: HashMap<u32, Recorded>,
-    says_calls: bool,
 }
 
 /// A process of the recording.
@@ -193,14 +194,11 @@ impl Replay {
                     self.spans.ended(key);
                 }
             }
-            Fact::Notice { what, text } => {
-                if self.says_calls || what != events::CALLS {
-                    say("recorded:", &format!("{what} {text}"));
-                }
-            }
+            Fact::Notice { what, text } if what == events::CALLS => debug!(what, text, "was said of calls"),
+            Fact::Notice { what, text } => info!(what, text, "was said while it was recorded"),
             Fact::End { counts } => {
                 for name in self.spans.counts.add_by_name(&counts) {
-                    say("warning", &format!("{name}: this Lightfoot does not know that count"));
+                    warn!(name, "a count that this Lightfoot does not know");
                 }
             }
         }

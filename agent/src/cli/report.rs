@@ -7,13 +7,16 @@ use anstyle::{AnsiColor, Style};
 use lightfoot_symbolizer::site::Price;
 use lightfoot_symbolizer::types::LayoutSource;
 use serde::Serialize;
+use tracing::error;
 
 use crate::catalog::Role;
+use crate::escape::printable;
 use crate::inspect::Program;
+use crate::logs;
 use crate::plan::{LayoutPlan, OperationPlan, Plan, PlannedSite, PointPlan};
 
 /// How errors are set off.
-pub(super) const ERROR: Style = AnsiColor::Red.on_default().bold();
+const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub(super) const HEADING: Style = Style::new().bold();
 pub(super) const QUIET: Style = Style::new().dimmed();
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -341,14 +344,12 @@ impl Layout {
     }
 }
 
-/// Names come from the program; one that could steer a terminal is shown with its control characters escaped.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// A line on standard error.
-pub(super) fn say(what: &str, text: &str) {
-    // In one piece, for the command that was started may write there too.
-    let line = format!("{what} {}\n", printable(text));
-    anstream::eprint!("{line}");
+/// Says why a command failed.
+pub(super) fn fail(reason: &str) {
+    match logs::format() {
+        Some(logs::Format::Json) => error!(reason, "failed"),
+        // It comes after what was said before.
+        Some(logs::Format::Text) => logs::print(format!("lightfoot: {reason}\n")),
+        None => anstream::eprintln!("{ERROR}lightfoot:{ERROR:#} {reason}"),
+    }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use tokio::sync::oneshot;
+use tracing::info;
 
 use super::SUCCESS;
 use super::counts::Counts;
-use super::report::say;
+use super::logging::LogArguments;
 use crate::describe;
 use crate::sampler;
 use crate::variables::Variables;
@@ -33,13 +34,13 @@ pub(super) use watching::{Output, WatchingArguments, watch};
 pub(super) struct Arguments {
     #[command(flatten)]
     watching: WatchingArguments,
-    /// Say also how the ends of client calls are found
-    #[arg(short, long)]
-    verbose: bool,
     #[command(flatten)]
     output: output::OutputArguments,
+    #[command(flatten)]
+    logs: LogArguments,
     /// Where to leave a mark while running, by which the next Lightfoot tells that this one was killed, and since when spans
-    /// may be missing. Without it /run/lightfoot, if that can be written
+    /// may be missing. Without it the first that can be written of /run/lightfoot, $XDG_RUNTIME_DIR/lightfoot,
+    /// /dev/shm/lightfoot-UID and /tmp/lightfoot-UID
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
 }
@@ -48,11 +49,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut variables = Variables::new(|name| std::env::var_os(name));
     let settings = arguments.output.settings(&mut variables);
     let sampler = sampler::read(&mut variables);
-    let (settings, sampler) = variables.finish((settings, sampler))?;
+    let level = arguments.logs.level(&mut variables);
+    let (settings, sampler, level) = variables.finish((settings, sampler, level))?;
     let program = match Program::find(&arguments.watching.command) {
         Ok(program) => program,
         Err(error) => return Ok(complain(&error)),
     };
+    arguments.logs.start(level)?;
     if settings.is_disabled {
         return without_watching(program.as_ref());
     }
@@ -61,14 +64,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     watch(&arguments.watching, program.as_ref(), sampler, export_port, mark, |counts| {
         let mut describing = describe::Settings::default();
         describing.http.query = arguments.watching.queries;
-        let talk = output::Talk { is_verbose: arguments.verbose, ends_with_output: program.is_none() };
-        output::Sink::start(&settings, describing, counts, talk)
+        output::Sink::start(&settings, describing, counts, program.is_none())
     })
 }
 
 /// Loads and attaches nothing; a command runs all the same.
 fn without_watching(program: Option<&Program>) -> anyhow::Result<u8> {
-    say("disabled", "by OTEL_SDK_DISABLED: nothing is watched");
+    info!(variable = "OTEL_SDK_DISABLED", "watching is switched off");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = command::Signals::new()?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
+use tracing::{error, trace, warn};
 
 use super::counts::Counts;
-use super::report::say;
 use crate::clock::Clock;
 use crate::counters::SessionCounter;
 use crate::deliver::{DeliverError, Pipeline, Settings};
@@ -58,14 +58,7 @@ impl Spans {
         clock: Clock,
         counts: &Arc<Counts>,
     ) -> Result<Self, DeliverError> {
-        let mut pipeline = Pipeline::start(settings, Arc::clone(&counts.delivery))?;
-        if let Some(mut notices) = pipeline.notices() {
-            tokio::spawn(async move {
-                while let Some(notice) = notices.recv().await {
-                    say("delivery", &notice);
-                }
-            });
-        }
+        let pipeline = Pipeline::start(settings, Arc::clone(&counts.delivery))?;
         Ok(Self {
             clock,
             describer: Describer::new(describing),
@@ -113,13 +106,12 @@ impl Spans {
 
     /// Sends what is left, for so long at most, and says what became of everything.
     pub(super) async fn finish(self, within: Duration) {
-        let problem = self.pipeline.last_export_error();
+        let error = self.pipeline.last_export_error();
         self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
         self.pipeline.stop(within).await;
-        let counts = self.counts.to_string();
-        anstream::eprint!("{counts}");
-        if let Some(problem) = problem {
-            say("warning", &format!("the last failed export said: {problem}"));
+        self.counts.print();
+        if let Some(error) = error {
+            warn!(error, "what the last failed export said");
         }
     }
 
@@ -135,14 +127,16 @@ impl Spans {
             let name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
             error.type_name = name.map(|name| &*self.arena.alloc_str(&name));
         }
-        self.pipeline.push(&known.identity, self.describer.span(&record, &self.clock, &self.arena));
+        let span = self.describer.span(&record, &self.clock, &self.arena);
+        trace!(service = known.identity.service_name, pid = record.pid, name = &*span.name, "span");
+        self.pipeline.push(&known.identity, span);
         Ok(true)
     }
 
     fn malformed(&mut self, error: ReceiveError) {
         self.counts.add(SessionCounter::Malformed, 1);
         if !std::mem::replace(&mut self.said_malformed, true) {
-            say("warning", &format!("{error}; further ones are only counted"));
+            error!(%error, "a record cannot be read; further ones are only counted");
         }
     }
 }

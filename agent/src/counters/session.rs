@@ -17,11 +17,13 @@ pub enum SessionCounter {
     UncleanStops,
     /// Lost: records for which a recording had no room.
     NotRecorded,
+    /// Lines of standard error that nobody will see.
+    LogLinesDropped,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -29,6 +31,7 @@ impl SessionCounter {
         Self::ContextTypesLeftOut,
         Self::UncleanStops,
         Self::NotRecorded,
+        Self::LogLinesDropped,
     ];
 
     /// The name, as it is printed.
@@ -41,6 +44,7 @@ impl SessionCounter {
             Self::ContextTypesLeftOut => "context_types_left_out",
             Self::UncleanStops => "unclean_stops",
             Self::NotRecorded => "records_left_out",
+            Self::LogLinesDropped => "log_lines_dropped",
         }
     }
 
@@ -56,6 +60,9 @@ impl SessionCounter {
             }
             Self::UncleanStops => "Earlier agents that did not end as they should: spans may be missing.",
             Self::NotRecorded => "Lost: records left out of the recording, which had its size.",
+            Self::LogLinesDropped => {
+                "Lines that standard error did not take: its reader was too slow, or had gone."
+            }
         }
     }
 }

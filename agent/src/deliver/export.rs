@@ -69,6 +69,7 @@ impl Exporter {
         loop {
             let Ok(answer) = timeout_at(deadline, self.send(&body)).await else {
                 self.notices.failed("OTEL_BSP_EXPORT_TIMEOUT was over before it answered");
+                self.notices.given_up(batch.spans());
                 return batch.landed(Outcome::Lost(Counter::ExportTimedOut));
             };
             let (hint, error) = match answer {
@@ -89,6 +90,7 @@ impl Exporter {
                 *quiet_until = (Instant::now() + delay).max(*quiet_until);
             }
             if Instant::now() + delay >= deadline {
+                self.notices.given_up(batch.spans());
                 return batch.landed(Outcome::Lost(Counter::ExportTimedOut));
             }
             batch.retried();

@@ -1,33 +1,30 @@
-//! What the operator should hear while it happens: each thing once, the rest is counted.
+//! What is said of an endpoint while it happens: each thing once, the rest is counted.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
 
-/// At most so many notices wait for whoever says them.
-const MAX_WAITING: usize = 16;
-
-/// Collects notices.
+/// Remembers what was said.
 pub(super) struct Notices {
-    sender: mpsc::Sender<String>,
     endpoint: String,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that was said")]
 struct State {
     down_since: Option<Instant>,
     has_refused: bool,
     has_rejected: bool,
     has_warned: bool,
+    has_given_up: bool,
     last_error: Option<String>,
 }
 
 impl Notices {
-    pub(super) fn new(endpoint: String) -> (Self, mpsc::Receiver<String>) {
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        (Self { sender, endpoint, state: Mutex::default() }, receiver)
+    pub(super) fn new(endpoint: String) -> Self {
+        Self { endpoint, state: Mutex::default() }
     }
 
     /// A try failed, and there will be another.
@@ -36,10 +33,12 @@ impl Notices {
         state.last_error = Some(error.to_owned());
         if state.down_since.is_none() {
             state.down_since = Some(Instant::now());
-            self.say(format!(
-                "{} takes no spans: {error}; they are kept and sent again while there is room",
-                self.endpoint
-            ));
+            warn!(
+                endpoint = self.endpoint,
+                error, "the endpoint takes no spans; they are kept and sent again while there is room"
+            );
+        } else {
+            debug!(endpoint = self.endpoint, error, "the endpoint still takes no spans");
         }
     }
 
@@ -47,16 +46,18 @@ impl Notices {
     pub(super) fn accepted(&self, message: &str, rejected: u64) {
         let mut state = self.state();
         if let Some(since) = state.down_since.take() {
-            let seconds = since.elapsed().as_secs_f32();
-            self.say(format!("{} takes spans again, after {seconds:.1} s", self.endpoint));
+            let after = format!("{:.1}s", since.elapsed().as_secs_f32());
+            info!(endpoint = self.endpoint, after, "the endpoint takes spans again");
         }
         if rejected > 0 && !std::mem::replace(&mut state.has_rejected, true) {
-            self.say(format!(
-                "{} rejected {rejected} spans of a batch: {message}; further ones are only counted",
-                self.endpoint
-            ));
+            error!(
+                endpoint = self.endpoint,
+                rejected,
+                answer = message,
+                "the endpoint rejected spans of a batch; further ones are only counted"
+            );
         } else if rejected == 0 && !message.is_empty() && !std::mem::replace(&mut state.has_warned, true) {
-            self.say(format!("{} took a batch and warns: {message}", self.endpoint));
+            warn!(endpoint = self.endpoint, answer = message, "the endpoint took a batch and warns");
         }
     }
 
@@ -65,17 +66,25 @@ impl Notices {
         let mut state = self.state();
         state.last_error = Some(error.to_owned());
         if !std::mem::replace(&mut state.has_refused, true) {
-            self.say(format!("{} refuses spans: {error}; further ones are only counted", self.endpoint));
+            error!(
+                endpoint = self.endpoint,
+                error, "the endpoint refuses spans; further ones are only counted"
+            );
+        }
+    }
+
+    /// The time for a batch was over.
+    pub(super) fn given_up(&self, spans: u64) {
+        if !std::mem::replace(&mut self.state().has_given_up, true) {
+            error!(
+                endpoint = self.endpoint,
+                spans, "OTEL_BSP_EXPORT_TIMEOUT was over for a batch; further ones are only counted"
+            );
         }
     }
 
     pub(super) fn last_error(&self) -> Option<String> {
         self.state().last_error.clone()
-    }
-
-    fn say(&self, notice: String) {
-        // Whoever does not listen does not want to know.
-        let _ = self.sender.try_send(notice);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,7 +13,6 @@ use crate::counters::{Counter, ServiceCounters};
 use crate::resource::ProcessIdentity;
 use crate::span::Span;
 
-mod escape;
 mod json;
 mod tree;
 

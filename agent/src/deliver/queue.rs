@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
+use tracing::error;
 
 use super::Settings;
 use super::encode::{Encoding, Request};
@@ -36,6 +37,7 @@ pub(super) struct Queue {
     counters: Arc<Counters>,
     state: Mutex<State>,
     is_draining: AtomicBool,
+    has_said_full: AtomicBool,
     /// Whoever sends is to end.
     pub(super) end: Notify,
     /// There is a full batch, or somebody wants all to leave.
@@ -107,6 +109,7 @@ impl Queue {
             counters,
             state: Mutex::default(),
             is_draining: AtomicBool::new(false),
+            has_said_full: AtomicBool::new(false),
             end: Notify::new(),
             wake: Notify::new(),
             hurry: Notify::new(),
@@ -122,11 +125,13 @@ impl Queue {
         let service = services.entry(address(&source.counters)).or_default();
         source.counters.add(Counter::Pushed, 1);
         if service.spans >= self.max_spans {
-            return source.counters.add(Counter::QueueFull, 1);
+            source.counters.add(Counter::QueueFull, 1);
+            return self.say_full(identity);
         }
         let room = self.max_bytes.saturating_sub(total.bytes).saturating_sub(service.bytes);
         let Ok(bytes) = source.open.add(span, room) else {
-            return source.counters.add(Counter::QueueBytes, 1);
+            source.counters.add(Counter::QueueBytes, 1);
+            return self.say_full(identity);
         };
         let size = Size { spans: 1, bytes };
         source.spans += 1;
@@ -218,6 +223,15 @@ impl Queue {
             full: VecDeque::new(),
             is_under_way: false,
         })
+    }
+
+    fn say_full(&self, identity: &ProcessIdentity) {
+        if !self.has_said_full.swap(true, Ordering::Relaxed) {
+            error!(
+                service = identity.service_name,
+                "a span found no room in the queue; further ones are only counted"
+            );
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use super::testing::{process, span};
 use super::*;
+use crate::logs::testing::Heard;
+use crate::logs::{self, Level};
 use crate::variables::Variables;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
@@ -114,11 +116,11 @@ fn an_endpoint_that_is_down_for_a_while_costs_nothing() {
         // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         block_on(async {
-            let mut pipeline = start(&settings(&format!("http://{address}/v1/traces"), |settings| {
+            let heard = Heard::at(Level::Info, logs::Format::Text);
+            let pipeline = start(&settings(&format!("http://{address}/v1/traces"), |settings| {
                 settings.otlp.as_mut().unwrap().protocol = protocol;
                 settings.batch_spans = 2;
             }));
-            let mut notices = pipeline.notices().unwrap();
             let (shop, stock) = (process("shop"), process("stock"));
             for number in 1..=5 {
                 pipeline.push(&shop, span(1, number, 0, 0));
@@ -126,8 +128,12 @@ fn an_endpoint_that_is_down_for_a_while_costs_nothing() {
             }
             assert_eq!(pipeline.flush(Duration::from_millis(700)).await, 10);
             assert!(totals(pipeline.counters())(Counter::Retries) >= 2);
-            let notice = notices.recv().await.unwrap();
-            assert!(notice.contains("takes no spans") && notice.contains("refused"), "{notice}");
+            let said = heard.text();
+            assert!(
+                said.starts_with("warn: the endpoint takes no spans; ") && said.contains("refused"),
+                "{said}"
+            );
+            assert_eq!(said.lines().count(), 1, "{said}");
 
             let down = protocol == Protocol::Grpc;
             let (grpc, http);
@@ -141,8 +147,9 @@ fn an_endpoint_that_is_down_for_a_while_costs_nothing() {
             assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
             let total = totals(pipeline.counters());
             assert_eq!([Counter::Pushed, Counter::Exported].map(&total), [10, 10]);
-            let notice = notices.recv().await.unwrap();
-            assert!(notice.contains("again"), "{notice}");
+            let said = heard.text();
+            assert!(said.lines().nth(1).unwrap().starts_with("the endpoint takes spans again  "), "{said}");
+            assert_eq!(said.lines().count(), 2, "{said}");
             let received = http.map(|http| http.spans()).or_else(|| grpc.map(|grpc| grpc.spans())).unwrap();
             assert_eq!(received.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [5, 5]);
         });
@@ -157,6 +164,7 @@ fn a_full_queue_drops_what_comes_and_says_so() {
     for (bound, cause) in
         [(&spans as &dyn Fn(&mut Settings), Counter::QueueFull), (&bytes, Counter::QueueBytes)]
     {
+        let heard = Heard::at(Level::Error, logs::Format::Text);
         block_on(async {
             let pipeline = start(&settings(&endpoint.address, |settings| bound(settings)));
             let shop = process("shop");
@@ -177,6 +185,9 @@ fn a_full_queue_drops_what_comes_and_says_so() {
             assert_eq!(after(Counter::Pushed), 21);
             assert_eq!(after(cause) + after(Counter::Unfinished), 21);
             assert_eq!(after(Counter::Exported), 0);
+            let said =
+                "error: a span found no room in the queue; further ones are only counted  service=shop\n";
+            assert_eq!(heard.text(), said);
         });
     }
 }
@@ -186,6 +197,7 @@ fn a_batch_is_given_up_after_the_time_that_was_set() {
     let endpoint = Endpoint::start(|_| None::<&str>);
     // Between two tries, and in the middle of one.
     for (timeout, is_retried) in [(50, true), (60_000, false)] {
+        let heard = Heard::at(Level::Error, logs::Format::Text);
         block_on(async {
             let pipeline = start(&settings(&endpoint.address, |settings| {
                 settings.export_timeout = Some(Duration::from_millis(500));
@@ -197,6 +209,8 @@ fn a_batch_is_given_up_after_the_time_that_was_set() {
             assert_eq!(total(Counter::ExportTimedOut), 1);
             assert_eq!(total(Counter::Retries) >= 1, is_retried);
             assert!(pipeline.last_export_error().is_some());
+            let said = "error: OTEL_BSP_EXPORT_TIMEOUT was over for a batch; further ones are only counted  endpoint=";
+            assert_eq!(heard.text().matches(said).count(), 1, "{}", heard.text());
         });
     }
 }

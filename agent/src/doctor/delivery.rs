@@ -1,12 +1,13 @@
 //! Where spans would go, and where the mark of a running agent would be.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Check;
 use crate::deliver::{self, Flags, OtlpSettings, Settings};
+use crate::logs;
 use crate::sampler;
-use crate::state::{DEFAULT_FOLDER, Mark};
+use crate::state::{Mark, default_folders};
 use crate::variables::Variables;
 
 /// So long an endpoint may take to answer.
@@ -16,6 +17,7 @@ pub(super) fn checks(flags: &Flags) -> Vec<Check> {
     let mut variables = Variables::new(|name| std::env::var_os(name));
     let settings = Settings::read(&mut variables, flags);
     sampler::read(&mut variables);
+    logs::level(&mut variables);
     let mut checks = match variables.finish(settings) {
         Err(error) => {
             let refused: Vec<_> =
@@ -31,7 +33,7 @@ pub(super) fn checks(flags: &Flags) -> Vec<Check> {
             endpoint(settings.otlp),
         ],
     };
-    checks.push(state_folder(Path::new(DEFAULT_FOLDER)));
+    checks.push(state_folder(&default_folders()));
     checks
 }
 
@@ -59,14 +61,14 @@ fn endpoint(otlp: Option<OtlpSettings>) -> Check {
     }
 }
 
-fn state_folder(folder: &Path) -> Check {
+fn state_folder(folders: &[PathBuf]) -> Check {
     let id = "state_dir";
-    match Mark::try_out(folder) {
-        Ok(()) => Check::good(id, format!("{} can be written", folder.display())),
+    match Mark::try_out(folders) {
+        Ok(folder) => Check::good(id, format!("{} can be written", folder.display())),
         Err(error) => Check::lost(
             id,
-            format!("{:#}", anyhow::Error::from(error)),
-            "when Lightfoot is killed, the next start cannot say since when spans are missing",
+            error.to_string(),
+            "when Lightfoot is killed, the next start does not tell that, nor since when spans are missing",
             "name a folder that can be written with --state-dir",
         ),
     }
@@ -80,10 +82,15 @@ mod tests {
     #[test]
     fn a_folder_for_marks_is_tried_and_left_as_it_was() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(state_folder(root.path()).status, Status::Good);
-        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        let folder = root.path().join("state");
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(state_folder(&file).status, Status::Lost);
+        let check = state_folder(&[file.join("below"), folder.clone()]);
+        assert_eq!(
+            (check.status, check.found),
+            (Status::Good, format!("{} can be written", folder.display()))
+        );
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+        assert_eq!(state_folder(&[file]).status, Status::Lost);
     }
 }

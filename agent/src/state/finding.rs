@@ -11,7 +11,7 @@ use super::{Content, MAX_WATCHED};
 /// The year 9999, the last that is shown.
 const LAST: Duration = Duration::from_secs(253_402_300_799);
 
-/// What an earlier agent left behind. Its text is one sentence for people; what the file said is in it, unescaped.
+/// What an earlier agent left behind. What the file said is in it, unescaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// It was killed or failed: spans may be missing.
@@ -47,45 +47,8 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pid, watched, alive, now, is_of_earlier_boot) = match self {
-            Self::Unreadable { path } => {
-                let path = path.display();
-                return write!(
-                    f,
-                    "{path} is no mark of an agent that can be read; it is ignored and removed"
-                );
-            }
-            Self::Unclean { pid, watched, alive, now, is_of_earlier_boot } => {
-                (pid, watched, alive, now, is_of_earlier_boot)
-            }
-        };
-        let cause = if *is_of_earlier_boot { "went down with the host" } else { "was killed or failed" };
-        write!(f, "an earlier Lightfoot (process {pid}, watching {watched}) {cause}: ")?;
-        let now = Shown(*now);
-        match alive {
-            Some(alive) => {
-                let alive = Shown(*alive);
-                write!(
-                    f,
-                    "spans from {alive} to {now} may be missing, and earlier ones that were not sent yet"
-                )
-            }
-            None => write!(
-                f,
-                "spans up to {now} may be missing, since when is not known: the time of day was set"
-            ),
-        }
-    }
-}
-
-/// A time that a file may have made up.
-struct Shown(SystemTime);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
-        write!(f, "{}", format_rfc3339_seconds(UNIX_EPOCH + since))
-    }
+/// A time of a [`Finding`], to the second. A file may have made it up.
+pub fn shown(time: SystemTime) -> impl fmt::Display {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LAST);
+    format_rfc3339_seconds(UNIX_EPOCH + since)
 }

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tracing::debug;
+
 use super::{Binary, Event, WatchError, Watcher};
 use crate::attach::AttachError;
 use crate::discover::selection::Rule;
@@ -33,7 +35,7 @@ impl Watcher {
         let opened = File::open(self.proc.executable(key.pid));
         // It may have gone, or executed something else: the next sweep knows.
         if self.proc.process(key.pid) != Some(key) {
-            return;
+            return debug!(pid = key.pid, path = %executable.display(), "gone before it was inspected");
         }
         let file = match opened {
             Ok(file) => file,
@@ -67,7 +69,9 @@ impl Watcher {
                 self.waiting.remove(&key);
             }
             // It went away under our hands: the next sweep knows.
-            Err(_) if self.proc.process(key.pid) != Some(key) => {}
+            Err(error) if self.proc.process(key.pid) != Some(key) => {
+                debug!(pid = key.pid, path = %executable.display(), %error, "gone before it was watched");
+            }
             Err(reason) => self.refuse(key, executable, reason, true),
         }
     }

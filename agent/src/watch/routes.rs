@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::{Counter, Counters};
+use tracing::debug;
 
 use super::{Event, Watcher};
 use crate::attach::{Group, count};
@@ -131,6 +132,10 @@ impl Watcher {
                 Verdict::Place => self.add(file, Group::Routes, running).map(|()| None),
                 Verdict::Keep => Ok(Some(())),
                 Verdict::TakeAway => {
+                    debug!(
+                        hits = counts.hits,
+                        "the site for routes of copied requests brought none and is taken away"
+                    );
                     self.take_away(file, &[Group::Routes]);
                     Ok(None)
                 }

@@ -32,6 +32,17 @@ pub struct Agent {
     pub started: Instant,
 }
 
+/// A line of those that an agent says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// Such as `WARN`.
+    pub level: &'a str,
+    /// What is the same in all lines of the kind.
+    pub message: &'a str,
+    /// Names and values, as `pid=7 path=/srv/shop`.
+    pub fields: &'a str,
+}
+
 /// What an agent leaves behind.
 #[derive(Debug)]
 pub struct Outcome {
@@ -55,6 +66,24 @@ enum Line {
     Unreadable(LiveError),
     /// From a command that the agent started.
     Other(String),
+}
+
+impl<'a> Said<'a> {
+    /// The lines among all that is on standard error.
+    pub fn lines(messages: &'a str) -> impl Iterator<Item = Self> {
+        messages.lines().filter_map(|line| {
+            let (time, rest) = line.split_once(' ')?;
+            let (level, rest) = rest.split_once(' ')?;
+            let is_said = time.ends_with('Z') && level.bytes().all(|byte| byte.is_ascii_uppercase());
+            let (message, fields) = rest.split_once("  ").unwrap_or((rest, ""));
+            is_said.then_some(Self { level, message, fields })
+        })
+    }
+}
+
+/// What is in the line by which an agent says that it watches a process, and in no other.
+pub fn watching(pid: u32) -> String {
+    format!(" pid={pid} path=")
 }
 
 impl Agent {
@@ -152,7 +181,7 @@ impl Agent {
 
     /// Waits until it watches a process.
     pub fn watches(&self, pid: u32) -> Result<(), LiveError> {
-        self.says(&format!("(process {pid}, "))?;
+        self.says(&watching(pid))?;
         // It says so just before the kernel is told, and tells the kernel before it answers.
         self.counts().map(drop)
     }

@@ -24,6 +24,8 @@ const NO_LOSSES: &[&str] = &[
     "processes_unidentified",
     // Before the time that is watched.
     "unclean_stops",
+    // Words, not spans.
+    "log_lines_dropped",
     // The other half of a loss that is counted at the start, or of none.
     "end_without_start",
     // One span stands for both.

@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use lightfoot_probes_abi::Record;
+use tracing::{info, warn};
 
 use crate::cli::counts::Counts;
 use crate::cli::events;
-use crate::cli::report::say;
 use crate::cli::run::Output;
 use crate::cli::spans::MAX_HELD;
 use crate::clock::{Clock, REANCHOR_INTERVAL, Reading};
@@ -98,10 +98,7 @@ impl<W: Write> Recording<W> {
             Ok(Taken::Yes) => return true,
             Ok(Taken::No) if self.writer.is_full() && !std::mem::replace(&mut self.said_full, true) => {
                 let path = self.path.display();
-                say(
-                    "recording",
-                    &format!("{path} has its size (--limit): what follows is left out and counted"),
-                );
+                warn!(%path, "the recording has its size; what follows is left out and counted");
             }
             Ok(Taken::No) => {}
             Err(error) => _ = self.failed.get_or_insert(error),
@@ -157,16 +154,14 @@ impl<W: Write> Recording<W> {
         let path = self.path.display();
         let end = Fact::End { counts: self.counts.early_by_name() };
         let bytes = self.writer.bytes();
-        let counts = self.counts.to_string();
-        anstream::eprint!("{counts}");
+        self.counts.print();
         let finished = match self.failed {
             Some(error) => Err(error),
             None => self.writer.finish(&end).map(drop),
         };
         finished.with_context(|| format!("cannot write {path}"))?;
         let (records, processes) = (self.records, self.next_id.saturating_sub(1));
-        let kib = bytes.div_ceil(1024);
-        say("recorded", &format!("{records} records of {processes} processes, {kib} KiB, in {path}"));
+        info!(records, processes, bytes, %path, "recorded");
         Ok(())
     }
 }
@@ -179,10 +174,8 @@ impl<W: Write> Output for Recording<W> {
 
 impl<W: Write> session::Sink for Recording<W> {
     fn event(&mut self, event: Event) {
-        if let Some((what, text)) = events::told(&event) {
-            if what != events::CALLS {
-                say(what, &text);
-            }
+        events::say(&event);
+        if let Some((what, text)) = events::notice(&event) {
             self.fact(&Fact::Notice { what: what.to_owned(), text });
         }
         events::count(&event, &self.counts);
@@ -194,7 +187,7 @@ impl<W: Write> session::Sink for Recording<W> {
                         let (id, named) = (self.next_id, HashSet::new());
                         self.started(Known { id, key, since, type_names, named }, &executable, &identity);
                     }
-                    Err(_) => self.counts.add(SessionCounter::Unidentified, 1),
+                    Err(error) => events::unidentified(key.pid, &error, &self.counts),
                 }
             }
             Event::Ended { key, .. } => {

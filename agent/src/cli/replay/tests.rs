@@ -23,7 +23,7 @@ fn replayed(frames: &[Frame], end: Option<&Fact>) -> (String, anyhow::Result<()>
         let counts = Arc::new(Counts::default());
         let clock = Clock::from_reading(Reading { before: 0, wall: 0, after: 0 });
         let spans = Spans::start(&settings, describe::Settings::default(), clock, &counts).unwrap();
-        let mut replay = Replay { spans, has_clock: false, processes: HashMap::new(), says_calls: false };
+        let mut replay = Replay { spans, has_clock: false, processes: HashMap::new() };
         let result = replay.take(Reader::new(&bytes[..]).unwrap(), &settings).await;
         replay.spans.finish(Duration::from_secs(1)).await;
         (counts.to_string(), result)

@@ -1,9 +1,9 @@
 //! What is said at the start if capabilities are missing.
 
 use anyhow::bail;
+use tracing::warn;
 
 use crate::capabilities;
-use crate::cli::report::say;
 
 /// Fails if nothing could be watched, and warns if not everything could.
 pub(super) fn check() -> anyhow::Result<()> {
@@ -19,7 +19,7 @@ pub(super) fn check() -> anyhow::Result<()> {
         );
     }
     if let Some(first) = missing.first() {
-        say("warning", &format!("without {names} {}", first.lost));
+        warn!(missing = names, lost = first.lost, "capabilities are missing");
     }
     Ok(())
 }

@@ -18,9 +18,10 @@ use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing::info;
 
 use crate::cli::report;
-use crate::cli::report::say;
+use crate::escape::printable;
 use crate::sys;
 
 mod user;
@@ -42,8 +43,7 @@ pub(in crate::cli) struct StartError {
 
 /// Says why, and returns the exit code for it.
 pub(in crate::cli) fn complain(error: &StartError) -> u8 {
-    let text = error.to_string();
-    anstream::eprintln!("{}lightfoot:{:#} {}", report::ERROR, report::ERROR, report::printable(&text));
+    report::fail(&printable(&error.to_string()));
     if error.source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE }
 }
 
@@ -200,7 +200,7 @@ impl Signals {
                 continue;
             }
             if asks_to_end && requests > 1 {
-                say("waiting", "for the command to end; once more kills it");
+                info!("waiting for the command to end; once more kills it");
             }
             // Ctrl-C reaches the command without us, and a second signal means "at once" to many programs.
             let came_from_terminal = requests <= 1

@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use super::watching::Output;
 use crate::cli::counts::Counts;
 use crate::cli::events;
-use crate::cli::report::say;
 use crate::cli::spans::{Known, Spans};
 use crate::clock::{Clock, REANCHOR_INTERVAL};
-use crate::counters::SessionCounter;
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
 use crate::resource::{Host, ProcessIdentity};
@@ -77,33 +75,23 @@ pub(super) struct Sink {
     spans: Spans,
     flush_timeout: Duration,
     ends_with_output: bool,
-    is_verbose: bool,
-}
-
-/// How a session talks to people.
-#[derive(Clone, Copy)]
-pub(super) struct Talk {
-    /// Whether it says also what most need not know.
-    pub(super) is_verbose: bool,
-    /// There is no use in going on when nobody reads the only output any more.
-    pub(super) ends_with_output: bool,
 }
 
 impl Sink {
-    /// Everything is ready when it returns.
+    /// Everything is ready when it returns. With `ends_with_output` there is no use in going on when nobody reads the only
+    /// output any more.
     pub(super) fn start(
         settings: &Settings,
         describing: describe::Settings,
         counts: &Arc<Counts>,
-        talk: Talk,
+        ends_with_output: bool,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             host: Host::detect(Path::new("/proc")),
             anchored: Instant::now(),
             spans: Spans::start(settings, describing, Clock::start(), counts)?,
             flush_timeout: settings.flush_timeout,
-            ends_with_output: talk.ends_with_output && settings.otlp.is_none(),
-            is_verbose: talk.is_verbose,
+            ends_with_output: ends_with_output && settings.otlp.is_none(),
         })
     }
 }
@@ -117,11 +105,7 @@ impl Output for Sink {
 
 impl session::Sink for Sink {
     fn event(&mut self, event: Event) {
-        if let Some((what, text)) = events::told(&event)
-            && (self.is_verbose || what != events::CALLS)
-        {
-            say(what, &text);
-        }
+        events::say(&event);
         events::count(&event, &self.spans.counts);
         match event {
             Event::Started { key, executable, build_info, type_names, since } => {
@@ -131,8 +115,8 @@ impl session::Sink for Sink {
                         events::say_watching(&identity, &executable);
                         self.spans.announce(Known { key, since, identity: Arc::new(identity), type_names });
                     }
-                    // It ended before it was known; its records, if any, are counted.
-                    Err(_) => self.spans.counts.add(SessionCounter::Unidentified, 1),
+                    // Its records, if any, are counted.
+                    Err(error) => events::unidentified(key.pid, &error, &self.spans.counts),
                 }
             }
             Event::Ended { key, .. } => self.spans.ended(key),

@@ -172,11 +172,7 @@ async fn report_on_signal(
             return;
         }
         let report = report.await.unwrap_or_default();
-        // One of them counts what belongs to no process. With nothing counted there is this line at least.
-        let watched = report.len().saturating_sub(1);
-        let (text, own) = (counts.with(&report), std::process::id());
-        let all = format!("{text}counts of process {own}, which watches {watched} processes now\n");
-        anstream::eprint!("{all}");
+        counts.print_with(&report);
     }
 }
 

@@ -6,8 +6,9 @@ use opentelemetry::Key;
 use opentelemetry::trace::{SpanId, SpanKind, TraceId};
 use serde_json::{Map, Value as Json};
 
-use super::{Item, escape};
+use super::Item;
 use crate::deliver::encode::{Encoding, Request};
+use crate::escape;
 use crate::semconv as name;
 use crate::span::{Status, Value};
 

@@ -12,7 +12,7 @@ use opentelemetry::trace as id;
 use rustc_hash::FxHashMap;
 
 use super::Item;
-use super::escape::Escaped;
+use crate::escape::Escaped;
 use crate::record::{SpanId, TraceId};
 use crate::semconv as name;
 use crate::span::{Span, Status, Value};

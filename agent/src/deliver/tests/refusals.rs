@@ -141,8 +141,8 @@ fn spans_rejected_out_of_a_batch_are_counted_and_said_once() {
         });
         let grpc_endpoint = grpc_endpoint.await;
         for settings in [settings(&http.address, |_| ()), grpc(&grpc_endpoint, |_| ())] {
-            let mut pipeline = start(&settings);
-            let mut notices = pipeline.notices().unwrap();
+            let heard = Heard::at(Level::Info, logs::Format::Text);
+            let pipeline = start(&settings);
             for (service, rejected) in [("shop", 2), ("stock", 3), ("cart", 0)] {
                 let process = process(service);
                 for number in 1..=3 {
@@ -155,13 +155,13 @@ fn spans_rejected_out_of_a_batch_are_counted_and_said_once() {
                 assert_eq!(of(Counter::Exported).map_or(0, |(_, count)| count), 3 - rejected, "{service}");
             }
             pipeline.stop(Duration::ZERO).await;
-            let mut said = Vec::new();
-            while let Some(notice) = notices.recv().await {
-                said.push(notice);
-            }
-            assert_eq!(said.len(), 2, "{said:?}");
-            assert!(said[0].contains("rejected 2") && said[0].contains("too old"), "{said:?}");
-            assert!(said[1].contains("warns: too old"), "{said:?}");
+            let said = heard.text();
+            let lines: Vec<_> = said.lines().collect();
+            assert_eq!(lines.len(), 2, "{said}");
+            assert!(lines[0].starts_with("error: the endpoint rejected spans of a batch; "), "{said}");
+            assert!(lines[0].ends_with(" rejected=2 answer=\"too old\""), "{said}");
+            assert!(lines[1].starts_with("warn: the endpoint took a batch and warns  "), "{said}");
+            assert!(lines[1].ends_with(" answer=\"too old\""), "{said}");
         }
     });
 }
@@ -190,8 +190,8 @@ fn refused_batches_are_counted_by_service_and_said_once() {
         Some(("401 Unauthorized\r\ncontent-type: text/plain", b"no such\n  \x1b[31mtenant".to_vec()))
     });
     block_on(async {
-        let mut pipeline = start(&settings(&endpoint.address, |_| ()));
-        let mut notices = pipeline.notices().unwrap();
+        let heard = Heard::at(Level::Info, logs::Format::Text);
+        let pipeline = start(&settings(&endpoint.address, |_| ()));
         let (shop, stock) = (process("shop"), process("stock"));
         pipeline.push(&shop, span(1, 1, 0, 0));
         pipeline.push(&shop, span(1, 2, 1, 0));
@@ -201,9 +201,10 @@ fn refused_batches_are_counted_by_service_and_said_once() {
         assert_eq!(snapshot.of(Counter::Refused).collect::<Vec<_>>(), [("shop", 2), ("stock", 1)]);
         assert_eq!(snapshot.total(Counter::Exported), 0);
         pipeline.stop(Duration::ZERO).await;
-        let notice = notices.recv().await.unwrap();
-        assert!(notice.contains("HTTP 401 Unauthorized: no such"), "{notice}");
-        assert_eq!(notices.recv().await, None);
+        let said = heard.text();
+        assert!(said.starts_with("error: the endpoint refuses spans; "), "{said}");
+        assert!(said.contains("HTTP 401 Unauthorized: no such"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     });
     // What the specification says must not be retried is not.
     assert_eq!(endpoint.requests.load(Ordering::SeqCst), 2);

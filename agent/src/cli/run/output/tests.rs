@@ -30,8 +30,7 @@ fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
     let counts = Arc::new(Counts::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let talk = Talk { is_verbose: false, ends_with_output: false };
-        let mut sink = Sink::start(&settings, describe::Settings::default(), &counts, talk).unwrap();
+        let mut sink = Sink::start(&settings, describe::Settings::default(), &counts, false).unwrap();
         use_it(&mut sink);
         sink.finish().await.unwrap();
     });

@@ -2,29 +2,29 @@
 
 use std::fmt::{self, Write as _};
 
-/// Shows at most this many characters of a text on the terminal.
+/// Shows at most this many characters of a text in a tree of spans.
 const MAX_SHOWN: usize = 200;
 
 /// A text with control characters and those that change the direction of writing escaped, cut with `…`.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut characters = self.0.chars();
-        for character in characters.by_ref().take(MAX_SHOWN) {
-            if is_unsafe(character) {
-                write!(f, "{}", character.escape_unicode())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        if characters.next().is_some() { f.write_char('…') } else { Ok(()) }
+        write(f, self.0, MAX_SHOWN)
     }
+}
+
+/// The same of a whole text.
+pub(crate) fn printable(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    // Writing to memory does not fail.
+    let _ = write(&mut escaped, text, usize::MAX);
+    escaped
 }
 
 /// JSON with the control characters escaped that its encoder leaves as they are (U+007F to U+009F). In JSON they can
 /// only stand inside of strings.
-pub(super) fn json(text: String) -> String {
+pub(crate) fn json(text: String) -> String {
     let is_left = |character: char| ('\u{7f}'..='\u{9f}').contains(&character);
     if !text.contains(is_left) {
         return text;
@@ -39,6 +39,18 @@ pub(super) fn json(text: String) -> String {
         }
     }
     escaped
+}
+
+fn write(to: &mut impl fmt::Write, text: &str, at_most: usize) -> fmt::Result {
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(at_most) {
+        if is_unsafe(character) {
+            write!(to, "{}", character.escape_unicode())?;
+        } else {
+            to.write_char(character)?;
+        }
+    }
+    if characters.next().is_some() { to.write_char('…') } else { Ok(()) }
 }
 
 /// Control characters, and the invisible ones that separate lines, or reorder or join what stands around them.
