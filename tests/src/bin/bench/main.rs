@@ -14,6 +14,7 @@ use lightfoot_tests::go::{Build, GoToolchain, GoVersion, Mode, Program};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
+mod agent;
 mod request;
 
 /// How often each command runs; the median is told.
@@ -89,7 +90,9 @@ fn tables() -> Result<Vec<(&'static str, String)>, Box<dyn Error>> {
     }
     let lightfoot = root.join("target/release/lightfoot").canonicalize()?;
     let request = request::table(&lightfoot)?.map(|table| ("request", table));
-    Ok([("inspect", inspect_table(&root, &lightfoot)?)].into_iter().chain(request).collect())
+    let agent = agent::table(&lightfoot)?.map(|table| ("agent", table));
+    let inspect = [("inspect", inspect_table(&root, &lightfoot)?)];
+    Ok(inspect.into_iter().chain(request).chain(agent).collect())
 }
 
 fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>> {
@@ -122,7 +125,6 @@ fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>
     row("`go tool nm` of the same", nm)?;
     row(&format!("`lightfoot inspect` of a small server ({small_megabytes} MB, stripped)"), small_cost)?;
     row("`lightfoot --version`: starting alone", version)?;
-    let verdict = |ok: bool| if ok { "met" } else { "**not met**" };
     writeln!(
         table,
         "\nTargets: the big one under 200 ms of one core ({}) and 40 MB ({}), the small one under 10 ms ({}).",
@@ -131,6 +133,10 @@ fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>
         verdict(small_cost.cpu < 0.01)
     )?;
     Ok(table)
+}
+
+fn verdict(ok: bool) -> &'static str {
+    if ok { "met" } else { "**not met**" }
 }
 
 fn write(name: &str, table: &str) -> Result<(), Box<dyn Error>> {
