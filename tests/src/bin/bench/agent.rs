@@ -36,7 +36,7 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
     for (name, is_held_up) in [("as they come", false), ("a round at once", true)] {
         let cost = of_a_span(lightfoot, &target, is_held_up)?;
         slowest = slowest.max(cost);
-        writeln!(table, "| {name} | {cost:.2} | {:.0},000 a second |", 1e3 / cost)?;
+        writeln!(table, "| {name} | {cost:.2} | {:.1} million a second |", 1.0 / cost)?;
     }
     writeln!(
         table,
