@@ -45,7 +45,6 @@ bless: ## make the recordings in tests/recordings anew, and the spans that they 
 bench: ## measure
 	@scripts/setup.sh bpf go-tests
 	cargo run --release --package lightfoot-tests --bin bench
-	cargo bench --package lightfoot --bench delivery
 
 setup: ## install everything that the other targets need, and nothing else
 	@scripts/setup.sh bpf checks go go-tests

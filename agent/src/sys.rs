@@ -2,7 +2,7 @@
 #![expect(
     unsafe_code,
     reason = "the safe interface to wait for a file descriptor that aya owns was found unsound; descriptors are inherited \
-              by number"
+              by number; no safe interface gives memory back"
 )]
 
 use std::io;
@@ -17,6 +17,25 @@ pub(crate) fn readable(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<Map
     // SAFETY: the ring owns its map's descriptor, hands out the same one each time and closes it when dropped; it is
     // given away here and never replaced.
     unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Has all threads allocate from one arena. To be called before there are others: each would have its own, and keep what it
+/// once took. They allocate too rarely to get in each other's way.
+pub(crate) fn share_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes two numbers, and no other thread allocates meanwhile (mallopt(3)).
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Has the allocator give the system what was freed. To inspect a program takes some megabytes, once, which it would keep.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a number and has no preconditions (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// The file descriptor that the parent left open in this process for this purpose. To be called once, at the start.

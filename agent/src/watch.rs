@@ -26,6 +26,7 @@ use crate::attach::{AttachError, Attachment, Kernel, Recording};
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Selection};
 use crate::inspect::InspectError;
+use crate::sys;
 use crate::type_names::TypeNames;
 
 mod analysis;
@@ -230,14 +231,18 @@ impl Binary {
         identity: FileIdentity,
         file: &File,
     ) -> &'a Result<Analysis, WatchError> {
-        let binary = binaries.entry(identity).or_insert_with(|| Self {
-            analysis: Analysis::of(file),
-            attachment: None,
-            processes: HashSet::new(),
-            route: RouteTrial::default(),
-            callers: Callers::default(),
-            open: None,
-            type_names: None,
+        let binary = binaries.entry(identity).or_insert_with(|| {
+            let analysis = Analysis::of(file);
+            sys::give_back_memory();
+            Self {
+                analysis,
+                attachment: None,
+                processes: HashSet::new(),
+                route: RouteTrial::default(),
+                callers: Callers::default(),
+                open: None,
+                type_names: None,
+            }
         });
         &binary.analysis
     }

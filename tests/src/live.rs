@@ -9,6 +9,7 @@
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`watched`]: a driven program and the agent that watches it.
 //! - [`client`]: requests, byte by byte.
+//! - [`crowd`]: ten processes of three programs; [`resident`]: what a process holds in memory.
 
 use std::fs;
 use std::io;
@@ -24,10 +25,12 @@ use crate::go::BuildError;
 pub mod agent;
 pub mod client;
 pub mod code;
+pub mod crowd;
 pub mod driven;
 pub mod folder;
 pub mod http2;
 pub mod process;
+pub mod resident;
 pub mod server;
 pub mod span;
 pub mod target;
@@ -35,8 +38,10 @@ pub mod watched;
 
 pub use agent::{Agent, Outcome, Said, lightfoot, watching};
 pub use client::{Client, Response, get};
+pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
+pub use resident::resident;
 pub use server::{Server, Truth};
 pub use span::Span;
 pub use target::Target;

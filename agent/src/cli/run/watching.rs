@@ -53,7 +53,7 @@ pub(in crate::cli) struct WatchingArguments {
     #[arg(long)]
     pub(in crate::cli) queries: bool,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
-    #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
+    #[arg(long, value_name = "KIB", default_value_t = 4096, value_parser = ring_size)]
     ring_size: u32,
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]

@@ -1,6 +1,7 @@
 //! `make bench`: what Lightfoot costs, beside what others take for the same, in one run.
 //!
-//! `bench [--write]` prints the tables, and with `--write` puts them into README.md between its marks.
+//! `bench [--write] [NAME…]` prints the tables, or those with these names, and with `--write` puts them into README.md between
+//! its marks.
 //! `bench measure COMMAND…` runs one command and prints its CPU seconds and its peak memory.
 
 use std::error::Error;
@@ -14,6 +15,7 @@ use lightfoot_tests::go::{Build, GoToolchain, GoVersion, Mode, Program};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
+mod agent;
 mod request;
 
 /// How often each command runs; the median is told.
@@ -24,11 +26,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["measure", command, rest @ ..] => measure_here(command, rest),
-        [] => tables().map(|tables| tables.iter().for_each(|(_, table)| println!("{table}"))),
-        ["--write"] => {
-            tables().and_then(|tables| tables.iter().try_for_each(|(name, table)| write(name, table)))
+        ["--write", names @ ..] => {
+            tables(names).and_then(|tables| tables.iter().try_for_each(|(name, table)| write(name, table)))
         }
-        _ => Err("usage: bench [--write]".into()),
+        names => tables(names).map(|tables| tables.iter().for_each(|(_, table)| println!("{table}"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,9 +77,23 @@ fn median<T>(mut costs: Vec<T>, key: fn(&T) -> f64) -> f64 {
     costs.get(costs.len() / 2).map_or(f64::NAN, key)
 }
 
-/// Those that can be had here, by their names in README.md.
-fn tables() -> Result<Vec<(&'static str, String)>, Box<dyn Error>> {
-    eprintln!("building lightfoot and a stripped kube-apiserver (10 min if it is not there yet)");
+/// How a table is made, given the repository and the command; `None` where it cannot be had.
+type Table = fn(&Path, &Path) -> Result<Option<String>, Box<dyn Error>>;
+
+/// All of them, by their names in README.md.
+const TABLES: [(&str, Table); 4] = [
+    ("inspect", inspect_table),
+    ("request", |_, lightfoot| request::table(lightfoot)),
+    ("agent", |_, lightfoot| agent::table(lightfoot)),
+    ("delivery", delivery_table),
+];
+
+/// Those with these names that can be had here; all if none is named.
+fn tables(names: &[&str]) -> Result<Vec<(&'static str, String)>, Box<dyn Error>> {
+    let is_known = |name: &&str| TABLES.iter().any(|(known, _)| known == name);
+    if !names.iter().all(is_known) {
+        return Err(format!("usage: bench [--write] {:?}", TABLES.map(|(name, _)| name)).into());
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--release", "--package", "lightfoot"])
@@ -88,11 +103,17 @@ fn tables() -> Result<Vec<(&'static str, String)>, Box<dyn Error>> {
         return Err("lightfoot does not build".into());
     }
     let lightfoot = root.join("target/release/lightfoot").canonicalize()?;
-    let request = request::table(&lightfoot)?.map(|table| ("request", table));
-    Ok([("inspect", inspect_table(&root, &lightfoot)?)].into_iter().chain(request).collect())
+    let wanted = TABLES.into_iter().filter(|(name, _)| names.is_empty() || names.contains(name));
+    wanted
+        .filter_map(|(name, table)| match table(&root, &lightfoot) {
+            Ok(table) => Some(Ok((name, table?))),
+            Err(error) => Some(Err(error)),
+        })
+        .collect()
 }
 
-fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>> {
+fn inspect_table(root: &Path, lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
+    eprintln!("building a stripped kube-apiserver (10 min if it is not there yet)");
     let lightfoot = lightfoot.to_str().ok_or("the path of lightfoot is not UTF-8")?;
     let script = Command::new("bash").arg(root.join("tests/targets/big/build.sh")).output()?;
     let big = PathBuf::from(String::from_utf8(script.stdout)?.trim());
@@ -122,7 +143,6 @@ fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>
     row("`go tool nm` of the same", nm)?;
     row(&format!("`lightfoot inspect` of a small server ({small_megabytes} MB, stripped)"), small_cost)?;
     row("`lightfoot --version`: starting alone", version)?;
-    let verdict = |ok: bool| if ok { "met" } else { "**not met**" };
     writeln!(
         table,
         "\nTargets: the big one under 200 ms of one core ({}) and 40 MB ({}), the small one under 10 ms ({}).",
@@ -130,7 +150,24 @@ fn inspect_table(root: &Path, lightfoot: &Path) -> Result<String, Box<dyn Error>
         verdict(big_cost.peak_mb < 40.0),
         verdict(small_cost.cpu < 0.01)
     )?;
-    Ok(table)
+    Ok(Some(table))
+}
+
+fn verdict(ok: bool) -> &'static str {
+    if ok { "met" } else { "**not met**" }
+}
+
+/// What a span costs stage by stage, as `agent/benches/delivery.rs` prints it.
+fn delivery_table(root: &Path, _: &Path) -> Result<Option<String>, Box<dyn Error>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["bench", "--quiet", "--package", "lightfoot", "--bench", "delivery"])
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("the bench of delivery fails".into());
+    }
+    Ok(Some(String::from_utf8(output.stdout)?))
 }
 
 fn write(name: &str, table: &str) -> Result<(), Box<dyn Error>> {

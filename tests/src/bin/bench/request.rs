@@ -17,6 +17,7 @@ use crate::{ROUNDS, median};
 /// Connections, and requests over each in a round: about a second of the server's.
 const CONNECTIONS: u32 = 8;
 const EACH: u32 = 5_000;
+pub(crate) const PER_ROUND: u32 = CONNECTIONS * EACH;
 /// What a usual client sends.
 const HEADERS: &str = "User-Agent: a-usual-client/1.0 (linux)\r\nAccept: text/html,application/json\r\n\
                        Accept-Encoding: gzip\r\nAccept-Language: en\r\nCookie: session=0123456789\r\n";
@@ -47,13 +48,13 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
             load(target)?;
             let spent = processor_time(target)?.saturating_sub(before);
             if round > 0 {
-                costs.push(spent.as_secs_f64() * 1e6 / f64::from(CONNECTIONS * EACH));
+                costs.push(spent.as_secs_f64() * 1e6 / f64::from(PER_ROUND));
             }
         }
     }
     let [left_out, kept] = agents.map(Agent::stop);
     let (left_out, kept) = (left_out?, kept?);
-    let all = (ROUNDS as u64 + 1) * u64::from(CONNECTIONS * EACH);
+    let all = (ROUNDS as u64 + 1) * u64::from(PER_ROUND);
     if left_out.count("unsampled") != all || left_out.count("ended") != 0 || kept.count("started") != all {
         return Err(format!("not what was to be measured: {}{}", left_out.messages, kept.messages).into());
     }
@@ -78,7 +79,7 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
 }
 
 /// As many requests as a round has, as fast as they are answered.
-fn load(target: &Target) -> Result<(), Box<dyn Error>> {
+pub(crate) fn load(target: &Target) -> Result<(), Box<dyn Error>> {
     let address = target.address()?;
     let clients: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
