@@ -1,5 +1,6 @@
 use std::io;
 use std::sync::mpsc;
+use std::thread;
 
 use proptest::prelude::*;
 use tracing::{debug, error, info, trace, warn};
@@ -159,9 +160,16 @@ fn lines_that_nobody_reads_are_dropped_at_the_limit_and_counted() {
     // One is read, and there is room for one.
     lets.0.send(()).unwrap();
     assert_eq!(written.1.recv().unwrap(), line.len());
-    while queue.dropped() < 100 {
+    let is_taken = || {
+        let before = queue.dropped();
         queue.push(line.clone());
+        queue.dropped() == before
+    };
+    // The thread makes room after it has written.
+    while !is_taken() {
+        thread::yield_now();
     }
+    assert!((0..100).all(|_| !is_taken()));
     for _ in 0..MAX_WAITING / line.len() {
         lets.0.send(()).unwrap();
     }
