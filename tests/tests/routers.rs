@@ -51,6 +51,7 @@ fn routes_are_those_of_routers(minor: u32) {
         agent.wait_for_spans(rows.len(), |_| true).unwrap();
         let (outcome, truth) = (agent.stop().unwrap(), server.stop().unwrap());
         assert_eq!((outcome.spans.len(), truth.len()), (rows.len(), rows.len()));
+        assert_eq!(outcome.count("read_fault"), 0, "{build}: {}", outcome.messages);
         for ((row, route), truth) in rows.iter().zip(&truth) {
             let (method, path) = row.split_once(' ').unwrap();
             assert_eq!(truth.route, *route, "{build}");

@@ -27,6 +27,8 @@ func main() {
 	router.HandleFunc("/panic/{number}", func(http.ResponseWriter, *http.Request) { panic("asked to") })
 	router.HandleFunc("/exit/{number}", func(http.ResponseWriter, *http.Request) { runtime.Goexit() })
 	router.Handle("/copied/{number}", copying(http.HandlerFunc(answer)))
+	// It answers without a route, which is told all the same: as none.
+	router.NotFoundHandler = http.NotFoundHandler()
 	witness.Serve(router)
 }
 

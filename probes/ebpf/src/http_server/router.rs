@@ -30,7 +30,12 @@ pub fn matched(registers: Registers, tgid: u32, process: &Process, layout: &Layo
     }
     let router = &layout.routers[cookie.router() as usize];
     let (register, _) = cookie.registers();
-    let from = registers::argument_at(registers, register).wrapping_add(router.at);
+    let argument = registers::argument_at(registers, register);
+    if argument == 0 {
+        // gorilla/mux has no route where its NotFoundHandler answers.
+        return;
+    }
+    let from = argument.wrapping_add(router.at);
     if router.in_pieces == 0 {
         note_pattern(entry, router, from);
     } else {
