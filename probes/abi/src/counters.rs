@@ -91,7 +91,7 @@ counters! {
     ContextEvicted,
     /// Callers of HTTP clients that could not be noted, for there are too many.
     CallersFull,
-    /// Client spans ended by the return of a call around them, for their own caller was not known yet.
+    /// Client spans ended by the return of a call around them: their own caller was not known yet, or only hands on what it gets.
     EndedByOuter,
     /// Hits of HTTP client functions within a client span that is open already: one span for both.
     NestedClient,
