@@ -8,7 +8,7 @@ say "formatting"
 cargo fmt --all --check
 (cd probes/ebpf && cargo fmt --check)
 RUST_LOG=warn "$tools/taplo-$TAPLO_VERSION/bin/taplo" fmt --check --diff
-unformatted=$("$("$(go_command)" env GOROOT)/bin/gofmt" -l tests/targets tests/backends)
+unformatted=$("$("$(go_command)" env GOROOT)/bin/gofmt" -l tests/targets tests/foreign)
 [ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
 
 say "spelling and scripts"

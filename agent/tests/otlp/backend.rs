@@ -31,11 +31,11 @@ pub(super) struct Ports {
 }
 
 impl Backend {
-    /// Starts what the script of that name in `scripts/` builds, with what `configure` says for ports and a folder.
-    pub(super) fn start(script: &str, configure: impl Fn(Ports, &Path) -> Value) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(script);
-        let output = Command::new(&script).stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success(), "{} failed, see above", script.display());
+    /// Starts what `scripts/foreign.sh` builds under that name, with what `configure` says for ports and a folder.
+    pub(super) fn start(name: &str, configure: impl Fn(Ports, &Path) -> Value) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/foreign.sh");
+        let output = Command::new(script).arg(name).stderr(Stdio::inherit()).output().unwrap();
+        assert!(output.status.success(), "{name} could not be built, see above");
         let program = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
 
         // Another process may take a port between our asking for a free one and the program's binding it.

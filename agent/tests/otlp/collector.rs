@@ -16,7 +16,7 @@ pub(super) struct Collector(pub(super) Backend);
 impl Collector {
     /// With certificates it speaks TLS, and asks clients for a certificate of the same authority.
     pub(super) fn start(certificates: Option<&Certificates>) -> Self {
-        Self(Backend::start("otelcol.sh", |ports, folder| {
+        Self(Backend::start("otelcol", |ports, folder| {
             json!({
                 "receivers": receivers(ports, certificates),
                 "exporters": {

@@ -17,7 +17,7 @@ use super::outage::span;
 use super::process::{block_on, process, settings};
 
 fn start(certificates: &Certificates) -> Backend {
-    Backend::start("jaeger.sh", |ports, _| {
+    Backend::start("jaeger", |ports, _| {
         let [http, grpc] = ports.others.map(|port| json!({"endpoint": format!("127.0.0.1:{port}")}));
         json!({
             "receivers": receivers(ports, Some(certificates)),

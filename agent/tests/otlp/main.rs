@@ -1,6 +1,6 @@
 //! From records to a real OpenTelemetry Collector, and back out of what it wrote down, and to a real Jaeger: over gRPC and
-//! HTTP, plain and with TLS, and with them away for a while. Needs no privileges. `scripts/otelcol.sh` and
-//! `scripts/jaeger.sh` build them once, which takes two and five minutes.
+//! HTTP, plain and with TLS, and with them away for a while. Needs no privileges. `scripts/foreign.sh` builds them once,
+//! which takes two and five minutes.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::unwrap_used,
