@@ -7,6 +7,7 @@
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`driven`]: Go programs that obey commands and write down the truth about each call.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
+//! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`watched`]: a driven program and the agent that watches it.
 //! - [`client`]: requests, byte by byte.
 //! - [`crowd`]: ten processes of three programs; [`resident`]: what a process holds in memory.
@@ -29,6 +30,7 @@ pub mod crowd;
 pub mod driven;
 pub mod folder;
 pub mod http2;
+pub mod observer;
 pub mod process;
 pub mod resident;
 pub mod server;
@@ -41,6 +43,7 @@ pub use client::{Client, Response, get};
 pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
+pub use observer::{Observation, Observer};
 pub use resident::resident;
 pub use server::{Server, Truth};
 pub use span::Span;

@@ -38,6 +38,8 @@ pub enum Program {
     Http2Batch,
     /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
     Lifecycle,
+    /// A reverse proxy that writes down what passes; nobody watches it.
+    Observer,
     /// Serves HTTP under the name of a Collector.
     Backend,
     /// Structs that are hard to describe. No network.
@@ -66,6 +68,7 @@ impl Program {
             Self::Grpc => "grpc",
             Self::Http2Batch => "http2batch",
             Self::Lifecycle => "lifecycle",
+            Self::Observer => "observer",
             Self::Backend => "backend",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",

@@ -22,8 +22,10 @@ pub struct Response {
     pub status: u16,
     /// The informational ones before it.
     pub informational: Vec<u16>,
-    /// The bytes of the body, transfer coding removed.
-    pub body: u64,
+    /// The headers, names in lower case, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+    /// The body, transfer coding removed.
+    pub body: Vec<u8>,
 }
 
 /// A request over a connection of its own; the status.
@@ -127,6 +129,7 @@ impl Address {
 /// What stands before the body.
 struct Head {
     status: u16,
+    headers: Vec<(String, String)>,
     length: Option<u64>,
     is_chunked: bool,
     is_last: bool,
@@ -135,16 +138,18 @@ struct Head {
 fn read_head(input: &mut impl io::BufRead) -> io::Result<Option<Head>> {
     let first = line(input)?;
     let Some(status) = first.split(' ').nth(1).and_then(|text| text.parse().ok()) else { return Ok(None) };
-    let mut head = Head { status, length: None, is_chunked: false, is_last: false };
+    let mut head = Head { status, headers: Vec::new(), length: None, is_chunked: false, is_last: false };
     loop {
-        let header = line(input)?.to_ascii_lowercase();
-        match header.split_once(": ") {
-            Some(("content-length", value)) => head.length = value.parse().ok(),
-            Some(("transfer-encoding", value)) => head.is_chunked = value == "chunked",
-            Some(("connection", value)) => head.is_last = value == "close",
-            Some(_) => {}
-            None => return Ok(Some(head)),
+        let header = line(input)?;
+        let Some((name, value)) = header.split_once(": ") else { return Ok(Some(head)) };
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "content-length" => head.length = value.parse().ok(),
+            "transfer-encoding" => head.is_chunked = value.eq_ignore_ascii_case("chunked"),
+            "connection" => head.is_last = value.eq_ignore_ascii_case("close"),
+            _ => {}
         }
+        head.headers.push((name, value.to_owned()));
     }
 }
 
@@ -159,28 +164,37 @@ fn read_response(input: &mut impl io::BufRead, to_head: bool) -> io::Result<(Opt
             continue;
         }
         let body = match head.length {
-            _ if to_head && status != 101 || matches!(status, 204 | 304) => 0,
+            _ if to_head && status != 101 || matches!(status, 204 | 304) => Vec::new(),
             _ if head.is_chunked => chunks(input)?,
-            Some(length) => io::copy(&mut input.take(length), &mut io::sink())?,
+            Some(length) => exactly(input, length)?,
             None => {
                 is_last = true;
-                io::copy(input, &mut io::sink())?
+                let mut body = Vec::new();
+                input.read_to_end(&mut body)?;
+                body
             }
         };
-        return Ok((Some(Response { status, informational, body }), is_last));
+        return Ok((Some(Response { status, informational, headers: head.headers, body }), is_last));
     }
 }
 
-fn chunks(input: &mut impl io::BufRead) -> io::Result<u64> {
-    let mut total = 0;
+fn chunks(input: &mut impl io::BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
     loop {
         let size = u64::from_str_radix(&line(input)?, 16).map_err(io::Error::other)?;
-        total += io::copy(&mut input.take(size), &mut io::sink())?;
+        body.extend(exactly(input, size)?);
         line(input)?;
         if size == 0 {
-            return Ok(total);
+            return Ok(body);
         }
     }
+}
+
+/// So many bytes, or an error: a body that ends early is no body.
+fn exactly(input: &mut impl io::BufRead, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// A line without its end; empty at the end of the stream.
