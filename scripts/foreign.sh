@@ -14,6 +14,7 @@ jaeger      github.com/jaegertracing/jaeger/cmd/jaeger       github.com/jaegertr
 otelcol     .                                                go.opentelemetry.io/collector/otelcol $GO_VERSION 2_min,0.6_GB  Apache-2.0
 prometheus  github.com/prometheus/prometheus/cmd/prometheus  github.com/prometheus/prometheus     $go_newest   2_min,1_GB    Apache-2.0 remove_all_sd
 rclone      .                                                github.com/rclone/rclone             $GO_VERSION  1_min,0.6_GB  MIT
+seaweedfs   github.com/seaweedfs/seaweedfs/weed              github.com/seaweedfs/seaweedfs        $GO_VERSION  4_min,2_GB    Apache-2.0
 "
 
 build() {

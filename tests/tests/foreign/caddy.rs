@@ -30,7 +30,7 @@ pub(crate) const CADDY: Service = Service {
         (PLAIN, "/files/none"),
     ],
     output: &[],
-    unobserved: &[("/refused/", "a call that nobody answers")],
+    unobserved: &[(|path| path.starts_with("/refused/"), "a call that nobody answers")],
     counted: &[("ended_by_outer", "its transport only hands on what it gets")],
 };
 

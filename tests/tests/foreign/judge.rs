@@ -57,8 +57,7 @@ pub(crate) fn judge(
         claim(SERVER, watch, front, &mut servers, |span| span.path().to_owned()),
         claim(CLIENT, watch, behind, &mut clients, called),
     ];
-    let is_unobserved =
-        |span: &&Span| service.unobserved.iter().any(|(path, _)| asked_path(span).starts_with(path));
+    let is_unobserved = |span: &&Span| service.unobserved.iter().any(|(is_it, _)| is_it(asked_path(span)));
     servers.retain(|span| !is_unobserved(span));
     clients.retain(|span| !is_unobserved(span));
     for (what, spans) in [("served, and nobody asked", servers), ("called, and nobody was asked", clients)] {

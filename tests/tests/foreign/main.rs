@@ -20,6 +20,8 @@ mod otelcol;
 mod prometheus;
 mod rclone;
 mod run;
+mod s3;
+mod seaweedfs;
 mod service;
 
 use std::fs;
@@ -62,6 +64,11 @@ fn a_metrics_server() {
 
 #[test]
 fn an_object_store() {
+    works_as_ever(&seaweedfs::SEAWEEDFS, Extent::All);
+}
+
+#[test]
+fn a_folder_as_object_store() {
     works_as_ever(&rclone::RCLONE, Extent::All);
 }
 

@@ -27,11 +27,14 @@ pub(crate) struct Service {
     pub(crate) crowd: &'static [(usize, &'static str)],
     /// Files that it writes, below the place's folder, and that are equal as sets of lines.
     pub(crate) output: &'static [&'static str],
-    /// What no observer sees: starts of paths, each with the reason.
-    pub(crate) unobserved: &'static [(&'static str, &'static str)],
+    /// The paths of what no observer sees, each with the reason.
+    pub(crate) unobserved: &'static [(IsPath, &'static str)],
     /// What Lightfoot counts besides what is no loss, each with the reason.
     pub(crate) counted: &'static [(&'static str, &'static str)],
 }
+
+/// Tells paths of a kind.
+pub(crate) type IsPath = fn(&str) -> bool;
 
 /// Whom a service asks; an observer stands between the two.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,7 @@ pub(crate) struct Place {
     folder: Folder,
     program: PathBuf,
     /// Free on loopback; the first are those of the fronts.
-    pub(crate) ports: [u16; 6],
+    pub(crate) ports: [u16; 8],
     /// Who is behind it.
     pub(crate) behind: Option<SocketAddr>,
 }
@@ -64,7 +67,7 @@ impl Place {
         // A copy that nothing else runs.
         let program = folder.copy(&built, service.name).unwrap();
         // Held together, so that they differ.
-        let listeners = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let listeners = [(); 8].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
         Self { folder, program, ports, behind }
     }
@@ -116,7 +119,8 @@ impl Place {
 /// `docs/foreign.md` names the version that the folder `NAME-VERSION-DIGEST` has in its name.
 fn assert_documented(name: &str, built: &Path) {
     let folder = built.parent().and_then(Path::file_name).and_then(|folder| folder.to_str()).unwrap();
-    let version = folder.split('-').nth(1).unwrap();
+    let version =
+        folder.strip_prefix(name).and_then(|rest| rest.rsplit_once('-')).unwrap().0.trim_start_matches('-');
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/foreign.md");
     let text = fs::read_to_string(document).unwrap();
     let row = text.lines().find(|line| line.contains(&format!("(`{name}`)"))).unwrap();
