@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build check test bless bench setup
+.PHONY: help demo build check test test-all bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -36,6 +36,9 @@ test: ## run the tests
 	@scripts/setup.sh bpf go-tests
 	cargo test --workspace
 	@scripts/fuzz-briefly.sh
+
+test-all: ## run the tests with everything that is too long for each run: hours (as root)
+	@LIGHTFOOT_TEST_ALL=1 $(MAKE) test
 
 bless: ## make the recordings in tests/recordings anew, and the spans that they come to (as root)
 	@scripts/setup.sh bpf go-tests

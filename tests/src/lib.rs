@@ -8,12 +8,13 @@
 //! - [`elf`]: changes of ELF files by hand.
 //! - [`live`]: a running agent, the programs that it watches, their clients, and what each of them says.
 //! - [`recordings`]: what came out of the ring buffer once, and how it is made anew.
-//! - [`each`]: many builds at a time.
+//! - [`each`]: many builds at a time; [`extent`]: how many.
 #![forbid(unsafe_code)]
 
 pub mod cache;
 pub mod each;
 pub mod elf;
+pub mod extent;
 pub mod go;
 pub mod hostile;
 pub mod live;
