@@ -7,7 +7,7 @@
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`driven`]: Go programs that obey commands and write down the truth about each call.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
-//! - [`watched`]: a driven program and the agent that watches it.
+//! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
 
 use std::fs;
@@ -28,6 +28,7 @@ pub mod driven;
 pub mod folder;
 pub mod http2;
 pub mod process;
+pub mod scene;
 pub mod server;
 pub mod span;
 pub mod target;
@@ -37,6 +38,7 @@ pub use agent::{Agent, Outcome, Said, lightfoot, watching};
 pub use client::{Client, Response, get};
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
+pub use scene::Scene;
 pub use server::{Server, Truth};
 pub use span::Span;
 pub use target::Target;
