@@ -27,6 +27,15 @@ struct Loaded {
     folder: Folder,
 }
 
+/// Sets what it holds when it is dropped, be it by a failed expectation: the load ends then, too.
+struct AtItsEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtItsEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Loaded {
     fn start(test: &str) -> Option<Self> {
         let folder = Folder::for_test(test)?;
@@ -59,8 +68,8 @@ impl Loaded {
                     }
                 });
             }
+            let _over = AtItsEnd(&is_over);
             work(&answered);
-            is_over.store(true, Ordering::Relaxed);
         });
         answered.into_inner()
     }
