@@ -11,12 +11,12 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build check test test-all bless bench setup
+.PHONY: help demo build check test test-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Tools are kept in $(LIGHTFOOT_CACHE); set LIGHTFOOT_CACHE for another place."
 
@@ -39,6 +39,13 @@ test: ## run the tests
 
 test-all: ## run the tests with everything that is too long for each run: hours (as root)
 	@LIGHTFOOT_TEST_ALL=1 $(MAKE) test
+
+support-table: ## compare every build with the truth (an hour, as root), and write docs/support.json and the README's table
+	@scripts/setup.sh bpf go-tests
+	cargo build --package lightfoot-tests --bins
+	@# It fails where something has changed: that is what is written down next.
+	-LIGHTFOOT_TEST_ALL=1 cargo test --package lightfoot-tests --test matrix spans_of_every_build_are_the_truth
+	cargo run --package lightfoot-tests --bin support
 
 bless: ## make the recordings in tests/recordings anew, and the spans that they come to (as root)
 	@scripts/setup.sh bpf go-tests

@@ -7,6 +7,8 @@
 //! - [`hostile`]: files that a parser must survive, and the harness that shows it does.
 //! - [`elf`]: changes of ELF files by hand.
 //! - [`live`]: a running agent, the programs that it watches, their clients, and what each of them says.
+//! - [`expected`]: what a span must say of a request or a call.
+//! - [`support`]: what is found to work, and where it is written down.
 //! - [`recordings`]: what came out of the ring buffer once, and how it is made anew.
 //! - [`each`]: many builds at a time; [`extent`]: how many.
 #![forbid(unsafe_code)]
@@ -14,9 +16,11 @@
 pub mod cache;
 pub mod each;
 pub mod elf;
+pub mod expected;
 pub mod extent;
 pub mod go;
 pub mod hostile;
 pub mod live;
 pub mod oracle;
 pub mod recordings;
+pub mod support;

@@ -3,12 +3,12 @@
 //! Modules, in reading order:
 //! - [`folder`]: copies of programs that nothing else runs.
 //! - [`process`]: a program that a test starts, and the lines that it says.
-//! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand.
+//! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand; [`hits`]: probes wherever they ever may.
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`driven`]: Go programs that obey commands and write down the truth about each call.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`observer`]: what passes between a client and a server, written down by neither.
-//! - [`watched`]: a driven program and the agent that watches it.
+//! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
 //! - [`crowd`]: ten processes of three programs; [`resident`]: what a process holds in memory.
 
@@ -29,10 +29,12 @@ pub mod code;
 pub mod crowd;
 pub mod driven;
 pub mod folder;
+pub mod hits;
 pub mod http2;
 pub mod observer;
 pub mod process;
 pub mod resident;
+pub mod scene;
 pub mod server;
 pub mod span;
 pub mod target;
@@ -45,6 +47,7 @@ pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
 pub use observer::{Observation, Observer};
 pub use resident::resident;
+pub use scene::Scene;
 pub use server::{Server, Truth};
 pub use span::Span;
 pub use target::Target;

@@ -4,16 +4,13 @@
 
 #[path = "common/runs.rs"]
 mod runs;
-#[path = "http_server/scene.rs"]
-mod scene;
 
 use std::thread;
 use std::time::Duration;
 
 use lightfoot::watch::ROUTE_TRIAL;
-use lightfoot_tests::go::Mode;
-
-use scene::{BUILDS, Scene};
+use lightfoot_tests::go::{Mode, matrix};
+use lightfoot_tests::live::Scene;
 
 const CLIENTS: u64 = 8;
 const EACH: u64 = 100;
@@ -21,14 +18,14 @@ const EACH: u64 = 100;
 /// Two for each request, one for each connection that ends, and not one more.
 #[test]
 fn a_request_takes_two_traps() {
-    for (minor, mode) in BUILDS {
-        let Some(scene) = Scene::set(minor, mode) else { return };
+    for (minor, mode) in matrix::SERVERS {
+        let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
         // What has no route because it is an error is no reason for a third.
         for path in ["/plain/", "/nested/leaf/", "/nowhere/"] {
             let runs = runs_of(&scene, |scene| send(scene, path));
             assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
         }
-        let (_, outcome) = scene.end();
+        let (_, outcome) = scene.end().unwrap();
         assert_eq!(outcome.spans.len() as u64, 3 * CLIENTS * EACH);
         assert_eq!(outcome.counts.get("route_site"), None, "{}", outcome.messages);
     }
@@ -39,13 +36,13 @@ fn a_request_takes_two_traps() {
 fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {
     for (minor, mode) in [(22, Mode::Plain), (26, Mode::Plain), (27, Mode::Plain), (26, Mode::ProfileGuided)]
     {
-        let Some(scene) = Scene::set(minor, mode) else { return };
-        scene.learn_copied_routes();
+        let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
+        scene.learn_copied_routes().unwrap();
         for (path, muxes) in [("/copied/", 1), ("/plain/", 1), ("/prefix/leaf/", 2)] {
             let runs = runs_of(&scene, |scene| send(scene, path));
             assert_eq!(runs, (2 + muxes) * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
         }
-        let (_, outcome) = scene.end();
+        let (_, outcome) = scene.end().unwrap();
         assert!(outcome.messages.contains("watching routes of copied requests"), "{}", outcome.messages);
         assert!(outcome.counts["route_of_copy"] > CLIENTS * EACH, "{}", outcome.messages);
     }
@@ -53,13 +50,13 @@ fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {
 
 #[test]
 fn the_third_trap_can_be_switched_off() {
-    let Some(scene) = Scene::set_with(26, Mode::Plain, &["--no-copied-routes"]) else { return };
+    let Some(scene) = Scene::set_with(26, Mode::Plain, &["--no-copied-routes"]).unwrap() else { return };
     send(&scene, "/copied/");
     // In this time the probe would be placed.
     thread::sleep(Duration::from_secs(3));
     let runs = runs_of(&scene, |scene| send(scene, "/copied/"));
     assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS);
-    let (_, outcome) = scene.end();
+    let (_, outcome) = scene.end().unwrap();
     assert_eq!(outcome.spans.len() as u64, 2 * CLIENTS * EACH);
     assert!(outcome.spans.iter().all(|span| !span.attributes.contains_key("http.route")));
     assert_eq!(outcome.counts.get("without_route"), Some(&(2 * CLIENTS * EACH)));
@@ -68,7 +65,7 @@ fn the_third_trap_can_be_switched_off() {
 /// A request that is answered before any `ServeMux` has no route, and no probe would find one.
 #[test]
 fn a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon() {
-    let Some(scene) = Scene::set(26, Mode::Plain) else { return };
+    let Some(scene) = Scene::set(26, Mode::Plain).unwrap() else { return };
     let mut client = scene.client();
     let mut options = || {
         let answer = client.exchange(b"OPTIONS * HTTP/1.1\r\nHost: host.test\r\n\r\n").unwrap().unwrap();
@@ -85,7 +82,7 @@ fn a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon() {
     options();
     thread::sleep(Duration::from_secs(3));
     assert_eq!(traps(&scene), 2);
-    let (_, outcome) = scene.end();
+    let (_, outcome) = scene.end().unwrap();
     let hits = outcome.counts["route_site"];
     assert_eq!(hits, 2 * CLIENTS * EACH, "{}", outcome.messages);
     assert!(hits >= ROUTE_TRIAL);
@@ -97,26 +94,26 @@ fn a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon() {
 #[test]
 fn a_request_that_ends_with_its_connection_takes_two_traps() {
     for target in ["/panic/1", "/abort/1", "/exit/1", "/hijack/1"] {
-        let Some(scene) = Scene::set(26, Mode::Plain) else { return };
+        let Some(scene) = Scene::set(26, Mode::Plain).unwrap() else { return };
         let runs = runs_of(&scene, |scene| {
             for _ in 0..EACH {
                 let _ = scene.client().get(target, "").unwrap();
             }
         });
         assert_eq!(runs, 2 * EACH, "{target}");
-        assert_eq!(scene.end().1.spans.len() as u64, EACH);
+        assert_eq!(scene.end().unwrap().1.spans.len() as u64, EACH);
     }
 }
 
 /// net/http ends what it never handed to a handler: an end without a start.
 #[test]
 fn a_request_refused_for_its_expectation_takes_one_trap_and_its_connection_one() {
-    let Some(scene) = Scene::set(26, Mode::Plain) else { return };
+    let Some(scene) = Scene::set(26, Mode::Plain).unwrap() else { return };
     let runs = runs_of(&scene, |scene| {
         assert_eq!(scene.client().status("/plain/1", "Expect: miracles\r\n").unwrap(), 417);
     });
     assert_eq!(runs, 2);
-    let (truth, outcome) = scene.end();
+    let (truth, outcome) = scene.end().unwrap();
     assert_eq!((truth.len(), outcome.spans.len()), (0, 0));
     assert_eq!(outcome.count("end_without_start"), 1, "{}", outcome.messages);
 }

@@ -244,6 +244,25 @@ impl Outcome {
         self.counts.get(name).copied().unwrap_or(0)
     }
 
+    /// The counts that tell of something lost, or out of the ordinary: all but those of usual work.
+    pub fn oddities(&self) -> Vec<(&str, u64)> {
+        const USUAL: [&str; 10] = [
+            // Of another test's agent.
+            "unclean_stops",
+            "started",
+            "ended",
+            "page_waits",
+            "wakeups",
+            "spans_pushed",
+            "spans_printed",
+            "route_site",
+            "route_of_copy",
+            "without_route",
+        ];
+        let all = self.counts.iter().map(|(name, count)| (name.as_str(), *count));
+        all.filter(|(name, _)| !USUAL.contains(name)).collect()
+    }
+
     /// The paths of its spans, sorted.
     pub fn paths(&self) -> Vec<&str> {
         let mut paths: Vec<_> = self.spans.iter().map(Span::path).collect();

@@ -13,7 +13,7 @@ use crate::go::{Build, GoVersion, Mode, Program};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Both, and nothing else that this process's tests start.
+/// A driven program and the agent that watches it.
 #[derive(Debug)]
 pub struct Watched {
     /// What the program is built of.
@@ -24,11 +24,12 @@ pub struct Watched {
     pub agent: Agent,
     output: PathBuf,
     _folder: Folder,
-    _alone: MutexGuard<'static, ()>,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Watched {
-    /// Starts both, or says why that is not possible here: [`is_privileged`].
+    /// Starts both, and nothing else that the tests of this program start so, or says why that is not possible here:
+    /// [`is_privileged`].
     ///
     /// # Panics
     /// As [`is_privileged`] does.
@@ -48,9 +49,22 @@ impl Watched {
         if !is_privileged(&format!("watching {build}")) {
             return Ok(None);
         }
-        let binary = build.path()?;
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut program = Driven::start(&binary)?;
+        Self::start_all(build, arguments, before, Some(alone)).map(Some)
+    }
+
+    /// Starts both, beside whatever else the tests of this program start.
+    pub fn beside_others(build: Build) -> Result<Self, LiveError> {
+        Self::start_all(build, &[], |_| Ok(()), None)
+    }
+
+    fn start_all(
+        build: Build,
+        arguments: &[&str],
+        before: impl FnOnce(&mut Driven) -> Result<(), LiveError>,
+        alone: Option<MutexGuard<'static, ()>>,
+    ) -> Result<Self, LiveError> {
+        let mut program = Driven::start(&build.path()?)?;
         before(&mut program)?;
         let folder = Folder::new()?;
         let output = folder.path().join("spans");
@@ -59,7 +73,7 @@ impl Watched {
         command.args(["run", "--format", "otlp-json", "--pid", &program.pid().to_string()]).args(arguments);
         let agent = Agent::spawn_into(Stdio::from(file), command, &[])?;
         agent.watches(program.pid())?;
-        Ok(Some(Self { build, program, agent, output, _folder: folder, _alone: alone }))
+        Ok(Self { build, program, agent, output, _folder: folder, _alone: alone })
     }
 
     /// Waits until the agent has printed all spans that have ended so far.

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"lightfoot.example/witness"
@@ -157,12 +159,18 @@ func (s *scene) proxy(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// refused is an address at which a connection is refused: somebody listens there no more.
+// refused is an address at which a connection is refused: somebody has it, so that nobody else gets it, and does not listen.
 func refused() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		log.Fatal(err)
+	}
+	name, err := syscall.Getsockname(socket)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use lightfoot_tests::expected::request;
 use lightfoot_tests::go::{Mode, Program};
 use lightfoot_tests::live::{Span, wall_offset};
 
-use crate::expected;
 use crate::scene::{DOORS, Scene, number};
 
 /// By how much a span's time of day may be off, in nanoseconds, besides the uncertainty of the comparison here.
@@ -60,7 +60,7 @@ fn check(program: Program, door: &str, minor: u32, mode: Mode) {
         outcome.spans.iter().map(|span| (number(span.path()), span)).collect();
     for truth in &facts.requests {
         let span = spans.remove(&number(&truth.target)).unwrap_or_else(|| panic!("no span of {truth:?}"));
-        expected::assert_equal(span, truth, build.version);
+        request::assert_equal(span, truth, build.version);
         let (start, end) = (span.start - offset, span.end - offset);
         assert!(
             start <= truth.start + slack && end + slack >= truth.end,

@@ -9,8 +9,6 @@
     reason = "a failed expectation is a failed test"
 )]
 
-#[path = "../http_server/expected.rs"]
-mod expected;
 mod load;
 mod rows;
 mod scene;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use lightfoot_tests::expected::request;
 use lightfoot_tests::go::{Build, Mode};
 use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Span, Truth};
 use serde_json::{Value as Json, json};
 
-use crate::expected;
 use crate::scene::{DOORS, Scene, number};
 use crate::{seen, truth_of};
 
@@ -76,14 +76,14 @@ fn check_attributes(span: &Span, truth: &Truth, build: Build) {
     if truth.user_agent == "row/upgrade" {
         // The handler is told of the request that came; the answer goes over HTTP/2.
         let truth = Truth { major: 2, minor: 0, ..truth.clone() };
-        expected::assert_equal(span, &truth, build.version);
+        request::assert_equal(span, &truth, build.version);
         return;
     }
     if truth.target.len() < 1000 {
-        expected::assert_equal(span, truth, build.version);
+        request::assert_equal(span, truth, build.version);
         return;
     }
-    let mut wanted = expected::attributes(truth, build.version);
+    let mut wanted = request::attributes(truth, build.version);
     // 1024 bytes of method and target together.
     let cut = &truth.target[..1024 - "GET ".len()];
     wanted.insert("url.path".to_owned(), cut.into());

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use lightfoot_tests::expected::call;
 use lightfoot_tests::go::{Mode, Program};
 use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Call, Outcome, Span, Watched};
 use serde_json::Value as Json;
-
-use crate::expected;
 
 /// What counts something that should not have happened.
 const LOSSES: [&str; 8] = [
@@ -40,7 +39,7 @@ fn spans_say_what_the_document_says() {
             }
             let build = watched.build;
             let (facts, outcome) = watched.end().unwrap();
-            let (pairs, rest) = expected::pairs(&facts.calls, &outcome);
+            let (pairs, rest) = call::pairs(&facts.calls, &outcome);
             // Shown if something fails below; the rows that fail are listed in the end.
             println!("{build}: {}", outcome.messages);
             let mut check = |what: &str, check: &dyn Fn()| {
@@ -58,7 +57,7 @@ fn spans_say_what_the_document_says() {
                     let spans: Vec<_> = of_case.map(|(call, span)| (*call, span.unwrap())).collect();
                     check_documented(&spans, &rows[case]);
                     for (call, span) in spans {
-                        expected::assert_equal(span, call);
+                        call::assert_equal(span, call);
                         check_parent(call, span, &outcome);
                     }
                 });

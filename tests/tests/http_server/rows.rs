@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use lightfoot_tests::go::{Build, Mode};
-use lightfoot_tests::live::{Client, Span, Truth};
+use lightfoot_tests::expected::request;
+use lightfoot_tests::go::{Build, Mode, matrix};
+use lightfoot_tests::live::{Client, Scene, Span, Truth};
 use serde_json::{Value as Json, json};
-
-use crate::expected;
-use crate::scene::{BUILDS, Scene};
 
 /// A kind of request.
 struct Row {
@@ -174,15 +172,15 @@ fn spans_say_what_the_document_says() {
         names(documented.keys().map(String::as_str).collect()),
         "each row is tested, and each test is a row"
     );
-    for (minor, mode) in BUILDS {
-        let Some(scene) = Scene::set(minor, mode) else { return };
+    for (minor, mode) in matrix::SERVERS {
+        let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
         check(scene, &documented);
     }
 }
 
 fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
     let build = scene.build;
-    scene.learn_copied_routes();
+    scene.learn_copied_routes().unwrap();
     let has_ipv6 = scene.server.ipv6.is_some();
     if !has_ipv6 {
         println!("skipped: {build}: ipv6: this machine has none");
@@ -195,7 +193,7 @@ fn check(scene: Scene, documented: &BTreeMap<String, Documented>) {
         .agent
         .wait_for_spans(wanted, |span| !row_name(span.text("user_agent.original")).is_empty())
         .unwrap();
-    let (truth, mut outcome) = scene.end();
+    let (truth, mut outcome) = scene.end().unwrap();
     // The server's own calls, over TLS and as a proxy, have rows in docs/http-client.md.
     outcome.spans.retain(|span| span.kind == 2);
     assert_eq!(outcome.spans.len(), wanted, "no span but those: {:#?}", outcome.spans);
@@ -259,7 +257,7 @@ fn check_attributes(row: &Row, span: &Span, truth: Option<&Truth>, build: &Build
             return;
         }
     };
-    let mut wanted = expected::attributes(truth.unwrap(), build.version);
+    let mut wanted = request::attributes(truth.unwrap(), build.version);
     for (key, value) in differences.as_object().unwrap() {
         match value {
             Json::Null => wanted.remove(key),

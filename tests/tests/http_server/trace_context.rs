@@ -4,9 +4,7 @@
 use std::collections::HashMap;
 
 use lightfoot_tests::go::Mode;
-use lightfoot_tests::live::Span;
-
-use crate::scene::Scene;
+use lightfoot_tests::live::{Scene, Span};
 
 /// What becomes of the incoming context.
 enum Gives {
@@ -79,7 +77,7 @@ fn of_swiss_header_maps() {
 }
 
 fn contexts_are_taken_as_the_standard_says(minor: u32) {
-    let Some(scene) = Scene::set(minor, Mode::Plain) else { return };
+    let Some(scene) = Scene::set(minor, Mode::Plain).unwrap() else { return };
     let ids = |number: usize| {
         (format!("{:032x}", 0x0af7_6519_0000_u64 + number as u64), format!("{:016x}", number + 1))
     };
@@ -101,7 +99,7 @@ fn contexts_are_taken_as_the_standard_says(minor: u32) {
         .agent
         .wait_for_spans(recorded, |span| span.text("user_agent.original").starts_with("case/"))
         .unwrap();
-    let (truth, outcome) = scene.end();
+    let (truth, outcome) = scene.end().unwrap();
     assert_eq!(outcome.spans.len(), recorded);
     let spans: HashMap<&str, &Span> =
         outcome.spans.iter().map(|span| (span.text("user_agent.original"), span)).collect();

@@ -1,16 +1,23 @@
 //! What a span must say of a request, told from the server's truth by the semantic conventions alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::string_slice,
+    reason = "a failed expectation is a failed test"
+)]
 
-use lightfoot_tests::go::GoVersion;
-use lightfoot_tests::live::span::Attributes;
-use lightfoot_tests::live::{Span, Truth};
 use serde_json::Value as Json;
+
+use crate::go::GoVersion;
+use crate::live::span::Attributes;
+use crate::live::{Span, Truth};
 
 const SERVER: u64 = 2;
 const UNSET: u64 = 0;
 const ERROR: u64 = 2;
 
 /// Fails unless the span says all that it must of the request and nothing else. Times are compared elsewhere.
-pub(crate) fn assert_equal(span: &Span, truth: &Truth, version: GoVersion) {
+pub fn assert_equal(span: &Span, truth: &Truth, version: GoVersion) {
     assert_eq!(span.attributes, attributes(truth, version), "{truth:?}");
     assert_eq!(span.name, name(truth, version), "{truth:?}");
     assert_eq!(span.kind, SERVER);
@@ -35,7 +42,7 @@ const KNOWN: [&str; 10] =
     ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
 
 /// The attributes of a request whose target is a path, within all limits.
-pub(crate) fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
+pub fn attributes(truth: &Truth, version: GoVersion) -> Attributes {
     let mut all = Attributes::new();
     let mut add = |key: &str, value: Json| assert!(all.insert(key.to_owned(), value).is_none(), "{key}");
     if KNOWN.contains(&truth.method.as_str()) {

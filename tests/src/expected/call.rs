@@ -1,17 +1,24 @@
 //! What a span must say of a call, told from the program's truth by the semantic conventions alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::string_slice,
+    reason = "a failed expectation is a failed test"
+)]
 
 use std::collections::HashMap;
 
-use lightfoot_tests::live::span::Attributes;
-use lightfoot_tests::live::{Call, Outcome, Span};
 use serde_json::Value as Json;
+
+use crate::live::span::Attributes;
+use crate::live::{Call, Outcome, Span};
 
 const CLIENT: u64 = 3;
 const UNSET: u64 = 0;
 const ERROR: u64 = 2;
 
 /// The spans of calls, each with the call that it is of, in the order of the calls; and those of no call.
-pub(crate) fn pairs<'a>(
+pub fn pairs<'a>(
     calls: &'a [Call],
     outcome: &'a Outcome,
 ) -> (Vec<(&'a Call, Option<&'a Span>)>, Vec<&'a Span>) {
@@ -39,7 +46,7 @@ pub(crate) fn pairs<'a>(
 }
 
 /// Fails unless the span says all that it must of the call and nothing else, besides times and parents.
-pub(crate) fn assert_equal(span: &Span, call: &Call) {
+pub fn assert_equal(span: &Span, call: &Call) {
     let mut said = span.attributes.clone();
     // Known where that costs nothing; a proxy's is not the server's.
     if said.remove("network.peer.port").is_some() && !call.case.starts_with("proxied") {
