@@ -10,7 +10,7 @@
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
-//! - [`crowd`]: ten processes of three programs; [`resident`]: what a process holds in memory.
+//! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory.
 
 use std::fs;
 use std::io;
