@@ -15,6 +15,9 @@ const EXEMPTIONS: &[Exemption] = &[];
 
 const TARGET: &str = "bpfel-unknown-none";
 
+/// The programs of `ebpf/`: those of the agent, and those that tests count hits with.
+const OBJECTS: [&str; 2] = ["lightfoot-ebpf", "hits"];
+
 /// Only these warn that programs are missing; all else that goes wrong ends the build.
 enum Outcome {
     Built,
@@ -46,8 +49,9 @@ fn fail(message: &str) -> ExitCode {
 fn build() -> Result<Outcome, Box<dyn Error>> {
     let probes = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let object = out.join("object.o");
-    fs::write(&object, [])?;
+    for name in OBJECTS {
+        fs::write(out.join(name).with_extension("o"), [])?;
+    }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=LIGHTFOOT_BPF_LINKER");
 
@@ -82,17 +86,23 @@ fn build() -> Result<Outcome, Box<dyn Error>> {
     // Cargo gives each set of features an output folder of its own; the programs are the same for all of them.
     let target = out.ancestors().nth(3).unwrap_or(&out).join("lightfoot-ebpf");
     let built = compile(&probes, &target, &linker, &sysroot)?;
-    let bytes = fs::read(&built).map_err(|error| format!("reading {}: {error}", built.display()))?;
-    if let Err(violations) = lightfoot_probes_verify::check(&bytes, EXEMPTIONS) {
-        let describe = |violation: &dyn Error| match violation.source() {
-            Some(source) => format!("{violation}: {source}"),
-            None => violation.to_string(),
-        };
-        let lines: Vec<_> = violations.iter().map(|violation| describe(violation)).collect();
-        return Err(format!("the BPF object is refused ({}):\n{}", built.display(), lines.join("\n")).into());
+    for name in OBJECTS {
+        let bytes = checked(&built.join(name))?;
+        fs::write(out.join(name).with_extension("o"), bytes)?;
     }
-    fs::write(&object, bytes)?;
     Ok(Outcome::Built)
+}
+
+/// The bytes of an object that fulfils what it must.
+fn checked(built: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    let bytes = fs::read(built).map_err(|error| format!("reading {}: {error}", built.display()))?;
+    let Err(violations) = lightfoot_probes_verify::check(&bytes, EXEMPTIONS) else { return Ok(bytes) };
+    let describe = |violation: &dyn Error| match violation.source() {
+        Some(source) => format!("{violation}: {source}"),
+        None => violation.to_string(),
+    };
+    let lines: Vec<_> = violations.iter().map(|violation| describe(violation)).collect();
+    Err(format!("the BPF object is refused ({}):\n{}", built.display(), lines.join("\n")).into())
 }
 
 fn variable(name: &str) -> Result<String, String> {
@@ -146,7 +156,7 @@ fn watch_for_toolchain(sysroot: &Path) {
     }
 }
 
-/// Compiles the BPF crate with a cargo of its own and returns the path of the object.
+/// Compiles the BPF crate with a cargo of its own and returns the folder of the objects.
 fn compile(probes: &Path, target: &Path, linker: &Path, sysroot: &Path) -> Result<PathBuf, Box<dyn Error>> {
     // Debug information names source files; where they lie on the building machine is nobody's business.
     let registry = env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_default().join("registry/src");
@@ -172,5 +182,5 @@ fn compile(probes: &Path, target: &Path, linker: &Path, sysroot: &Path) -> Resul
     if !status.success() {
         return Err("compiling the BPF programs failed; the compiler's messages are above or below".into());
     }
-    Ok(target.join(TARGET).join("release/lightfoot-ebpf"))
+    Ok(target.join(TARGET).join("release"))
 }

@@ -12,6 +12,13 @@ pub const OBJECT: Result<&[u8], NoObject> = match option_env!("LIGHTFOOT_NO_BPF_
     None => Ok(&BYTES.0),
 };
 
+/// The object that does nothing but count how often each site is hit, for tests: the program `on_hit` and the array `HITS`,
+/// by cookie.
+pub const HITS: Result<&[u8], NoObject> = match OBJECT {
+    Err(absent) => Err(absent),
+    Ok(_) => Ok(&HITS_BYTES.0),
+};
+
 /// This build carries no BPF programs, so it can inspect binaries but watch nothing.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("this build of Lightfoot contains no BPF programs: {reason}")]
@@ -24,7 +31,9 @@ pub struct NoObject {
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/object.o")));
+static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/lightfoot-ebpf.o")));
+
+static HITS_BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/hits.o")));
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! Modules, in reading order:
 //! - [`folder`]: copies of programs that nothing else runs.
 //! - [`process`]: a program that a test starts, and the lines that it says.
-//! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand.
+//! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand; [`hits`]: probes wherever they ever may.
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`driven`]: Go programs that obey commands and write down the truth about each call.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
@@ -26,6 +26,7 @@ pub mod client;
 pub mod code;
 pub mod driven;
 pub mod folder;
+pub mod hits;
 pub mod http2;
 pub mod process;
 pub mod scene;

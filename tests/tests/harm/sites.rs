@@ -1,0 +1,187 @@
+//! Probes at every site that the planner ever chooses, all at once, while the program works.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Mutex;
+
+use lightfoot::catalog::Role;
+use lightfoot_symbolizer::Architecture;
+use lightfoot_tests::each::each_build;
+use lightfoot_tests::extent::Extent;
+use lightfoot_tests::go::mode::host;
+use lightfoot_tests::go::{Build, GoVersion, Mode, Program, matrix};
+use lightfoot_tests::live::code::{BREAKPOINT, code_at};
+use lightfoot_tests::live::hits::{Hits, Probed, bytes_of, sites};
+use lightfoot_tests::live::{Agent, is_privileged, wait_within};
+
+use crate::DETACHED;
+use crate::programs::{Moment, answers};
+
+/// What is planned for programs and not hit in them.
+struct NotHit {
+    programs: &'static [Program],
+    title: &'static str,
+    roles: &'static [Role],
+    #[expect(dead_code, reason = "for whoever reads it")]
+    why: &'static str,
+}
+
+const NOT_HIT: &[NotHit] = &[
+    NotHit {
+        programs: &[Program::Truth, Program::Gin],
+        title: "HTTP client request",
+        roles: &[Role::Start, Role::End, Role::StandIn],
+        why: "they call nobody",
+    },
+    NotHit {
+        programs: &[
+            Program::Truth,
+            Program::Gin,
+            Program::Chi,
+            Program::Echo,
+            Program::Gorilla,
+            Program::Cgo,
+            Program::XNet,
+        ],
+        title: "HTTP/2 server request",
+        roles: &[Role::End],
+        why: "they are asked over HTTP/1, or serve by golang.org/x/net up to Go 1.26",
+    },
+    NotHit {
+        programs: &[Program::Bundled, Program::XNet],
+        title: "HTTP/1 server request",
+        roles: &[Role::End],
+        why: "they are asked over HTTP/2",
+    },
+    NotHit {
+        programs: &[Program::Gin, Program::Chi, Program::Echo, Program::Gorilla, Program::Clients],
+        title: "HTTP/1 server request",
+        roles: &[Role::Route],
+        why: "no ServeMux serves in them",
+    },
+    NotHit {
+        programs: &[Program::Cgo],
+        title: "HTTP/1 server request",
+        roles: &[Role::ConnectionEnd],
+        why: "it exits while its one connection is open",
+    },
+];
+
+/// The builds whose sites are probed: all that others than this test build anyway, or more of the versions.
+fn builds() -> impl Iterator<Item = Build> {
+    let extent = Extent::of_environment();
+    let routers =
+        [Program::Gin, Program::Chi, Program::Echo, Program::Gorilla].into_iter().flat_map(|program| {
+            let minors = [21, 26].into_iter().filter_map(GoVersion::of_minor);
+            minors.map(move |version| Build::here(program, version, Mode::Plain))
+        });
+    let here = |build: &Build| build.architecture == host();
+    matrix::general(Program::Http)
+        .chain(matrix::special())
+        .filter(here)
+        .chain(matrix::versions(Program::Grpc, Mode::Stripped))
+        .chain(matrix::versions(Program::XNet, Mode::Stripped))
+        .chain(matrix::versions(Program::Bundled, Mode::Plain))
+        .chain(matrix::watched(Program::Clients, extent))
+        .chain(matrix::watched(Program::Truth, extent))
+        .chain(routers)
+}
+
+/// How often each site was hit, with the title, the role and the function of each.
+type Counted = Vec<((&'static str, Role, &'static str), u64)>;
+
+#[test]
+fn programs_answer_the_same_with_probes_at_every_site_at_once() {
+    if !is_privileged("probes at every site") {
+        return;
+    }
+    assert_eq!(host(), Architecture::X86_64, "sites of arm64 are planned here, and not run");
+    let all = Mutex::new(Vec::new());
+    each_build(builds(), |build, path| {
+        let before = answers(build, path, &mut |_, _, _| {});
+        let (with, counted) = with_probes(build, path);
+        assert_eq!(rest(&with, &before), rest(&before, &with), "with probes alone, and without alone");
+        let hit = counted.iter().filter(|(_, count)| *count > 0).count();
+        println!("{build}: {} sites, {hit} of them hit", counted.len());
+        all.lock().unwrap().push((*build, counted));
+    });
+    judge(&all.into_inner().unwrap());
+}
+
+/// What the first has and the second has less often.
+fn rest<'a>(all: &'a [String], without: &[String]) -> BTreeSet<&'a str> {
+    let count = |of: &[String], answer: &String| of.iter().filter(|other| *other == answer).count();
+    all.iter().filter(|answer| count(all, answer) > count(without, answer)).map(String::as_str).collect()
+}
+
+/// Has the program do the same with probes at every site, and with an agent that watches it if it stays that long.
+fn with_probes(build: &Build, path: &Path) -> (Vec<String>, Counted) {
+    let mut hits = Hits::load().unwrap();
+    let mut probed: Option<Probed> = None;
+    let mut agent = None;
+    let mut counted = Vec::new();
+    let answers = answers(build, path, &mut |moment, file, pid| match moment {
+        Moment::Ready => {
+            probed = Some(hits.place(file, sites(file).unwrap()).unwrap());
+            agent = pid.map(|pid| {
+                let agent = Agent::start(["--pid", &pid.to_string()], &[]).unwrap();
+                agent.watches(pid).unwrap();
+                agent
+            });
+        }
+        Moment::Done => {
+            let probed = probed.take().unwrap();
+            let offsets: Vec<_> = probed.sites.iter().map(|site| site.offset).collect();
+            let code = pid.map(|pid| code_at(pid, &offsets).unwrap());
+            assert!(code.is_none_or(|code| code.iter().all(|byte| *byte == BREAKPOINT)), "all stand");
+            if let Some(agent) = agent.take() {
+                let outcome = agent.stop().unwrap();
+                assert!(!outcome.spans.is_empty(), "{}", outcome.messages);
+            }
+            let counts = hits.counts(&probed).unwrap();
+            let keys = probed.sites.iter().map(|site| (site.title, site.role, site.function));
+            counted.extend(keys.zip(counts));
+            drop(probed);
+            let original = bytes_of(file, &offsets).unwrap();
+            if let Some(pid) = pid {
+                let is_original = || (code_at(pid, &offsets).unwrap() == original).then_some(());
+                wait_within(DETACHED, "the original code", is_original).unwrap();
+            }
+        }
+    });
+    (answers, counted)
+}
+
+/// Each program must have come by what was probed, but where the table says why not, and the table says nothing else. Of the
+/// returns of a function one is enough: others may be for errors alone.
+fn judge(all: &[(Build, Counted)]) {
+    let (mut missed, mut explained) = (BTreeSet::new(), BTreeSet::new());
+    for (build, counted) in all {
+        let mut points: HashMap<_, u64> = HashMap::new();
+        for (point, count) in counted {
+            *points.entry(point).or_default() += count;
+        }
+        for ((title, role, function), _) in points.into_iter().filter(|(_, count)| *count == 0) {
+            let is_it = |row: &NotHit| {
+                row.programs.contains(&build.program) && row.title == *title && row.roles.contains(role)
+            };
+            match NOT_HIT.iter().position(is_it) {
+                Some(row) => explained.insert((row, build.program.name())),
+                None => missed.insert((build.to_string(), format!("{title}, {role:?}, {function}"))),
+            };
+        }
+    }
+    assert!(missed.is_empty(), "never hit: {missed:#?}");
+    let reasons = NOT_HIT.iter().enumerate();
+    let reasons: BTreeSet<_> =
+        reasons.flat_map(|(row, of)| of.programs.iter().map(move |program| (row, program.name()))).collect();
+    assert_eq!(explained, reasons, "each reason is needed");
+    let counts = || all.iter().flat_map(|(_, counted)| counted).map(|(_, count)| *count);
+    let hit = counts().filter(|count| *count > 0).count();
+    println!(
+        "{} builds, {} sites, {hit} of them hit, {} hits",
+        all.len(),
+        counts().count(),
+        counts().sum::<u64>()
+    );
+}
