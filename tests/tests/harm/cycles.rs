@@ -1,6 +1,7 @@
 //! Probes that come and go under load, and agents that are killed.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::live::code::{BREAKPOINT, code_at};
 use lightfoot_tests::live::hits::{Hits, bytes_of, sites};
-use lightfoot_tests::live::{Agent, Client, Folder, Target, get, text, wait_within};
+use lightfoot_tests::live::{Agent, Client, Folder, Target, get, lightfoot, text, wait_within};
 use rustix::process::Signal;
 
 use crate::DETACHED;
@@ -127,14 +128,18 @@ fn no_request_fails_when_agents_are_killed_at_any_moment() {
     let mut attached = 0;
     let answered = loaded.during(|_| {
         for time in 0..times {
-            let agent = Agent::start(arguments, &[]).unwrap();
-            // Half of them while they load, inspect and attach, the others while they watch.
+            let mut command = Command::new(lightfoot());
+            command.args(["run", "--format", "json"]).args(arguments);
+            // Whoever is killed may leave half a line.
+            let agent = Agent::spawn_into(Stdio::null(), command, &[]).unwrap();
+            // Half of them while they load, inspect and attach, the others while they watch. One that is killed while it closes
+            // links leaves breakpoints (ARCHITECTURE.md).
+            let most = if time % 2 == 0 { 1_000 } else { 300 };
             if time % 2 == 1 {
                 agent.watches(pid).unwrap();
+                attached += u64::from(loaded.code().contains(&BREAKPOINT));
             }
-            let most = if time % 2 == 1 { 300 } else { 1_000 };
             thread::sleep(Duration::from_millis(random.u64(0..most)));
-            attached += u64::from(loaded.code().contains(&BREAKPOINT));
             agent.signal(Signal::KILL);
             agent.wait().unwrap();
             let original = || (loaded.code() == loaded.original).then_some(());
@@ -142,6 +147,6 @@ fn no_request_fails_when_agents_are_killed_at_any_moment() {
         }
     });
     loaded.is_as_it_was();
-    println!("{times} kills, {attached} of them with probes in place, {answered} requests");
-    assert!(attached >= times / 2);
+    println!("{times} kills, {attached} of them after all probes were in place, {answered} requests");
+    assert!(attached >= times / 2, "{attached}");
 }
