@@ -99,6 +99,30 @@ fn a_full_batch_does_not_wait() {
 }
 
 #[test]
+fn a_batch_of_a_mebibyte_is_full() {
+    let endpoint = Endpoint::start(|_| Some("200 OK"));
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |settings| {
+            settings.schedule_delay = Duration::from_secs(3600);
+        }));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let shop = process("shop");
+        for _ in 0..25 {
+            let name = "x".repeat(100 << 10).into();
+            pipeline.push(&shop, Span { name, ..span(1, 1, 0, 0) });
+        }
+        let pushed = Instant::now();
+        while totals(pipeline.counters())(Counter::Exported) < 22 {
+            assert!(pushed.elapsed() < Duration::from_secs(5));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(pipeline.flush(Duration::from_secs(5)).await, 0);
+    });
+    // Eleven of them, eleven, and three that have not waited for others.
+    assert_eq!(endpoint.requests.load(Ordering::SeqCst), 3);
+}
+
+#[test]
 fn what_can_be_retried_is_and_arrives_once() {
     let endpoint = Endpoint::start(|request| Some(if request < 2 { "503 Busy" } else { "200 OK" }));
     block_on(async {

@@ -87,6 +87,23 @@ fn marks_that_cannot_be_read_are_removed_with_a_word_and_what_is_no_mark_stays()
 }
 
 #[test]
+fn so_many_entries_are_looked_at_and_the_others_by_the_next_one() {
+    let root = tempfile::tempdir().unwrap();
+    let all = MAX_ENTRIES + 10;
+    for number in 0..all {
+        fs::write(root.path().join(format!("agent-{number}.json")), "").unwrap();
+    }
+    let (first, found) = leave(root.path());
+    // Its own is one of them, if it came early.
+    assert!((MAX_ENTRIES - 1..=MAX_ENTRIES).contains(&found.len()), "{}", found.len());
+    let (second, rest) = leave(root.path());
+    assert_eq!(found.len() + rest.len(), all);
+    first.clear();
+    second.clear();
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn when_it_was_alive_is_unknown_if_the_time_was_set_back_and_so_is_another_boot_told() {
     let content = Content { version: VERSION, pid: 7, boot: "a".into(), started: 0, watched: "shop".into() };
     let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);

@@ -146,6 +146,24 @@ fn how_it_is_sent() {
 }
 
 #[test]
+fn a_variable_for_traces_wins_over_the_one_for_all_signals() {
+    let with = |name: &str, general: &str, own: &str| {
+        let names = [name.to_owned(), name.replace("OTLP_", "OTLP_TRACES_")];
+        let said = [(&*names[0], general), (&*names[1], own)];
+        read(&said, &flags("http://c", "")).unwrap().otlp.unwrap()
+    };
+    let timeout = with("OTEL_EXPORTER_OTLP_TIMEOUT", "1000", "2000").timeout;
+    assert_eq!(timeout, Duration::from_secs(2));
+    assert!(with("OTEL_EXPORTER_OTLP_COMPRESSION", "none", "gzip").is_compressed);
+    assert!(!with("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", "none").is_compressed);
+    for (general, own, scheme) in [("false", "true", "http"), ("true", "false", "https")] {
+        let said = [("OTEL_EXPORTER_OTLP_INSECURE", general), ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", own)];
+        let otlp = read(&said, &flags("c:4317", "grpc")).unwrap().otlp.unwrap();
+        assert_eq!(otlp.endpoint.scheme_str(), Some(scheme));
+    }
+}
+
+#[test]
 fn all_bad_settings_are_refused_at_once_by_name_and_without_secrets() {
     let variables = [
         ("OTEL_TRACES_EXPORTER", "otlp,zipkin"),
@@ -161,6 +179,9 @@ fn all_bad_settings_are_refused_at_once_by_name_and_without_secrets() {
         ("OTEL_ATTRIBUTE_COUNT_LIMIT", "many"),
         ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "-1"),
         ("OTEL_SPAN_EVENT_COUNT_LIMIT", "x"),
+        ("OTEL_SPAN_LINK_COUNT_LIMIT", "-1"),
+        ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "x"),
+        ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "1.5"),
         ("OTEL_BSP_SCHEDULE_DELAY", "0"),
         ("OTEL_BSP_EXPORT_TIMEOUT", "86400001"),
     ];
@@ -259,6 +280,9 @@ fn limits_for_spans_win_over_those_for_all() {
     let settings = read(&both, &Flags::default()).unwrap();
     assert_eq!(settings.limits, Limits { attributes: 2, value_length: Some(3) });
     assert!(settings.is_disabled);
+    let general = [("OTEL_ATTRIBUTE_COUNT_LIMIT", "1"), ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "2")];
+    let limits = read(&general, &Flags::default()).unwrap().limits;
+    assert_eq!(limits, Limits { attributes: 1, value_length: Some(2) });
 }
 
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318");
@@ -304,11 +328,15 @@ fn certificates_and_keys_are_read_at_the_start() {
     assert_eq!(half(CLIENT_KEY, &key), [CLIENT_KEY]);
     let unequal = [own[0], own[1], (CLIENT_CERTIFICATE, &certificate), (CLIENT_KEY, &other_key)];
     assert_eq!(refused(&unequal, &no_flags), [CLIENT_KEY]);
-    let of_traces = "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY";
-    assert_eq!(
-        refused(&[both[0], both[1], both[2], both[3], (of_traces, &other_key)], &no_flags),
-        [of_traces]
-    );
+    // Those for traces win.
+    for (of_traces, bad) in [
+        ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", &missing),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", &missing),
+        ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", &other_key),
+    ] {
+        let said = [&both[..], &[(of_traces, bad)]].concat();
+        assert_eq!(refused(&said, &no_flags), [of_traces]);
+    }
 }
 
 #[test]
@@ -323,7 +351,10 @@ fn proxies_are_taken_from_the_usual_variables() {
     assert_eq!(proxy("http://c", &[("HTTP_PROXY", PROXY)]), found);
     assert_eq!(proxy("http://c", &[("http_proxy", "proxy:3128")]), found);
     assert_eq!(proxy("http://c", &[("ALL_PROXY", PROXY), ("NO_PROXY", "d")]), found);
-    assert_eq!(proxy("https://c", &[("HTTPS_PROXY", PROXY), ("HTTP_PROXY", "http://other")]), found);
+    assert_eq!(proxy("http://c", &[("all_proxy", PROXY)]), found);
+    for own in ["HTTPS_PROXY", "https_proxy"] {
+        assert_eq!(proxy("https://c", &[(own, PROXY), ("HTTP_PROXY", "http://other")]), found, "{own}");
+    }
     for said in [
         &[("HTTPS_PROXY", PROXY)] as Said,
         &[("HTTP_PROXY", PROXY), ("NO_PROXY", "c")],

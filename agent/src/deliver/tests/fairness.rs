@@ -97,3 +97,23 @@ fn turns_go_round_among_processes() {
     });
     assert_eq!(order.try_iter().count(), 101);
 }
+
+#[test]
+fn a_few_requests_are_under_way_at_once_and_no_more() {
+    let endpoint = Endpoint::start(|_| None::<&'static str>);
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |settings| settings.batch_spans = 1));
+        let processes: Vec<_> = (0..20).map(|number| process(&format!("service-{number}"))).collect();
+        for process in &processes {
+            pipeline.push(process, span(1, 1, 0, 0));
+        }
+        let requests = || endpoint.requests.load(Ordering::SeqCst);
+        let pushed = Instant::now();
+        while requests() < 8 {
+            assert!(pushed.elapsed() < Duration::from_secs(5), "{}", requests());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(requests(), 8);
+    });
+}
