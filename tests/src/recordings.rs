@@ -8,13 +8,15 @@ use std::process::{Command, Output};
 
 use lightfoot::recording::{Frame, Reader, RecordingError};
 
+use crate::go::VERSIONS;
 use crate::live::lightfoot;
 
 pub mod bless;
 
-/// The minor versions of Go that there are recordings of: the oldest, and those in which `net/http` or the runtime
-/// changed in what the probes read.
-pub const MINORS: [u32; 4] = [21, 24, 26, 27];
+/// The minor versions of Go that there are recordings of: all that are supported.
+pub fn minors() -> impl Iterator<Item = u32> {
+    VERSIONS.into_iter().map(|version| version.minor)
+}
 
 /// A recording of programs that Go 1.`minor` has built.
 pub fn recording(minor: u32) -> PathBuf {

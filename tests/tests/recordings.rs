@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use lightfoot::recording::{Fact, Frame, Reader, Taken, Writer};
 use lightfoot_tests::live::{Span, lightfoot, text};
-use lightfoot_tests::recordings::{MINORS, expected, frames, recording, replay};
+use lightfoot_tests::recordings::{expected, frames, minors, recording, replay};
 use serde_json::Value as Json;
 
 #[test]
 fn recordings_come_to_the_spans_that_they_once_came_to() {
-    for minor in MINORS {
+    for minor in minors() {
         let output = replay(&recording(minor), &["--to", "json"]).unwrap();
         let messages = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "Go 1.{minor}: {messages}");
@@ -38,7 +38,7 @@ fn recordings_come_to_the_spans_that_they_once_came_to() {
 /// What the recordings are to be good for; a blessing that lost some of it is none.
 #[test]
 fn recordings_hold_servers_and_clients_both_protocols_errors_panics_and_cut_texts() {
-    for minor in MINORS {
+    for minor in minors() {
         let text = fs::read_to_string(expected(minor)).unwrap();
         let spans: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let shown = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -69,7 +69,7 @@ fn recordings_hold_servers_and_clients_both_protocols_errors_panics_and_cut_text
 
 #[test]
 fn recordings_tell_nothing_of_the_machine_that_they_were_made_on() {
-    for minor in MINORS {
+    for minor in minors() {
         for frame in frames(&recording(minor)).unwrap() {
             assert!(!matches!(frame, Frame::Fact(Fact::Notice { .. })));
             let Frame::Fact(Fact::Process(process)) = frame else { continue };

@@ -3,19 +3,20 @@
 
 use std::process::ExitCode;
 
+use lightfoot_tests::go::VERSIONS;
 use lightfoot_tests::live::is_privileged;
-use lightfoot_tests::recordings::{MINORS, bless::bless, recording};
+use lightfoot_tests::recordings::{bless::bless, recording};
 
 fn main() -> ExitCode {
     if !is_privileged("recording") {
         return ExitCode::FAILURE;
     }
-    for minor in MINORS {
-        if let Err(error) = bless(minor) {
-            eprintln!("Go 1.{minor}: {error}");
+    for version in VERSIONS {
+        if let Err(error) = bless(version) {
+            eprintln!("Go {version}: {error}");
             return ExitCode::FAILURE;
         }
-        println!("{}", recording(minor).display());
+        println!("{}", recording(version.minor).display());
     }
     ExitCode::SUCCESS
 }

@@ -3,7 +3,7 @@
 
 use lightfoot::recording::{Fact, Frame, Reader, Recorder, Writer};
 use lightfoot_tests::hostile::forged;
-use lightfoot_tests::recordings::{MINORS, recording};
+use lightfoot_tests::recordings::{minors, recording};
 use std::env;
 use std::error::Error;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 fs::write(folder.join(format!("forged-{number}")), &input.bytes)?;
             }
         }
-        Some("recording") => MINORS.into_iter().try_for_each(|minor| pieces(&folder, minor))?,
+        Some("recording") => minors().try_for_each(|minor| pieces(&folder, minor))?,
         Some(_) => return Err(usage().into()),
     }
     Ok(())

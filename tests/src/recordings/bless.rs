@@ -8,7 +8,6 @@ use std::process::Command;
 use lightfoot::recording::{Attribute, Fact, Frame, Process, Reader, Recorder, Writer};
 
 use super::{expected, recording, replay};
-use crate::go::version::NEWEST;
 use crate::go::{Build, GoVersion, Mode, Program};
 use crate::live::{Agent, Client, Driven, Folder, Target, lightfoot, text};
 
@@ -44,9 +43,9 @@ const CONTEXT: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b71
 /// Any reason why there is no recording.
 pub type Error = Box<dyn std::error::Error>;
 
-/// Records programs that Go 1.`minor` builds, and writes down what that comes to. Needs privileges.
-pub fn bless(minor: u32) -> Result<(), Error> {
-    let version = GoVersion::of_minor(minor).unwrap_or(NEWEST);
+/// Records programs that this version of Go builds, and writes down what that comes to. Needs privileges.
+pub fn bless(version: GoVersion) -> Result<(), Error> {
+    let minor = version.minor;
     let folder = Folder::new()?;
     let raw = folder.path().join("recording");
     let binary = |program| Build::here(program, version, Mode::Plain).path();
