@@ -8,7 +8,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::SystemTime;
 
+use lightfoot::state::{REFRESH, shown};
 use lightfoot_tests::live::{Agent, Folder, Outcome, Said, Target, lightfoot, text, wait_for};
 use rustix::process::Signal;
 
@@ -56,6 +58,27 @@ fn a_killed_agent_is_told_of_by_the_next_one() {
     let third = start(&state, "nothing-of-that-name");
     assert!(!third.messages().contains("earlier Lightfoot"), "{}", third.messages());
     assert_eq!(third.stop().unwrap().count("unclean_stops"), 0);
+}
+
+#[test]
+fn the_time_in_which_spans_may_be_missing_begins_when_the_agent_was_last_alive() {
+    let Some(folder) = Folder::for_test("when an agent was last alive") else { return };
+    let first = start(folder.path(), "nothing-of-that-name");
+    let [mark] = &marks(folder.path())[..] else { panic!("{}", first.messages()) };
+    let modified = || fs::metadata(folder.path().join(mark)).unwrap().modified().unwrap();
+    let left = modified();
+    wait_for("a sign of life", || (modified() > left + REFRESH / 2).then_some(())).unwrap();
+    first.signal(Signal::KILL);
+    first.wait().unwrap();
+    let since = shown(modified()).to_string();
+    let before = shown(SystemTime::now()).to_string();
+    let second = start(folder.path(), "nothing-of-that-name").stop().unwrap();
+    let after = shown(SystemTime::now()).to_string();
+    let (_, times) = second.messages.split_once(" since=").unwrap();
+    let (told, until) = times.lines().next().unwrap().split_once(" until=").unwrap();
+    assert_eq!(told, since);
+    // As texts they are in the order of time.
+    assert!((&*before..=&*after).contains(&until), "{before} {until} {after}");
 }
 
 #[test]
