@@ -89,6 +89,9 @@ fn with_all_rights_all_is_well_and_both_traps_have_a_price() {
     assert_eq!(report.wrong(), [""; 0], "{:#}", report.json);
     assert_eq!(report.json["schema"], 1);
     assert_eq!(report.json["exit_code"], report.code);
+    let is_whole = OF_THE_HOST.iter().all(|id| report.status(id) == "good");
+    let (verdict, code) = if is_whole { ("ready", 0) } else { ("with_losses", 4) };
+    assert_eq!((report.json["verdict"].as_str(), report.code), (Some(verdict), code), "{:#}", report.json);
     for id in ["uprobe_multi", "perf_event", "perf_event_by_address", "attach", "price", "kernel"] {
         assert_eq!(report.status(id), "good", "{:#}", report.check(id));
     }
