@@ -42,7 +42,7 @@ fn reads(watched: &mut Watched, spans: usize, command: &str) -> u64 {
 }
 
 /// At the start: goroutine, its structure, return address, request, the goroutine that created it, URL, host, method, path,
-/// scheme. At the end: goroutine, its stack, response. A span that is not recorded needs six of these.
+/// scheme. At the end: goroutine, its stack, response. A span that is not recorded needs seven of these.
 #[test]
 fn reads_of_user_memory() {
     let _alone = alone();

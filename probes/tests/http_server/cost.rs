@@ -6,10 +6,14 @@ use std::time::Duration;
 use aya::sys::{Stats, enable_stats};
 use lightfoot_probes_abi::{Counter, Process, Sampler};
 use lightfoot_tests::go::VERSIONS;
+use lightfoot_tests::go::version::NEWEST;
 
 use crate::layout::End;
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, BINARY, alone, selected, send, traceparent, watched};
+
+/// Reads of user memory of a request that is not sampled.
+const UNSAMPLED: u64 = 13;
 
 /// The fixed request of the measurements: 8 headers and a `traceparent`.
 fn fixed(number: usize) -> Vec<u8> {
@@ -67,6 +71,28 @@ fn reads_of_user_memory() {
         );
         drop(server.stop());
     }
+}
+
+/// The sampler decides before any text is copied: two traps, and so few reads that no text is among them but a `traceparent`.
+#[test]
+fn an_unsampled_request() {
+    let _alone = alone();
+    let Some(mut watch) = Watch::load(Options { count_reads: true, ..Options::default() }) else { return };
+    let (server, facts) = selected(&mut watch, NEWEST, End::FinishRequest, Sampler::default());
+    watch.attach(&server.binary, server.pid(), &facts.sites);
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    let requests = 200;
+    let (before, _) = watch.runs();
+    let (records, connections) = watch.collect(0, || send(server.address, 1, requests, fixed));
+    // A server notices the end of a connection a moment later.
+    thread::sleep(Duration::from_millis(200));
+    let (after, _) = watch.runs();
+    let requests = requests as u64;
+    assert_eq!(after - before, 2 * requests + connections);
+    assert_eq!((records.len(), watch.counter(Counter::Unsampled), watch.open_spans()), (0, requests, 0));
+    let reads = watch.counter(Counter::UserReads);
+    assert!((UNSAMPLED * requests..UNSAMPLED * requests + 40).contains(&reads), "{reads} reads");
+    drop(server.stop());
 }
 
 #[test]
