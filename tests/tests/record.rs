@@ -100,6 +100,32 @@ fn a_command_is_recorded_from_its_first_request_for_whoever_called_sudo() {
 }
 
 #[test]
+fn a_recording_that_is_killed_holds_what_came_before() {
+    let Some(folder) = Folder::for_test("killing a recording") else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    let file = folder.path().join("recording");
+    let agent = recorder(&file, &["--pid", &target.pid().to_string()], &[]);
+    agent.watches(target.pid()).unwrap();
+    for path in ["/one", "/two", "/three"] {
+        assert_eq!(target.get(path).unwrap(), 200);
+    }
+    let cut = || replay(&file, &["--to", "otlp-json"]).unwrap();
+    let spans = |stdout: Vec<u8>| String::from_utf8(stdout).unwrap().lines().count();
+    // What is written is handed on once a second while records come.
+    wait_for("the records", || {
+        target.get("/more").unwrap();
+        (spans(cut().stdout) >= 3).then_some(())
+    })
+    .unwrap();
+    agent.signal(Signal::KILL);
+    agent.wait().unwrap();
+    let output = cut();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((spans(output.stdout) >= 3, output.status.code()), (true, Some(1)), "{messages}");
+    assert!(messages.lines().last().unwrap().contains("the file ends within frame "), "{messages}");
+}
+
+#[test]
 fn a_recording_that_has_its_size_ends_and_what_is_left_out_is_counted() {
     let Some(folder) = Folder::for_test("the size of a recording") else { return };
     let target = Target::start(&folder.server().unwrap()).unwrap();

@@ -17,6 +17,17 @@ use lightfoot_tests::live::{Span, lightfoot, text};
 use lightfoot_tests::recordings::{expected, frames, minors, recording, replay};
 use serde_json::Value as Json;
 
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what the agent's own tests ask of it, and it panics as tests do"
+)]
+#[path = "../../agent/src/deliver/tests/endpoint.rs"]
+mod endpoint;
+
+use endpoint::Endpoint;
+
 #[test]
 fn recordings_come_to_the_spans_that_they_once_came_to() {
     for minor in minors() {
@@ -94,6 +105,25 @@ fn the_other_forms_hold_the_same_spans() {
     assert_eq!(flat, ids(otlp, |line| Span::parse(line).unwrap().span_id));
     let trees = String::from_utf8(replay(&file, &["--to", "tree"]).unwrap().stdout).unwrap();
     assert_eq!(trees.lines().count(), flat.len(), "{trees}");
+}
+
+#[test]
+fn an_endpoint_gets_all_spans_of_a_recording() {
+    let endpoint = Endpoint::start(|_| Some("200 OK"));
+    let output = replay(&recording(26), &["--to", "otlp", "--endpoint", &endpoint.address]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.is_empty());
+    let accepted = endpoint.accepted.lock().unwrap();
+    let scopes =
+        accepted.iter().flat_map(|request| &request.resource_spans).flat_map(|spans| &spans.scope_spans);
+    let hex = |id: &[u8]| format!("{:016x}", u64::from_be_bytes(id.try_into().unwrap()));
+    let mut ids: Vec<_> = scopes.flat_map(|scope| &scope.spans).map(|span| hex(&span.span_id)).collect();
+    ids.sort_unstable();
+    let expected = fs::read_to_string(expected(26)).unwrap();
+    let id = |line| serde_json::from_str::<Json>(line).unwrap()["span_id"].as_str().unwrap().to_owned();
+    let mut expected: Vec<_> = expected.lines().map(id).collect();
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
 }
 
 #[test]
