@@ -3,6 +3,10 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 seconds=${1:-10}
+# Whole files are too much to be guessed within seconds: without these a fuzzer does not get past their first bytes.
+seeds=(cargo run --quiet --package lightfoot-tests --bin fuzz-seeds)
+quietly "${seeds[@]}" tests/fuzz/corpus/binary
+quietly "${seeds[@]}" tests/fuzz/corpus/recording recording
 for target in source site binary recording; do
     say "fuzzing $target for $seconds s (the first time it compiles for some minutes)"
     quietly scripts/fuzz.sh "$target" "$seconds"
