@@ -6,6 +6,7 @@ use lightfoot_probes_abi::RecordKind;
 use lightfoot_probes_abi::record::{Http, RecordHeader, VERSION};
 
 use super::*;
+use crate::cli::spans::MAX_HELD;
 use crate::discover::{Proc, ProcessKey};
 use crate::session::Sink as _;
 
@@ -71,6 +72,33 @@ fn a_record_of_a_process_that_was_never_announced_is_counted() {
     let counts = counts(|sink| sink.record(&record()));
     assert!(is_counted(&counts, "records_without_process", 1), "{counts}");
     assert_eq!(counts.lines().count(), 1, "{counts}");
+}
+
+/// How many records were given up so far.
+fn given_up(sink: &Sink) -> u64 {
+    let counts = sink.spans.counts.early_by_name();
+    counts.get("records_without_process").copied().unwrap_or(0)
+}
+
+#[test]
+fn so_many_records_wait_for_their_process_and_no_more() {
+    let all = MAX_HELD as u64 + 10;
+    let counts = counts(|sink| {
+        (0..all).for_each(|_| sink.record(&record()));
+        assert!(given_up(sink) >= 10, "{}", given_up(sink));
+    });
+    assert!(is_counted(&counts, "records_without_process", all), "{counts}");
+}
+
+#[test]
+fn a_record_waits_a_second_for_its_process() {
+    counts(|sink| {
+        sink.record(&record());
+        assert_eq!(given_up(sink), 0);
+        thread::sleep(Duration::from_millis(1_100));
+        sink.record(&record());
+        assert_eq!(given_up(sink), 1);
+    });
 }
 
 #[test]
