@@ -52,9 +52,9 @@ bless: ## make the recordings in tests/recordings anew, and the spans that they 
 	cargo build --package lightfoot-tests --bins
 	cargo run --package lightfoot-tests --bin bless
 
-bench: ## measure
+bench: ## measure; WRITE=1 puts the results into README.md and docs/bench
 	@scripts/setup.sh bpf go-tests
-	cargo run --release --package lightfoot-tests --bin bench
+	cargo run --release --package lightfoot-tests --bin bench -- $(if $(WRITE),--write)
 
 setup: ## install everything that the other targets need, and nothing else
 	@scripts/setup.sh bpf checks go go-tests

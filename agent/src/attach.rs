@@ -47,7 +47,7 @@ pub const MAX_PROCESSES: u32 = 255;
 /// At most so many sites are told apart by their addresses, where the kernel has no cookies: the size of `SITES`.
 pub const MAX_SITES: usize = 4096;
 
-/// The sizes of what the kernel is given.
+/// The sizes of what the kernel is given, and what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Bytes of the ring buffer, a power of two.
@@ -60,6 +60,8 @@ pub struct Sizes {
     pub callers: u32,
     /// At most so many processes are watched at once, up to [`MAX_PROCESSES`].
     pub processes: u32,
+    /// Whether reads of user memory are counted, which costs more than some of them.
+    pub counts_reads: bool,
 }
 
 /// A site to be probed.
@@ -144,6 +146,7 @@ impl Kernel {
             .override_global("PID_NAMESPACE", &namespace, true)
             // Only a program that is attached by uprobe_multi can be sleepable, and wait for a page.
             .override_global("MAY_SLEEP", &u32::from(method == Method::UprobeMulti), true)
+            .override_global("COUNT_READS", &u32::from(sizes.counts_reads), true)
             .map_max_entries("EVENTS", sizes.ring_bytes)
             .map_max_entries("IN_FLIGHT", sizes.open_spans)
             .map_max_entries("CONTEXTS", sizes.contexts)

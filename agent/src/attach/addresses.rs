@@ -63,7 +63,14 @@ mod tests {
 
     #[test]
     fn sites_beyond_the_limit_are_refused_and_those_of_a_process_that_is_left_make_room() {
-        let sizes = Sizes { ring_bytes: 4096, open_spans: 1, contexts: 1, callers: 1, processes: 1 };
+        let sizes = Sizes {
+            ring_bytes: 4096,
+            open_spans: 1,
+            contexts: 1,
+            callers: 1,
+            processes: 1,
+            counts_reads: false,
+        };
         let loaded = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string()).and_then(|object| {
             Kernel::load(object, Some(Method::PerfEventByAddress), sizes).map_err(|error| error.to_string())
         });

@@ -97,7 +97,8 @@ counters! {
     NestedClient,
     /// Times the reader was woken because the ring buffer filled.
     Wakeups,
-    /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in tests.
+    /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in
+    /// tests and benchmarks.
     UserReads,
 }
 

@@ -96,6 +96,8 @@ pub mod state {
     pub const OWN_START: u32 = 1 << 2;
     /// A router has told the route.
     pub const ROUTED: u32 = 1 << 3;
+    /// The goroutine's outermost span: another was opened within it. Without it there is none to be forgotten.
+    pub const NESTED: u32 = 1 << 4;
 }
 
 /// A Go string, or a slice without its capacity.

@@ -31,7 +31,7 @@
 //! |---|---|---|
 //! | `MAY_SLEEP` | `u32` | 1 if `on_site_multi` is the one, else 0 |
 //! | `PID_NAMESPACE` | [`PidNamespace`] | whose process ids the maps hold |
-//! | `COUNT_READS` | `u32` | 1 in tests that count reads of user memory |
+//! | `COUNT_READS` | `u32` | 1 in tests and benchmarks that count reads of user memory |
 //!
 //! Modules, in reading order:
 #![no_std]

@@ -72,7 +72,7 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
 }
 
 /// Notes at the end of a span that its context may die from now on. Counts if it was dropped for others.
-#[inline(never)]
+#[inline(always)]
 pub fn check_own(entry: &InFlight) {
     let [itab, data] = entry.context;
     if itab == 0 {
@@ -204,7 +204,7 @@ fn keep(entry: &mut InFlight) {
 }
 
 /// Reads two generations behind the context that the one at hand holds; zero where there is none.
-#[inline(never)]
+#[inline(always)]
 fn read_ancestors(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let mut generation = 0;
     while generation < 2 {

@@ -63,7 +63,7 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
 }
 
 /// Notes where the groups of the map are whose header was read.
-#[inline(never)]
+#[inline(always)]
 fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
     entry.scratch[RUNS_NOTED] = 0;
     entry.scratch[RUNS_DONE] = 0;
@@ -134,7 +134,7 @@ fn note_run(entry: &mut InFlight, groups: u64, length: u64) {
 }
 
 /// Reads one or two groups of the run whose turn it is and looks through them. False if all runs are done.
-#[inline(never)]
+#[inline(always)]
 fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
     let group_size = layout.group_size as usize;
     let done = entry.scratch[RUNS_DONE] as usize;
@@ -234,7 +234,7 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
 }
 
 /// Reads the name of a candidate and notes its values if it is a wanted one.
-#[inline(never)]
+#[inline(always)]
 fn match_candidate(entry: &mut InFlight, candidate: usize) {
     let at = CANDIDATE + 4 * candidate;
     let (name, length) = (entry.strings[at], entry.strings[at + 1]);

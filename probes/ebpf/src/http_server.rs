@@ -71,7 +71,7 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
 /// - `serverHandler.ServeHTTP(sh serverHandler, rw ResponseWriter, req *Request)`: a receiver of one word, an interface of two;
 /// - `http2Handler.ServeHTTP(h http2Handler, w *http2.ResponseWriter, req *http2.ServerRequest)`: a receiver of two;
 /// - `(*serverConn).runHandler(rw *responseWriter, req *http.Request, …)` of golang.org/x/net.
-#[inline(never)]
+#[inline(always)]
 fn note_arguments(entry: &mut InFlight, registers: Registers, cookie: Cookie) {
     // All are read, lest LLVM read from where a branch says: the context takes constant offsets alone.
     let [first, second, third] = [1, 2, 3].map(|position| registers::argument(registers, position));
@@ -187,7 +187,7 @@ pub fn route(registers: Registers, tgid: u32, process: &Process, layout: &Layout
 }
 
 /// The open span of the server's handler that the goroutine runs, or null. It is the outermost.
-#[inline(never)]
+#[inline(always)]
 fn find(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
     let goid = in_flight::goid(process.counters, layout, registers::g(registers));
     in_flight::find(tgid, goid, 0)

@@ -1,8 +1,9 @@
 //! Open spans.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_boot_ns};
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 use lightfoot_probes_abi::{
     Counter, InFlight, InFlightKey, Layout, Process,
+    in_flight::state,
     layout::NONE,
     limits::{LEVELS, SMALL_STRUCT},
     record::VERSION,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// The id of the goroutine `g`, or 0 if it cannot be read. (0 is that of the scheduler's own, which runs none of our sites.)
-#[inline(never)]
+#[inline(always)]
 pub fn goid(slot: u32, layout: &Layout, g: u64) -> u64 {
     field(slot, g, layout.g.goid)
 }
@@ -45,11 +46,25 @@ pub fn open(g: u64, stack_pointer: u64, tgid: u32, process: &Process, layout: &L
         count(slot, Counter::NoGoroutine);
         return core::ptr::null_mut();
     }
+    // Most have none open: that is tried first.
+    let mut entry = insert(tgid, goid, 0);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let entry = match unsafe { find(tgid, goid, 0).as_mut() } {
-        None => open_outermost(tgid, goid, slot, layout, g, stack_pointer),
-        Some(outermost) => open_within(outermost, layout, g, stack_pointer),
-    };
+    if let Some(outermost) = unsafe { entry.as_mut() } {
+        outermost.counters = slot;
+        outermost.depth = read_g(outermost, layout, g, stack_pointer);
+        if outermost.depth == 0 {
+            remove(tgid, goid, 0);
+            count(slot, Counter::NoGoroutine);
+            return core::ptr::null_mut();
+        }
+    } else {
+        // SAFETY: as above.
+        let Some(outermost) = (unsafe { find(tgid, goid, 0).as_mut() }) else {
+            count(slot, Counter::InFlightFull);
+            return core::ptr::null_mut();
+        };
+        entry = open_within(outermost, layout, g, stack_pointer);
+    }
     // SAFETY: as above.
     if let Some(entry) = unsafe { entry.as_mut() } {
         entry.counters = slot;
@@ -124,36 +139,17 @@ pub extern "C" fn close(tgid: u32, goid: u64, level: u32, slot: u32) -> u32 {
 #[inline(never)]
 pub fn forget(entry: &InFlight) {
     let header = &entry.record.header;
-    close(header.tgid, header.goid, entry.level, entry.counters);
-}
-
-/// Opens a span of a goroutine that has none.
-#[inline(always)]
-fn open_outermost(
-    tgid: u32,
-    goid: u64,
-    slot: u32,
-    layout: &Layout,
-    g: u64,
-    stack_pointer: u64,
-) -> *mut InFlight {
-    let entry = insert(tgid, goid, 0, slot);
-    // SAFETY: the kernel hands out elements that live at least until the program ends.
-    if let Some(entry) = unsafe { entry.as_mut() } {
-        entry.counters = slot;
-        entry.depth = read_g(entry, layout, g, stack_pointer);
-        if entry.depth == 0 {
-            remove(tgid, goid, 0);
-            count(slot, Counter::NoGoroutine);
-            return core::ptr::null_mut();
-        }
+    if entry.level == 0 && entry.state & state::NESTED == 0 {
+        remove(header.tgid, header.goid, 0);
+    } else {
+        close(header.tgid, header.goid, entry.level, entry.counters);
     }
-    entry
 }
 
 /// Opens a span of a goroutine that has some, whose scratch memory is free between its own hits.
 #[inline(never)]
 fn open_within(outermost: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> *mut InFlight {
+    outermost.state |= state::NESTED;
     let slot = outermost.counters;
     let depth = read_g(outermost, layout, g, stack_pointer);
     let (tgid, goid) = (outermost.record.header.tgid, outermost.record.header.goid);
@@ -167,26 +163,27 @@ fn open_within(outermost: &mut InFlight, layout: &Layout, g: u64, stack_pointer:
         count(slot, Counter::TooDeep);
         return core::ptr::null_mut();
     }
-    let entry = insert(tgid, goid, level, slot);
+    let entry = insert(tgid, goid, level);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     if let Some(entry) = unsafe { entry.as_mut() } {
         entry.depth = depth;
         entry.level = level;
         entry.scratch[0] = m;
+    } else {
+        count(slot, Counter::InFlightFull);
     }
     entry
 }
 
-/// Makes an empty entry.
+/// Makes an empty entry, or returns null if there is one or no room.
 #[inline(never)]
-fn insert(tgid: u32, goid: u64, level: u32, slot: u32) -> *mut InFlight {
+fn insert(tgid: u32, goid: u64, level: u32) -> *mut InFlight {
     let key = InFlightKey { tgid, level, goid };
     let Some(empty) = EMPTY.get(0) else { return core::ptr::null_mut() };
-    if IN_FLIGHT.insert(&key, empty, u64::from(BPF_ANY)).is_err() {
-        count(slot, Counter::InFlightFull);
+    if IN_FLIGHT.insert(&key, empty, u64::from(BPF_NOEXIST)).is_err() {
         return core::ptr::null_mut();
     }
-    find(tgid, goid, level)
+    IN_FLIGHT.get_ptr_mut(&key).unwrap_or(core::ptr::null_mut())
 }
 
 /// Reads the goroutine's structure and returns how deep the stack pointer lies in its stack, or 0 if that cannot be told.

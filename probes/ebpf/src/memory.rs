@@ -44,7 +44,7 @@ pub fn read_word(slot: u32, from: u64) -> u64 {
 }
 
 /// Reads the pointer and the length of the string at the process's address `from` to the scratch memory.
-#[inline(never)]
+#[inline(always)]
 pub fn read_string(entry: &mut InFlight, from: u64) -> bool {
     // SAFETY: the scratch memory has more than 16 bytes.
     let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), 16, from) };

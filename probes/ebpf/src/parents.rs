@@ -17,7 +17,7 @@ const INFERRED: u64 = process_flags::CHILDREN | process_flags::INFER_PARENTS;
 ///
 /// A processor's cache is used up from `goidcache` to before `goidcacheend`, and the next one begins behind `goidgen`
 /// (`runtime.newproc1`). The goroutine holds its processor all the while.
-#[inline(never)]
+#[inline(always)]
 pub fn note_young_goids(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let m = entry.scratch[0];
     if process.flags & INFERRED != INFERRED

@@ -42,6 +42,8 @@ pub enum Program {
     Observer,
     /// Serves HTTP under the name of a Collector.
     Backend,
+    /// Serves as it is or traced by otelhttp, for the benchmark. It has dependencies.
+    Bench,
     /// Structs that are hard to describe. No network.
     Layouts,
     /// Prints what its interfaces hold and where calls return to. It serves itself.
@@ -70,6 +72,7 @@ impl Program {
             Self::Lifecycle => "lifecycle",
             Self::Observer => "observer",
             Self::Backend => "backend",
+            Self::Bench => "bench",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
         }

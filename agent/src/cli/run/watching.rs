@@ -67,6 +67,9 @@ pub(in crate::cli) struct WatchingArguments {
     /// At most so many processes are watched at once
     #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
     max_processes: u32,
+    /// Count reads of the programs' memory; for measurements
+    #[arg(long, hide = true)]
+    count_reads: bool,
     /// How probes are placed; found by trying if not given
     #[arg(long, value_name = "METHOD", hide_possible_values = false)]
     attach_method: Option<Method>,
@@ -112,6 +115,7 @@ pub(in crate::cli) fn watch<S: Output>(
             contexts: arguments.max_contexts,
             callers: arguments.max_callers,
             processes: arguments.max_processes,
+            counts_reads: arguments.count_reads,
         };
         let (kernel, ring) =
             Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;

@@ -28,7 +28,7 @@ pub fn read(entry: &mut InFlight, layout: &Layout) -> u64 {
     header
 }
 
-#[inline(never)]
+#[inline(always)]
 fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
     let size = fields.size as usize;
     if size > LARGE_STRUCT {
@@ -59,7 +59,7 @@ fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
 
 /// In HTTP/1 method and target are parts of one string, the request line: `http.readRequest` cuts it at its spaces. The
 /// connection keeps the method, `http.conn.lastMethod`, and so the whole line in memory.
-#[inline(never)]
+#[inline(always)]
 pub fn join_line(entry: &mut InFlight) {
     let (method, target) = (entry.request_line, entry.target);
     if target.pointer != method.pointer.wrapping_add(method.length).wrapping_add(1) {
@@ -92,7 +92,7 @@ pub fn copy_strings(entry: &mut InFlight) {
 }
 
 /// Appends the method of an HTTP/2 request.
-#[inline(never)]
+#[inline(always)]
 fn append_method(entry: &mut InFlight) {
     let mut method = entry.request_line;
     if method.length > METHOD as u64 {

@@ -72,7 +72,7 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
     record::send(entry);
 }
 
-#[inline(never)]
+#[inline(always)]
 fn read_response(entry: &mut InFlight, layout: &Layout) {
     let size = layout.response.size as usize;
     let response = entry.scratch.as_mut_ptr();
@@ -102,7 +102,7 @@ pub fn note_missing(entry: &mut InFlight) {
 }
 
 /// Notes what was read.
-#[inline(never)]
+#[inline(always)]
 pub fn note(entry: &mut InFlight, status: u64, written: u64, wrote_header: u8) {
     entry.record.status = status as u16;
     entry.record.size = written.cast_signed();
@@ -112,7 +112,7 @@ pub fn note(entry: &mut InFlight, status: u64, written: u64, wrote_header: u8) {
 }
 
 /// Takes the route from the original request; a middleware's copy has its own.
-#[inline(never)]
+#[inline(always)]
 fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
     let fields = &layout.request;
     if entry.request == 0 {
@@ -151,7 +151,7 @@ fn read_pattern(entry: &mut InFlight, layout: &Layout) -> u64 {
 /// Whether the memory that was read is still the request's. Since Go 1.27 nothing keeps a request that came over HTTP/2
 /// (`http2Handler.ServeHTTP`, net/http/http2.go): once its handler makes no more use of it, it may be collected. Its context
 /// lives as long as its stream (`stream.ctx`, net/http/internal/http2/server.go), so no other request has the same.
-#[inline(never)]
+#[inline(always)]
 fn is_kept(entry: &InFlight, layout: &Layout) -> bool {
     let has_keeper = entry.record.protocol_major != 2
         || entry.state & state::X_NET != 0
@@ -169,7 +169,7 @@ fn is_kept(entry: &InFlight, layout: &Layout) -> bool {
 
 /// Counts a request that has no pattern of its own: whether the optional site brings one, and if not whether it might.
 /// Errors are often answered before a route is looked for, or because there is none.
-#[inline(never)]
+#[inline(always)]
 fn note_route(entry: &InFlight) {
     if entry.route_parts != 0 {
         count(entry.counters, Counter::RouteOfCopy);
@@ -179,7 +179,7 @@ fn note_route(entry: &InFlight) {
 }
 
 /// Joins the pieces of the route.
-#[inline(never)]
+#[inline(always)]
 fn append_route(entry: &mut InFlight) {
     let start = entry.strings_length;
     let mut part = 0;

@@ -1,35 +1,60 @@
 //! `make bench`: what Lightfoot costs, beside what others take for the same, in one run.
 //!
-//! `bench [--write] [NAME…]` prints the tables, or those with these names, and with `--write` puts them into README.md between
-//! its marks.
-//! `bench measure COMMAND…` runs one command and prints its CPU seconds and its peak memory.
+//! - `bench [--write] [NAME…]` prints the tables, or those with these names. The page of `overhead`, with its data, goes to
+//!   `target/bench`. With `--write` the tables go into README.md between their marks, and the page to `docs/bench`.
+//! - `bench quick FOLDER` goes through all that makes the page, with rounds too short to tell anything.
+//! - `bench render FOLDER` makes the page anew from the data there.
+//! - `bench against LIGHTFOOT OTHER` compares two builds of the agent.
+//! - `bench measure COMMAND…` runs one command and prints its CPU seconds and its peak memory.
+//!
+//! Modules, in reading order:
+//! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`agent`]: the agent alone.
+//! - [`scenario`]: what is asked, and who traces; [`service`]: the servers and agents; [`sink`]: where spans go; [`load`]: the
+//!   client; [`measure`]: the turns; [`machine`]: where.
+//! - [`results`]: what was measured; [`spread`]: medians of it; [`report`]: the page; [`plot`]: its plots.
+#![forbid(unsafe_code)]
+#![expect(clippy::cast_precision_loss, reason = "nothing here is counted beyond 2^52")]
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::{env, fs};
+use std::{env, io};
 
-use lightfoot_tests::go::version::NEWEST;
-use lightfoot_tests::go::{Build, GoToolchain, GoVersion, Mode, Program};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
+use lightfoot_tests::live;
+
+use measure::Agents;
+use results::{Plan, Results};
 
 mod agent;
+mod inspect;
+mod load;
+mod machine;
+mod measure;
+mod plot;
+mod report;
 mod request;
+mod results;
+mod scenario;
+mod service;
+mod sink;
+mod spread;
 
-/// How often each command runs; the median is told.
+/// How often everything runs; the median is told.
 const ROUNDS: usize = 7;
+const PLAN: Plan = Plan { rounds: ROUNDS, milliseconds: 800, connections: 16 };
+const QUICK: Plan = Plan { rounds: 1, milliseconds: 50, connections: 4 };
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["measure", command, rest @ ..] => measure_here(command, rest),
-        ["--write", names @ ..] => {
-            tables(names).and_then(|tables| tables.iter().try_for_each(|(name, table)| write(name, table)))
-        }
-        names => tables(names).map(|tables| tables.iter().for_each(|(_, table)| println!("{table}"))),
+        ["measure", command, rest @ ..] => inspect::measure_here(command, rest),
+        ["quick", folder] => quick(Path::new(folder)),
+        ["render", folder] => render(Path::new(folder)),
+        ["against", one, other] => against(one.into(), other.into()),
+        ["--write", parts @ ..] => tables(true, parts),
+        parts => tables(false, parts),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,121 +65,51 @@ fn main() -> ExitCode {
     }
 }
 
-/// CPU seconds and peak memory of a command.
-#[derive(Clone, Copy)]
-struct Cost {
-    cpu: f64,
-    peak_mb: f64,
-}
-
-/// Runs a command as the only child of this process, whose children's usage is then the command's.
-fn measure_here(command: &str, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
-    // Exit codes are the command's business: `go tool nm` fails on a stripped file after reading all of it.
-    Command::new(command).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    println!("{microseconds} {}", usage.max_rss());
-    Ok(())
-}
-
-/// The medians of several commands, run in turns so that a busy moment hits all alike.
-fn medians<const N: usize>(commands: [&[&str]; N]) -> Result<[Cost; N], Box<dyn Error>> {
-    let mut costs: [Vec<Cost>; N] = std::array::from_fn(|_| Vec::new());
-    for _ in 0..ROUNDS {
-        for (command, costs) in commands.iter().zip(&mut costs) {
-            let output = Command::new(env::current_exe()?).arg("measure").args(*command).output()?;
-            let text = String::from_utf8(output.stdout)?;
-            let (cpu, peak) = text.trim().split_once(' ').ok_or("a command could not be measured")?;
-            costs.push(Cost { cpu: cpu.parse::<f64>()? / 1e6, peak_mb: peak.parse::<f64>()? / 1024.0 });
-        }
-    }
-    Ok(costs
-        .map(|costs| Cost { cpu: median(costs.clone(), |c| c.cpu), peak_mb: median(costs, |c| c.peak_mb) }))
-}
-
-fn median<T>(mut costs: Vec<T>, key: fn(&T) -> f64) -> f64 {
-    costs.sort_by(|a, b| key(a).total_cmp(&key(b)));
-    costs.get(costs.len() / 2).map_or(f64::NAN, key)
-}
-
 /// How a table is made, given the repository and the command; `None` where it cannot be had.
 type Table = fn(&Path, &Path) -> Result<Option<String>, Box<dyn Error>>;
 
 /// All of them, by their names in README.md.
-const TABLES: [(&str, Table); 4] = [
-    ("inspect", inspect_table),
+const TABLES: [(&str, Table); 5] = [
+    ("inspect", inspect::table),
+    ("overhead", overhead_table),
     ("request", |_, lightfoot| request::table(lightfoot)),
     ("agent", |_, lightfoot| agent::table(lightfoot)),
     ("delivery", delivery_table),
 ];
 
 /// Those with these names that can be had here; all if none is named.
-fn tables(names: &[&str]) -> Result<Vec<(&'static str, String)>, Box<dyn Error>> {
+fn tables(write: bool, names: &[&str]) -> Result<(), Box<dyn Error>> {
     let is_known = |name: &&str| TABLES.iter().any(|(known, _)| known == name);
     if !names.iter().all(is_known) {
-        return Err(format!("usage: bench [--write] {:?}", TABLES.map(|(name, _)| name)).into());
+        return Err(format!(
+            "{names:?} are not all among {:?}; see its source",
+            TABLES.map(|(name, _)| name)
+        )
+        .into());
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--package", "lightfoot"])
-        .current_dir(&root)
-        .status()?;
-    if !built.success() {
-        return Err("lightfoot does not build".into());
+    let root = root();
+    let lightfoot = build(&root)?;
+    for (name, table) in TABLES.iter().filter(|(name, _)| names.is_empty() || names.contains(name)) {
+        let Some(table) = table(&root, &lightfoot)? else { continue };
+        println!("{table}");
+        if write {
+            put_into_readme(&root, name, &table)?;
+        }
     }
-    let lightfoot = root.join("target/release/lightfoot").canonicalize()?;
-    let wanted = TABLES.into_iter().filter(|(name, _)| names.is_empty() || names.contains(name));
-    wanted
-        .filter_map(|(name, table)| match table(&root, &lightfoot) {
-            Ok(table) => Some(Ok((name, table?))),
-            Err(error) => Some(Err(error)),
-        })
-        .collect()
+    if write && (names.is_empty() || names.contains(&"overhead")) {
+        fs::copy(root.join("target/bench/results.json"), root.join("docs/bench/results.json"))?;
+        render(&root.join("docs/bench"))?;
+    }
+    Ok(())
 }
 
-fn inspect_table(root: &Path, lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
-    eprintln!("building a stripped kube-apiserver (10 min if it is not there yet)");
-    let lightfoot = lightfoot.to_str().ok_or("the path of lightfoot is not UTF-8")?;
-    let script = Command::new("bash").arg(root.join("tests/targets/big/build.sh")).output()?;
-    let big = PathBuf::from(String::from_utf8(script.stdout)?.trim());
-    let megabytes = fs::metadata(&big)?.len() / 1_000_000;
-    let small = Build::here(Program::Http, NEWEST, Mode::Stripped).path()?;
-    let small_megabytes = fs::metadata(&small)?.len() / 1_000_000;
-    let go = GoToolchain::find(GoVersion::of_minor(26).ok_or("Go 1.26 is not among the versions")?)?.go;
-    let (big, small) = (big.to_str().ok_or("not UTF-8")?, small.to_str().ok_or("not UTF-8")?);
-    let go = go.to_str().ok_or("the path of go is not UTF-8")?;
-    let [big_cost, nm, small_cost, version] = medians([
-        &[lightfoot, "inspect", "--json", big],
-        &[go, "tool", "nm", big],
-        &[lightfoot, "inspect", "--json", small],
-        &[lightfoot, "--version"],
-    ])?;
-    let mut table = String::new();
-    writeln!(
-        table,
-        "Medians of {ROUNDS} runs in turns; `go tool nm` reads the same file and finds no symbols in it.\n"
-    )?;
-    writeln!(table, "| | CPU | peak memory |")?;
-    writeln!(table, "|---|---|---|")?;
-    let mut row = |name: &str, cost: Cost| {
-        writeln!(table, "| {name} | {:.0} ms | {:.0} MB |", cost.cpu * 1e3, cost.peak_mb)
-    };
-    row(&format!("`lightfoot inspect` of a stripped kube-apiserver ({megabytes} MB)"), big_cost)?;
-    row("`go tool nm` of the same", nm)?;
-    row(&format!("`lightfoot inspect` of a small server ({small_megabytes} MB, stripped)"), small_cost)?;
-    row("`lightfoot --version`: starting alone", version)?;
-    writeln!(
-        table,
-        "\nTargets: the big one under 200 ms of one core ({}) and 40 MB ({}), the small one under 10 ms ({}).",
-        verdict(big_cost.cpu < 0.2),
-        verdict(big_cost.peak_mb < 40.0),
-        verdict(small_cost.cpu < 0.01)
-    )?;
-    Ok(Some(table))
-}
-
-fn verdict(ok: bool) -> &'static str {
-    if ok { "met" } else { "**not met**" }
+fn overhead_table(root: &Path, lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
+    let agents = Agents { lightfoot: lightfoot.to_owned(), other: None };
+    let Some(results) = measure::all(&agents, PLAN)? else { return Ok(None) };
+    let folder = root.join("target/bench");
+    save(&results, &folder)?;
+    eprintln!("the page is {}", folder.join("README.md").display());
+    Ok(Some(report::summary(&results)?))
 }
 
 /// What a span costs stage by stage, as `agent/benches/delivery.rs` prints it.
@@ -170,12 +125,70 @@ fn delivery_table(root: &Path, _: &Path) -> Result<Option<String>, Box<dyn Error
     Ok(Some(String::from_utf8(output.stdout)?))
 }
 
-fn write(name: &str, table: &str) -> Result<(), Box<dyn Error>> {
+fn quick(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let agents = Agents { lightfoot: live::lightfoot(), other: None };
+    match measure::all(&agents, QUICK)? {
+        Some(results) => save(&results, folder),
+        None => Ok(()),
+    }
+}
+
+fn render(folder: &Path) -> Result<(), Box<dyn Error>> {
+    let results: Results = serde_json::from_str(&fs::read_to_string(folder.join("results.json"))?)?;
+    Ok(write_files(&results, folder)?)
+}
+
+fn against(one: PathBuf, other: PathBuf) -> Result<(), Box<dyn Error>> {
+    if let Some(results) = measure::all(&Agents { lightfoot: one, other: Some(other) }, PLAN)? {
+        println!("{}", report::comparison(&results)?);
+    }
+    Ok(())
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn build(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    eprintln!(
+        "building lightfoot, and what it is tried on (10 min for a stripped kube-apiserver that is not there yet)"
+    );
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--package", "lightfoot"])
+        .current_dir(root)
+        .status()?;
+    if !built.success() {
+        return Err("lightfoot does not build".into());
+    }
+    Ok(root.join("target/release/lightfoot").canonicalize()?)
+}
+
+fn verdict(ok: bool) -> &'static str {
+    if ok { "met" } else { "**not met**" }
+}
+
+fn median<T>(mut costs: Vec<T>, key: fn(&T) -> f64) -> f64 {
+    costs.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    costs.get(costs.len() / 2).map_or(f64::NAN, key)
+}
+
+fn save(results: &Results, folder: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("results.json"), serde_json::to_string_pretty(results)? + "\n")?;
+    Ok(write_files(results, folder)?)
+}
+
+fn write_files(results: &Results, folder: &Path) -> io::Result<()> {
+    let files = report::files(results).map_err(io::Error::other)?;
+    files.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text))
+}
+
+/// Puts a table between its marks.
+fn put_into_readme(root: &Path, name: &str, table: &str) -> Result<(), Box<dyn Error>> {
     let (start, end) = (format!("<!-- bench:{name} -->\n"), format!("<!-- /bench:{name} -->"));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let path = root.join("README.md");
     let text = fs::read_to_string(&path)?;
     let (before, rest) = text.split_once(&start).ok_or("README.md has no place for the table")?;
     let (_, after) = rest.split_once(&end).ok_or("README.md has no end of the place for the table")?;
-    println!("{table}");
     Ok(fs::write(&path, format!("{before}{start}{table}{end}{after}"))?)
 }

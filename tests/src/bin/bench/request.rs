@@ -3,15 +3,14 @@
 use std::array;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{Agent, Client, Folder, Target};
 
+use crate::service::processor_time;
 use crate::{ROUNDS, median};
 
 /// Connections, and requests over each in a round: about a second of the server's.
@@ -44,9 +43,9 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
     // The first round warms up.
     for round in 0..=ROUNDS {
         for (target, costs) in targets.iter().zip(&mut costs) {
-            let before = processor_time(target)?;
+            let before = processor_time(target.pid())?;
             load(target)?;
-            let spent = processor_time(target)?.saturating_sub(before);
+            let spent = processor_time(target.pid())?.saturating_sub(before);
             if round > 0 {
                 costs.push(spent.as_secs_f64() * 1e6 / f64::from(PER_ROUND));
             }
@@ -96,15 +95,4 @@ pub(crate) fn load(target: &Target) -> Result<(), Box<dyn Error>> {
         client.join().map_err(|_| "a client panicked")??;
     }
     Ok(())
-}
-
-/// What all its threads have run. `/proc/PID/stat` has it in hundredths of a second.
-fn processor_time(target: &Target) -> Result<Duration, Box<dyn Error>> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{}/task", target.pid()))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let run: u64 = text.split(' ').next().unwrap_or_default().parse()?;
-        nanoseconds += run;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
 }

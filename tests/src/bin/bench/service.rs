@@ -1,0 +1,181 @@
+//! The service under load, what traces it, and what both use up.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lightfoot_tests::live::{Agent, Target};
+use rustix::process::Signal;
+
+use crate::scenario::{Scenario, Way};
+use crate::sink::Sink;
+
+/// A server that calls a server, both of the same file.
+pub(crate) struct Service {
+    pub(crate) front: Target,
+    pub(crate) back: Target,
+}
+
+/// A way to trace, at work.
+pub(crate) struct Watched {
+    pub(crate) way: Way,
+    pub(crate) service: Service,
+    pub(crate) agent: Option<Agent>,
+    pub(crate) sink: Sink,
+}
+
+/// What the kernel says of an agent's program.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Program {
+    pub(crate) runs: u64,
+    pub(crate) run_time: Duration,
+    pub(crate) verified_instructions: u64,
+}
+
+impl Service {
+    fn start(binary: &Path, traced_into: Option<&Sink>) -> Result<Self, Box<dyn Error>> {
+        let start = |backend: Option<SocketAddr>| -> Result<Target, Box<dyn Error>> {
+            let mut command = Command::new(binary);
+            if let Some(address) = backend {
+                command.args(["-backend", &format!("http://{address}")]);
+            }
+            if let Some(sink) = traced_into {
+                command.args(["-otelhttp"]).env("OTEL_EXPORTER_OTLP_ENDPOINT", &sink.endpoint);
+            }
+            Ok(Target::spawn(&mut command)?)
+        };
+        let back = start(None)?;
+        let front = start(Some(back.address()?))?;
+        front.address()?;
+        Ok(Self { front, back })
+    }
+
+    /// Where a scenario's requests go.
+    pub(crate) fn address(&self, scenario: &Scenario) -> Result<SocketAddr, Box<dyn Error>> {
+        Ok(if scenario.to_front { &self.front } else { &self.back }.address()?)
+    }
+
+    /// What both have run.
+    pub(crate) fn processor_time(&self) -> Result<Duration, Box<dyn Error>> {
+        Ok(processor_time(self.front.pid())? + processor_time(self.back.pid())?)
+    }
+}
+
+impl Watched {
+    /// Starts a service, and what traces it. `binary` is a file that no other way uses, but for the traps alone.
+    pub(crate) fn start(way: Way, binary: &Path, lightfoot: &Path) -> Result<Self, Box<dyn Error>> {
+        let sink = Sink::start()?;
+        let service = Service::start(binary, (way == Way::Otelhttp).then_some(&sink))?;
+        let mut watched = Self { way, service, agent: None, sink };
+        if way.is_watched() {
+            watched.agent = Some(watched.start_agent(lightfoot, &[])?);
+        }
+        Ok(watched)
+    }
+
+    /// Starts an agent that watches the service, and sends its spans where those of the service itself would go.
+    pub(crate) fn start_agent(&self, lightfoot: &Path, arguments: &[&str]) -> Result<Agent, Box<dyn Error>> {
+        let mut command = self.command(lightfoot);
+        command.args(arguments);
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.sink.endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ];
+        let agent = Agent::spawn_into(Stdio::null(), command, &variables)?;
+        agent.watches(self.service.front.pid())?;
+        agent.watches(self.service.back.pid())?;
+        Ok(agent)
+    }
+
+    /// Starts one that prints its spans, and does not wait.
+    pub(crate) fn start_printing_agent(&self, lightfoot: &Path) -> Result<Agent, Box<dyn Error>> {
+        let mut command = self.command(lightfoot);
+        command.args(["--format", "otlp-json"]);
+        Ok(Agent::spawn(command, &[])?)
+    }
+
+    fn command(&self, lightfoot: &Path) -> Command {
+        let mut command = Command::new(lightfoot);
+        command.arg("run");
+        for server in [&self.service.front, &self.service.back] {
+            command.args(["--pid", &server.pid().to_string()]);
+        }
+        command
+    }
+
+    /// What the agent has run; nothing without one.
+    pub(crate) fn agent_time(&self) -> Result<Duration, Box<dyn Error>> {
+        self.agent.as_ref().map_or(Ok(Duration::ZERO), |agent| processor_time(agent.pid()))
+    }
+
+    /// Ends what traces, which sends what still waits, and the service.
+    pub(crate) fn stop(mut self) -> Result<Sink, Box<dyn Error>> {
+        self.agent.take().map(Agent::stop).transpose()?;
+        for server in [&mut self.service.front, &mut self.service.back] {
+            server.signal(Signal::TERM);
+            server.wait()?;
+        }
+        Ok(self.sink)
+    }
+}
+
+/// What all threads of a process have run. `/proc/PID/stat` has it in hundredths of a second.
+pub(crate) fn processor_time(pid: u32) -> Result<Duration, Box<dyn Error>> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let run: u64 = text.split(' ').next().unwrap_or_default().parse()?;
+        nanoseconds += run;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The program of an agent. Runs are counted while the kernel's statistics are on.
+pub(crate) fn program(agent: &Agent) -> Result<Program, Box<dyn Error>> {
+    let files = descriptors(agent)?;
+    let found = files.iter().filter(|file| file.contains_key("prog_type"));
+    let number = |file: &BTreeMap<String, u64>, name| file.get(name).copied().unwrap_or_default();
+    // Others are those by which aya finds out what the kernel can do.
+    let file = found.max_by_key(|file| number(file, "verified_insns")).ok_or("the agent has no program")?;
+    Ok(Program {
+        runs: number(file, "run_cnt"),
+        run_time: Duration::from_nanos(number(file, "run_time_ns")),
+        verified_instructions: number(file, "verified_insns"),
+    })
+}
+
+/// Bytes that the maps of an agent take in the kernel.
+pub(crate) fn map_bytes(agent: &Agent) -> Result<u64, Box<dyn Error>> {
+    let maps: BTreeMap<u64, u64> = descriptors(agent)?
+        .iter()
+        .filter_map(|file| Some((*file.get("map_id")?, *file.get("memlock")?)))
+        .collect();
+    Ok(maps.values().sum())
+}
+
+/// The most memory that a process had, in bytes.
+pub(crate) fn peak(pid: u32) -> Result<u64, Box<dyn Error>> {
+    let fields = fields(&PathBuf::from(format!("/proc/{pid}/status")))?;
+    Ok(fields.get("VmHWM").ok_or("the agent is gone")? * 1024)
+}
+
+/// The numbers that the kernel tells of each open file.
+fn descriptors(agent: &Agent) -> Result<Vec<BTreeMap<String, u64>>, Box<dyn Error>> {
+    let folder = fs::read_dir(format!("/proc/{}/fdinfo", agent.pid()))?;
+    // A file may be closed meanwhile.
+    Ok(folder.filter_map(|file| fields(&file.ok()?.path()).ok()).collect())
+}
+
+/// Lines `name: number`, whatever follows.
+fn fields(file: &Path) -> Result<BTreeMap<String, u64>, Box<dyn Error>> {
+    let text = fs::read_to_string(file)?;
+    let field = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_owned(), value.split_whitespace().next()?.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(field).collect())
+}
