@@ -5,7 +5,7 @@
 //! - [`process`]: a program that a test starts, and the lines that it says.
 //! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand; [`hits`]: probes wherever they ever may.
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
-//! - [`driven`]: Go programs that obey commands and write down the truth about each call.
+//! - [`driven`]: Go programs that obey commands and write down the truth about each call; [`rpc`]: about those by gRPC.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
@@ -35,6 +35,7 @@ pub mod observer;
 pub mod process;
 pub mod resident;
 pub mod scene;
+pub mod rpc;
 pub mod server;
 pub mod span;
 pub mod target;
@@ -48,6 +49,7 @@ pub use folder::{Folder, binary, text};
 pub use observer::{Observation, Observer};
 pub use resident::resident;
 pub use scene::Scene;
+pub use rpc::{Called, Handled};
 pub use server::{Server, Truth};
 pub use span::Span;
 pub use target::Target;
