@@ -16,6 +16,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
 mod agent;
+mod grpc;
 mod request;
 
 /// How often each command runs; the median is told.
@@ -81,9 +82,10 @@ fn median<T>(mut costs: Vec<T>, key: fn(&T) -> f64) -> f64 {
 type Table = fn(&Path, &Path) -> Result<Option<String>, Box<dyn Error>>;
 
 /// All of them, by their names in README.md.
-const TABLES: [(&str, Table); 4] = [
+const TABLES: [(&str, Table); 5] = [
     ("inspect", inspect_table),
     ("request", |_, lightfoot| request::table(lightfoot)),
+    ("grpc", |_, lightfoot| grpc::table(lightfoot)),
     ("agent", |_, lightfoot| agent::table(lightfoot)),
     ("delivery", delivery_table),
 ];

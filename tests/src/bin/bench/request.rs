@@ -44,9 +44,9 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
     // The first round warms up.
     for round in 0..=ROUNDS {
         for (target, costs) in targets.iter().zip(&mut costs) {
-            let before = processor_time(target)?;
+            let before = processor_time(target.pid())?;
             load(target)?;
-            let spent = processor_time(target)?.saturating_sub(before);
+            let spent = processor_time(target.pid())?.saturating_sub(before);
             if round > 0 {
                 costs.push(spent.as_secs_f64() * 1e6 / f64::from(PER_ROUND));
             }
@@ -99,9 +99,9 @@ pub(crate) fn load(target: &Target) -> Result<(), Box<dyn Error>> {
 }
 
 /// What all its threads have run. `/proc/PID/stat` has it in hundredths of a second.
-fn processor_time(target: &Target) -> Result<Duration, Box<dyn Error>> {
+pub(crate) fn processor_time(pid: u32) -> Result<Duration, Box<dyn Error>> {
     let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{}/task", target.pid()))? {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(thread?.path().join("schedstat"))?;
         let run: u64 = text.split(' ').next().unwrap_or_default().parse()?;
         nanoseconds += run;
