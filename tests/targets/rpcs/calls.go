@@ -55,7 +55,7 @@ func (c call) truth(name, service string, to *remote) Called {
 
 // unary makes a call and writes its truth.
 func (s *scene) unary(name string, to *remote, c call) (string, error) {
-	ctx, truth, client := c.context(name), c.truth(name, unaryService, to), &stub{to}
+	ctx, truth, client := c.context(name), c.truth(name, unaryService, to), &stub{to.ClientConn}
 	truth = truth.begin()
 	answer, err := client.call(ctx, truth.Method, wrapperspb.String(c.message), c.options...)
 	s.truth.Write(truth.finish(err))
@@ -72,7 +72,7 @@ type streamed struct {
 // open begins a stream; there is none, and its truth is written, where that fails.
 func (s *scene) open(name string, kind *grpc.StreamDesc, to *remote, c call) *streamed {
 	service := "truth." + kind.StreamName
-	ctx, truth, client := c.context(name), c.truth(name, service, to), &stub{to}
+	ctx, truth, client := c.context(name), c.truth(name, service, to), &stub{to.ClientConn}
 	truth = truth.begin()
 	stream, err := client.open(ctx, kind, truth.Method, c.options...)
 	if err != nil {

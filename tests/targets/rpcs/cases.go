@@ -52,7 +52,14 @@ func rows() []row {
 		{"direct", func(s *scene, name string) {
 			c := call{}
 			truth := c.truth(name, unaryService, s.plain).begin()
-			err := s.plain.ClientConn.Invoke(c.context(name), truth.Method, message(""), message(""))
+			err := s.plain.Invoke(c.context(name), truth.Method, message(""), message(""))
+			s.truth.Write(truth.finish(err))
+		}, true},
+		{"embedded", func(s *scene, name string) {
+			// The compiler writes a method of the outer type that calls.
+			c := call{}
+			truth := c.truth(name, unaryService, s.plain).begin()
+			_, err := (&stub{s.plain}).call(c.context(name), truth.Method, message(""))
 			s.truth.Write(truth.finish(err))
 		}, true},
 		{"large-message", func(s *scene, name string) {
@@ -192,7 +199,7 @@ func (s *scene) health(name, service string) {
 
 // find is the case of that name.
 func find(name string) row {
-	for _, row := range rows() {
+	for _, row := range append(rows(), hidden) {
 		if row.name == name {
 			return row
 		}

@@ -35,6 +35,28 @@ type wrapped struct{ grpc.ClientStream }
 
 func (w *wrapped) RecvMsg(message interface{}) error { return w.ClientStream.RecvMsg(message) }
 
+// hiding wraps streams in a type that does not begin with the stream that it got.
+func hiding(
+	ctx context.Context, kind *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer,
+	options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	stream, err := streamer(ctx, kind, cc, method, options...)
+	if err != nil {
+		return nil, err
+	}
+	return &counting{0, stream}, nil
+}
+
+type counting struct {
+	received int
+	grpc.ClientStream
+}
+
+func (c *counting) RecvMsg(message interface{}) error {
+	c.received++
+	return c.ClientStream.RecvMsg(message)
+}
+
 // unwilling never calls.
 func unwilling(
 	context.Context, string, interface{}, interface{}, *grpc.ClientConn, grpc.UnaryInvoker, ...grpc.CallOption,

@@ -5,8 +5,10 @@ package rpcs
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"math/rand"
 	"os"
@@ -29,7 +31,7 @@ import (
 //	crowd COUNT               makes COUNT calls over one connection that are all open at the same time
 //	hold COUNT, release       makes COUNT calls and as many streams whose handlers wait; lets them go on, and waits for the end
 //	call ADDRESS COUNT KIND   makes COUNT calls of a server that is not its own, one after the other and without truth;
-//	                          KIND is unary, direct, stream or error
+//	                          KIND is unary, direct, stream, error or panic (of which the server dies)
 //
 // and prints "done" after each.
 func Main() {
@@ -68,7 +70,7 @@ func Main() {
 		case "call":
 			remote := dial(words[1])
 			for i := 0; i < number(2, 1); i++ {
-				callElsewhere(&stub{remote}, words[3])
+				elsewhere[words[3]](remote)
 			}
 			remote.Close()
 		default:
@@ -118,32 +120,35 @@ func (s *scene) gather(count int) (wait func()) {
 	return all.Wait
 }
 
-// callElsewhere makes a call of a server of another process.
-func callElsewhere(client *stub, kind string) {
-	ctx := context.Background()
-	var err error
-	switch kind {
-	case "unary":
-		_, err = client.call(ctx, "/truth.Unary/N1", message(""))
-	case "direct":
-		err = client.cc.(*remote).ClientConn.Invoke(ctx, "/truth.Unary/N1", message(""), message(""))
-	case "error":
-		client.call(ctx, "/truth.Unary/Unknown", message(""))
-	case "stream":
-		var stream *opened
-		if stream, err = client.open(ctx, serverStreams, "/truth.ServerStream/N1"); err == nil {
-			stream.CloseSend()
-			_, err = stream.receive()
+// elsewhere are the ways to call a server of another process, each a function of its own as callers are.
+var elsewhere = map[string]func(*remote){
+	"unary": func(to *remote) {
+		if _, err := (&stub{to.ClientConn}).call(context.Background(), "/truth.Unary/N1", message("")); err != nil {
+			log.Fatal(err)
 		}
-		if err != nil && err.Error() == "EOF" {
-			err = nil
+	},
+	"direct": func(to *remote) {
+		err := to.Invoke(context.Background(), "/truth.Unary/N1", message(""), message(""))
+		if err != nil {
+			log.Fatal(err)
 		}
-	default:
-		log.Fatalf("what is %q?", kind)
-	}
-	if err != nil {
-		log.Fatal(err)
-	}
+	},
+	"error": func(to *remote) {
+		(&stub{to.ClientConn}).call(context.Background(), "/truth.Unary/Unknown", message(""))
+	},
+	"panic": func(to *remote) {
+		(&stub{to.ClientConn}).call(call{do: "panic"}.context("panic"), "/truth.Unary/N1", message(""))
+	},
+	"stream": func(to *remote) {
+		stream, err := (&stub{to.ClientConn}).open(context.Background(), serverStreams, "/truth.ServerStream/N1")
+		if err != nil {
+			log.Fatal(err)
+		}
+		stream.CloseSend()
+		if _, err := stream.receive(); !errors.Is(err, io.EOF) {
+			log.Fatal(err)
+		}
+	},
 }
 
 var knowsContextErrors = sync.OnceValue(func() bool {

@@ -7,6 +7,7 @@ import (
 	"log"
 	"time"
 
+	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
@@ -117,6 +118,13 @@ func streams() []row {
 		{"reflection", func(s *scene, name string) { s.reflect(name) }, false},
 	}
 }
+
+// hidden is the case of a stream that an interceptor hides; its client has no span, so it is not listed.
+var hidden = row{"stream-hidden", func(s *scene, name string) {
+	connection := dial(s.plain.target, grpc.WithStreamInterceptor(hiding))
+	defer connection.Close()
+	s.echo(name, connection, call{}, 1)
+}, false}
 
 // receiveAll receives so many messages and the end.
 func (s *scene) receiveAll(name string, to *remote, do string, messages int) {
