@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# demo.sh: watches two small Go services under a light load for a minute; without root it inspects one of them.
+# demo.sh: watches three small Go services under a light load for a minute; without root it inspects one of them.
 # DEMO_SECONDS sets another time. Ctrl-C ends everything.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
@@ -9,7 +9,7 @@ cargo build --quiet --release --package lightfoot
 
 go=$(go_command)
 mkdir -p target/demo
-[ -x target/demo/demo ] || say "building tests/targets/demo, two net/http services, with $("$go" env GOVERSION)"
+[ -x target/demo/demo ] || say "building tests/targets/demo, services of net/http and gRPC, with $("$go" env GOVERSION)"
 (cd tests/targets/demo && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$root/target/demo/demo" .)
 
 if [ "$(id -u)" != 0 ]; then
@@ -40,15 +40,16 @@ start_service() {
 }
 
 seconds=${DEMO_SECONDS:-60}
-start_service stock
+start_service prices
+start_service stock -prices "$url"
 start_service shop -stock "$url"
 services=("${started[@]}")
 target/demo/demo -visit "$url" -for "${seconds}s" &
 customers=$!
 started+=("$customers")
 
-say "watching shop and stock for $seconds s; Ctrl-C ends it"
-target/release/lightfoot run --pid "${services[0]}" --pid "${services[1]}" &
+say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
+target/release/lightfoot run --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" &
 lightfoot=$!
 started+=("$lightfoot")
 wait "$customers" || true

@@ -1,7 +1,7 @@
 //! The only room that knows aya: loading the BPF object, filling its maps, attaching and detaching.
 //!
-//! One program, one link for each binary where the kernel has uprobe_multi; the cookie says which site was hit. A link
-//! is owned by its [`Attachment`]: dropping that detaches.
+//! Two programs, for HTTP and for gRPC; one link of each for each binary where the kernel has uprobe_multi. The cookie says which site
+//! was hit. A link is owned by its [`Attachment`]: dropping that detaches.
 
 use std::collections::HashMap as StdHashMap;
 use std::fs;
@@ -37,6 +37,7 @@ pub use error::AttachError;
 pub use files::RESERVED_FILES;
 pub use holders::MAX_HOLDERS;
 pub use lightfoot_probes_abi::PidNamespace;
+use method::Family;
 pub use method::Method;
 use slots::Slots;
 
@@ -153,10 +154,7 @@ impl Kernel {
             .map_max_entries("CALLERS", sizes.callers)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
-        let name = method.program();
-        let program: &mut UProbe =
-            object.program_mut(name).ok_or(AttachError::Missing(name))?.try_into().map_err(refused(name))?;
-        program.load().map_err(refused(name))?;
+        load_program(&mut object, method, Family::Http)?;
         let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
         let addresses = if method == Method::PerfEventByAddress {
             Some(Addresses::new(take(&mut object, "SITES")?.try_into().map_err(map_error("SITES"))?))
@@ -354,6 +352,17 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
         return Ok(PidNamespace::default());
     }
     Ok(PidNamespace { device: metadata.dev(), inode: metadata.ino() })
+}
+
+/// A program that is loaded, if need be now: that of gRPC is with the first binary that has a site for it.
+fn load_program(object: &mut Ebpf, method: Method, family: Family) -> Result<&mut UProbe, AttachError> {
+    let name = method.program(family);
+    let program: &mut UProbe =
+        object.program_mut(name).ok_or(AttachError::Missing(name))?.try_into().map_err(refused(name))?;
+    if program.fd().is_err() {
+        program.load().map_err(refused(name))?;
+    }
+    Ok(program)
 }
 
 fn take(object: &mut Ebpf, name: &'static str) -> Result<Map, AttachError> {

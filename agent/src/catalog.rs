@@ -97,6 +97,12 @@ pub enum Role {
     /// The route of a request that a middleware copied: one trap more for each that passes. Optional, and placed only
     /// where spans lack a route (`crate::watch`).
     Route,
+    /// A moment between start and end at which a span goes on as that of something else: one trap each.
+    Opened,
+    /// An end on a path that only errors take: one trap for each.
+    ErrorEnd,
+    /// The status of a call, for the span that is open: one trap each.
+    Status,
     /// The pattern that a router has matched, for the span that is open: one trap more for each request that it serves.
     /// Optional, and placed in programs that have the router and an HTTP server.
     Router,
@@ -106,7 +112,7 @@ impl Operation {
     /// The ways to catch its start, or the one moment that it has; a program without any of their functions does not have
     /// it.
     pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
-        let is_start = |point: &&Point| matches!(point.role, Role::Start | Role::Router);
+        let is_start = |point: &&Point| matches!(point.role, Role::Start | Role::Router | Role::Status);
         self.points.iter().filter(is_start).flat_map(|point| point.ways)
     }
 }
@@ -114,7 +120,7 @@ impl Operation {
 impl Role {
     /// Whether the operation cannot be watched without it.
     pub fn is_required(self) -> bool {
-        matches!(self, Self::Start | Self::End | Self::Router)
+        matches!(self, Self::Start | Self::Opened | Self::End | Self::Router | Self::Status)
     }
 }
 
@@ -141,6 +147,15 @@ pub enum Place {
     },
     /// Its one direct call of another function, before the call is made.
     CallOf(&'static str),
+    /// All its direct calls of another function, before they are made.
+    CallsOf(&'static str),
+    /// The direct call of a function that follows that of another one in memory, before it is made.
+    CallBehind {
+        /// The other function.
+        first: &'static str,
+        /// The function.
+        callee: &'static str,
+    },
     /// The same, where an argument is the address of a struct.
     CallWith {
         /// The function that is called.

@@ -13,6 +13,7 @@ use crate::semconv as name;
 use crate::span::{Attributes, Span, Status};
 
 mod attributes;
+pub mod grpc;
 pub mod net_http;
 mod target;
 mod trace_state;
@@ -22,13 +23,19 @@ mod trace_state;
 pub struct Settings {
     /// How HTTP requests are described.
     pub http: net_http::Settings,
+    /// By which names gRPC calls are described.
+    pub rpc: grpc::Names,
 }
 
 impl Settings {
     /// The settings that the standard variables ask for, read by `variable` (as `std::env::var_os`).
     pub fn from_env(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let methods = variable(net_http::KNOWN_METHODS_VARIABLE).unwrap_or_default();
-        Self { http: net_http::Settings::default().with_known_methods(&methods.to_string_lossy()) }
+        let stability = variable(grpc::STABILITY_VARIABLE).unwrap_or_default();
+        Self {
+            http: net_http::Settings::default().with_known_methods(&methods.to_string_lossy()),
+            rpc: grpc::Names::opted_in(&stability.to_string_lossy()),
+        }
     }
 }
 
@@ -58,6 +65,8 @@ impl Describer {
         let Description { scope, kind, name, status, mut attributes } = match &record.operation {
             Operation::HttpServer(request) => net_http::server(request, &self.settings.http, arena),
             Operation::HttpClient(request) => net_http::client(request, &self.settings.http, arena),
+            Operation::GrpcServer(call) => grpc::server(call, self.settings.rpc, arena),
+            Operation::GrpcClient(call) => grpc::client(call, self.settings.rpc, arena),
         };
         if let Some(parent) = record.parent {
             attributes.push((name::PARENT_RULE, rule_name(parent.rule)).into());

@@ -19,7 +19,7 @@ use lightfoot_symbolizer::{
 };
 use thiserror::Error;
 
-use crate::catalog::{LIBRARIES, MapField, Operation, Place, contexts, go_runtime};
+use crate::catalog::{LIBRARIES, MapField, Operation, Place, contexts, go_runtime, grpc};
 
 /// The code of so many functions is kept because something that the catalogue names was inlined there.
 pub const MAX_HOSTS: usize = 256;
@@ -176,6 +176,7 @@ fn goidgen<S: Source>(
 /// All functions in the catalogue.
 fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
+    names.extend(grpc::PROCESS_CALL);
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
     let inlined = operations().filter_map(|operation| operation.inlined);
     names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));
@@ -184,10 +185,12 @@ fn wanted_functions() -> Vec<&'static str> {
         match way.place {
             Place::Entry { called_from: Some(other), .. }
             | Place::CallOf(other)
+            | Place::CallsOf(other)
             | Place::CallWith { callee: other, .. }
             | Place::AfterCallOf { callee: other, .. } => {
                 names.insert(other);
             }
+            Place::CallBehind { first, callee } => names.extend([first, callee]),
             Place::Entry { called_from: None, .. }
             | Place::AfterInterfaceCalls { .. }
             | Place::Returns

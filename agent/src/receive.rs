@@ -2,10 +2,13 @@
 
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
+use lightfoot_probes_abi::GrpcText;
 use lightfoot_probes_abi::record::{self, MISSING_FIELDS, Text, http_flags};
 use lightfoot_probes_abi::user::{self, Texts};
 
 use crate::record::{CallError, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record};
+
+mod grpc;
 
 pub use lightfoot_probes_abi::user::RecordError as ReceiveError;
 
@@ -13,9 +16,14 @@ pub use lightfoot_probes_abi::user::RecordError as ReceiveError;
 /// are checked, and texts need not be UTF-8: what is no character is replaced, in a copy in `arena`.
 pub fn record<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Record<'a>, ReceiveError> {
     let parsed = user::Record::parse(bytes)?;
-    let (user::Record::HttpServer(http, texts) | user::Record::HttpClient(http, texts)) = parsed;
-    let header = http.header;
-    let trace_state = text(texts.get(Text::Tracestate), arena);
+    let (header, trace_state) = match &parsed {
+        user::Record::HttpServer(http, texts) | user::Record::HttpClient(http, texts) => {
+            (http.header, texts.get(Text::Tracestate))
+        }
+        user::Record::GrpcServer(grpc, texts) | user::Record::GrpcClient(grpc, texts) => {
+            (grpc.header, texts.get(GrpcText::Tracestate))
+        }
+    };
     Ok(Record {
         pid: header.tgid,
         start: header.start,
@@ -25,10 +33,19 @@ pub fn record<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Record<'a>, Receiv
         parent: rule(header.parent_rule)
             .map(|rule| Parent { span_id: header.parent_span_id.to_ne_bytes(), rule }),
         flags: header.trace_flags,
-        trace_state: Some(trace_state).filter(|state| !state.is_empty()),
+        trace_state: Some(text(trace_state, arena)).filter(|state| !state.is_empty()),
         operation: match parsed {
-            user::Record::HttpServer(..) => Operation::HttpServer(http_server(&http, &texts, arena)),
-            user::Record::HttpClient(..) => Operation::HttpClient(http_client(&http, &texts, arena)),
+            user::Record::HttpServer(http, texts) if http.grpc_status != 0 => {
+                Operation::GrpcServer(grpc::over_net_http(&http, &texts, arena))
+            }
+            user::Record::HttpServer(http, texts) => Operation::HttpServer(http_server(&http, &texts, arena)),
+            user::Record::HttpClient(http, texts) => Operation::HttpClient(http_client(&http, &texts, arena)),
+            user::Record::GrpcServer(call, texts) => {
+                Operation::GrpcServer(grpc::server(&call, &texts, arena))
+            }
+            user::Record::GrpcClient(call, texts) => {
+                Operation::GrpcClient(grpc::client(&call, &texts, arena))
+            }
         },
     })
 }

@@ -3,6 +3,10 @@
 //! What comes after the ring works on this alone, so it needs neither privileges nor BPF. Texts are where the record is, or
 //! in the arena of whoever decoded it.
 
+mod grpc;
+
+pub use grpc::{GrpcClient, GrpcServer};
+
 /// A trace id, in the byte order of `traceparent`.
 pub type TraceId = [u8; 16];
 /// A span id, in the byte order of `traceparent`.
@@ -60,6 +64,10 @@ pub enum Operation<'a> {
     HttpServer(HttpServer<'a>),
     /// A request that an HTTP client of `net/http` sent.
     HttpClient(HttpClient<'a>),
+    /// A gRPC call that was served.
+    GrpcServer(GrpcServer<'a>),
+    /// A gRPC call that a client made.
+    GrpcClient(GrpcClient<'a>),
 }
 
 /// A request that `net/http` served. Texts are as the client sent them, cut at the limits of `lightfoot-probes-abi`.

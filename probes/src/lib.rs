@@ -37,6 +37,8 @@ static HITS_BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_D
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::OBJECT;
 
     #[test]
@@ -52,6 +54,11 @@ mod tests {
         let functions = lightfoot_probes_verify::check(object, &[]).unwrap();
         let programs: Vec<_> = functions.iter().filter(|function| function.is_program()).collect();
         let names: Vec<_> = programs.iter().map(|program| program.name.as_str()).collect();
-        assert_eq!(names, ["on_site", "on_site_by_address", "on_site_multi"]);
+        let ways = ["", "_by_address", "_multi"];
+        let expected: Vec<_> = ["on_site", "on_site_grpc"]
+            .iter()
+            .flat_map(|family| ways.map(|way| format!("{family}{way}")))
+            .collect();
+        assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), expected.iter().map(String::as_str).collect());
     }
 }

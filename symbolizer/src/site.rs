@@ -201,6 +201,15 @@ pub fn returns(code: Code<'_>) -> Result<Vec<Site>, SiteError> {
     sites.collect()
 }
 
+/// How far below its value at the function's entry the stack pointer is at most, in bytes, wherever that is provable. What
+/// callees take is not part of it.
+pub fn frame(code: Code<'_>) -> Result<u64, SiteError> {
+    let body = Body::decode(code)?;
+    let depths = Depths::of(&body);
+    let all = (0..body.instructions.len()).filter_map(|index| depths.before(index));
+    Ok(all.min().map_or(0, i64::unsigned_abs))
+}
+
 /// All direct calls of `callee` in the function: `call rel32` on x86-64, `bl` on arm64.
 ///
 /// At the callee's entry the stack pointer is [`Site::stack_delta`] lower than at this function's entry, and on

@@ -5,7 +5,7 @@
 //! - [`process`]: a program that a test starts, and the lines that it says.
 //! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand; [`hits`]: probes wherever they ever may.
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
-//! - [`driven`]: Go programs that obey commands and write down the truth about each call.
+//! - [`driven`]: Go programs that obey commands and write down the truth about each call; [`rpc`]: about those by gRPC.
 //! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
@@ -34,6 +34,7 @@ pub mod http2;
 pub mod observer;
 pub mod process;
 pub mod resident;
+pub mod rpc;
 pub mod scene;
 pub mod server;
 pub mod span;
@@ -47,6 +48,7 @@ pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
 pub use observer::{Observation, Observer};
 pub use resident::resident;
+pub use rpc::{Called, Handled};
 pub use scene::Scene;
 pub use server::{Server, Truth};
 pub use span::Span;

@@ -95,6 +95,65 @@ fn agrees(call: &Call, request: &Truth) -> bool {
     (call.status, &call.method, &call.version) == (request.status, &request.method, &version) && inside
 }
 
+/// Cases whose client and handler differ in what became of the call: one of them left, or somebody between them decided.
+const DIFFERING: [&str; 16] = [
+    "goexit",
+    "unencodable",
+    "answer-too-large",
+    "deadline",
+    "deadline-ignored",
+    "cancelled-bare",
+    "cancelled-ignored",
+    "connection-cut",
+    "connection-cut-ignored",
+    "connection-closed",
+    "stopped",
+    "connection-outlived",
+    "stream-left-early",
+    "stream-deadline",
+    "stream-cut",
+    "stream-connection-closed",
+];
+
+#[test]
+fn calls_by_grpc_are_what_handlers_saw() {
+    for (program, minor) in [(Program::OldRpc, 21), (Program::OldRpc, 25), (Program::Rpc, 27)] {
+        let mut driven = start(program, minor);
+        let cases = driven.ask("list").unwrap();
+        for case in &cases {
+            driven.ask(&format!("run {case}")).unwrap();
+        }
+        driven.ask_within(Duration::from_mins(1), "load 1000 50 7").unwrap();
+        driven.ask("crowd 1000").unwrap();
+        driven.ask("hold 10").unwrap();
+        driven.ask("release").unwrap();
+        let facts = driven.stop().unwrap();
+        let called: HashMap<u64, _> = facts.called.iter().map(|called| (called.number, called)).collect();
+        let unnumbered = facts.called.iter().filter(|called| called.number == 0).count();
+        assert_eq!(called.len() + unnumbered.max(1) - 1, facts.called.len(), "numbers are used once");
+        let mut handled = BTreeSet::new();
+        for served in &facts.handled {
+            let called = called[&served.number];
+            assert_eq!((&served.case, &served.method), (&called.case, &called.method));
+            assert!(called.start <= served.start && served.start <= served.end, "{called:?} {served:?}");
+            // Of several attempts the last one counts.
+            let is_last = handled.insert(served.number) && !called.case.contains("retried");
+            // Who has left says so in words of his own.
+            let has_left = [1, 4].contains(&served.code) && !served.case.starts_with("says-");
+            let agrees = served.code == called.code && (has_left || served.message == called.message);
+            let may_differ = DIFFERING.contains(&called.case.as_str()) || served.panicked || !is_last;
+            assert!(agrees || may_differ, "{called:?} {served:?}");
+        }
+        assert!(handled.len() > 2000, "{} were handled", handled.len());
+        let silent: Vec<_> = cases
+            .iter()
+            .filter(|case| !case.starts_with("web-"))
+            .filter(|case| !facts.called.iter().any(|called| called.case == **case))
+            .collect();
+        assert_eq!(silent, Vec::<&String>::new(), "{program} {minor}");
+    }
+}
+
 #[test]
 fn parents_are_what_happened() {
     for minor in [21, 26, 27] {

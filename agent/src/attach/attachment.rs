@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
+use aya::programs::ProgramError;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink};
-use aya::programs::{ProgramError, UProbe};
 use lightfoot_probes_abi::{Holder, HolderKey, Layout};
 
-use super::{AttachError, Kernel, Probe, files, links, map_error, refused};
+use super::{AttachError, Family, Kernel, Probe, files, links, load_program, map_error};
 
-/// Probes that are placed together: one link where the kernel has uprobe_multi.
+/// Probes that are placed together: one link for each program where the kernel has uprobe_multi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
     /// Those that stand as long as the binary is watched.
@@ -34,7 +34,7 @@ pub struct Attachment {
     pub holders_left_out: usize,
     pub(super) layout: u32,
     holders: Vec<HolderKey>,
-    links: BTreeMap<Group, UProbeLink>,
+    links: BTreeMap<Group, Vec<UProbeLink>>,
 }
 
 impl Attachment {
@@ -64,14 +64,14 @@ impl Kernel {
         self.next_binary = self.next_binary.wrapping_add(1).max(1);
         let described = self.layouts.set(slot, layout, 0).map_err(map_error("LAYOUTS"));
         match described.and_then(|()| self.place(file, binary, probes)) {
-            Ok(link) => {
+            Ok(placed) => {
                 let kept = self.describe_holders(binary, holders);
                 Ok(Attachment {
                     binary,
                     holders_left_out: holders.len().saturating_sub(kept.len()),
                     layout: slot,
                     holders: kept,
-                    links: BTreeMap::from([(Group::Base, link)]),
+                    links: BTreeMap::from([(Group::Base, placed)]),
                 })
             }
             Err(error) => {
@@ -90,15 +90,15 @@ impl Kernel {
         probes: &[Probe],
     ) -> Result<(), AttachError> {
         if !attachment.has(group) {
-            let link = self.place(file, attachment.binary, probes)?;
-            attachment.links.insert(group, link);
+            let placed = self.place(file, attachment.binary, probes)?;
+            attachment.links.insert(group, placed);
         }
         Ok(())
     }
 
     /// Takes groups of probes away. Waits until no processor can be within a program that they started.
     pub fn remove(attachment: &mut Attachment, groups: &[Group]) {
-        links::close(groups.iter().filter_map(|group| attachment.links.remove(group)).collect());
+        links::close(groups.iter().filter_map(|group| attachment.links.remove(group)).flatten().collect());
     }
 
     /// Takes the probes of binaries away. Their processes must have been left before.
@@ -107,23 +107,41 @@ impl Kernel {
         for attachment in attachments {
             self.layout_slots.give_back(attachment.layout);
             self.forget_holders(&attachment.holders);
-            all.extend(attachment.links.into_values());
+            all.extend(attachment.links.into_values().flatten());
         }
         links::close(all);
     }
 
-    fn place(&mut self, file: &File, binary: u32, probes: &[Probe]) -> Result<UProbeLink, AttachError> {
+    fn place(&mut self, file: &File, binary: u32, probes: &[Probe]) -> Result<Vec<UProbeLink>, AttachError> {
         // Perf events take one each.
         files::check(probes.len())?;
-        let name = self.method.program();
-        let program: &mut UProbe = self
-            .object
-            .program_mut(name)
-            .ok_or(AttachError::Missing(name))?
-            .try_into()
-            .map_err(refused(name))?;
+        let mut placed = Vec::new();
+        for family in Family::ALL {
+            let own = || probes.iter().filter(|probe| Family::of(probe.cookie) == family);
+            if own().next().is_none() {
+                continue;
+            }
+            match self.place_for(family, file, binary, own()) {
+                Ok(link) => placed.push(link),
+                Err(error) => {
+                    links::close(placed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    fn place_for<'a>(
+        &mut self,
+        family: Family,
+        file: &File,
+        binary: u32,
+        probes: impl Iterator<Item = &'a Probe>,
+    ) -> Result<UProbeLink, AttachError> {
+        let program = load_program(&mut self.object, self.method, family)?;
         let has_cookies = self.addresses.is_none();
-        let points = probes.iter().map(|probe| UProbeAttachPoint {
+        let points = probes.map(|probe| UProbeAttachPoint {
             location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
             cookie: has_cookies.then_some(probe.cookie.of_binary(binary).0),
         });

@@ -1,5 +1,7 @@
 //! The ways to place probes.
 
+use lightfoot_probes_abi::{Cookie, SiteKind};
+
 /// How probes are placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Method {
@@ -12,12 +14,33 @@ pub enum Method {
     PerfEventByAddress,
 }
 
+/// The programs: one for all sites would have more instructions than old kernels verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// For the sites of HTTP.
+    Http,
+    /// For those of gRPC.
+    Grpc,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::Http, Self::Grpc];
+
+    /// That of a site.
+    pub(super) fn of(cookie: Cookie) -> Self {
+        if cookie.kind().is_some_and(SiteKind::is_grpc) { Self::Grpc } else { Self::Http }
+    }
+}
+
 impl Method {
-    pub(super) fn program(self) -> &'static str {
-        match self {
-            Self::UprobeMulti => "on_site_multi",
-            Self::PerfEvent => "on_site",
-            Self::PerfEventByAddress => "on_site_by_address",
+    pub(super) fn program(self, family: Family) -> &'static str {
+        match (self, family) {
+            (Self::UprobeMulti, Family::Http) => "on_site_multi",
+            (Self::UprobeMulti, Family::Grpc) => "on_site_grpc_multi",
+            (Self::PerfEvent, Family::Http) => "on_site",
+            (Self::PerfEvent, Family::Grpc) => "on_site_grpc",
+            (Self::PerfEventByAddress, Family::Http) => "on_site_by_address",
+            (Self::PerfEventByAddress, Family::Grpc) => "on_site_grpc_by_address",
         }
     }
 }

@@ -2,17 +2,18 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
-use super::go_runtime::{G, STACK};
-use super::{Layout, Library, Operation, Place, Point, Role, Way};
+use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
 pub const LIBRARY: Library = Library {
     name: "google.golang.org/grpc",
     module: Some("google.golang.org/grpc"),
-    operations: &[SERVER, UNARY_CLIENT, STREAM_CLIENT],
+    operations: &[SERVER, HANDLER_SERVER, UNARY_CLIENT, STREAM_CLIENT],
 };
 
-const SERVER: Operation = Operation {
+/// A call that grpc-go's own HTTP/2 server has received.
+pub const SERVER: Operation = Operation {
     title: "gRPC server call",
     only_with: None,
     inlined: None,
@@ -20,9 +21,9 @@ const SERVER: Operation = Operation {
         Point {
             role: Role::Start,
             ways: &[Way {
-                function: "google.golang.org/grpc.(*Server).handleStream",
+                function: HANDLE_STREAM,
                 place: Place::Entry {
-                    // (s *Server) handleStream(t transport.ServerTransport, stream *transport.Stream, …)
+                    // (s *Server) handleStream(t transport.ServerTransport, stream *transport.ServerStream, …)
                     signature: Signature {
                         parameters: &[GoType::Pointer, GoType::Interface, GoType::Pointer],
                         results: &[],
@@ -35,17 +36,64 @@ const SERVER: Operation = Operation {
         Point {
             role: Role::End,
             ways: &[
-                // Lower case since grpc-go 1.69; it takes the status as its third parameter.
+                // Lower case since grpc-go 1.69.
                 write_status("google.golang.org/grpc/internal/transport.(*http2Server).writeStatus"),
                 write_status("google.golang.org/grpc/internal/transport.(*http2Server).WriteStatus"),
             ],
         },
+        Point {
+            role: Role::ErrorEnd,
+            ways: &[Way {
+                function: PROCESS_UNARY,
+                place: Place::CallBehind {
+                    first: "google.golang.org/grpc.(*Server).sendResponse",
+                    callee: "google.golang.org/grpc/status.FromError",
+                },
+            }],
+        },
     ],
-    layouts: &[&G, &STACK, &SERVER_STREAM],
+    layouts: &[
+        &G,
+        &M,
+        &P,
+        &STACK,
+        &STREAM,
+        &SERVER_STREAM,
+        &HTTP2_SERVER,
+        &PEER,
+        &TCP_ADDR,
+        &VALUE_CONTEXT,
+        &INCOMING_KEY,
+        &STATUS,
+        &PROTO_STATUS,
+        &CONNECTION_ERROR,
+        &HANDLER_TRANSPORT,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[METADATA],
+};
+
+/// A call that net/http has received: `(*grpc.Server).ServeHTTP`. It adds to the span of the HTTP request.
+pub const HANDLER_SERVER: Operation = Operation {
+    title: "gRPC server call over net/http",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Status,
+        ways: &[
+            write_status("google.golang.org/grpc/internal/transport.(*serverHandlerTransport).writeStatus"),
+            write_status("google.golang.org/grpc/internal/transport.(*serverHandlerTransport).WriteStatus"),
+        ],
+    }],
+    layouts: &[&G, &STATUS, &PROTO_STATUS],
     maps: &[],
 };
 
-const UNARY_CLIENT: Operation = Operation {
+/// A unary call of a client.
+pub const UNARY_CLIENT: Operation = Operation {
     title: "gRPC client call",
     only_with: None,
     inlined: None,
@@ -53,12 +101,12 @@ const UNARY_CLIENT: Operation = Operation {
         Point {
             role: Role::Start,
             ways: &[Way {
-                function: "google.golang.org/grpc.(*ClientConn).Invoke",
+                function: INVOKE,
                 place: Place::Entry {
                     // (cc *ClientConn) Invoke(ctx context.Context, method string, args, reply any, …) error
                     signature: Signature {
                         parameters: &[GoType::Pointer, GoType::Interface, GoType::String],
-                        results: &[GoType::Interface],
+                        results: INVOKE_RESULTS,
                     },
                     needs: &[0, 1, 2],
                     called_from: None,
@@ -67,14 +115,26 @@ const UNARY_CLIENT: Operation = Operation {
         },
         Point {
             role: Role::End,
-            ways: &[Way { function: "google.golang.org/grpc.(*ClientConn).Invoke", place: Place::Returns }],
+            ways: &[Way { function: INVOKE, place: Place::EmulatedReturns }, returns(INVOKE)],
         },
     ],
-    layouts: &[&G, &STACK, &CLIENT_CONN],
+    layouts: &[
+        &G,
+        &M,
+        &P,
+        &STACK,
+        &CLIENT_CONN,
+        &STATUS,
+        &PROTO_STATUS,
+        &STATUS_ERROR,
+        &WRAP_ERROR,
+        &ERROR_STRING,
+    ],
     maps: &[],
 };
 
-const STREAM_CLIENT: Operation = Operation {
+/// A stream of a client.
+pub const STREAM_CLIENT: Operation = Operation {
     title: "gRPC client stream",
     only_with: None,
     inlined: None,
@@ -82,37 +142,74 @@ const STREAM_CLIENT: Operation = Operation {
         Point {
             role: Role::Start,
             ways: &[Way {
-                function: "google.golang.org/grpc.(*clientStream).newAttemptLocked",
+                function: NEW_STREAM,
                 place: Place::Entry {
+                    // (cc *ClientConn) NewStream(ctx context.Context, desc *StreamDesc, method string, …) (ClientStream, error)
                     signature: Signature {
-                        parameters: &[GoType::Pointer, GoType::Bool],
-                        results: &[GoType::Pointer, GoType::Interface],
+                        parameters: &[GoType::Pointer, GoType::Interface, GoType::Pointer, GoType::String],
+                        results: NEW_STREAM_RESULTS,
                     },
-                    needs: &[0],
+                    needs: &[0, 1, 3],
                     called_from: None,
                 },
             }],
         },
         Point {
+            role: Role::Opened,
+            ways: &[Way { function: NEW_STREAM, place: Place::EmulatedReturns }, returns(NEW_STREAM)],
+        },
+        Point {
             role: Role::End,
-            ways: &[Way {
-                function: "google.golang.org/grpc.(*clientStream).finish",
-                place: Place::Entry {
-                    signature: Signature { parameters: &[GoType::Pointer, GoType::Interface], results: &[] },
-                    needs: &[0, 1],
-                    called_from: None,
-                },
-            }],
+            ways: &[
+                finish_in("google.golang.org/grpc.newClientStreamWithParams.func4"),
+                finish_in("google.golang.org/grpc.newClientStreamWithParams.func5"),
+                finish_in("google.golang.org/grpc.newClientStreamWithParams.func3"),
+            ],
         },
     ],
-    layouts: &[&G, &STACK, &CLIENT_STREAM],
+    layouts: &[
+        &G,
+        &M,
+        &P,
+        &STACK,
+        &CLIENT_CONN,
+        &CLIENT_STREAM,
+        &ATTEMPT,
+        &STREAM,
+        &TRANSPORT_STREAM,
+        &HTTP2_CLIENT,
+        &TCP_ADDR,
+        &STATUS,
+        &PROTO_STATUS,
+        &STATUS_ERROR,
+        &WRAP_ERROR,
+        &ERROR_STRING,
+    ],
     maps: &[],
 };
+
+/// Handles a call: all that the server has received itself, or net/http.
+pub const HANDLE_STREAM: &str = "google.golang.org/grpc.(*Server).handleStream";
+const PROCESS_UNARY: &str = "google.golang.org/grpc.(*Server).processUnaryRPC";
+/// What it calls, and what writes the status when the handler has returned. One does both since grpc-go 1.85.
+pub const PROCESS_CALL: [&str; 3] = [
+    PROCESS_UNARY,
+    "google.golang.org/grpc.(*Server).processStreamingRPC",
+    "google.golang.org/grpc.(*Server).processRPC",
+];
+
+const INVOKE: &str = "google.golang.org/grpc.(*ClientConn).Invoke";
+const NEW_STREAM: &str = "google.golang.org/grpc.(*ClientConn).NewStream";
+/// What `Invoke` returns.
+pub const INVOKE_RESULTS: &[GoType<'static>] = &[GoType::Interface];
+/// What `NewStream` returns.
+pub const NEW_STREAM_RESULTS: &[GoType<'static>] = &[GoType::Interface, GoType::Interface];
 
 const fn write_status(function: &'static str) -> Way {
     Way {
         function,
         place: Place::Entry {
+            // (t *http2Server) writeStatus(s *ServerStream, st *status.Status) error
             signature: Signature {
                 parameters: &[GoType::Pointer, GoType::Pointer, GoType::Pointer],
                 results: &[GoType::Interface],
@@ -123,23 +220,147 @@ const fn write_status(function: &'static str) -> Way {
     }
 }
 
-const SERVER_STREAM: Layout = Layout {
+const fn returns(function: &'static str) -> Way {
+    Way { function, place: Place::Returns }
+}
+
+/// The goroutine of a stream finishes it when its context is done, or the connection is closed.
+const fn finish_in(function: &'static str) -> Way {
+    Way { function, place: Place::CallsOf("google.golang.org/grpc.(*clientStream).finish") }
+}
+
+/// A stream of either side up to grpc-go 1.68, and since then what both sides' have in common.
+pub const STREAM: Layout = Layout {
     name: "google.golang.org/grpc/internal/transport.Stream",
     required: &["ctx", "method"],
-    optional: &["id"],
+    optional: &["status"],
     is_optional: false,
 };
 
-const CLIENT_CONN: Layout = Layout {
+/// A server's stream since grpc-go 1.69.
+pub const SERVER_STREAM: Layout = Layout {
+    name: "google.golang.org/grpc/internal/transport.ServerStream",
+    required: &["Stream"],
+    optional: &[],
+    is_optional: true,
+};
+
+/// A client's stream of a transport since grpc-go 1.69.
+pub const TRANSPORT_STREAM: Layout = Layout {
+    name: "google.golang.org/grpc/internal/transport.ClientStream",
+    required: &["status"],
+    optional: &[],
+    is_optional: true,
+};
+
+/// A server's connection.
+pub const HTTP2_SERVER: Layout = Layout {
+    name: "google.golang.org/grpc/internal/transport.http2Server",
+    required: &[],
+    // peer since grpc-go 1.60, remoteAddr before.
+    optional: &["peer", "remoteAddr"],
+    is_optional: false,
+};
+
+/// A client's connection.
+pub const HTTP2_CLIENT: Layout = Layout {
+    name: "google.golang.org/grpc/internal/transport.http2Client",
+    required: &[],
+    optional: &["remoteAddr"],
+    is_optional: true,
+};
+
+/// The other end of a connection.
+pub const PEER: Layout = Layout {
+    name: "google.golang.org/grpc/peer.Peer",
+    required: &[],
+    optional: &["Addr"],
+    is_optional: true,
+};
+
+/// The address of a TCP connection.
+pub const TCP_ADDR: Layout =
+    Layout { name: "net.TCPAddr", required: &[], optional: &["IP", "Port"], is_optional: true };
+
+/// A context that has a value.
+pub const VALUE_CONTEXT: Layout =
+    Layout { name: "context.valueCtx", required: &["key", "val"], optional: &[], is_optional: false };
+
+/// The key under which a context has the metadata of an incoming call.
+pub const INCOMING_KEY: Layout = Layout {
+    name: "google.golang.org/grpc/metadata.mdIncomingKey",
+    required: &[],
+    optional: &[],
+    is_optional: false,
+};
+
+/// What became of a call.
+pub const STATUS: Layout = Layout {
+    name: "google.golang.org/grpc/internal/status.Status",
+    required: &["s"],
+    optional: &[],
+    is_optional: false,
+};
+
+/// The same as it is sent.
+pub const PROTO_STATUS: Layout = Layout {
+    name: "google.golang.org/genproto/googleapis/rpc/status.Status",
+    required: &["Code"],
+    optional: &["Message"],
+    is_optional: false,
+};
+
+/// The same as an error.
+pub const STATUS_ERROR: Layout = Layout {
+    name: "google.golang.org/grpc/internal/status.Error",
+    required: &["s"],
+    optional: &[],
+    is_optional: false,
+};
+
+/// What `fmt.Errorf` makes around one other error (fmt/errors.go).
+pub const WRAP_ERROR: Layout =
+    Layout { name: "fmt.wrapError", required: &[], optional: &["err"], is_optional: true };
+
+/// The error of a connection that is gone.
+pub const CONNECTION_ERROR: Layout = Layout {
+    name: "google.golang.org/grpc/internal/transport.ConnectionError",
+    required: &[],
+    optional: &[],
+    is_optional: true,
+};
+
+const HANDLER_TRANSPORT: Layout = Layout {
+    name: "google.golang.org/grpc/internal/transport.serverHandlerTransport",
+    required: &[],
+    optional: &["headerMD"],
+    is_optional: true,
+};
+
+/// The metadata of a call: `map[string][]string`, as an `http.Header` is.
+pub const METADATA: MapField = MapField { structure: HANDLER_TRANSPORT.name, field: "headerMD" };
+
+/// A client's connections to one target.
+pub const CLIENT_CONN: Layout = Layout {
     name: "google.golang.org/grpc.ClientConn",
     required: &["target"],
     optional: &[],
     is_optional: false,
 };
 
-const CLIENT_STREAM: Layout = Layout {
+/// A client's stream.
+pub const CLIENT_STREAM: Layout = Layout {
     name: "google.golang.org/grpc.clientStream",
-    required: &["ctx", "callHdr"],
-    optional: &["cc", "desc"],
+    required: &["attempt", "finished"],
+    optional: &[],
+    is_optional: false,
+};
+
+/// One of the attempts to make a call.
+pub const ATTEMPT: Layout = Layout {
+    name: "google.golang.org/grpc.csAttempt",
+    required: &[],
+    // The longer names since grpc-go 1.75.
+    optional: &["transport", "t", "transportStream", "s"],
     is_optional: false,
 };

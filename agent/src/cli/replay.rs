@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let counts = Arc::new(Counts::default());
-        let mut describing = describe::Settings::default();
+        let mut describing = describe::Settings::from_env(|name| std::env::var_os(name));
         describing.http.query = arguments.queries;
         // What is recorded starts with the clock; one that was changed starts in 1970.
         let clock = Clock::from_reading(Reading { before: 0, wall: 0, after: 0 });

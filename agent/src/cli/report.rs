@@ -256,6 +256,9 @@ impl Point {
             Role::Start | Role::InlinedStart => "start",
             Role::End | Role::InlinedEnd => "end",
             Role::ConnectionEnd => "close",
+            Role::Opened => "open",
+            Role::ErrorEnd => "error",
+            Role::Status => "status",
             Role::StandIn => "until",
             Role::Route | Role::Router => "route",
         };
@@ -286,6 +289,8 @@ impl Point {
         let why = match self.role {
             Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
             Role::Router => "for requests that the router serves, unless switched off",
+            Role::ErrorEnd => "for calls that end otherwise",
+            Role::Status => "for calls that net/http receives",
             Role::InlinedEnd => "for calls of a function that was inlined",
             Role::StandIn => "only until callers are known",
             _ => "",

@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let export_port = output::local_export_port(&settings);
     let mark = |counts: &Counts| state::leave(arguments, counts);
     watch(&arguments.watching, program.as_ref(), sampler, export_port, mark, |counts| {
-        let mut describing = describe::Settings::default();
+        let mut describing = describe::Settings::from_env(|name| std::env::var_os(name));
         describing.http.query = arguments.watching.queries;
         output::Sink::start(&settings, describing, counts, program.is_none())
     })

@@ -121,9 +121,12 @@ impl Spans {
         let mut record = receive::record(bytes, &self.arena)?;
         let known = self.processes.get(&record.pid).into_iter().flatten();
         let Some(known) = known.rev().find(|known| known.since <= record.start) else { return Ok(false) };
-        if let Operation::HttpClient(request) = &mut record.operation
-            && let Some(error) = &mut request.error
-        {
+        let error = match &mut record.operation {
+            Operation::HttpClient(request) => request.error.as_mut(),
+            Operation::GrpcClient(call) => call.error.as_mut(),
+            _ => None,
+        };
+        if let Some(error) = error {
             let name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
             error.type_name = name.map(|name| &*self.arena.alloc_str(&name));
         }

@@ -7,6 +7,7 @@ use lightfoot_symbolizer::types;
 use crate::catalog::{self, MapField, go_runtime, http2, net_http};
 use crate::inspect::Program;
 
+mod grpc;
 mod routers;
 
 /// The layout of everything that BPF reads in a program. What was not found is [`NONE`], and the programs leave out what
@@ -42,8 +43,12 @@ pub fn layout(program: &Program) -> Layout {
             .find(|found| found.response_writer_type != NONE)
             .unwrap_or(layout::Http2::UNKNOWN),
         x_http2: http2(program, &http2::X),
-        header: map(program, net_http::HEADER).unwrap_or(UNKNOWN_MAP),
+        // Both are the same type.
+        header: map(program, net_http::HEADER)
+            .or_else(|| map(program, catalog::grpc::METADATA))
+            .unwrap_or(UNKNOWN_MAP),
         routers: routers::routers(program),
+        grpc: grpc::grpc(program),
     }
 }
 

@@ -23,6 +23,14 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             vec![site::entry(view, &places).map_err(|why| why.to_string())?]
         }
         Place::CallOf(callee) => vec![the_call(program, way, view, callee)?],
+        Place::CallsOf(callee) => calls_of(program, way, view, callee)?,
+        Place::CallBehind { first, callee } => {
+            let first = the_call(program, way, view, first)?;
+            let calls = calls_of(program, way, view, callee)?;
+            let behind = calls.into_iter().filter(|call| call.address > first.address);
+            let next = behind.min_by_key(|call| call.address);
+            vec![next.ok_or_else(|| format!("{callee} is not called behind {}", first.address))?]
+        }
         Place::CallWith { callee, parameters, argument } => {
             kept = places_of(&Signature { parameters, results: &[] }, &[*argument], program.architecture)?;
             vec![the_call(program, way, view, callee)?]
@@ -69,6 +77,16 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
     };
     let planned = |site| PlannedSite::of(site, function.entry, code.offset, kept.clone());
     sites.into_iter().map(planned).collect()
+}
+
+/// The direct calls of a function, of which there must be one.
+fn calls_of(program: &Program, way: &Way, view: site::Code<'_>, callee: &str) -> Result<Vec<Site>, String> {
+    let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
+    let calls = site::calls_to(view, callee.entry).map_err(|why| why.to_string())?;
+    if calls.is_empty() {
+        return Err(format!("{} does not call {} directly", way.function, callee.name));
+    }
+    Ok(calls)
 }
 
 /// The one direct call of a function.

@@ -16,9 +16,11 @@ use lightfoot_symbolizer::site::Reason;
 
 use super::WatchError;
 use crate::attach::Probe;
-use crate::catalog::{Role, http2, net_http, routers};
+use crate::catalog::{Role, grpc, http2, net_http, routers};
 use crate::inspect::{InspectError, Program};
 use crate::plan::{OperationPlan, Plan, PlannedSite, holders, layouts};
+
+mod grpc_calls;
 
 /// A binary that can be watched.
 pub(super) struct Analysis {
@@ -32,7 +34,7 @@ pub(super) struct Analysis {
     pub(super) holders: Vec<(u64, Holder)>,
     /// Types that hold contexts in a way that the programs do not follow.
     pub(super) holders_left_out: usize,
-    /// Whether it serves HTTP.
+    /// Whether it serves HTTP or gRPC.
     pub(super) is_server: bool,
     /// The probes that stand while it is watched.
     pub(super) probes: Probes,
@@ -40,11 +42,11 @@ pub(super) struct Analysis {
     pub(super) route: Probes,
     /// Those that find what routers have matched, if it has any.
     pub(super) routers: Probes,
-    /// How the calls of its HTTP clients end, if it has any.
+    /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
 }
 
-/// Where calls of HTTP clients end, besides [`Analysis::probes`].
+/// Where calls of clients end, besides [`Analysis::probes`].
 #[derive(Default)]
 pub(super) struct Clients {
     /// The returns of the functions called. Empty where these are emulated: then they are among those that always stand.
@@ -150,6 +152,10 @@ impl Analysis {
             Some(Self::add_http2_server)
         } else if title == net_http::CLIENT.title || title == http2::X_CLIENT.title {
             Some(Self::add_client)
+        } else if [grpc::SERVER, grpc::HANDLER_SERVER].iter().any(|of| of.title == title) {
+            Some(Self::add_grpc_server)
+        } else if [grpc::UNARY_CLIENT, grpc::STREAM_CLIENT].iter().any(|of| of.title == title) {
+            Some(Self::add_grpc_client)
         } else if operation.points.iter().any(|point| point.role == Role::Router) {
             Some(Self::add_router)
         } else {
@@ -222,13 +228,15 @@ impl Analysis {
                 match (point.role, planned.site.reason) {
                     (Role::Start, _) => self.probes.add(planned, with_condition(start, planned)),
                     (Role::InlinedStart, _) => self.probes.add(planned, at_call(start, planned)),
-                    (Role::InlinedEnd, _) => self.probes.add(planned, after_call(planned)),
+                    (Role::InlinedEnd, _) => {
+                        self.probes.add(planned, after_call(SiteKind::HttpClientEnd, planned));
+                    }
                     (Role::End, Reason::AfterCall { .. }) => {
                         let (_, probes) = clients
                             .call_sites
                             .entry(planned.offset.0)
                             .or_insert((*function, Probes::default()));
-                        probes.add(planned, after_call(planned));
+                        probes.add(planned, after_call(SiteKind::HttpClientEnd, planned));
                     }
                     // Emulated, they are the place where all calls end.
                     (Role::End, _) if !cfg!(target_arch = "x86_64") => {
@@ -252,8 +260,8 @@ fn at_call(kind: SiteKind, planned: &PlannedSite) -> Cookie {
 }
 
 /// What a site behind a call of a client tells the programs.
-pub(super) fn after_call(planned: &PlannedSite) -> Cookie {
-    let cookie = with_condition(SiteKind::HttpClientEnd, planned);
+pub(super) fn after_call(end: SiteKind, planned: &PlannedSite) -> Cookie {
+    let cookie = with_condition(end, planned);
     // On x86-64 the return has popped its address, but not the one of a caller that only hands on.
     let has_popped = cfg!(target_arch = "x86_64") && planned.site.reason != Reason::Return;
     if has_popped { cookie.with_stack_words(1) } else { cookie }
@@ -278,7 +286,13 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
             let is_readable = pointer.max(length) < Cookie::REGISTERS;
             is_readable.then(|| of(SiteKind::HttpServerRoute).with_registers(pointer, length))
         }
-        Role::InlinedStart | Role::InlinedEnd | Role::StandIn | Role::Router => None,
+        Role::Opened
+        | Role::ErrorEnd
+        | Role::Status
+        | Role::InlinedStart
+        | Role::InlinedEnd
+        | Role::StandIn
+        | Role::Router => None,
     }
 }
 
@@ -301,7 +315,7 @@ fn known_holder(holder: &holders::Holder, request: u64) -> Option<(u64, Holder)>
 /// Why none of the operations can be watched.
 fn summary(refusals: &[(&str, String)]) -> String {
     if refusals.is_empty() {
-        return "it has no HTTP server and no HTTP client".to_owned();
+        return "it has no server and no client of HTTP or gRPC".to_owned();
     }
     let each: Vec<_> = refusals.iter().map(|(title, why)| format!("{title}: {why}")).collect();
     each.join("; ")

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use lightfoot_probes_abi::Counter;
+use lightfoot_probes_abi::{Counter, SiteKind};
 use lightfoot_symbolizer::VirtualAddress;
+use lightfoot_symbolizer::go_abi::GoType;
 
 use super::analysis::{self, Clients, Probes};
 use super::{Binary, Event, WatchError, Watcher, loaded};
 use crate::attach::{Group, Kernel, count};
+use crate::catalog::grpc::{INVOKE_RESULTS, NEW_STREAM_RESULTS};
 use crate::catalog::net_http::ROUND_TRIP_RESULTS;
 use crate::discover::{FileIdentity, ProcessKey};
 use crate::inspect;
@@ -116,6 +118,15 @@ impl Binary {
     }
 }
 
+/// The results of the calls that end at a site of this kind.
+fn results(end: SiteKind) -> &'static [GoType<'static>] {
+    match end {
+        SiteKind::GrpcClientEnd => INVOKE_RESULTS,
+        SiteKind::GrpcStreamOpened => NEW_STREAM_RESULTS,
+        _ => ROUND_TRIP_RESULTS,
+    }
+}
+
 impl Watcher {
     /// Looks for callers that are new, and places what they need. Returns when to do so again, if ever.
     pub(super) fn learn_callers(&mut self) -> Option<Instant> {
@@ -131,9 +142,9 @@ impl Watcher {
         for file in files {
             let Some(binary) = self.binaries.get_mut(&file) else { continue };
             let Some(attachment) = &binary.attachment else { continue };
-            let own = callers.iter().filter(|(number, _)| *number == attachment.binary);
-            let new: Vec<_> =
-                own.map(|(_, address)| *address).filter(|address| binary.callers.is_new(*address)).collect();
+            let own = callers.iter().filter(|((number, _), _)| *number == attachment.binary);
+            let own = own.map(|((_, address), end)| (*address, *end));
+            let new: Vec<_> = own.filter(|(address, _)| binary.callers.is_new(*address)).collect();
             if !new.is_empty() {
                 for change in binary.learn(&new, now) {
                     self.tell_call_end(file, change);
@@ -224,14 +235,14 @@ impl Watcher {
 
 impl Binary {
     /// Finds the places behind calls that return to these addresses.
-    fn learn(&mut self, new: &[VirtualAddress], now: Instant) -> Vec<CallEnd> {
+    fn learn(&mut self, new: &[(VirtualAddress, SiteKind)], now: Instant) -> Vec<CallEnd> {
         let Some(open) = &self.open else { return Vec::new() };
         let path = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
         let opened = inspect::open(&path);
         let mut changes = Vec::new();
-        for &return_address in new {
+        for &(return_address, end) in new {
             let found = match &opened {
-                Ok(binary) => caller::caller(binary, return_address, ROUND_TRIP_RESULTS)
+                Ok(binary) => caller::caller(binary, return_address, results(end))
                     .map_err(|error| format!("{:#}", anyhow::Error::from(error))),
                 Err(error) => Err(error.to_string()),
             };
@@ -247,7 +258,7 @@ impl Binary {
                     return Err(format!("another probe stands behind the call in {}", caller.function));
                 }
                 let mut probes = Probes::default();
-                probes.add(&caller.site, analysis::after_call(&caller.site));
+                probes.add(&caller.site, analysis::after_call(end, &caller.site));
                 Ok((caller.function, offset, probes))
             });
             let site = match found {

@@ -12,7 +12,7 @@ use super::analysis::{Analysis, Probes};
 use crate::attach::Group;
 
 /// At most so many callers of a binary get a probe of their own; with more, the callee's returns are probed throughout.
-pub const MAX_CALLERS_OF_BINARY: usize = 64;
+pub const MAX_CALLERS_OF_BINARY: usize = 256;
 /// So long after the last new caller the callee's returns are still probed. Later new callers cost the ends of their first calls,
 /// until they are noticed.
 pub const CALLERS_SETTLE: Duration = Duration::from_secs(5);

@@ -40,11 +40,63 @@ pub enum SiteKind {
     /// An instruction behind the call of one of these in its caller, where the results are still in registers
     /// ([`Cookie::stack_words`] is 1 on x86-64: the return address is gone), or their own `ret` (0).
     HttpClientEnd = 18,
+    /// `google.golang.org/grpc.(*Server).handleStream`: a gRPC call starts.
+    GrpcServerStart = 32,
+    /// `internal/transport.(*http2Server).writeStatus`, `WriteStatus` before grpc-go 1.69: its status is sent.
+    GrpcServerEnd = 33,
+    /// The call of `status.FromError` in `google.golang.org/grpc.(*Server).processUnaryRPC`, on paths that only errors take:
+    /// if it gets a `ConnectionError`, the client has gone and no status is sent.
+    GrpcServerGone = 34,
+    /// `internal/transport.(*serverHandlerTransport).writeStatus`: the same for a call that net/http has received.
+    GrpcHandlerStatus = 35,
+    /// `google.golang.org/grpc.(*ClientConn).Invoke`: a client makes a unary call.
+    GrpcClientStart = 36,
+    /// Behind the call of that one or its own `ret`, as for [`Self::HttpClientEnd`].
+    GrpcClientEnd = 37,
+    /// `google.golang.org/grpc.(*ClientConn).NewStream`: a client opens a stream.
+    GrpcStreamStart = 38,
+    /// Behind the call of that one or its own `ret`: the stream is there, or has failed.
+    GrpcStreamOpened = 39,
+    /// The call of `(*clientStream).finish` in the goroutine that each stream of a client has, which ends with it
+    /// (`newClientStreamWithParams.func4`).
+    GrpcStreamEnd = 40,
 }
 
 impl SiteKind {
+    /// Whether it is for the programs of gRPC.
+    pub const fn is_grpc(self) -> bool {
+        self as u8 >= Self::GrpcServerStart as u8
+    }
+
+    /// The kind of that number.
+    pub const fn of(number: u64) -> Option<Self> {
+        match number {
+            1 => Some(Self::HttpServerStart),
+            2 => Some(Self::HttpServerEnd),
+            3 => Some(Self::HttpServerEndByDepth),
+            4 => Some(Self::HttpConnectionEnd),
+            5 => Some(Self::HttpServerRoute),
+            6 => Some(Self::Http2ServerStart),
+            7 => Some(Self::Http2ServerEnd),
+            8 => Some(Self::HttpServerRouter),
+            16 => Some(Self::HttpClientStart),
+            17 => Some(Self::HttpClientStartInner),
+            18 => Some(Self::HttpClientEnd),
+            32 => Some(Self::GrpcServerStart),
+            33 => Some(Self::GrpcServerEnd),
+            34 => Some(Self::GrpcServerGone),
+            35 => Some(Self::GrpcHandlerStatus),
+            36 => Some(Self::GrpcClientStart),
+            37 => Some(Self::GrpcClientEnd),
+            38 => Some(Self::GrpcStreamStart),
+            39 => Some(Self::GrpcStreamOpened),
+            40 => Some(Self::GrpcStreamEnd),
+            _ => None,
+        }
+    }
+
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 20] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -56,6 +108,15 @@ impl SiteKind {
         Self::HttpClientStart,
         Self::HttpClientStartInner,
         Self::HttpClientEnd,
+        Self::GrpcServerStart,
+        Self::GrpcServerEnd,
+        Self::GrpcServerGone,
+        Self::GrpcHandlerStatus,
+        Self::GrpcClientStart,
+        Self::GrpcClientEnd,
+        Self::GrpcStreamStart,
+        Self::GrpcStreamOpened,
+        Self::GrpcStreamEnd,
     ];
 }
 
@@ -132,20 +193,7 @@ impl Cookie {
 
     /// The site's kind, if there is one of that number.
     pub const fn kind(self) -> Option<SiteKind> {
-        match self.0 & 0xff {
-            1 => Some(SiteKind::HttpServerStart),
-            2 => Some(SiteKind::HttpServerEnd),
-            3 => Some(SiteKind::HttpServerEndByDepth),
-            4 => Some(SiteKind::HttpConnectionEnd),
-            5 => Some(SiteKind::HttpServerRoute),
-            6 => Some(SiteKind::Http2ServerStart),
-            7 => Some(SiteKind::Http2ServerEnd),
-            8 => Some(SiteKind::HttpServerRouter),
-            16 => Some(SiteKind::HttpClientStart),
-            17 => Some(SiteKind::HttpClientStartInner),
-            18 => Some(SiteKind::HttpClientEnd),
-            _ => None,
-        }
+        SiteKind::of(self.0 & 0xff)
     }
 
     /// Words between the stack pointer here and at the entry of a function called from here.

@@ -48,7 +48,8 @@ counters! {
     /// Lost: found open when something proved it dead; its end was missed.
     Abandoned,
     /// Ends without a start: it came before the probes, was lost, or there was none (a 417 for an unknown `Expect`, a 431
-    /// for HTTP/2 headers that are too large, an answer to the preface of HTTP/2 where that is not served).
+    /// for HTTP/2 headers that are too large, an answer to the preface of HTTP/2 where that is not served), or a gRPC status
+    /// that is written a second time or by another goroutine than that of the handler.
     EndWithoutStart,
     /// Requests of a protocol that is not watched: HTTP/3, or HTTP/2 by a server that is not known or whose end is not.
     UnknownProtocol,
@@ -89,12 +90,15 @@ counters! {
     ContextBound,
     /// Contexts of open spans that were dropped for newer ones: parents may have been overlooked.
     ContextEvicted,
-    /// Callers of HTTP clients that could not be noted, for there are too many.
+    /// Callers of clients that could not be noted, for there are too many.
     CallersFull,
     /// Client spans ended by the return of a call around them: their own caller was not known yet, or only hands on what it gets.
     EndedByOuter,
     /// Hits of HTTP client functions within a client span that is open already: one span for both.
     NestedClient,
+    /// Streams of gRPC clients that an interceptor has hidden behind a type of its own: their end cannot be told, and each is
+    /// also counted as abandoned.
+    HiddenStream,
     /// Times the reader was woken because the ring buffer filled.
     Wakeups,
     /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in

@@ -11,10 +11,15 @@ use crate::record::Http;
 pub struct InFlightKey {
     /// The process.
     pub tgid: u32,
-    /// How many open spans the goroutine has around this one; less than [`limits::LEVELS`].
+    /// How many open spans the goroutine has around this one; less than [`limits::LEVELS`]. Or [`Self::STREAM`].
     pub level: u32,
-    /// The goroutine's id.
+    /// The goroutine's id; the address of the stream.
     pub goid: u64,
+}
+
+impl InFlightKey {
+    /// The level of an open stream of a gRPC client, which belongs to no goroutine.
+    pub const STREAM: u32 = u32::MAX;
 }
 
 const _: () = assert!(size_of::<InFlightKey>() == 16);
@@ -26,9 +31,9 @@ pub struct InFlight {
     /// How deep in the goroutine's stack the span's function started, in bytes: `g.stack.hi` less the stack pointer at its
     /// entry. The same in every copy of the stack.
     pub depth: u64,
-    /// HTTP/1 server: the address of the `http.response`. HTTP/2 server: of the `responseWriter`.
+    /// HTTP/1 server: the address of the `http.response`. HTTP/2 server: of the `responseWriter`. gRPC server: of the stream.
     pub response: u64,
-    /// HTTP client: the address that the call returns to; 0 where it does not lie on the stack (arm64).
+    /// Client: the address that the call returns to; 0 where it does not lie on the stack (arm64).
     pub caller: u64,
     /// The address of the original `http.Request`, or 0 if net/http has not made it yet.
     pub request: u64,
@@ -66,12 +71,13 @@ pub struct InFlight {
     pub strings_length: u64,
     /// Where small structs are read to.
     pub scratch: [u64; limits::SMALL_STRUCT / 8],
-    /// The record, of which `strings` is the end.
+    /// The record, of which `strings` is the end. That of a gRPC call is a [`crate::Grpc`] in the same place.
     pub record: Http,
     /// The record's strings back to back; before they are there, larger structs are read to this place.
     pub strings: [u64; limits::STRINGS / 8],
 }
 
+const _: () = assert!(size_of::<Http>() == size_of::<crate::Grpc>());
 const _: () = assert!(
     size_of::<InFlight>()
         == 4 * 8
@@ -98,6 +104,10 @@ pub mod state {
     pub const ROUTED: u32 = 1 << 3;
     /// The goroutine's outermost span: another was opened within it. Without it there is none to be forgotten.
     pub const NESTED: u32 = 1 << 4;
+    /// A gRPC stream's status was sent before its handler returned.
+    pub const STATUS_SENT: u32 = 1 << 5;
+    /// The end that was seen last is that of a call around this one.
+    pub const ENDED_BY_OUTER: u32 = 1 << 6;
 }
 
 /// A Go string, or a slice without its capacity.

@@ -10,8 +10,10 @@
 
 use crate::limits;
 
+mod grpc;
 mod router;
 
+pub use grpc::{Grpc, GrpcClient, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
 pub use router::Router;
 
 /// No such field, or no such address.
@@ -55,9 +57,11 @@ pub struct Layout {
     pub header: Map,
     /// The routers that the agent knows, by [`crate::Cookie::router`].
     pub routers: [Router; limits::ROUTERS],
+    /// `google.golang.org/grpc`.
+    pub grpc: Grpc,
 }
 
-const _: () = assert!(size_of::<Layout>() == 108 * 8);
+const _: () = assert!(size_of::<Layout>() == (108 + 29) * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -114,6 +118,7 @@ impl Layout {
             last_in_use: 0,
         },
         routers: [Router::UNKNOWN; limits::ROUTERS],
+        grpc: Grpc::UNKNOWN,
     };
 }
 

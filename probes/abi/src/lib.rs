@@ -15,7 +15,8 @@
 //! | `CONTEXTS` | LRU hash | [`ContextKey`] | [`SpanContext`] | BPF |
 //! | `HOLDERS` | hash | [`HolderKey`] | [`Holder`] | agent, before any process refers to the binary |
 //! | `ITABS` | LRU hash | [`ContextKey`] | [`Holder`] | BPF |
-//! | `CALLERS` | hash | [`Site`] | 1 (`u64`) | BPF; the agent removes what an ended process left |
+//! | `CALLERS` | hash | [`Site`] | the [`SiteKind`] of the sites behind such calls (`u64`) | BPF; the agent removes what an ended process left |
+//! | `STREAM_ENDS` | LRU hash | [`ContextKey`] of a gRPC client's stream | nanoseconds since boot (`u64`) | BPF |
 //! | `SITES` | hash | [`Site`] | cookie (`u64`) | agent, only where the kernel has no cookies |
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
@@ -25,11 +26,12 @@
 //! choose, as are the size of `EVENTS` and the number of processes.
 //!
 //! The programs `on_site_multi` (Linux 6.6), `on_site` (5.15) and `on_site_by_address` (5.10) do the same; one of them is
-//! loaded and attached to all sites. The globals that the agent sets before:
+//! loaded and attached to all sites of HTTP, and of `on_site_grpc_multi` and so on the same one to those of gRPC
+//! ([`SiteKind::is_grpc`]). The globals that the agent sets before:
 //!
 //! | global | type | meaning |
 //! |---|---|---|
-//! | `MAY_SLEEP` | `u32` | 1 if `on_site_multi` is the one, else 0 |
+//! | `MAY_SLEEP` | `u32` | 1 if `on_site_multi` and `on_site_grpc_multi` are the ones, else 0 |
 //! | `PID_NAMESPACE` | [`PidNamespace`] | whose process ids the maps hold |
 //! | `COUNT_READS` | `u32` | 1 in tests and benchmarks that count reads of user memory |
 //!
@@ -40,6 +42,7 @@
 pub mod context;
 pub mod cookie;
 pub mod counters;
+pub mod grpc;
 pub mod in_flight;
 pub mod layout;
 pub mod limits;
@@ -53,9 +56,10 @@ pub mod user;
 pub use context::{ContextKey, Holder, HolderKey, SpanContext};
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};
+pub use grpc::{Grpc, GrpcText};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
 pub use process::{PidNamespace, Process, Sampler, SamplerKind, Settings};
 pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
-pub use user::{Record, RecordError, Texts};
+pub use user::{GrpcTexts, Record, RecordError, Texts};

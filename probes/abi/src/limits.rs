@@ -20,6 +20,17 @@ pub const ROUTE: usize = 256;
 pub const SCHEME: usize = 16;
 /// Bytes of an error's text that are kept.
 pub const ERROR: usize = 128;
+/// Bytes of a gRPC method's full name that are kept.
+pub const GRPC_METHOD: usize = 256;
+/// Bytes of the target of a gRPC client that are kept.
+pub const GRPC_TARGET: usize = 256;
+/// Contexts in which the metadata of an incoming gRPC call is looked for. grpc-go puts it into the outermost or the second,
+/// and each `stats.Handler` or tap may add some.
+pub const GRPC_METADATA: usize = 16;
+/// Streams of gRPC clients, one within the other, among which grpc-go's own is looked for.
+pub const GRPC_WRAPPERS: usize = 5;
+/// Errors of a gRPC call, one around the other, among which one with a status is looked for.
+pub const GRPC_ERRORS: usize = 5;
 /// Pieces of a route that nested routers have matched one after the other; later ones are left out.
 pub const ROUTE_PARTS: usize = 8;
 /// Routers whose sites one binary can have.
@@ -30,6 +41,7 @@ pub const PEER: usize = 64;
 /// Bytes that the strings of one record can take together: those of a server, which are longer than those of a client.
 pub const STRINGS: usize = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
 const _: () = assert!(REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
+const _: () = assert!(GRPC_METHOD + GRPC_TARGET + TRACESTATE + ERROR <= STRINGS);
 
 /// How many spans of one goroutine can be open at once, one within the other.
 pub const LEVELS: usize = 8;

@@ -6,7 +6,7 @@
 use crate::limits;
 
 /// Grows with every change to a record. `make bless` makes the recordings of the tests anew then.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// What a record is about, and so which struct it starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,10 @@ pub enum RecordKind {
     HttpServer = 1,
     /// A request sent by an HTTP client: [`Http`].
     HttpClient = 2,
+    /// A served gRPC call: [`crate::Grpc`].
+    GrpcServer = 3,
+    /// A gRPC call made by a client: [`crate::Grpc`].
+    GrpcClient = 4,
 }
 
 /// How every record starts.
@@ -63,6 +67,9 @@ const _: () = assert!(size_of::<RecordHeader>() == 80);
 /// In [`RecordHeader::missing`]: the fixed part's own fields (status, size) could not be read.
 pub const MISSING_FIELDS: u16 = 1 << 15;
 
+/// In [`Http::grpc_status`]: grpc-go serves the request, and has written no status yet.
+pub const GRPC_WITHOUT_STATUS: u16 = u16::MAX;
+
 /// In [`Http::error_type`]: there was an error, and its type could not be read.
 pub const UNKNOWN_ERROR: u64 = u64::MAX;
 
@@ -107,8 +114,10 @@ pub struct Http {
     pub resend_count: u16,
     /// Client: bytes of the target's path; a `?` and the query follow if asked for.
     pub path_length: u16,
+    /// Server: one more than the gRPC code, if grpc-go has answered the request; [`GRPC_WITHOUT_STATUS`]; else 0.
+    pub grpc_status: u16,
     /// Zero.
-    pub reserved: [u16; 2],
+    pub reserved: u16,
     /// The length of each string in bytes, by [`Text`].
     pub lengths: [u16; Text::COUNT],
 }

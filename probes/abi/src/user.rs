@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
 use crate::{
-    ContextKey, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings,
-    Site, SpanContext,
+    ContextKey, Counters, Grpc, GrpcText, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace,
+    Process, Settings, Site, SpanContext,
 };
 
 macro_rules! plain {
@@ -26,6 +26,10 @@ pub enum Record<'a> {
     HttpServer(Http, Texts<'a>),
     /// A request sent by an HTTP client.
     HttpClient(Http, Texts<'a>),
+    /// A served gRPC call.
+    GrpcServer(Grpc, GrpcTexts<'a>),
+    /// A gRPC call made by a client.
+    GrpcClient(Grpc, GrpcTexts<'a>),
 }
 
 /// The strings of a record, by [`Text`].
@@ -35,6 +39,17 @@ pub struct Texts<'a>([&'a [u8]; Text::COUNT]);
 impl<'a> Texts<'a> {
     /// A string; empty if the program had none.
     pub fn get(&self, text: Text) -> &'a [u8] {
+        self.0.get(text as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The strings of a record of gRPC, by [`GrpcText`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrpcTexts<'a>([&'a [u8]; GrpcText::COUNT]);
+
+impl<'a> GrpcTexts<'a> {
+    /// A string; empty if the program had none.
+    pub fn get(&self, text: GrpcText) -> &'a [u8] {
         self.0.get(text as usize).copied().unwrap_or_default()
     }
 }
@@ -69,29 +84,57 @@ impl<'a> Record<'a> {
         if header.version != VERSION {
             return Err(RecordError::Version(header.version));
         }
-        let of_kind = match header.kind {
-            kind if kind == RecordKind::HttpServer as u8 => Self::HttpServer,
-            kind if kind == RecordKind::HttpClient as u8 => Self::HttpClient,
+        match header.kind {
+            kind if kind == RecordKind::HttpServer as u8 => {
+                http(bytes).map(|(record, texts)| Self::HttpServer(record, texts))
+            }
+            kind if kind == RecordKind::HttpClient as u8 => {
+                http(bytes).map(|(record, texts)| Self::HttpClient(record, texts))
+            }
+            kind if kind == RecordKind::GrpcServer as u8 => {
+                grpc(bytes).map(|(record, texts)| Self::GrpcServer(record, texts))
+            }
+            kind if kind == RecordKind::GrpcClient as u8 => {
+                grpc(bytes).map(|(record, texts)| Self::GrpcClient(record, texts))
+            }
             kind => return Err(RecordError::Kind(kind)),
-        };
-        let record: Http = read(bytes).ok_or(RecordError::Truncated)?;
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        let strings = bytes.get(size_of::<Http>()..length).ok_or(RecordError::Truncated)?;
-        let mut texts = Texts::default();
-        let mut start = 0_usize;
-        for (text, length) in texts.0.iter_mut().zip(record.lengths) {
-            let end = start + usize::from(length);
-            *text = strings.get(Range { start, end }).ok_or(RecordError::Truncated)?;
-            start = end;
         }
-        Ok(of_kind(record, texts))
+        .ok_or(RecordError::Truncated)
     }
+}
+
+fn http(bytes: &[u8]) -> Option<(Http, Texts<'_>)> {
+    let record: Http = read(bytes)?;
+    Some((record, Texts(strings::<Http, _>(bytes, record.header.length, record.lengths)?)))
+}
+
+fn grpc(bytes: &[u8]) -> Option<(Grpc, GrpcTexts<'_>)> {
+    let record: Grpc = read(bytes)?;
+    Some((record, GrpcTexts(strings::<Grpc, _>(bytes, record.header.length, record.lengths)?)))
+}
+
+/// The strings behind a record's fixed part.
+fn strings<Fixed, const COUNT: usize>(
+    bytes: &[u8],
+    length: u32,
+    lengths: [u16; COUNT],
+) -> Option<[&[u8]; COUNT]> {
+    let strings = bytes.get(size_of::<Fixed>()..usize::try_from(length).ok()?)?;
+    let mut texts = [&[][..]; COUNT];
+    let mut start = 0_usize;
+    for (text, length) in texts.iter_mut().zip(lengths) {
+        let end = start + usize::from(length);
+        *text = strings.get(Range { start, end })?;
+        start = end;
+    }
+    Some(texts)
 }
 
 /// A type that any bytes are a valid value of.
 trait AnyBytes: Copy {}
 impl AnyBytes for RecordHeader {}
 impl AnyBytes for Http {}
+impl AnyBytes for Grpc {}
 
 fn read<T: AnyBytes>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;

@@ -109,6 +109,20 @@ pub fn look_at(entry: &mut InFlight, itab: u64, data: u64) {
     entry.scratch[CONTEXT + 1] = data;
 }
 
+/// The address of the context at hand.
+#[inline(always)]
+pub fn at_hand(entry: &InFlight) -> u64 {
+    entry.scratch[CONTEXT + 1]
+}
+
+/// Goes on to the context that the one at hand holds. False if it holds none.
+#[inline(always)]
+pub fn follow(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
+    let holds_one = read_held(entry, process, layout);
+    look_at(entry, entry.scratch[HELD], entry.scratch[HELD + 1]);
+    holds_one
+}
+
 /// Makes the span a child of the one that owns the nearest context in the chain. False if none does.
 ///
 /// If that one has ended, the next two steps compare what they come to with what was noted behind its context.

@@ -4,35 +4,67 @@ use aya_ebpf::{
     bindings::bpf_pidns_info,
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_ns_current_pid_tgid},
 };
-use lightfoot_probes_abi::{Cookie, Counter, Site, SiteKind};
+use lightfoot_probes_abi::{Cookie, Counter, Layout, Process, Site, SiteKind};
 
 use crate::{
     counters::{NO_PROCESS, count},
-    http_client, http_server,
+    grpc, http_client, http_server,
     maps::{LAYOUTS, PROCESSES, SETTINGS, SITES, pid_namespace},
     registers::{self, Registers},
 };
 
-/// Runs what belongs to the site, if the process is selected.
+/// A hit in a selected process.
+struct Hit {
+    tgid: u32,
+    process: &'static Process,
+    layout: &'static Layout,
+}
+
+/// Tells what was hit, unless that is to be left alone.
 #[inline(always)]
-pub fn dispatch(registers: Registers, cookie: Cookie) {
+fn hit(registers: Registers, cookie: Cookie) -> Option<Hit> {
     if SETTINGS.get(0).is_none_or(|settings| settings.enabled == 0) {
-        return;
+        return None;
     }
     let tgid = current_process();
     // SAFETY: the agent replaces elements as a whole and never changes one in place.
     let Some(process) = (unsafe { PROCESSES.get(&tgid) }) else {
         count(NO_PROCESS, Counter::UnselectedProcess);
-        return;
+        return None;
     };
     if process.binary != cookie.binary() {
         count(process.counters, Counter::ForeignBinary);
-        return;
+        return None;
     }
     if cookie.0 & Cookie::IF_NOT_TAKEN != 0 && registers::lower_or_same(registers) {
-        return;
+        return None;
     }
-    let Some(layout) = LAYOUTS.get(process.layout) else { return };
+    Some(Hit { tgid, process, layout: LAYOUTS.get(process.layout)? })
+}
+
+/// Runs what belongs to a site of gRPC.
+#[inline(always)]
+pub fn grpc(registers: Registers, cookie: Cookie) {
+    let Some(Hit { tgid, process, layout }) = hit(registers, cookie) else { return };
+    let words = cookie.stack_words();
+    match cookie.kind() {
+        Some(SiteKind::GrpcServerStart) => grpc::server_start(registers, tgid, process, layout),
+        Some(SiteKind::GrpcServerEnd) => grpc::server_end(registers, tgid, process, layout),
+        Some(SiteKind::GrpcServerGone) => grpc::server_gone(registers, tgid, process, layout),
+        Some(SiteKind::GrpcHandlerStatus) => grpc::handler_status(registers, tgid, process, layout),
+        Some(SiteKind::GrpcClientStart) => grpc::client_start(registers, tgid, process, layout, 0),
+        Some(SiteKind::GrpcStreamStart) => grpc::client_start(registers, tgid, process, layout, 1),
+        Some(SiteKind::GrpcClientEnd) => grpc::client_end(registers, tgid, process, layout, words),
+        Some(SiteKind::GrpcStreamOpened) => grpc::stream_opened(registers, tgid, process, layout, words),
+        Some(SiteKind::GrpcStreamEnd) => grpc::stream_end(registers, tgid, process, layout),
+        _ => count(process.counters, Counter::UnknownSite),
+    }
+}
+
+/// Runs what belongs to a site of HTTP.
+#[inline(always)]
+pub fn http(registers: Registers, cookie: Cookie) {
+    let Some(Hit { tgid, process, layout }) = hit(registers, cookie) else { return };
     match cookie.kind() {
         Some(SiteKind::HttpServerStart | SiteKind::Http2ServerStart) => {
             http_server::start(registers, tgid, process, layout, cookie);

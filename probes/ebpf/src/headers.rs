@@ -1,4 +1,4 @@
-//! Finding headers in the `http.Header` that the program has just parsed.
+//! Finding headers in the `http.Header` that the program has just parsed, or in gRPC metadata, whose names are in lower case.
 //!
 //! A map's groups (buckets) are noted as runs that wait, and read one after the other. Slots whose names are as long as a
 //! wanted one are noted as candidates, and the names are read last. All that is noted stands in the entry, so that the
@@ -17,6 +17,8 @@ use crate::{
 };
 
 const SLOTS: usize = 8;
+/// What distinguishes a letter in lower case, the first of a name.
+const LOWER_CASE: u64 = 0x20;
 
 // The scratch memory, in words: what is read of the map's header and of names, how many runs were noted, how many of
 // them are done, how many candidates were noted, and from `RUN` on the runs, each with address and length.
@@ -243,12 +245,12 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
     if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), bytes, name) } {
         return count(entry.counters, Counter::ReadFault);
     }
-    let (head, tail) = (entry.scratch[0], entry.scratch[1] & 0xff_ffff);
-    let header = if length == 11 && head == chars(*b"Tracepar") && tail == chars(*b"ent\0\0\0\0\0") {
+    let (head, tail) = (entry.scratch[0] | LOWER_CASE, entry.scratch[1] & 0xff_ffff);
+    let header = if length == 11 && head == chars(*b"tracepar") && tail == chars(*b"ent\0\0\0\0\0") {
         HeaderName::Traceparent
-    } else if length == 10 && head == chars(*b"Tracesta") && tail & 0xffff == chars(*b"te\0\0\0\0\0\0") {
+    } else if length == 10 && head == chars(*b"tracesta") && tail & 0xffff == chars(*b"te\0\0\0\0\0\0") {
         HeaderName::Tracestate
-    } else if length == 10 && head == chars(*b"User-Age") && tail & 0xffff == chars(*b"nt\0\0\0\0\0\0") {
+    } else if length == 10 && head == chars(*b"user-Age") && tail & 0xffff == chars(*b"nt\0\0\0\0\0\0") {
         HeaderName::UserAgent
     } else {
         return;

@@ -6,17 +6,14 @@
 mod request;
 mod response;
 
-use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
-    Counter, Layout, Process, RecordKind, Site, in_flight::state, record::http_flags,
+    Counter, Layout, Process, RecordKind, SiteKind, in_flight::state, record::http_flags,
 };
 
 use crate::{
+    calls,
     counters::count,
-    in_flight,
-    maps::CALLERS,
-    memory::read_word,
-    parents,
+    in_flight, parents,
     registers::{self, Registers},
     trace,
 };
@@ -31,10 +28,7 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else { return };
     entry.record.header.kind = KIND;
-    if let Some(at) = registers::return_address(registers, stack_words) {
-        entry.caller = read_word(entry.counters, at);
-        note_caller(tgid, entry.caller, entry.counters);
-    }
+    calls::note_caller(entry, registers, stack_words, SiteKind::HttpClientEnd);
     if !request::read(entry, layout, registers::argument(registers, 1)) {
         count(process.counters, Counter::NoRequest);
         return in_flight::forget(entry);
@@ -69,35 +63,16 @@ pub fn is_nested(registers: Registers, tgid: u32, process: &Process, layout: &La
 /// A call of one of these, or a call around it, has returned: its results are in the registers.
 #[inline(never)]
 pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout, stack_words: u64) {
-    let (slot, g) = (process.counters, registers::g(registers));
-    let goid = in_flight::goid(slot, layout, g);
-    if in_flight::find(tgid, goid, 0).is_null() {
-        return;
-    }
-    let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
-    let depth = in_flight::depth(slot, layout, g, stack_pointer);
+    let entry = calls::returned(registers, tgid, process, layout, stack_words);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { in_flight::find_from(tgid, goid, depth).as_mut() }) else { return };
+    let Some(entry) = (unsafe { entry.as_mut() }) else { return };
     // Other calls return here as well, such as those of a transport within the one that was entered.
-    if depth == 0 || entry.record.header.kind != KIND {
+    if entry.record.header.kind != KIND {
         return;
     }
-    if entry.depth != depth {
+    if calls::ends_by_outer(entry) {
         entry.record.flags |= http_flags::ENDED_BY_OUTER;
-        count(slot, Counter::EndedByOuter);
     }
     response::finish(registers, entry, process, layout);
     in_flight::forget(entry);
-}
-
-/// Tells the agent where clients are called from.
-#[inline(never)]
-fn note_caller(tgid: u32, address: u64, slot: u32) {
-    let caller = Site { tgid, reserved: 0, address };
-    if address != 0
-        && CALLERS.get_ptr(&caller).is_none()
-        && CALLERS.insert(&caller, &1, u64::from(BPF_ANY)).is_err()
-    {
-        count(slot, Counter::CallersFull);
-    }
 }

@@ -87,6 +87,18 @@ pub fn find(tgid: u32, goid: u64, level: u32) -> *mut InFlight {
     IN_FLIGHT.get_ptr_mut(&key).unwrap_or(core::ptr::null_mut())
 }
 
+/// The open span of a gRPC client's stream, or null.
+#[inline(always)]
+pub fn find_stream(tgid: u32, stream: u64) -> *mut InFlight {
+    find(tgid, stream, InFlightKey::STREAM)
+}
+
+/// Forgets the span of a stream, which has ended.
+#[inline(always)]
+pub fn forget_stream(tgid: u32, stream: u64) {
+    remove(tgid, stream, InFlightKey::STREAM);
+}
+
 /// The goroutine's outermost open span whose function starts at this depth or deeper, or null.
 #[inline(never)]
 pub fn find_from(tgid: u32, goid: u64, depth: u64) -> *mut InFlight {

@@ -29,6 +29,8 @@ mod headers;
 mod parents;
 mod trace;
 
+mod calls;
+mod grpc;
 mod http_client;
 mod http_server;
 mod record;
@@ -40,25 +42,49 @@ use aya_ebpf::{
 };
 use lightfoot_probes_abi::Cookie;
 
-/// Every site of every binary, where the kernel has uprobe_multi links (Linux 6.6). It may sleep: `MAY_SLEEP` is to be 1.
+/// Every site of every binary but for those of gRPC, where the kernel has uprobe_multi links (Linux 6.6). It may sleep:
+/// `MAY_SLEEP` is to be 1.
 #[uprobe(multi, sleepable)]
 pub fn on_site_multi(context: ProbeContext) -> u32 {
-    dispatch::dispatch(context.regs, attach_cookie(&context));
+    dispatch::http(context.regs, attach_cookie(&context));
     0
 }
 
-/// Every site of every binary, as perf events with cookies (Linux 5.15).
+/// The same, as perf events with cookies (Linux 5.15).
 #[uprobe]
 pub fn on_site(context: ProbeContext) -> u32 {
-    dispatch::dispatch(context.regs, attach_cookie(&context));
+    dispatch::http(context.regs, attach_cookie(&context));
     0
 }
 
-/// Every site of every binary, as perf events without cookies; `SITES` has them by address.
+/// The same, as perf events without cookies; `SITES` has them by address.
 #[uprobe]
 pub fn on_site_by_address(context: ProbeContext) -> u32 {
     if let Some(cookie) = dispatch::cookie_by_address(context.regs) {
-        dispatch::dispatch(context.regs, cookie);
+        dispatch::http(context.regs, cookie);
+    }
+    0
+}
+
+/// Every site of gRPC, as [`on_site_multi`]: one program for all would have more instructions than old kernels verify.
+#[uprobe(multi, sleepable)]
+pub fn on_site_grpc_multi(context: ProbeContext) -> u32 {
+    dispatch::grpc(context.regs, attach_cookie(&context));
+    0
+}
+
+/// The same, as [`on_site`].
+#[uprobe]
+pub fn on_site_grpc(context: ProbeContext) -> u32 {
+    dispatch::grpc(context.regs, attach_cookie(&context));
+    0
+}
+
+/// The same, as [`on_site_by_address`].
+#[uprobe]
+pub fn on_site_grpc_by_address(context: ProbeContext) -> u32 {
+    if let Some(cookie) = dispatch::cookie_by_address(context.regs) {
+        dispatch::grpc(context.regs, cookie);
     }
     0
 }

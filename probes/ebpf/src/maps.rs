@@ -30,6 +30,8 @@ pub static ITABS: LruHashMap<ContextKey, Holder> = LruHashMap::with_max_entries(
 #[map]
 pub static CALLERS: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
 #[map]
+pub static STREAM_ENDS: LruHashMap<ContextKey, u64> = LruHashMap::with_max_entries(1024, 0);
+#[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
 /// One element of zeros, from which entries of `IN_FLIGHT` are made: they are too large for the stack.
@@ -57,7 +59,7 @@ pub fn counts_reads() -> bool {
     unsafe { (&raw const COUNT_READS).read_volatile() != 0 }
 }
 
-/// Whether the program that is loaded may wait for memory: `on_site_multi` alone.
+/// Whether the program that is loaded may wait for memory: `on_site_multi` and `on_site_grpc_multi` alone.
 #[inline(always)]
 pub fn may_sleep() -> bool {
     // SAFETY: as above.

@@ -13,7 +13,10 @@ pub(crate) struct Span {
 impl Span {
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let (Record::HttpServer(fixed, texts) | Record::HttpClient(fixed, texts)) =
-            Record::parse(bytes).unwrap();
+            Record::parse(bytes).unwrap()
+        else {
+            panic!("one of HTTP")
+        };
         assert_eq!(bytes.len(), usize::try_from(fixed.header.length).unwrap());
         assert!(fixed.header.start <= fixed.header.end);
         assert_ne!(fixed.header.span_id, 0);

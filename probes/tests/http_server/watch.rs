@@ -99,7 +99,7 @@ impl Watch {
         };
         let mut ebpf = EbpfLoader::new()
             .override_global("COUNT_READS", &u32::from(options.count_reads), true)
-            .override_global("MAY_SLEEP", &u32::from(options.program == "on_site_multi"), true)
+            .override_global("MAY_SLEEP", &u32::from(options.program.ends_with("_multi")), true)
             .override_global("PID_NAMESPACE", &namespace, true)
             .map_max_entries("EVENTS", options.ring)
             .map_max_entries("IN_FLIGHT", options.in_flight)

@@ -82,7 +82,7 @@ impl Scene {
         thread::sleep(Duration::from_millis(200));
         let route = |record: &Vec<u8>| match Record::parse(record).unwrap() {
             Record::HttpServer(_, texts) => String::from_utf8(texts.get(Text::Route).to_vec()).unwrap(),
-            Record::HttpClient(..) => panic!("there is no client"),
+            other => panic!("no server's: {other:?}"),
         };
         (records.iter().map(route).collect(), after.0 - before.0, after.1 - before.1)
     }

@@ -7,8 +7,15 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// Those that write down what really happened, without the routers, which take minutes.
-const TRUTHFUL: [Program; 5] =
-    [Program::Truth, Program::Clients, Program::Parents, Program::Bundled, Program::XNet];
+const TRUTHFUL: [Program; 7] = [
+    Program::Truth,
+    Program::Clients,
+    Program::Parents,
+    Program::Bundled,
+    Program::XNet,
+    Program::Rpc,
+    Program::OldRpc,
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();

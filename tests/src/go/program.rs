@@ -34,6 +34,11 @@ pub enum Program {
     Cgo,
     /// A gRPC server and its client. It has dependencies: its first build fetches modules.
     Grpc,
+    /// Serves and calls by gRPC in every way there is and writes down what really happened. By the newest grpc-go that the Go
+    /// release compiles.
+    Rpc,
+    /// The same by older releases of grpc-go.
+    OldRpc,
     /// Serves HTTP/2 in every way there is, sends itself requests and writes down what really happened. It has dependencies.
     Http2Batch,
     /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
@@ -68,6 +73,8 @@ impl Program {
             Self::Gorilla => "gorilla",
             Self::Cgo => "cgo",
             Self::Grpc => "grpc",
+            Self::Rpc => "rpc",
+            Self::OldRpc => "oldrpc",
             Self::Http2Batch => "http2batch",
             Self::Lifecycle => "lifecycle",
             Self::Observer => "observer",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::process::{Lines, Process};
+use super::rpc::{Called, Handled};
 use super::server::Parent;
 use super::{Folder, LiveError, PATIENCE, Truth, wait_within};
 
@@ -32,6 +33,10 @@ pub struct Facts {
     pub requests: Vec<Truth>,
     /// The same in short.
     pub served: Vec<Served>,
+    /// What clients called by gRPC.
+    pub called: Vec<Called>,
+    /// What handlers of gRPC served.
+    pub handled: Vec<Handled>,
 }
 
 /// What one call was; `tests/targets/witness/call.go` says more of each field.
@@ -77,6 +82,10 @@ enum Fact {
     Request(Box<Truth>),
     /// The same, in short.
     Served(Served),
+    /// A client called by gRPC.
+    Called(Called),
+    /// A handler of gRPC served.
+    Handled(Box<Handled>),
 }
 
 impl Driven {
@@ -85,6 +94,8 @@ impl Driven {
         let folder = Folder::new()?;
         let mut command = Command::new(folder.copy(binary, "program")?);
         command.arg("-truth").arg(folder.path().join("truth"));
+        // What releases of grpc-go after 1.40 do without being asked.
+        command.env("GRPC_GO_RETRY", "on");
         let mut process = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let (input, lines) = (process.input(), process.output(|line| line));
         let mut driven = Self { process, input, lines, folder, read: 0 };
@@ -133,6 +144,8 @@ impl Driven {
                 Fact::Call(call) => facts.calls.push(call),
                 Fact::Request(request) => facts.requests.push(*request),
                 Fact::Served(served) => facts.served.push(served),
+                Fact::Called(called) => facts.called.push(called),
+                Fact::Handled(handled) => facts.handled.push(*handled),
             }
         }
         Ok(facts)

@@ -1,7 +1,8 @@
-// Demo is one program in three parts for `make demo`: a shop, the stock that the shop asks, and customers.
+// Demo is one program in four parts for `make demo`: a shop, which asks a stock by gRPC, which asks for prices by HTTP, and
+// customers.
 //
-// Neither service imports anything of OpenTelemetry. The customers send a traceparent, as a gateway would, and the shop
-// passes it on to itself and to the stock, so that all spans of a request belong to one trace.
+// No service imports anything of OpenTelemetry. The customers send a traceparent, as a gateway would, and services pass it on,
+// so that all spans of a request belong to one trace.
 package main
 
 import (
@@ -17,7 +18,8 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "address and port; port 0 picks a free one")
-	stock := flag.String("stock", "", "URL of the stock; with it this is a shop, without it a stock")
+	stock := flag.String("stock", "", "address of the stock; with it this is a shop")
+	prices := flag.String("prices", "", "URL of the prices; with it this is a stock; without either, it has prices")
 	visit := flag.String("visit", "", "be customers of the shop at this URL instead")
 	duration := flag.Duration("for", time.Minute, "how long customers come")
 	flag.Parse()
@@ -25,59 +27,24 @@ func main() {
 		customers(*visit, time.Now().Add(*duration))
 		return
 	}
-	routes := http.NewServeMux()
-	if *stock != "" {
-		routes.HandleFunc("GET /products/{id}", func(w http.ResponseWriter, r *http.Request) { product(w, r, *stock) })
-		routes.HandleFunc("GET /prices/{id}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "5 EUR") })
-		routes.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusCreated) })
-	} else {
-		routes.HandleFunc("GET /items/{id}", item)
-	}
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}
+	if *prices != "" {
+		fmt.Println(listener.Addr())
+		log.Fatal(serveStock(listener, *prices))
+	}
+	routes := http.NewServeMux()
+	if *stock != "" {
+		client := dialStock(*stock)
+		routes.HandleFunc("GET /products/{id}", func(w http.ResponseWriter, r *http.Request) { product(w, r, client) })
+		routes.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusCreated) })
+	} else {
+		routes.HandleFunc("GET /prices/{id}", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "5 EUR") })
+	}
 	fmt.Printf("http://%s\n", listener.Addr())
 	log.Fatal(http.Serve(listener, routes))
-}
-
-// product asks the stock, and the shop itself for the price.
-func product(w http.ResponseWriter, r *http.Request, stock string) {
-	own := "http://" + r.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
-	for _, url := range []string{stock + "/items/", own + "/prices/"} {
-		answer, err := ask(r, url+r.PathValue("id"))
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			w.WriteHeader(answer.StatusCode)
-		}
-		io.Copy(w, answer.Body)
-	}
-}
-
-// ask makes a request on behalf of another one, whose traceparent it passes on.
-func ask(behalf *http.Request, url string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(behalf.Context(), "GET", url, nil)
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Traceparent", behalf.Header.Get("Traceparent"))
-	return http.DefaultClient.Do(request)
-}
-
-func item(w http.ResponseWriter, r *http.Request) {
-	time.Sleep(time.Duration(rand.Intn(5)) * time.Millisecond)
-	switch r.PathValue("id") {
-	case "7":
-		http.Error(w, "the shelf fell down", http.StatusInternalServerError)
-	case "9":
-		http.NotFound(w, r)
-	default:
-		fmt.Fprintln(w, "in stock")
-	}
 }
 
 func customers(shop string, until time.Time) {

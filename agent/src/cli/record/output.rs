@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use lightfoot_probes_abi::Record;
+use lightfoot_probes_abi::record::RecordHeader;
 use tracing::{info, warn};
 
 use crate::cli::counts::Counts;
@@ -202,11 +203,13 @@ impl<W: Write> session::Sink for Recording<W> {
 
     fn record(&mut self, bytes: &[u8]) {
         self.reanchor();
-        if let Ok(Record::HttpClient(http, _)) = Record::parse(bytes)
-            && http.error_type != 0
-        {
-            let header = http.header;
-            self.name(CallError { pid: header.tgid, start: header.start, descriptor: http.error_type });
+        let (header, descriptor) = match Record::parse(bytes) {
+            Ok(Record::HttpClient(http, _)) => (http.header, http.error_type),
+            Ok(Record::GrpcClient(call, _)) => (call.header, call.error_type),
+            _ => (RecordHeader::default(), 0),
+        };
+        if descriptor != 0 {
+            self.name(CallError { pid: header.tgid, start: header.start, descriptor });
         }
         let result = self.writer.record(bytes);
         if self.is_taken(result) {

@@ -172,6 +172,7 @@ fn line(item: &Item, branches: &str, is_last: Option<bool>, text: &mut Vec<u8>) 
 /// The status code, and the error if that is another.
 fn outcome(span: &Span<'_>, text: &mut Vec<u8>) {
     let code = span.get(name::HTTP_RESPONSE_STATUS_CODE);
+    let code = code.or_else(|| span.get(name::RPC_RESPONSE_STATUS_CODE));
     let style = match (&span.status, code) {
         (Status::Error(_), _) => BAD,
         (_, Some(Value::Integer(400..))) => DOUBTFUL,

@@ -4,7 +4,7 @@ use lightfoot_probes_abi::{
     Counter, InFlight, Layout, Text,
     in_flight::{HeaderName, Slice, state},
     layout,
-    limits::{LARGE_STRUCT, METHOD, REQUEST_LINE, STRINGS, TRACESTATE, TRACESTATE_VALUES},
+    limits::{LARGE_STRUCT, METHOD, REQUEST_LINE, STRINGS},
     record::http_flags,
 };
 
@@ -80,10 +80,7 @@ pub fn copy_strings(entry: &mut InFlight) {
     if agent.length != 0 && read_string(entry, agent.pointer) {
         record::append(entry, Text::UserAgent, Slice { pointer: entry.scratch[0], length: entry.scratch[1] });
     }
-    let states = entry.headers[HeaderName::Tracestate as usize];
-    if states.length != 0 && entry.record.header.parent_span_id != 0 {
-        copy_tracestate(entry, states.pointer, states.length);
-    }
+    record::append_tracestate(entry);
     if entry.record.protocol_major == 2 {
         append_method(entry);
         append_target(entry);
@@ -135,51 +132,4 @@ fn append_target(entry: &mut InFlight) {
     }
     entry.strings_length = (end + 1 + length) as u64;
     entry.record.lengths[Text::RequestLine as usize] += (1 + length) as u16;
-}
-
-/// Copies the values of `tracestate`, joined by commas: several are to be taken as one list (section 3.3.1.1).
-#[inline(never)]
-fn copy_tracestate(entry: &mut InFlight, values: u64, number: u64) {
-    let start = entry.strings_length;
-    let mut value = 0;
-    while value < TRACESTATE_VALUES as u64
-        && value < number
-        && append_tracestate(entry, start, values + value * 16)
-    {
-        value += 1;
-    }
-    if value == number {
-        entry.record.lengths[Text::Tracestate as usize] = (entry.strings_length - start) as u16;
-    } else {
-        entry.strings_length = start;
-        entry.record.header.cut |= 1 << Text::Tracestate as u16;
-        count(entry.counters, Counter::TracestateDropped);
-    }
-}
-
-/// Appends the value whose string stands at `from` to the `tracestate` that begins at `start` of the strings.
-#[inline(never)]
-fn append_tracestate(entry: &mut InFlight, start: u64, from: u64) -> bool {
-    if !read_string(entry, from) {
-        return false;
-    }
-    let length = entry.scratch[1] as usize;
-    let end = entry.strings_length as usize;
-    let start = start as usize;
-    let comma = usize::from(end != start);
-    if length > TRACESTATE || end - start + comma + length > TRACESTATE || end > STRINGS - 2 * TRACESTATE {
-        return false;
-    }
-    // SAFETY: at most `TRACESTATE` bytes are read to at most `STRINGS - 2 * TRACESTATE + 1`.
-    let read = unsafe {
-        let to = entry.strings.as_mut_ptr().cast::<u8>().add(end);
-        *to = b',';
-        read_user(entry.counters, to.add(comma), length, entry.scratch[0])
-    };
-    if !read {
-        count(entry.counters, Counter::ReadFault);
-        return false;
-    }
-    entry.strings_length = (end + comma + length) as u64;
-    true
 }

@@ -8,7 +8,8 @@
 //! - `bench measure COMMAND…` runs one command and prints its CPU seconds and its peak memory.
 //!
 //! Modules, in reading order:
-//! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`agent`]: the agent alone.
+//! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`grpc`]: calls;
+//!   [`agent`]: the agent alone.
 //! - [`scenario`]: what is asked, and who traces; [`service`]: the servers and agents; [`sink`]: where spans go; [`load`]: the
 //!   client; [`measure`]: the turns; [`machine`]: where.
 //! - [`results`]: what was measured; [`spread`]: medians of it; [`report`]: the page; [`plot`]: its plots.
@@ -27,6 +28,7 @@ use measure::Agents;
 use results::{Plan, Results};
 
 mod agent;
+mod grpc;
 mod inspect;
 mod load;
 mod machine;
@@ -69,10 +71,11 @@ fn main() -> ExitCode {
 type Table = fn(&Path, &Path) -> Result<Option<String>, Box<dyn Error>>;
 
 /// All of them, by their names in README.md.
-const TABLES: [(&str, Table); 5] = [
+const TABLES: [(&str, Table); 6] = [
     ("inspect", inspect::table),
     ("overhead", overhead_table),
     ("request", |_, lightfoot| request::table(lightfoot)),
+    ("grpc", |_, lightfoot| grpc::table(lightfoot)),
     ("agent", |_, lightfoot| agent::table(lightfoot)),
     ("delivery", delivery_table),
 ];

@@ -1,0 +1,114 @@
+//! Where grpc-go keeps what is read of its calls.
+
+use lightfoot_probes_abi::layout::{
+    Grpc, GrpcClient, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport, NONE,
+};
+use lightfoot_probes_abi::limits;
+use lightfoot_symbolizer::site;
+use lightfoot_symbolizer::types::{Field, Kind};
+
+use super::{Struct, sum};
+use crate::catalog::{Layout, grpc};
+use crate::inspect::Program;
+
+/// What functions between that which handles a call and that which writes its status may take of the stack, their own frames
+/// aside: return addresses, and a `(*ServerStream).WriteStatus` that was not inlined. An earlier status is written from below
+/// the frames of `SendMsg` and of the handler, which take more.
+const BETWEEN: u64 = 256;
+
+/// All of it.
+pub(super) fn grpc(program: &Program) -> Grpc {
+    let of = |layout: &Layout| Struct::of(program, layout.name);
+    let (status, proto, error) = (of(&grpc::STATUS), of(&grpc::PROTO_STATUS), of(&grpc::STATUS_ERROR));
+    let code = proto.offset("Code");
+    Grpc {
+        stream: stream(program),
+        transport: transport(program),
+        metadata: GrpcMetadata {
+            key_type: of(&grpc::INCOMING_KEY).type_itself(),
+            key: of(&grpc::VALUE_CONTEXT).offset("key"),
+            val: of(&grpc::VALUE_CONTEXT).offset("val"),
+        },
+        status: GrpcStatus {
+            proto: status.offset("s"),
+            code,
+            message: proto.offset("Message").checked_sub(code).unwrap_or(NONE),
+            error: error.pointer_type(),
+            of_error: error.offset("s"),
+            connection_error: of(&grpc::CONNECTION_ERROR).type_itself(),
+            wrap_error: of(&grpc::WRAP_ERROR).pointer_type(),
+            wrapped: of(&grpc::WRAP_ERROR).offset("err"),
+        },
+        client: client(program),
+    }
+}
+
+fn stream(program: &Program) -> GrpcStream {
+    let stream = Struct::of(program, grpc::STREAM.name);
+    let within = Struct::of(program, grpc::SERVER_STREAM.name).field("Stream");
+    let by_pointer = within.is_some_and(|field| field.kind == Kind::Pointer);
+    let start = match within {
+        Some(Field { offset, .. }) if !by_pointer => *offset,
+        // The programs look for the pointer at the start.
+        Some(Field { offset: 1.., .. }) => NONE,
+        _ => 0,
+    };
+    let (ctx, method) = (sum(start, stream.offset("ctx")), sum(start, stream.offset("method")));
+    GrpcStream {
+        by_pointer: by_pointer.into(),
+        size: super::end_of([ctx, method], 16, limits::SMALL_STRUCT),
+        ctx,
+        method,
+        status_depth: status_depth(program).unwrap_or(NONE),
+    }
+}
+
+/// See [`GrpcStream::status_depth`].
+fn status_depth(program: &Program) -> Option<u64> {
+    let frame = |name: &str| {
+        let entry = program.functions.get(name).ok()?.entry;
+        let code = program.code.get(&entry)?;
+        site::frame(site::Code { architecture: program.architecture, entry, bytes: &code.bytes }).ok()
+    };
+    let processing = grpc::PROCESS_CALL.iter().filter_map(|name| frame(name)).max();
+    frame(grpc::HANDLE_STREAM)?.checked_add(processing?)?.checked_add(BETWEEN)
+}
+
+fn transport(program: &Program) -> GrpcTransport {
+    let of = |layout: &Layout| Struct::of(program, layout.name);
+    let (server, tcp) = (of(&grpc::HTTP2_SERVER), of(&grpc::TCP_ADDR));
+    let peer = match server.offset("remoteAddr") {
+        NONE => sum(server.offset("peer"), of(&grpc::PEER).offset("Addr")),
+        address => address,
+    };
+    GrpcTransport {
+        http2_server: server.pointer_type(),
+        peer,
+        server: of(&grpc::HTTP2_CLIENT).offset("remoteAddr"),
+        tcp_addr: tcp.pointer_type(),
+        ip: tcp.offset("IP"),
+        port: tcp.offset("Port"),
+    }
+}
+
+fn client(program: &Program) -> GrpcClient {
+    let of = |layout: &Layout| Struct::of(program, layout.name);
+    let (stream, attempt) = (of(&grpc::CLIENT_STREAM), of(&grpc::ATTEMPT));
+    let of_either = |new: &str, old: &str| match attempt.offset(new) {
+        NONE => attempt.offset(old),
+        offset => offset,
+    };
+    let status = match of(&grpc::TRANSPORT_STREAM).offset("status") {
+        NONE => of(&grpc::STREAM).offset("status"),
+        offset => offset,
+    };
+    GrpcClient {
+        target: of(&grpc::CLIENT_CONN).offset("target"),
+        stream: stream.pointer_type(),
+        finished: stream.offset("finished"),
+        attempt: stream.offset("attempt"),
+        transport: of_either("transport", "t"),
+        transport_stream: of_either("transportStream", "s"),
+        status,
+    }
+}

@@ -1,0 +1,98 @@
+//! Records of gRPC calls.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
+use lightfoot_probes_abi::grpc::grpc_flags;
+use lightfoot_probes_abi::record::{self, http_flags};
+use lightfoot_probes_abi::user::{GrpcTexts, Texts};
+use lightfoot_probes_abi::{Grpc, GrpcText, Text};
+
+use super::text;
+use crate::record::{CallError, GrpcClient, GrpcServer};
+
+pub(super) fn server<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) -> GrpcServer<'a> {
+    GrpcServer {
+        method: text(texts.get(GrpcText::Method), arena),
+        code: code(call),
+        message: text(texts.get(GrpcText::Error), arena),
+        peer: peer(call),
+        has_panicked: call.flags & grpc_flags::PANICKED != 0,
+        cut: cut(call, arena),
+    }
+}
+
+/// A request of net/http that grpc-go has answered.
+pub(super) fn over_net_http<'a>(
+    request: &record::Http,
+    texts: &Texts<'a>,
+    arena: &'a Bump,
+) -> GrpcServer<'a> {
+    let line = texts.get(Text::RequestLine);
+    let (_, target) = line.split_at(line.len().min(usize::from(request.method_length)));
+    let target = text(target.strip_prefix(b" ").unwrap_or(target), arena);
+    let is_cut = |text: Text| request.header.cut & 1 << text as u16 != 0;
+    let cut = [(Text::RequestLine, "method"), (Text::Error, "message")];
+    let cut = cut.into_iter().filter(|(text, _)| is_cut(*text)).map(|(_, name)| name);
+    GrpcServer {
+        // grpc-go takes the path alone.
+        method: target.split_once('?').map_or(target, |(path, _)| path),
+        code: match request.grpc_status {
+            record::GRPC_WITHOUT_STATUS => None,
+            status => status.checked_sub(1).map(u32::from),
+        },
+        message: text(texts.get(Text::Error), arena),
+        peer: str::from_utf8(texts.get(Text::Peer)).ok().and_then(|peer| peer.parse().ok()),
+        has_panicked: request.flags & http_flags::PANICKED != 0,
+        cut: ArenaVec::from_iter_in(cut, arena).into_bump_slice(),
+    }
+}
+
+pub(super) fn client<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) -> GrpcClient<'a> {
+    let message = text(texts.get(GrpcText::Error), arena);
+    GrpcClient {
+        method: text(texts.get(GrpcText::Method), arena),
+        target: text(texts.get(GrpcText::Target), arena),
+        code: code(call),
+        message,
+        error: (call.error_type != 0).then_some(CallError {
+            descriptor: call.error_type,
+            type_name: None,
+            text: message,
+        }),
+        peer: peer(call),
+        ended_by_outer: call.flags & grpc_flags::ENDED_BY_OUTER != 0,
+        cut: cut(call, arena),
+    }
+}
+
+fn code(call: &Grpc) -> Option<u32> {
+    (call.flags & grpc_flags::HAS_STATUS != 0).then_some(call.status)
+}
+
+fn peer(call: &Grpc) -> Option<SocketAddr> {
+    let [a, b, c, d, ..] = call.peer;
+    let address = match call.flags & (grpc_flags::PEER_V4 | grpc_flags::PEER_V6) {
+        grpc_flags::PEER_V4 => IpAddr::from([a, b, c, d]),
+        // Go keeps those of IPv4 in this form, too.
+        grpc_flags::PEER_V6 => IpAddr::from(call.peer).to_canonical(),
+        _ => return None,
+    };
+    Some((address, call.peer_port).into())
+}
+
+fn cut<'a>(call: &Grpc, arena: &'a Bump) -> &'a [&'static str] {
+    let cut = GrpcText::ALL.into_iter().filter(|text| call.header.cut & 1 << *text as u16 != 0).map(name);
+    ArenaVec::from_iter_in(cut, arena).into_bump_slice()
+}
+
+/// A text's name in [`GrpcServer`] and [`GrpcClient`].
+fn name(text: GrpcText) -> &'static str {
+    match text {
+        GrpcText::Method => "method",
+        GrpcText::Target => "target",
+        GrpcText::Tracestate => "trace_state",
+        GrpcText::Error => "message",
+    }
+}

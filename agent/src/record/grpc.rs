@@ -1,0 +1,43 @@
+//! Calls of gRPC.
+
+use std::net::SocketAddr;
+
+use super::CallError;
+
+/// A call that was served. Texts are as the client sent them, cut at the limits of `lightfoot-probes-abi`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrpcServer<'a> {
+    /// The method: `/package.Service/Method`.
+    pub method: &'a str,
+    /// The code of the status that was sent; `None` if none was, for the client had gone or the handler panicked.
+    pub code: Option<u32>,
+    /// What the status says, if it is not OK.
+    pub message: &'a str,
+    /// The connection's other end, if it is one of TCP.
+    pub peer: Option<SocketAddr>,
+    /// Whether the handler panicked.
+    pub has_panicked: bool,
+    /// The texts that were cut at their limit, by the names of the fields above.
+    pub cut: &'a [&'static str],
+}
+
+/// A call that a client made. Texts are as the program had them, cut at the limits of `lightfoot-probes-abi`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GrpcClient<'a> {
+    /// The method: `/package.Service/Method`.
+    pub method: &'a str,
+    /// What the program gave to `grpc.NewClient` or `grpc.Dial`.
+    pub target: &'a str,
+    /// The code of the status; `None` if there is none, or if it could not be read.
+    pub code: Option<u32>,
+    /// What the status says, if it is not OK.
+    pub message: &'a str,
+    /// An error that has no status.
+    pub error: Option<CallError<'a>>,
+    /// The connection's other end, if it is known and one of TCP.
+    pub peer: Option<SocketAddr>,
+    /// Whether the end is that of a call around this one.
+    pub ended_by_outer: bool,
+    /// The texts that were cut at their limit, by the names of the fields above.
+    pub cut: &'a [&'static str],
+}

@@ -1,0 +1,47 @@
+//! The probes of gRPC's operations.
+
+use lightfoot_probes_abi::SiteKind;
+
+use super::{Analysis, with_condition};
+use crate::catalog::{Role, grpc};
+use crate::plan::OperationPlan;
+
+impl Analysis {
+    pub(super) fn add_grpc_server(&mut self, server: &OperationPlan) {
+        // Within a program that net/http's server cannot be watched in, nothing is open that a status could be added to.
+        self.is_server |= server.operation.title == grpc::SERVER.title;
+        for point in &server.points {
+            let kind = match point.role {
+                Role::Start => SiteKind::GrpcServerStart,
+                Role::End => SiteKind::GrpcServerEnd,
+                Role::ErrorEnd => SiteKind::GrpcServerGone,
+                Role::Status => SiteKind::GrpcHandlerStatus,
+                _ => continue,
+            };
+            for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
+                self.probes.add(planned, with_condition(kind, planned));
+            }
+        }
+    }
+
+    pub(super) fn add_grpc_client(&mut self, client: &OperationPlan) {
+        let is_stream = client.operation.title == grpc::STREAM_CLIENT.title;
+        let clients = self.clients.get_or_insert_default();
+        for point in &client.points {
+            let (kind, is_return) = match (point.role, is_stream) {
+                (Role::Start, false) => (SiteKind::GrpcClientStart, false),
+                (Role::End, false) => (SiteKind::GrpcClientEnd, true),
+                (Role::Start, true) => (SiteKind::GrpcStreamStart, false),
+                (Role::Opened, true) => (SiteKind::GrpcStreamOpened, true),
+                (Role::End, true) => (SiteKind::GrpcStreamEnd, false),
+                _ => continue,
+            };
+            // Emulated, returns are the place where all calls end.
+            let stands_in = is_return && cfg!(target_arch = "x86_64");
+            let chosen = if stands_in { &mut clients.returns } else { &mut self.probes };
+            for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
+                chosen.add(planned, with_condition(kind, planned));
+            }
+        }
+    }
+}

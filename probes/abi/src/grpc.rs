@@ -1,0 +1,81 @@
+//! Records of gRPC calls.
+
+use crate::limits;
+use crate::record::RecordHeader;
+
+/// A call that was served, or made by a client; [`RecordHeader::kind`] tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Grpc {
+    /// What all records have. Its bits `cut` and `missing` are by [`GrpcText`].
+    pub header: RecordHeader,
+    /// Client: the descriptor of the type of an error that has no gRPC status, as a virtual address, or
+    /// [`crate::record::UNKNOWN_ERROR`]; else 0.
+    pub error_type: u64,
+    /// The code, if [`grpc_flags::HAS_STATUS`].
+    pub status: u32,
+    /// Bits of [`grpc_flags`].
+    pub flags: u16,
+    /// The peer's port.
+    pub peer_port: u16,
+    /// The peer's IP address, the first 4 bytes of it for IPv4.
+    pub peer: [u8; 16],
+    /// The length of each string in bytes, by [`GrpcText`].
+    pub lengths: [u16; GrpcText::COUNT],
+    /// Zero.
+    pub reserved: u64,
+}
+
+const _: () = assert!(size_of::<Grpc>() == 128);
+
+/// Bits of [`Grpc::flags`].
+pub mod grpc_flags {
+    /// A status was sent or received.
+    pub const HAS_STATUS: u16 = 1 << 0;
+    /// Server: the handler panicked, nobody recovered, and the process died of it.
+    pub const PANICKED: u16 = 1 << 1;
+    /// The peer's address is that of IPv4.
+    pub const PEER_V4: u16 = 1 << 2;
+    /// The peer's address is that of IPv6.
+    pub const PEER_V6: u16 = 1 << 3;
+    /// Client: the call is a stream.
+    pub const STREAM: u16 = 1 << 4;
+    /// Client: the end is that of a call around this one, for the caller was not known yet.
+    pub const ENDED_BY_OUTER: u16 = 1 << 5;
+    /// Server: the client had gone, so the status was not sent.
+    pub const CLIENT_GONE: u16 = 1 << 6;
+}
+
+/// The strings of a [`Grpc`] record, in the order in which they stand in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum GrpcText {
+    /// The method as it is sent: `/package.Service/Method`.
+    Method = 0,
+    /// Client: what the program gave to `grpc.NewClient` or `grpc.Dial`.
+    Target = 1,
+    /// `tracestate`, its values joined by commas; only beside a valid `traceparent`. The number is that of
+    /// [`crate::record::Text::Tracestate`].
+    Tracestate = 2,
+    /// The message of a status that is not OK.
+    Error = 3,
+}
+
+const _: () = assert!(GrpcText::Tracestate as u32 == crate::record::Text::Tracestate as u32);
+
+impl GrpcText {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+    /// All, in their order in the record.
+    pub const ALL: [Self; Self::COUNT] = [Self::Method, Self::Target, Self::Tracestate, Self::Error];
+
+    /// The most bytes that are kept.
+    pub const fn limit(self) -> usize {
+        match self {
+            Self::Method => limits::GRPC_METHOD,
+            Self::Target => limits::GRPC_TARGET,
+            Self::Tracestate => limits::TRACESTATE,
+            Self::Error => limits::ERROR,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `google.golang.org/grpc`: where it keeps what is read of its calls.
+
+use super::NONE;
+
+/// Everything that is read of grpc-go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Grpc {
+    /// The stream that a server's handler gets.
+    pub stream: GrpcStream,
+    /// The connection that it came by.
+    pub transport: GrpcTransport,
+    /// The context in which incoming metadata is.
+    pub metadata: GrpcMetadata,
+    /// The result of a call.
+    pub status: GrpcStatus,
+    /// What clients have.
+    pub client: GrpcClient,
+}
+
+/// The stream of a server, `internal/transport.ServerStream`; before grpc-go 1.69 `internal/transport.Stream`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GrpcStream {
+    /// 1: the struct that has the fields is reached through a pointer, embedded at its start (grpc-go 1.69 to 1.7x).
+    pub by_pointer: u64,
+    /// How many bytes to read so that the fields below are among them, at most [`crate::limits::SMALL_STRUCT`].
+    pub size: u64,
+    /// `ctx`, an interface.
+    pub ctx: u64,
+    /// `method`, a string.
+    pub method: u64,
+    /// How much deeper than `(*Server).handleStream` a status is written at most, in bytes of stack, when the handler has
+    /// returned: `SendMsg` and `RecvMsg` of a stream that fails write one earlier, from further below.
+    pub status_depth: u64,
+}
+
+/// `internal/transport.http2Server`, and what else can be in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GrpcTransport {
+    /// The descriptor of `*http2Server`.
+    pub http2_server: u64,
+    /// Where it has the peer's address, a `net.Addr`: `peer.Addr` since grpc-go 1.59, `remoteAddr` before.
+    pub peer: u64,
+    /// Where `http2Client` has the address of its peer: `remoteAddr`.
+    pub server: u64,
+    /// The descriptor of `*net.TCPAddr`, which has 32 bytes at least: a slice of bytes and a port.
+    pub tcp_addr: u64,
+    /// `IP` in it.
+    pub ip: u64,
+    /// `Port` in it.
+    pub port: u64,
+}
+
+/// `context.valueCtx` with the key of incoming metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GrpcMetadata {
+    /// The descriptor of the key's type, `metadata.mdIncomingKey`.
+    pub key_type: u64,
+    /// `key` in `context.valueCtx`: an interface, whose first word is the address of a descriptor.
+    pub key: u64,
+    /// `val`: an interface, whose second word is the map's address.
+    pub val: u64,
+}
+
+/// `internal/status.Status`, and errors that have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GrpcStatus {
+    /// `s` in it: a pointer to the protocol's `google/rpc.Status`.
+    pub proto: u64,
+    /// `Code` in that, and where reading starts.
+    pub code: u64,
+    /// `Message`, from `code` on.
+    pub message: u64,
+    /// The descriptor of `*internal/status.Error`.
+    pub error: u64,
+    /// `s` in it: a pointer to the status.
+    pub of_error: u64,
+    /// The descriptor of `internal/transport.ConnectionError`.
+    pub connection_error: u64,
+    /// The descriptor of `*fmt.wrapError`, what `fmt.Errorf` makes around one other error.
+    pub wrap_error: u64,
+    /// `err` in it, an interface: the other error.
+    pub wrapped: u64,
+}
+
+/// Clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GrpcClient {
+    /// `target` in `grpc.ClientConn`, a string.
+    pub target: u64,
+    /// The descriptor of `*grpc.clientStream`.
+    pub stream: u64,
+    /// `finished` in it, one byte.
+    pub finished: u64,
+    /// `attempt`: a pointer to a `csAttempt`.
+    pub attempt: u64,
+    /// `t` or `transport` in that, an interface.
+    pub transport: u64,
+    /// `s` or `transportStream`: a pointer to a stream, which is nil as long as there is no connection.
+    pub transport_stream: u64,
+    /// `status` in that: a pointer to a status.
+    pub status: u64,
+}
+
+impl Grpc {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        stream: GrpcStream { by_pointer: 0, size: NONE, ctx: NONE, method: NONE, status_depth: NONE },
+        transport: GrpcTransport {
+            http2_server: NONE,
+            peer: NONE,
+            server: NONE,
+            tcp_addr: NONE,
+            ip: NONE,
+            port: NONE,
+        },
+        metadata: GrpcMetadata { key_type: NONE, key: NONE, val: NONE },
+        status: GrpcStatus {
+            proto: NONE,
+            code: NONE,
+            message: NONE,
+            error: NONE,
+            of_error: NONE,
+            connection_error: NONE,
+            wrap_error: NONE,
+            wrapped: NONE,
+        },
+        client: GrpcClient {
+            target: NONE,
+            stream: NONE,
+            finished: NONE,
+            attempt: NONE,
+            transport: NONE,
+            transport_stream: NONE,
+            status: NONE,
+        },
+    };
+}

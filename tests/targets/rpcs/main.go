@@ -1,0 +1,157 @@
+// Package rpcs serves and calls by gRPC in every way there is and writes down what really happened: one JSON object a
+// line for each call (Called) and for each call that a handler served (Handled), and the same of HTTP.
+package rpcs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/rand"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc"
+	"lightfoot.example/witness"
+)
+
+// Main is the whole of a program that writes to the file -truth.
+//
+// It prints "grpc ADDRESS", "handler ADDRESS" (the same served by net/http, without encryption), then "ready", and obeys
+// lines of standard input until that ends:
+//
+//	list                      prints the cases, one a line
+//	run CASE [COUNT]          makes the calls of a case, COUNT times one after the other
+//	load COUNT WORKERS SEED   makes the calls of COUNT cases chosen at random among the quick ones, WORKERS at a time
+//	crowd COUNT               makes COUNT calls over one connection that are all open at the same time
+//	hold COUNT, release       makes COUNT calls and as many streams whose handlers wait; lets them go on, and waits for the end
+//	call ADDRESS COUNT KIND   makes COUNT calls of a server that is not its own, one after the other and without truth;
+//	                          KIND is unary, direct, stream, error or panic (of which the server dies)
+//
+// and prints "done" after each.
+func Main() {
+	path := flag.String("truth", "", "the file to write to")
+	flag.Parse()
+	s := newScene(witness.Open(*path, true))
+	fmt.Printf("grpc %s\nhandler %s\nready\n", s.plain.target, s.overH2c.target)
+	commands := bufio.NewScanner(os.Stdin)
+	for commands.Scan() {
+		words := append(strings.Fields(commands.Text()), "", "", "", "")
+		number := func(i, otherwise int) int {
+			if value, err := strconv.Atoi(words[i]); err == nil {
+				return value
+			}
+			return otherwise
+		}
+		switch words[0] {
+		case "list":
+			for _, row := range rows() {
+				fmt.Println(row.name)
+			}
+		case "run":
+			row := find(words[1])
+			for i := 0; i < number(2, 1); i++ {
+				s.started.forget()
+				row.run(s, row.name)
+			}
+		case "load":
+			s.load(number(1, 1), number(2, 1), int64(number(3, 0)))
+		case "crowd":
+			s.gather(number(1, 1))()
+		case "hold":
+			s.hold(number(1, 1))
+		case "release":
+			s.release()
+		case "call":
+			remote := dial(words[1])
+			for i := 0; i < number(2, 1); i++ {
+				elsewhere[words[3]](remote)
+			}
+			remote.Close()
+		default:
+			log.Fatalf("what is %q?", commands.Text())
+		}
+		s.truth.Flush()
+		fmt.Println("done")
+	}
+}
+
+func (s *scene) load(count, workers int, seed int64) {
+	random, work, quick := rand.New(rand.NewSource(seed)), make(chan row), []row{}
+	for _, row := range rows() {
+		if row.quick {
+			quick = append(quick, row)
+		}
+	}
+	var all sync.WaitGroup
+	for i := 0; i < workers; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for row := range work {
+				row.run(s, row.name)
+			}
+		}()
+	}
+	for i := 0; i < count; i++ {
+		work <- quick[random.Intn(len(quick))]
+	}
+	close(work)
+	all.Wait()
+}
+
+// gather makes calls whose handlers wait for each other, and gives what waits for the end.
+func (s *scene) gather(count int) (wait func()) {
+	s.crowd = &barrier{}
+	s.crowd.missing.Add(count)
+	var all sync.WaitGroup
+	for i := 0; i < count; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			s.unary("crowd", s.plain, call{do: "gather"})
+		}()
+	}
+	return all.Wait
+}
+
+// elsewhere are the ways to call a server of another process, each a function of its own as callers are.
+var elsewhere = map[string]func(*remote){
+	"unary": func(to *remote) {
+		if _, err := (&stub{to.ClientConn}).call(context.Background(), "/truth.Unary/N1", message("")); err != nil {
+			log.Fatal(err)
+		}
+	},
+	"direct": func(to *remote) {
+		err := to.Invoke(context.Background(), "/truth.Unary/N1", message(""), message(""))
+		if err != nil {
+			log.Fatal(err)
+		}
+	},
+	"error": func(to *remote) {
+		(&stub{to.ClientConn}).call(context.Background(), "/truth.Unary/Unknown", message(""))
+	},
+	"panic": func(to *remote) {
+		(&stub{to.ClientConn}).call(call{do: "panic"}.context("panic"), "/truth.Unary/N1", message(""))
+	},
+	"stream": func(to *remote) {
+		stream, err := (&stub{to.ClientConn}).open(context.Background(), serverStreams, "/truth.ServerStream/N1")
+		if err != nil {
+			log.Fatal(err)
+		}
+		stream.CloseSend()
+		if _, err := stream.receive(); !errors.Is(err, io.EOF) {
+			log.Fatal(err)
+		}
+	},
+}
+
+var knowsContextErrors = sync.OnceValue(func() bool {
+	minor, _ := strconv.Atoi(strings.Split(grpc.Version, ".")[1])
+	return minor > 40
+})

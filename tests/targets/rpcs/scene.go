@@ -1,0 +1,213 @@
+package rpcs
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/encoding/gzip" // for the case compressed
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"lightfoot.example/witness"
+)
+
+// scene is everything that cases share.
+type scene struct {
+	truth *witness.Log
+	// plain is the server that most cases call; guarded recovers from panics and limits messages; workers has some.
+	plain, guarded, workers, ipv6, unix *remote
+	// named is plain by its name, passed by a target that says how, manual by a resolver of the program's own.
+	named, passed, manual *remote
+	// inMemory has no network below it.
+	inMemory *remote
+	// overTLS and overH2c are served by net/http.
+	overTLS, overH2c *remote
+	// nosy calls others in its client interceptor, checked in its server's; failing never calls.
+	nosy, checked, failing *remote
+	// retrying asks again where the answer is UNAVAILABLE.
+	retrying *remote
+	// refused is an address where nobody listens.
+	refused string
+	// web is the address of an HTTP server whose handlers make calls, upstream that of one that they call.
+	web, upstream string
+	client        *http.Client
+
+	// started is set by handlers that wait.
+	started *signal
+	crowd   *barrier
+	held    held
+	// pool is read by workers that are as old as the program.
+	pool chan func()
+}
+
+// remote is a client's connection, and what it was dialled with.
+type remote struct {
+	*grpc.ClientConn
+	target string
+}
+
+func newScene(truth *witness.Log) *scene {
+	s := &scene{truth: truth, started: &signal{make(chan struct{}, 1)}, pool: make(chan func())}
+	for i := 0; i < 4; i++ {
+		go func() {
+			for work := range s.pool {
+				work()
+			}
+		}()
+	}
+	s.serveAll()
+	s.serveByHTTP()
+	s.serveWeb()
+	return s
+}
+
+// serveAll starts the servers that have grpc-go's own transport.
+func (s *scene) serveAll() {
+	main := s.register(grpc.NewServer())
+	known := health.NewServer()
+	known.SetServingStatus("known", healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(main, known)
+	reflection.Register(main)
+	address := serve(main, listen("tcp", "127.0.0.1:0"))
+	_, port, _ := net.SplitHostPort(address)
+	s.plain = dial(address)
+	s.named, s.passed = dial("dns:///localhost:"+port), dial("passthrough:///"+address)
+	s.ipv6 = dial(serve(main, listen("tcp6", "[::1]:0")))
+	folder, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	socket := filepath.Join(folder, "socket")
+	serve(main, listen("unix", socket))
+	s.unix = dial("unix:" + socket)
+	s.guarded = dial(serve(s.register(grpc.NewServer(
+		grpc.ChainUnaryInterceptor(recovering), grpc.ChainStreamInterceptor(recoveringStream),
+		grpc.MaxRecvMsgSize(1<<16),
+	)), listen("tcp", "127.0.0.1:0")))
+	s.workers = dial(serve(s.register(grpc.NewServer(grpc.NumStreamWorkers(4))), listen("tcp", "127.0.0.1:0")))
+
+	pipe := bufconn.Listen(1 << 16)
+	go main.Serve(pipe)
+	s.inMemory = dial("passthrough:///memory", grpc.WithContextDialer(
+		func(context.Context, string) (net.Conn, error) { return pipe.Dial() },
+	))
+	builder := manual.NewBuilderWithScheme("manual")
+	builder.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: address}}})
+	s.manual = dial("manual:///the-truth", grpc.WithResolvers(builder))
+	s.retrying = dial(address, grpc.WithDefaultServiceConfig(`{"methodConfig": [{
+		"name": [{"service": "truth.Unary"}, {"service": "truth.BothStreams"}], "retryPolicy": {
+			"maxAttempts": 4, "initialBackoff": "0.005s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+			"retryableStatusCodes": ["UNAVAILABLE"]
+		}
+	}]}`))
+	s.refused = refused()
+	s.nosy = dial(address, grpc.WithChainUnaryInterceptor(s.callInside), grpc.WithChainStreamInterceptor(wrapping))
+	s.failing = dial(address, grpc.WithUnaryInterceptor(unwilling))
+	s.checked = dial(serve(s.register(grpc.NewServer(
+		grpc.UnaryInterceptor(s.callBefore), grpc.StreamInterceptor(s.callBeforeStream),
+	)), listen("tcp", "127.0.0.1:0")))
+}
+
+// serveByHTTP starts the servers that are handlers of net/http.
+func (s *scene) serveByHTTP() {
+	handler := s.register(grpc.NewServer())
+	quiet := log.New(io.Discard, "", 0)
+	secure := httptest.NewUnstartedServer(handler)
+	secure.Config.ErrorLog, secure.EnableHTTP2 = quiet, true
+	secure.StartTLS()
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	s.overTLS = dial(secure.Listener.Addr().String(), grpc.WithTransportCredentials(
+		credentials.NewClientTLSFromCert(roots, "example.com"),
+	))
+	plain := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
+	plain.Config.ErrorLog = quiet
+	plain.Start()
+	s.overH2c = dial(plain.Listener.Addr().String())
+}
+
+// serveWeb starts an HTTP server whose handlers make calls, and one that only answers.
+func (s *scene) serveWeb() {
+	web := httptest.NewServer(witness.Handler(s.truth, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		number, _ := strconv.ParseInt(r.Header.Get("X-Number"), 10, 64)
+		if err := s.relate(r.Context(), number, strings.Split(r.URL.Path, "/")[1]); err != nil {
+			log.Fatal(err)
+		}
+	})))
+	s.web = web.Listener.Addr().String()
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
+	s.upstream = upstream.URL
+	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+}
+
+func dial(target string, options ...grpc.DialOption) *remote {
+	// The last one wins. grpc.NewClient is newer than the oldest grpc-go that is built here.
+	options = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, options...)
+	connection, err := grpc.Dial(target, options...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return &remote{connection, target}
+}
+
+func listen(network, address string) net.Listener {
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return listener
+}
+
+// serve gives the server's address.
+func serve(server *grpc.Server, listener net.Listener) string {
+	go server.Serve(listener)
+	return listener.Addr().String()
+}
+
+// refused is an address at which a connection is refused: somebody listens there no more.
+func refused() string {
+	listener := listen("tcp", "127.0.0.1:0")
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func recovering(
+	ctx context.Context, request interface{}, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (answer interface{}, err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = status.Errorf(codes.Internal, "recovered: %v", reason)
+		}
+	}()
+	return handler(ctx, request)
+}
+
+func recoveringStream(
+	server interface{}, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			err = status.Errorf(codes.Internal, "recovered: %v", reason)
+		}
+	}()
+	return handler(server, stream)
+}

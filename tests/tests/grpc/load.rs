@@ -1,0 +1,138 @@
+//! Many calls at once: each has its spans, and the spans are true.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use lightfoot_tests::extent::Extent;
+use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
+use lightfoot_tests::live::{Agent, Driven, Facts, Watched, is_privileged, wall_offset};
+
+use crate::expected::{assert_client, assert_server};
+use crate::pairs::{Call, Calls, SERVER};
+use crate::rows::check_times;
+use crate::{LOSSES, USUAL, all, parents};
+
+/// See [`check_times`].
+const CLOCK: u64 = 10_000;
+
+#[test]
+fn spans_are_the_truth() {
+    for (program, minor, mode) in Extent::of_environment().pick(USUAL.to_vec(), all()) {
+        let Some(mut watched) = Watched::start(program, minor, mode).unwrap() else { return };
+        // All at once would be more than an agent that is not optimised can print.
+        for seed in 0..4 {
+            watched.program.ask_within(Duration::from_mins(2), &format!("load 500 50 {seed}")).unwrap();
+            watched.catch_up().unwrap();
+        }
+        check(watched, 2000);
+    }
+}
+
+#[test]
+fn a_thousand_streams_of_one_connection_are_open_at_once() {
+    let Some(mut watched) = Watched::start(Program::Rpc, 27, Mode::Plain).unwrap() else { return };
+    watched.program.ask("crowd 1000").unwrap();
+    let facts = check(watched, 1000);
+    let latest_start = facts.handled.iter().map(|handled| handled.start).max();
+    let first_end = facts.handled.iter().map(|handled| handled.end).min();
+    assert!(latest_start < first_end, "not all of them were open at once");
+}
+
+/// Calls from before the agent have no spans; what comes after them on the same connection is like anything else.
+#[test]
+fn what_began_before_the_agent_has_no_span() {
+    for (program, minor) in [(Program::OldRpc, 21), (Program::Rpc, 27)] {
+        let before = |program: &mut Driven| program.ask("hold 20").map(drop);
+        let watched = Watched::start_with(program, minor, Mode::Plain, &[], before).unwrap();
+        let Some(mut watched) = watched else { return };
+        watched.program.ask("release").unwrap();
+        let (offset, uncertainty) = wall_offset();
+        let (facts, outcome) = watched.end().unwrap();
+        let calls = Calls::of(&facts, &outcome.spans, [offset, uncertainty + CLOCK]);
+        assert_eq!((calls.all.len(), calls.rest.len()), (80, 0));
+        for call in &calls.all {
+            let is_old = call.called.case == "held";
+            assert_eq!((call.client.is_none(), call.servers.is_empty()), (is_old, is_old), "{call:?}");
+        }
+    }
+}
+
+/// Its end cannot be told; its server's can.
+#[test]
+fn a_stream_that_an_interceptor_hides_is_counted() {
+    for (program, minor) in [(Program::OldRpc, 21), (Program::Rpc, 27)] {
+        let Some(mut watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        watched.program.ask("run stream-hidden 3").unwrap();
+        let (_, outcome) = watched.end().unwrap();
+        assert_eq!(outcome.spans.iter().map(|span| span.kind).collect::<Vec<_>>(), [SERVER; 3]);
+        for name in ["hidden_stream", "abandoned"] {
+            assert_eq!(outcome.count(name), 3, "{name}: {}", outcome.messages);
+        }
+    }
+}
+
+/// Calls and streams, on both sides.
+#[test]
+fn what_is_open_when_the_agent_ends_is_counted() {
+    for (program, minor) in [(Program::OldRpc, 21), (Program::Rpc, 27)] {
+        let Some(watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let Watched { mut program, agent, .. } = watched;
+        program.ask("hold 20").unwrap();
+        let outcome = agent.stop().unwrap();
+        program.ask("release").unwrap();
+        program.stop().unwrap();
+        let counts = ["started", "spans_open_at_end", "ended"].map(|name| outcome.count(name));
+        assert_eq!(counts, [80, 80, 0], "{}", outcome.messages);
+    }
+}
+
+/// What is open when its process dies is counted.
+#[test]
+fn a_panic_that_nobody_recovers_from_is_the_end_of_its_server_and_counted() {
+    for (program, minor) in [(Program::OldRpc, 21), (Program::Rpc, 27)] {
+        let build = Build::here(program, GoVersion::of_minor(minor).unwrap(), Mode::Plain);
+        if !is_privileged(&format!("watching {build}")) {
+            return;
+        }
+        let (server, mut client) =
+            (Driven::start(&build.path().unwrap()).unwrap(), Driven::start(&build.path().unwrap()).unwrap());
+        let agent = Agent::start(["--pid", &server.pid().to_string()], &[]).unwrap();
+        agent.watches(server.pid()).unwrap();
+        let call = |kind| format!("call {} 1 {kind}", server.url("grpc").unwrap());
+        client.ask(&call("unary")).unwrap();
+        client.ask(&call("panic")).unwrap();
+        agent.counts_to("spans_open_at_end", 1).unwrap();
+        assert!(server.stop().is_err(), "it lives");
+        let outcome = agent.stop().unwrap();
+        assert_eq!(outcome.spans.len(), 1, "{}", outcome.messages);
+    }
+}
+
+fn check(watched: Watched, at_least: usize) -> Facts {
+    let (build, (offset, uncertainty)) = (watched.build, wall_offset());
+    let (facts, outcome) = watched.end().unwrap();
+    assert!(facts.called.len() >= at_least);
+    let calls = Calls::of(&facts, &outcome.spans, [offset, uncertainty + CLOCK]);
+    assert!(calls.rest.is_empty(), "spans of no call: {:#?}", calls.rest);
+    for call in &calls.all {
+        let Call { called, client, servers, handled } = call;
+        let client = client.unwrap_or_else(|| panic!("no span of {called:?}; {}", outcome.messages));
+        assert_client(client, called, !servers.is_empty());
+        let is_unsampled = called.case == "traceparent-unsampled";
+        assert!(is_unsampled || servers.len() >= handled.len(), "{call:?}; {}", outcome.messages);
+        for (attempt, span) in servers.iter().enumerate() {
+            assert_server(span, called, handled.get(attempt).copied());
+        }
+        check_times(call, offset, uncertainty + CLOCK);
+    }
+    parents::judge(&facts, &outcome, &calls);
+    let ids: HashSet<_> = outcome.spans.iter().map(|span| &span.span_id).collect();
+    assert_eq!(ids.len(), outcome.spans.len(), "span ids are unique");
+    for name in LOSSES {
+        assert_eq!(outcome.count(name), 0, "{name}: {}", outcome.messages);
+    }
+    let [started, ended, unsampled] = ["started", "ended", "unsampled"].map(|name| outcome.count(name));
+    assert_eq!((started, ended), (ended + unsampled, outcome.spans.len() as u64), "{}", outcome.messages);
+    println!("{build}: {} calls, {} handled", facts.called.len(), facts.handled.len());
+    facts
+}

@@ -1,0 +1,91 @@
+//! What a call by gRPC costs in traps, by the kernel's own statistics. A test program of its own: nothing else may use the
+//! watched program meanwhile.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+#[path = "common/runs.rs"]
+mod runs;
+
+use std::thread;
+use std::time::Duration;
+
+use lightfoot::watch::CALLERS_SETTLE;
+use lightfoot_tests::extent::Extent;
+use lightfoot_tests::go::{Mode, Program};
+use lightfoot_tests::live::{Driven, Watched};
+
+use runs::runs_of;
+
+const CALLS: u64 = 200;
+
+/// How long the agent may take to learn a caller that it has not seen before.
+const LEARNING: Duration = CALLERS_SETTLE.saturating_add(Duration::from_secs(2));
+
+const USUAL: [(Program, u32); 3] = [(Program::OldRpc, 21), (Program::OldRpc, 25), (Program::Rpc, 27)];
+
+fn builds() -> Vec<(Program, u32)> {
+    let all = [Program::Rpc, Program::OldRpc]
+        .into_iter()
+        .flat_map(|program| (21..=27).map(move |minor| (program, minor)));
+    Extent::of_environment().pick(USUAL.to_vec(), all.collect())
+}
+
+/// Two for each call, whatever comes of it; a stream has to be recognised when it was opened, and takes three.
+#[test]
+fn a_call_takes_two_traps() {
+    let kinds = [("unary", 2), ("direct", 2), ("error", 2), ("stream", 3)];
+    for (program, minor) in builds() {
+        let Some(mut watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let server = Driven::start(&watched.build.path().unwrap()).unwrap();
+        let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
+        for (kind, _) in kinds {
+            watched.program.ask(&call(10, kind)).unwrap();
+        }
+        thread::sleep(LEARNING);
+        for (kind, traps) in kinds {
+            let Watched { program, agent, .. } = &mut watched;
+            let runs = runs_of(agent, || {
+                program.ask(&call(CALLS, kind)).unwrap();
+            });
+            assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
+        }
+        let (_, outcome) = watched.end().unwrap();
+        let calls = kinds.len() as u64 * (CALLS + 10);
+        assert_eq!(outcome.spans.len() as u64, calls, "each call has its span: {}", outcome.messages);
+        assert_eq!(outcome.count("spans_open_at_end"), 0, "{}", outcome.messages);
+    }
+}
+
+/// Two for each call that is served, by grpc-go's own transport.
+#[test]
+fn a_served_call_takes_two_traps() {
+    for (program, minor) in builds() {
+        let Some(watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
+        let address = watched.program.url("grpc").unwrap();
+        for kind in ["unary", "error", "stream"] {
+            let runs = runs_of(&watched.agent, || {
+                client.ask(&format!("call {address} {CALLS} {kind}")).unwrap();
+            });
+            assert_eq!(runs, 2 * CALLS, "{kind}, {}", watched.build);
+        }
+        let (_, outcome) = watched.end().unwrap();
+        assert_eq!(outcome.spans.len() as u64, 3 * CALLS, "{}", outcome.messages);
+    }
+}
+
+/// Below net/http the request has its two, and the call and its status take two more. The connection takes one when it begins
+/// as HTTP/1, which is where `h2c` gets it, and one when it ends.
+#[test]
+fn a_call_served_by_net_http_takes_four_traps() {
+    for (program, minor) in builds() {
+        let Some(watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
+        let address = watched.program.url("handler").unwrap();
+        let runs = runs_of(&watched.agent, || {
+            client.ask(&format!("call {address} {CALLS} unary")).unwrap();
+        });
+        assert_eq!(runs, 4 * CALLS + 2, "{}", watched.build);
+        let (_, outcome) = watched.end().unwrap();
+        assert_eq!(outcome.spans.len() as u64, CALLS, "{}", outcome.messages);
+    }
+}
