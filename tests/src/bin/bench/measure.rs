@@ -128,8 +128,7 @@ impl Run {
                     let Some(agent) = &watched.agent else { continue };
                     let before = service::program(agent)?;
                     let requests = load(watched, scenario, None, FEW, connections)?.latencies.len() as u64;
-                    thread::sleep(SETTLE);
-                    let after = service::program(agent)?;
+                    let after = settled(agent)?;
                     *expected += requests * u64::from(scenario.spans);
                     samples.push(ProgramSample {
                         scenario: scenario.name.to_owned(),
@@ -189,6 +188,17 @@ fn load(
 ) -> Result<Answers, Box<dyn Error>> {
     let address = watched.service.address(scenario)?;
     Load { address, request: &scenario.request(), connections, length, rate }.run()
+}
+
+/// What the program has run once it does not run any more.
+fn settled(agent: &Agent) -> Result<service::Program, Box<dyn Error>> {
+    loop {
+        let before = service::program(agent)?;
+        thread::sleep(SETTLE);
+        if service::program(agent)?.runs == before.runs {
+            return Ok(before);
+        }
+    }
 }
 
 fn size(agent: &Agent) -> Result<AgentSize, Box<dyn Error>> {
