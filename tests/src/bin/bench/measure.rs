@@ -126,7 +126,7 @@ impl Run {
                     let connections = self.plan.connections;
                     let Some((watched, expected)) = self.of(index) else { continue };
                     let Some(agent) = &watched.agent else { continue };
-                    let before = service::program(agent)?;
+                    let before = service::programs(agent)?;
                     let requests = load(watched, scenario, None, FEW, connections)?.latencies.len() as u64;
                     let after = settled(agent)?;
                     *expected += requests * u64::from(scenario.spans);
@@ -191,11 +191,11 @@ fn load(
 }
 
 /// What the program has run once it does not run any more.
-fn settled(agent: &Agent) -> Result<service::Program, Box<dyn Error>> {
+fn settled(agent: &Agent) -> Result<service::Programs, Box<dyn Error>> {
     loop {
-        let before = service::program(agent)?;
+        let before = service::programs(agent)?;
         thread::sleep(SETTLE);
-        if service::program(agent)?.runs == before.runs {
+        if service::programs(agent)?.runs == before.runs {
             return Ok(before);
         }
     }
@@ -205,7 +205,7 @@ fn size(agent: &Agent) -> Result<AgentSize, Box<dyn Error>> {
     Ok(AgentSize {
         peak_bytes: service::peak(agent.pid())?,
         map_bytes: service::map_bytes(agent)?,
-        verified_instructions: service::program(agent)?.verified_instructions,
+        verified_instructions: service::programs(agent)?.verified_instructions,
         first_span: Vec::new(),
     })
 }

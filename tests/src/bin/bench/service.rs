@@ -28,9 +28,9 @@ pub(crate) struct Watched {
     pub(crate) sink: Sink,
 }
 
-/// What the kernel says of an agent's program.
+/// What the kernel says of all programs of an agent together.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Program {
+pub(crate) struct Programs {
     pub(crate) runs: u64,
     pub(crate) run_time: Duration,
     pub(crate) verified_instructions: u64,
@@ -134,17 +134,16 @@ pub(crate) fn processor_time(pid: u32) -> Result<Duration, Box<dyn Error>> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// The program of an agent. Runs are counted while the kernel's statistics are on.
-pub(crate) fn program(agent: &Agent) -> Result<Program, Box<dyn Error>> {
+/// The programs of an agent together. Runs are counted while the kernel's statistics are on.
+pub(crate) fn programs(agent: &Agent) -> Result<Programs, Box<dyn Error>> {
     let files = descriptors(agent)?;
-    let found = files.iter().filter(|file| file.contains_key("prog_type"));
-    let number = |file: &BTreeMap<String, u64>, name| file.get(name).copied().unwrap_or_default();
-    // Others are those by which aya finds out what the kernel can do.
-    let file = found.max_by_key(|file| number(file, "verified_insns")).ok_or("the agent has no program")?;
-    Ok(Program {
-        runs: number(file, "run_cnt"),
-        run_time: Duration::from_nanos(number(file, "run_time_ns")),
-        verified_instructions: number(file, "verified_insns"),
+    // Those by which aya finds out what the kernel can do are among them: they never run.
+    let found: Vec<_> = files.iter().filter(|file| file.contains_key("prog_type")).collect();
+    let sum = |name| found.iter().filter_map(|file| file.get(name)).sum();
+    Ok(Programs {
+        runs: sum("run_cnt"),
+        run_time: Duration::from_nanos(sum("run_time_ns")),
+        verified_instructions: sum("verified_insns"),
     })
 }
 
