@@ -31,7 +31,7 @@ mod parents;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lightfoot_probes_abi::process::process_flags;
-use lightfoot_probes_abi::{Counter, Process, Sampler, SamplerKind, Site};
+use lightfoot_probes_abi::{Counter, Process, Sampler, SamplerKind, Site, SiteKind};
 use lightfoot_tests::go::GoVersion;
 
 use facts::{Facts, examine};
@@ -119,7 +119,8 @@ impl Watched {
         let pid = self.target.pid();
         let callers: Vec<_> =
             self.watch.hash::<Site, u64>("CALLERS").iter().map(|entry| entry.unwrap()).collect();
-        assert!(callers.iter().all(|(site, value)| (site.tgid, site.reserved, *value) == (pid, 0, 1)));
+        let end = SiteKind::HttpClientEnd as u64;
+        assert!(callers.iter().all(|(site, value)| (site.tgid, site.reserved, *value) == (pid, 0, end)));
         callers.iter().map(|(site, _)| site.address.wrapping_sub(self.process.bias)).collect()
     }
 

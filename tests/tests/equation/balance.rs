@@ -31,6 +31,8 @@ const NO_LOSSES: &[&str] = &[
     // One span stands for both.
     "ended_by_outer",
     "nested_client",
+    // Lost spans, which `abandoned` counts.
+    "hidden_stream",
     // The span is there, and says less: of its route, its attributes, its parent.
     "route_site",
     "router_site",
