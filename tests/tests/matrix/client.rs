@@ -86,6 +86,9 @@ pub(crate) fn served_over_http2(run: &Run) -> Found {
     let is_of_them = |span: &&Span| span.kind == 2 && span.text("network.protocol.version") == "2";
     let served: Vec<_> = outcome.spans.iter().filter(is_of_them).collect();
     let requests: Vec<_> = facts.requests.iter().filter(|truth| truth.major == 2).collect();
+    let asked: HashSet<_> = requests.iter().map(|truth| truth.target.split('?').next().unwrap()).collect();
+    let rest: Vec<_> = served.iter().filter(|span| !asked.contains(span.path())).collect();
+    assert!(rest.is_empty(), "spans of no request: {rest:#?}");
     assert_eq!(served.len(), requests.len(), "one span for each");
     let mut spans: HashMap<&str, _> = served.into_iter().map(|span| (span.path(), span)).collect();
     assert!(requests.len() > CALLS / 30, "{build}: {} requests", requests.len());
