@@ -65,6 +65,18 @@ const NOT_HIT: &[NotHit] = &[
         roles: &[Role::ConnectionEnd],
         why: "it exits while its one connection is open",
     },
+    NotHit {
+        programs: &[Program::Grpc],
+        title: "gRPC server call",
+        roles: &[Role::ErrorEnd],
+        why: "no connection ends before a reply; in those of tests/tests/grpc some do",
+    },
+    NotHit {
+        programs: &[Program::Grpc],
+        title: "gRPC server call over net/http",
+        roles: &[Role::Status],
+        why: "it serves by grpc-go's own transport; those of tests/tests/grpc by both",
+    },
 ];
 
 /// The builds whose sites are probed: all that others than this test build anyway, or more of the versions.
