@@ -127,7 +127,9 @@ fn served(path: &Path, observe: Observe<'_>) -> Vec<String> {
         let mut client = Client::tcp(server.address);
         for _ in 0..ROUNDS {
             let mut response = client.get(path, "").unwrap();
-            response.iter_mut().for_each(|response| response.headers.retain(|(name, _)| name != "date"));
+            if let Some(response) = &mut response {
+                response.headers.retain(|(name, _)| name != "date");
+            }
             answers.push(format!("{path} {response:?}"));
         }
     }
