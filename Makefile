@@ -20,7 +20,7 @@ help: ## show this list
 	@echo
 	@echo "Tools are kept in $(LIGHTFOOT_CACHE); set LIGHTFOOT_CACHE for another place."
 
-demo: ## build a small Go service and show what Lightfoot finds in it
+demo: ## watch three small Go services for a minute
 	@scripts/setup.sh bpf go
 	@scripts/demo.sh
 
