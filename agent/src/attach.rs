@@ -14,10 +14,11 @@ use aya::programs::uprobe::UProbeScope;
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use clap::ValueEnum as _;
+use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{
-    Cookie, Counter, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, Process, Sampler, Settings,
-    Site,
+    ContextSet, Cookie, Counter, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, Process,
+    Sampler, Settings, Site,
 };
 
 mod addresses;
@@ -55,7 +56,7 @@ pub struct Sizes {
     pub ring_bytes: u32,
     /// At most so many spans are open at once, over all processes.
     pub open_spans: u32,
-    /// At most so many contexts are known to belong to spans, over all processes; the least used go.
+    /// So many contexts are known to belong to spans, over all processes; rounded up to four times a power of two.
     pub contexts: u32,
     /// At most so many callers of clients wait to be learned, up to [`MAX_CALLERS`].
     pub callers: u32,
@@ -104,6 +105,7 @@ pub struct Kernel {
     layouts: Array<MapData, Layout>,
     counters: PerCpuArray<MapData, Counters>,
     in_flight: HashMap<MapData, InFlightKey, InFlight>,
+    kept: HashMap<MapData, InFlightKey, u32>,
     holders: HashMap<MapData, HolderKey, Holder>,
     callers: HashMap<MapData, Site, u64>,
     next_binary: u32,
@@ -141,6 +143,7 @@ impl Kernel {
         namespace: PidNamespace,
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
+        let context_sets = ContextSet::number_for(sizes.contexts);
         let mut object = EbpfLoader::new()
             // The log costs time at each start and fills a screen when a program is refused.
             .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -150,7 +153,10 @@ impl Kernel {
             .override_global("COUNT_READS", &u32::from(sizes.counts_reads), true)
             .map_max_entries("EVENTS", sizes.ring_bytes)
             .map_max_entries("IN_FLIGHT", sizes.open_spans)
-            .map_max_entries("CONTEXTS", sizes.contexts)
+            // Connections that are idle must leave room for spans.
+            .map_max_entries("KEPT", sizes.open_spans.div_ceil(2))
+            .override_global("CONTEXTS_MASK", &(context_sets - 1), true)
+            .map_max_entries("CONTEXTS", context_sets)
             .map_max_entries("CALLERS", sizes.callers)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
@@ -170,6 +176,7 @@ impl Kernel {
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
             counters: take(&mut object, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?,
             in_flight: take(&mut object, "IN_FLIGHT")?.try_into().map_err(map_error("IN_FLIGHT"))?,
+            kept: take(&mut object, "KEPT")?.try_into().map_err(map_error("KEPT"))?,
             holders: take(&mut object, "HOLDERS")?.try_into().map_err(map_error("HOLDERS"))?,
             callers: take(&mut object, "CALLERS")?.try_into().map_err(map_error("CALLERS"))?,
             object,
@@ -303,19 +310,28 @@ impl Kernel {
         }
         let counts = self.counts_at(process.counters);
         self.counter_slots.give_back(process.counters);
-        // Also what a program that was under way opened after an earlier process was left.
-        let open: Vec<_> = self
+        let open = self.forget_spans();
+        self.forget_callers();
+        Ok(Some((counts?, open)))
+    }
+
+    /// Forgets the spans of processes that were left, also what a program that was under way opened after that. Returns how
+    /// many were open.
+    fn forget_spans(&mut self) -> u64 {
+        let left: Vec<_> = self
             .in_flight
             .keys()
             .filter_map(Result::ok)
             .filter(|key| !self.by_process.contains_key(&key.tgid))
             .collect();
-        for key in &open {
-            // Already gone is as good as removed.
+        let is_open = |entry: InFlight| entry.state & state::IDLE == 0;
+        // Already gone is as good as removed.
+        let open = left.iter().filter(|key| self.in_flight.get(key, 0).is_ok_and(is_open)).count();
+        for key in &left {
             let _ = self.in_flight.remove(key);
+            let _ = self.kept.remove(key);
         }
-        self.forget_callers();
-        Ok(Some((counts?, open.len() as u64)))
+        open as u64
     }
 
     /// The counts of a watched process, or of those hits that belong to none.

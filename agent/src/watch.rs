@@ -185,6 +185,7 @@ impl Settings {
             (analysis.clients.is_some(), process_flags::CHILDREN),
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
+            (analysis.has_connection_ends(), process_flags::CONNECTIONS),
         ];
         let flags = flags.into_iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
         Recording { sampler: self.sampler, flags, bias }

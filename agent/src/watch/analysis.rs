@@ -133,6 +133,11 @@ impl Analysis {
         Ok(analysis)
     }
 
+    /// Whether it shows when an HTTP/1 connection ends.
+    pub(super) fn has_connection_ends(&self) -> bool {
+        self.probes.places.iter().any(|place| place.cookie.kind() == Some(SiteKind::HttpConnectionEnd))
+    }
+
     /// How many sites the binary may have, before callers are learned.
     pub(super) fn site_count(&self) -> usize {
         let clients = self.clients.as_ref();

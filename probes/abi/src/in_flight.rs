@@ -44,6 +44,11 @@ pub struct InFlight {
     pub target: Slice,
     /// `Request.RemoteAddr` as it came. HTTP/1: `http.conn.remoteAddr`, which the connection keeps in memory.
     pub peer: Slice,
+    /// How many bytes of it stand at the start of `strings`, if all do. They are good for all requests of a connection.
+    pub peer_length: u64,
+    /// What the context of the connection's last request held, an interface, and that one's ancestors as in
+    /// [`crate::SpanContext`]; zero if not known. That context lives as long as the connection and never changes.
+    pub line: [u64; 6],
     /// `Request.Host`, which may be dropped during the request and so is good at its start only.
     pub host: Slice,
     /// The values of the headers that are looked for, by [`HeaderName`]. Good at the start only.
@@ -73,7 +78,7 @@ pub struct InFlight {
     pub scratch: [u64; limits::SMALL_STRUCT / 8],
     /// The record, of which `strings` is the end. That of a gRPC call is a [`crate::Grpc`] in the same place.
     pub record: Http,
-    /// The record's strings back to back; before they are there, larger structs are read to this place.
+    /// The record's strings back to back; before they are there, larger structs are read behind the first [`limits::PEER`] bytes.
     pub strings: [u64; limits::STRINGS / 8],
 }
 
@@ -82,6 +87,7 @@ const _: () = assert!(
     size_of::<InFlight>()
         == 4 * 8
             + (7 + limits::ROUTE_PARTS) * 16
+            + 7 * 8
             + 8
             + 16
             + 24
@@ -108,6 +114,14 @@ pub mod state {
     pub const STATUS_SENT: u32 = 1 << 5;
     /// The end that was seen last is that of a call around this one.
     pub const ENDED_BY_OUTER: u32 = 1 << 6;
+    /// The entry outlives the span: it is of the goroutine of an HTTP/1 connection, and in `KEPT`.
+    pub const KEPT: u32 = 1 << 7;
+    /// Such an entry, while no span is open.
+    pub const IDLE: u32 = 1 << 8;
+    /// The goroutine's outermost span is in such an entry, so this one may become another.
+    pub const WITHIN_KEPT: u32 = 1 << 9;
+    /// The goroutine's outermost span: entries within it are kept, too.
+    pub const KEEPS_WITHIN: u32 = 1 << 10;
 }
 
 /// A Go string, or a slice without its capacity.

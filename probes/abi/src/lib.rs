@@ -12,7 +12,8 @@
 //! | `SETTINGS` | array | 0 | [`Settings`] | agent |
 //! | `PROCESSES` | hash | process id (`u32`) | [`Process`] | agent |
 //! | `LAYOUTS` | array | [`Process::layout`] | [`Layout`] | agent, before any process refers to it |
-//! | `CONTEXTS` | LRU hash | [`ContextKey`] | [`SpanContext`] | BPF |
+//! | `KEPT` | hash | [`InFlightKey`] | 0, for each element of `IN_FLIGHT` that is [`in_flight::state::KEPT`] | BPF |
+//! | `CONTEXTS` | array | [`ContextKey::set`] | [`ContextSet`] | BPF |
 //! | `HOLDERS` | hash | [`HolderKey`] | [`Holder`] | agent, before any process refers to the binary |
 //! | `ITABS` | LRU hash | [`ContextKey`] | [`Holder`] | BPF |
 //! | `CALLERS` | hash | [`Site`] | the [`SiteKind`] of the sites behind such calls (`u64`) | BPF; the agent removes what an ended process left |
@@ -53,7 +54,7 @@ pub mod trace_context;
 #[cfg(feature = "user")]
 pub mod user;
 
-pub use context::{ContextKey, Holder, HolderKey, SpanContext};
+pub use context::{CONTEXT_WAYS, ContextKey, ContextSet, Holder, HolderKey, SpanContext};
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};
 pub use grpc::{Grpc, GrpcText};

@@ -69,5 +69,5 @@ pub const SMALL_STRUCT: usize = 256;
 /// Bytes of an `http.Request` or of two groups that one read fetches at most.
 pub const LARGE_STRUCT: usize = 1024;
 
-// The larger structs are read to where the strings of the record will stand.
-const _: () = assert!(LARGE_STRUCT <= STRINGS);
+// The larger structs are read to where the strings of the record will stand, behind the peer's address.
+const _: () = assert!(PEER + LARGE_STRUCT <= STRINGS);

@@ -66,6 +66,8 @@ pub mod process_flags {
     pub const INFER_PARENTS: u64 = 1 << 1;
     /// The queries of URLs are recorded.
     pub const QUERIES: u64 = 1 << 2;
+    /// The ends of HTTP/1 connections are probed: what is known of one is kept from request to request.
+    pub const CONNECTIONS: u64 = 1 << 3;
 }
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.

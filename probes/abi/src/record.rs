@@ -6,7 +6,7 @@
 use crate::limits;
 
 /// Grows with every change to a record. `make bless` makes the recordings of the tests anew then.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// What a record is about, and so which struct it starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,16 +150,16 @@ pub mod http_flags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Text {
+    /// Server: the peer's address and port.
+    Peer = 0,
     /// Server: `Request.Host` as the handler got it. Client: `URL.Host`.
-    Host = 0,
-    /// The first `User-Agent`.
-    UserAgent = 1,
+    Host = 1,
     /// `tracestate`, its values joined by commas; only beside a valid `traceparent`.
     Tracestate = 2,
+    /// The first `User-Agent`.
+    UserAgent = 3,
     /// The method, a space and the target.
-    RequestLine = 3,
-    /// The peer's address and port.
-    Peer = 4,
+    RequestLine = 4,
     /// Client: the scheme, unless it is `http` or `https`.
     Scheme = 5,
     /// Client: what an error made by `errors.New` says.
@@ -173,11 +173,11 @@ impl Text {
     pub const COUNT: usize = 8;
     /// All, in their order in the record.
     pub const ALL: [Self; Self::COUNT] = [
-        Self::Host,
-        Self::UserAgent,
-        Self::Tracestate,
-        Self::RequestLine,
         Self::Peer,
+        Self::Host,
+        Self::Tracestate,
+        Self::UserAgent,
+        Self::RequestLine,
         Self::Scheme,
         Self::Error,
         Self::Route,

@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
 use crate::{
-    ContextKey, Counters, Grpc, GrpcText, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace,
-    Process, Settings, Site, SpanContext,
+    ContextKey, ContextSet, Counters, Grpc, GrpcText, Holder, HolderKey, InFlight, InFlightKey, Layout,
+    PidNamespace, Process, Settings, Site,
 };
 
 macro_rules! plain {
@@ -17,7 +17,7 @@ macro_rules! plain {
     };
 }
 
-plain!(ContextKey Counters Holder HolderKey InFlight InFlightKey Layout PidNamespace Process Settings Site SpanContext);
+plain!(ContextKey ContextSet Counters Holder HolderKey InFlight InFlightKey Layout PidNamespace Process Settings Site);
 
 /// A record with its strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

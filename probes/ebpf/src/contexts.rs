@@ -4,20 +4,19 @@
 
 mod holders;
 
-use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
-    ContextKey, Counter, InFlight, Layout, ParentRule, Process, SpanContext, context::HolderKind,
-    layout::NONE, limits, process::process_flags,
+    CONTEXT_WAYS, ContextKey, ContextSet, Counter, InFlight, Layout, ParentRule, Process, SpanContext,
+    context::HolderKind, layout::NONE, limits, process::process_flags,
 };
 
 use crate::{
     counters::count,
-    maps::CONTEXTS,
-    memory::{read_user, read_word},
+    maps::{CONTEXTS, contexts_mask},
+    memory::{masked, read_user, read_word},
 };
 use holders::{NO_HOLDER, holder};
 
-// The scratch memory, in words: the context at hand, the one that it holds, the two that these hold in turn, and a new
+// The scratch memory, in words: the context at hand, the one that it holds, the two that these hold in turn, and a copy of an
 // element of `CONTEXTS`. All but that are interfaces: the addresses of itab and data.
 const CONTEXT: usize = 0;
 const HELD: usize = 2;
@@ -29,6 +28,10 @@ const ELEMENT: usize = 12;
 const NOTED: usize = 4;
 const TO_COMPARE: usize = 8;
 const RESUME: usize = 9;
+
+const WAYS_MASK: u64 = CONTEXT_WAYS as u64 - 1;
+/// No element of a set.
+const NO_WAY: u64 = u64::MAX;
 
 const _: () = assert!(ELEMENT * 8 + size_of::<SpanContext>() <= limits::SMALL_STRUCT);
 
@@ -47,28 +50,8 @@ pub fn own(entry: &mut InFlight, process: &Process, layout: &Layout) {
     }
     entry.context[0] = itab;
     keep(entry);
-    read_ancestors(entry, process, layout);
-    let header = &entry.record.header;
-    let element = SpanContext {
-        itab,
-        parent: [entry.scratch[KEPT + HELD], entry.scratch[KEPT + HELD + 1]],
-        ancestors: [
-            entry.scratch[ANCESTORS],
-            entry.scratch[ANCESTORS + 1],
-            entry.scratch[ANCESTORS + 2],
-            entry.scratch[ANCESTORS + 3],
-        ],
-        ended: 0,
-        trace_id: header.trace_id,
-        span_id: header.span_id,
-        trace_flags: header.trace_flags.into(),
-    };
-    // SAFETY: the scratch memory has room for it there; it is aligned to 8 bytes.
-    let place = unsafe { &mut *entry.scratch.as_mut_ptr().add(ELEMENT).cast::<SpanContext>() };
-    *place = element;
-    let key = ContextKey { instance: process.instance, reserved: 0, address: data };
-    // Where it fails the end of the span counts it.
-    let _ = CONTEXTS.insert(&key, &*place, u64::from(BPF_ANY));
+    find_ancestors(entry, process, layout);
+    note(entry);
 }
 
 /// Notes at the end of a span that its context may die from now on. Counts if it was dropped for others.
@@ -78,15 +61,13 @@ pub fn check_own(entry: &InFlight) {
     if itab == 0 {
         return;
     }
-    let key = ContextKey { instance: entry.instance, reserved: 0, address: data };
-    if let Some(element) = CONTEXTS.get_ptr_mut(&key) {
-        // SAFETY: the kernel hands out elements that live at least until the program ends. Should it give this one to
-        // another key meanwhile, that one's owner is looked at more closely than it must.
-        let element = unsafe { &mut *element };
-        if element.span_id == entry.record.header.span_id {
-            element.ended = 1;
-            return;
-        }
+    // SAFETY: elements live as long as the map. Should this one be given to another key meanwhile, that one's owner is looked
+    // at more closely than it must.
+    if let Some(element) = unsafe { find(entry.instance, data).as_mut() }
+        && element.start == entry.record.header.start
+    {
+        element.ended = 1;
+        return;
     }
     count(entry.counters, Counter::ContextEvicted);
 }
@@ -98,8 +79,10 @@ pub fn disown(process: &Process, request: u64, offset: u64) {
         return;
     }
     let data = read_word(process.counters, request.wrapping_add(offset).wrapping_add(8));
-    let key = ContextKey { instance: process.instance, reserved: 0, address: data };
-    let _ = CONTEXTS.remove(&key);
+    // SAFETY: elements live as long as the map.
+    if let Some(element) = unsafe { find(process.instance, data).as_mut() } {
+        element.key.address = 0;
+    }
 }
 
 /// The context that the next call of [`find_parent`] starts from.
@@ -155,35 +138,136 @@ pub fn find_parent(entry: &mut InFlight, process: &Process, layout: &Layout) -> 
 /// Makes the span a child of the one that owns the context at hand, if that is the one that was noted.
 #[inline(never)]
 fn adopt(entry: &mut InFlight) -> bool {
-    let key = ContextKey { instance: entry.instance, reserved: 0, address: entry.scratch[CONTEXT + 1] };
-    let Some(place) = CONTEXTS.get_ptr(&key) else { return false };
-    // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let element = unsafe { &*place };
-    let held = [entry.scratch[HELD], entry.scratch[HELD + 1]];
-    if element.itab != entry.scratch[CONTEXT] || element.parent != held {
+    let found = find(entry.instance, entry.scratch[CONTEXT + 1]);
+    // SAFETY: elements live as long as the map.
+    let Some(found) = (unsafe { found.as_ref() }) else { return false };
+    // SAFETY: the scratch memory has room for it there; it is aligned to 8 bytes.
+    let element = unsafe { &mut *entry.scratch.as_mut_ptr().add(ELEMENT).cast::<SpanContext>() };
+    // Another processor may write it at any time, so what is used is what was looked at.
+    *element = *found;
+    if element.sum != element.sum()
+        || element.itab != entry.scratch[CONTEXT]
+        || element.parent != [entry.scratch[HELD], entry.scratch[HELD + 1]]
+    {
         return false;
-    }
-    if element.ended != 0 {
-        entry.scratch[TO_COMPARE] = 2;
-        let mut word = 0;
-        while word < 4 {
-            entry.scratch[NOTED + word] = element.ancestors[word];
-            word += 1;
-        }
-        entry.scratch[RESUME] = held[0];
-        entry.scratch[RESUME + 1] = held[1];
     }
     let header = &mut entry.record.header;
     header.trace_id = element.trace_id;
     header.parent_span_id = element.span_id;
     header.trace_flags = element.trace_flags as u8;
     header.parent_rule = ParentRule::Context as u8;
-    // The kernel may give the element to another key at any time.
-    let is_still_its = CONTEXTS.get_ptr(&key) == Some(place);
-    if !is_still_its {
-        entry.scratch[TO_COMPARE] = 0;
+    if element.ended != 0 {
+        let ancestors = element.ancestors;
+        entry.scratch[TO_COMPARE] = 2;
+        let mut word = 0;
+        while word < 4 {
+            entry.scratch[NOTED + word] = ancestors[word];
+            word += 1;
+        }
+        entry.scratch[RESUME] = entry.scratch[HELD];
+        entry.scratch[RESUME + 1] = entry.scratch[HELD + 1];
     }
-    is_still_its
+    true
+}
+
+/// Where the context at this address is noted, or null.
+#[inline(always)]
+fn find(instance: u32, address: u64) -> *mut SpanContext {
+    element(instance, address, way_of(instance, address))
+}
+
+/// Where the context at this address is to be noted.
+#[inline(never)]
+fn room_for(instance: u32, address: u64) -> *mut SpanContext {
+    element(instance, address, way_for(instance, address))
+}
+
+/// An element of the set of an address; null where the way is none.
+#[inline(always)]
+fn element(instance: u32, address: u64, way: u64) -> *mut SpanContext {
+    match set(instance, address) {
+        // SAFETY: elements live as long as the map, and the mask keeps within them.
+        Some(set) if way != NO_WAY => unsafe {
+            set.cast::<SpanContext>().add(masked::<WAYS_MASK>(way))
+        },
+        _ => core::ptr::null_mut(),
+    }
+}
+
+#[inline(always)]
+fn set(instance: u32, address: u64) -> Option<*mut ContextSet> {
+    let key = ContextKey { instance, reserved: 0, address };
+    CONTEXTS.get_ptr_mut(key.set(contexts_mask()))
+}
+
+/// Which element of its set the context at this address has, or [`NO_WAY`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn way_of(instance: u32, address: u64) -> u64 {
+    let Some(set) = set(instance, address) else { return NO_WAY };
+    let mut way = 0;
+    while way < CONTEXT_WAYS {
+        // SAFETY: elements live as long as the map.
+        let key = unsafe { &(*set).0[way].key };
+        if key.address == address && key.instance == instance && address != 0 {
+            return way as u64;
+        }
+        way += 1;
+    }
+    NO_WAY
+}
+
+/// Which element of its set the context at this address is to have: that which it has already, else one that none has or that
+/// ended first, else the oldest.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn way_for(instance: u32, address: u64) -> u64 {
+    let Some(set) = set(instance, address) else { return NO_WAY };
+    let mut best = 0;
+    let mut least = u64::MAX;
+    let mut way = 0;
+    while way < CONTEXT_WAYS {
+        // SAFETY: elements live as long as the map.
+        let element = unsafe { &(*set).0[way] };
+        let is_its = element.key.address == address && element.key.instance == instance;
+        let is_open = u64::from(element.ended == 0 && element.key.address != 0);
+        let rank = if is_its { 0 } else { 1 + (is_open << 63 | element.start) };
+        if rank < least {
+            least = rank;
+            best = way;
+        }
+        way += 1;
+    }
+    best as u64
+}
+
+/// Notes the span under the context that was kept, with the ancestors that were read.
+#[inline(never)]
+fn note(entry: &mut InFlight) {
+    let data = entry.scratch[KEPT + 1];
+    // SAFETY: elements live as long as the map.
+    let place = room_for(entry.instance, data);
+    // SAFETY: as above.
+    let Some(element) = (unsafe { place.as_mut() }) else { return };
+    let (scratch, header) = (&entry.scratch, &entry.record.header);
+    *element = SpanContext {
+        key: ContextKey { instance: entry.instance, reserved: 0, address: data },
+        itab: scratch[KEPT],
+        parent: [scratch[KEPT + HELD], scratch[KEPT + HELD + 1]],
+        ancestors: [
+            scratch[ANCESTORS],
+            scratch[ANCESTORS + 1],
+            scratch[ANCESTORS + 2],
+            scratch[ANCESTORS + 3],
+        ],
+        trace_id: header.trace_id,
+        span_id: header.span_id,
+        trace_flags: header.trace_flags.into(),
+        start: header.start,
+        sum: 0,
+        ended: 0,
+    }
+    .summed();
 }
 
 /// Whether the context that was come to is the last to be compared with those that were noted, and none has differed. After
@@ -217,8 +301,32 @@ fn keep(entry: &mut InFlight) {
     }
 }
 
-/// Reads two generations behind the context that the one at hand holds; zero where there is none.
+/// The two generations behind the context that the one at hand holds. All requests of an HTTP/1 connection have the same, so
+/// they are read once.
 #[inline(always)]
+fn find_ancestors(entry: &mut InFlight, process: &Process, layout: &Layout) {
+    let held = [entry.scratch[HELD], entry.scratch[HELD + 1]];
+    let is_known = entry.line[0] == held[0] && entry.line[1] == held[1];
+    if !is_known {
+        read_ancestors(entry, process, layout);
+        // Without them it may be that they could not be read.
+        let is_whole = entry.scratch[ANCESTORS + 3] != 0;
+        entry.line[0] = if is_whole { held[0] } else { 0 };
+        entry.line[1] = held[1];
+    }
+    let mut word = 0;
+    while word < 4 {
+        if is_known {
+            entry.scratch[ANCESTORS + word] = entry.line[2 + word];
+        } else {
+            entry.line[2 + word] = entry.scratch[ANCESTORS + word];
+        }
+        word += 1;
+    }
+}
+
+/// Reads two generations behind the context that the one at hand holds; zero where there is none.
+#[inline(never)]
 fn read_ancestors(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let mut generation = 0;
     while generation < 2 {

@@ -8,12 +8,14 @@ use lightfoot_probes_abi::{
     Counter, InFlight,
     in_flight::{HeaderName, Slice},
     layout::{Map, MapKind, NONE},
-    limits::{HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, MAP_HEADER, SMALL_STRUCT, STRINGS},
+    limits::{
+        HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, MAP_HEADER, PEER, SMALL_STRUCT, STRINGS,
+    },
 };
 
 use crate::{
     counters::count,
-    memory::{byte, read_user, word},
+    memory::{byte, large_struct, read_user, word},
 };
 
 const SLOTS: usize = 8;
@@ -27,7 +29,7 @@ const RUNS_DONE: usize = RUNS_NOTED + 1;
 const CANDIDATES_NOTED: usize = RUNS_NOTED + 2;
 const RUN: usize = RUNS_NOTED + 4;
 /// Where in the strings the candidates stand, behind the groups: each has two words of its name and two of its values.
-const CANDIDATE: usize = LARGE_STRUCT / 8;
+const CANDIDATE: usize = (PEER + LARGE_STRUCT) / 8;
 
 const _: () = assert!(RUN + 2 * HEADER_RUNS <= SMALL_STRUCT / 8);
 const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
@@ -152,8 +154,8 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
     } else {
         entry.scratch[RUNS_DONE] = done as u64 + 1;
     }
-    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
-    if unsafe { !read_user(entry.counters, entry.strings.as_mut_ptr().cast(), size, groups) } {
+    // SAFETY: there is room for `LARGE_STRUCT` bytes.
+    if unsafe { !read_user(entry.counters, large_struct(entry).cast(), size, groups) } {
         read_to_page_end(entry, groups);
     }
     scan_group(entry, layout, 0);
@@ -173,8 +175,8 @@ fn read_to_page_end(entry: &mut InFlight, groups: u64) {
     // Verifiers of before Linux 6.8 understand comparisons with constants alone. More than failed is not read: it would
     // fail again.
     if rest < LARGE_STRUCT {
-        // SAFETY: the strings take `LARGE_STRUCT` bytes or more. The failed read has left zeros behind these.
-        let _ = unsafe { read_user(entry.counters, entry.strings.as_mut_ptr().cast(), rest, groups) };
+        // SAFETY: there is room for `LARGE_STRUCT` bytes. The failed read has left zeros behind these.
+        let _ = unsafe { read_user(entry.counters, large_struct(entry).cast(), rest, groups) };
     }
 }
 
@@ -188,7 +190,7 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
             return;
         }
         // SAFETY: within the strings, by the comparison.
-        let length = unsafe { *entry.strings.as_ptr().cast::<u8>().add(key + 8).cast::<u64>() };
+        let length = unsafe { *large_struct(entry).cast::<u8>().add(key + 8).cast::<u64>() };
         if length == 10 || length == 11 {
             note_candidate(entry, layout, start, slot, key);
         }
@@ -201,7 +203,7 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
     let overflow = start + layout.overflow as usize;
     if overflow <= LARGE_STRUCT - 8 {
         // SAFETY: within the strings, by the comparison.
-        let bucket = unsafe { *entry.strings.as_ptr().cast::<u8>().add(overflow).cast::<u64>() };
+        let bucket = unsafe { *large_struct(entry).cast::<u8>().add(overflow).cast::<u64>() };
         note_run(entry, bucket, 1);
     }
 }
@@ -218,7 +220,7 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
     if noted >= HEADER_CANDIDATES {
         return count(entry.counters, Counter::HeaderBound);
     }
-    let group = entry.strings.as_mut_ptr().cast::<u8>();
+    let group = large_struct(entry).cast::<u8>();
     // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
     unsafe {
         let control = u64::from(*group.add(control));

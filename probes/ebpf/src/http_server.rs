@@ -126,7 +126,7 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    in_flight::forget(entry);
+    in_flight::rest(entry, process);
 }
 
 /// The handler has returned to `(*conn).serve`; no register holds the response any more.
@@ -148,14 +148,15 @@ pub fn end_by_depth(registers: Registers, tgid: u32, process: &Process, layout: 
         count(process.counters, Counter::EndWithoutStart);
         count(process.counters, Counter::Abandoned);
     }
-    in_flight::forget(entry);
+    in_flight::rest(entry, process);
 }
 
 /// `(*conn).serve.func1()`, deferred: if a request is still open here, its handler panicked or hijacked the connection.
 #[inline(never)]
 pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
+    let goid = in_flight::goid(process.counters, layout, registers::g(registers));
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(entry) = (unsafe { find(registers, tgid, process, layout).as_mut() }) else { return };
+    let Some(entry) = (unsafe { in_flight::part(tgid, goid).as_mut() }) else { return };
     note_hijacking(entry, layout);
     // Where panics can't be told, a handler that has not hijacked must have panicked to come here.
     let has_panicked = if layout.g.panic == NONE {

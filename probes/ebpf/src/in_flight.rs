@@ -2,18 +2,23 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_boot_ns};
 use lightfoot_probes_abi::{
-    Counter, InFlight, InFlightKey, Layout, Process,
-    in_flight::state,
+    Counter, InFlight, InFlightKey, Layout, Process, RecordKind,
+    in_flight::{HeaderName, Slice, state},
     layout::NONE,
     limits::{LEVELS, SMALL_STRUCT},
-    record::VERSION,
+    process::process_flags,
+    record::{Http, VERSION},
 };
 
 use crate::{
     counters::count,
-    maps::{EMPTY, IN_FLIGHT},
+    maps::{EMPTY, IN_FLIGHT, KEPT},
     memory::{read_user, read_word, word},
 };
+
+const NO_STRING: Slice = Slice { pointer: 0, length: 0 };
+/// Words of a record's fixed part.
+const RECORD: usize = size_of::<Http>() / 8;
 
 /// The id of the goroutine `g`, or 0 if it cannot be read. (0 is that of the scheduler's own, which runs none of our sites.)
 #[inline(always)]
@@ -46,8 +51,7 @@ pub fn open(g: u64, stack_pointer: u64, tgid: u32, process: &Process, layout: &L
         count(slot, Counter::NoGoroutine);
         return core::ptr::null_mut();
     }
-    // Most have none open: that is tried first.
-    let mut entry = insert(tgid, goid, 0);
+    let mut entry = take(tgid, goid, 0);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     if let Some(outermost) = unsafe { entry.as_mut() } {
         outermost.counters = slot;
@@ -84,7 +88,9 @@ pub fn open(g: u64, stack_pointer: u64, tgid: u32, process: &Process, layout: &L
 #[inline(never)]
 pub fn find(tgid: u32, goid: u64, level: u32) -> *mut InFlight {
     let key = InFlightKey { tgid, level, goid };
-    IN_FLIGHT.get_ptr_mut(&key).unwrap_or(core::ptr::null_mut())
+    let Some(entry) = IN_FLIGHT.get_ptr_mut(&key) else { return core::ptr::null_mut() };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    if unsafe { (*entry).state } & state::IDLE != 0 { core::ptr::null_mut() } else { entry }
 }
 
 /// The open span of a gRPC client's stream, or null.
@@ -130,42 +136,120 @@ pub fn innermost(tgid: u32, goid: u64) -> *mut InFlight {
     innermost
 }
 
-/// Forgets a span that has ended, and those that were open within it: their end was missed. Returns their number.
+/// Forgets a span that has ended, and those that were open within it: their end was missed.
+#[inline(never)]
+pub fn forget(entry: &mut InFlight) {
+    let header = &entry.record.header;
+    let (tgid, goid, level, slot) = (header.tgid, header.goid, entry.level, entry.counters);
+    let may_hold_some = level != 0 || entry.state & state::NESTED != 0;
+    if entry.state & (state::WITHIN_KEPT | state::KEPT) == state::WITHIN_KEPT {
+        keep_within(entry);
+    }
+    if entry.state & state::KEPT != 0 {
+        lay_down(entry);
+    } else {
+        let _ = IN_FLIGHT.remove(&InFlightKey { tgid, level, goid });
+    }
+    if may_hold_some {
+        abandon(tgid, goid, level + 1, slot);
+    }
+}
+
+/// The same for the request of a connection that may bring more: its entry is kept for them, if there is room.
+#[inline(never)]
+pub fn rest(entry: &mut InFlight, process: &Process) {
+    if entry.state & state::KEPT == 0 && process.flags & process_flags::CONNECTIONS != 0 {
+        keep(entry);
+    }
+    forget(entry);
+}
+
+/// Forgets a connection that has ended. Returns its last request if that is open.
+#[inline(never)]
+pub fn part(tgid: u32, goid: u64) -> *mut InFlight {
+    let key = InFlightKey { tgid, level: 0, goid };
+    let Some(entry) = IN_FLIGHT.get_ptr_mut(&key) else { return core::ptr::null_mut() };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let state = unsafe { (*entry).state };
+    let mut level = 0;
+    while level < LEVELS as u32 && state & state::KEPT != 0 {
+        release(tgid, goid, level);
+        if state & state::KEEPS_WITHIN == 0 {
+            break;
+        }
+        level += 1;
+    }
+    if state & state::IDLE != 0 { core::ptr::null_mut() } else { entry }
+}
+
+/// Keeps an entry no longer than its span.
+#[inline(never)]
+fn release(tgid: u32, goid: u64, level: u32) {
+    let key = InFlightKey { tgid, level, goid };
+    if KEPT.remove(&key).is_err() {
+        return;
+    }
+    let Some(entry) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let entry = unsafe { &mut *entry };
+    if entry.state & state::IDLE != 0 {
+        let _ = IN_FLIGHT.remove(&key);
+    } else {
+        entry.state &= !state::KEPT;
+    }
+}
+
+/// Keeps the entry beyond its span, if there is room.
+#[inline(always)]
+fn keep(entry: &mut InFlight) {
+    let header = &entry.record.header;
+    let key = InFlightKey { tgid: header.tgid, level: entry.level, goid: header.goid };
+    if KEPT.insert(&key, &0, u64::from(BPF_NOEXIST)).is_ok() {
+        entry.state |= state::KEPT;
+    }
+}
+
+/// The same for one within a kept one.
+#[inline(never)]
+fn keep_within(entry: &mut InFlight) {
+    let header = &entry.record.header;
+    let key = InFlightKey { tgid: header.tgid, level: 0, goid: header.goid };
+    if let Some(outer) = IN_FLIGHT.get_ptr_mut(&key) {
+        keep(entry);
+        // SAFETY: the kernel hands out elements that live at least until the program ends.
+        unsafe { (*outer).state |= state::KEEPS_WITHIN };
+    }
+}
+
+/// Has a kept entry wait for the next span.
+#[inline(always)]
+fn lay_down(entry: &mut InFlight) {
+    entry.state = entry.state & state::KEEPS_WITHIN | state::KEPT | state::IDLE;
+}
+
+/// Forgets the open spans at this level and within it, whose end was missed. Returns their number.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn close(tgid: u32, goid: u64, level: u32, slot: u32) -> u32 {
+extern "C" fn abandon(tgid: u32, goid: u64, level: u32, slot: u32) -> u32 {
     let mut within = 0;
     while within < LEVELS as u32 {
         if !remove(tgid, goid, level + within) {
             break;
         }
-        if within != 0 {
-            count(slot, Counter::Abandoned);
-        }
+        count(slot, Counter::Abandoned);
         within += 1;
     }
     within
 }
 
-/// The same for a span at hand.
-#[inline(never)]
-pub fn forget(entry: &InFlight) {
-    let header = &entry.record.header;
-    if entry.level == 0 && entry.state & state::NESTED == 0 {
-        remove(header.tgid, header.goid, 0);
-    } else {
-        close(header.tgid, header.goid, entry.level, entry.counters);
-    }
-}
-
 /// Opens a span of a goroutine that has some, whose scratch memory is free between its own hits.
 #[inline(never)]
-fn open_within(outermost: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> *mut InFlight {
-    outermost.state |= state::NESTED;
-    let slot = outermost.counters;
-    let depth = read_g(outermost, layout, g, stack_pointer);
-    let (tgid, goid) = (outermost.record.header.tgid, outermost.record.header.goid);
-    let m = outermost.scratch[0];
+fn open_within(outer: &mut InFlight, layout: &Layout, g: u64, stack_pointer: u64) -> *mut InFlight {
+    outer.state |= state::NESTED;
+    let slot = outer.counters;
+    let depth = read_g(outer, layout, g, stack_pointer);
+    let (tgid, goid) = (outer.record.header.tgid, outer.record.header.goid);
+    let m = outer.scratch[0];
     if depth == 0 {
         count(slot, Counter::NoGoroutine);
         return core::ptr::null_mut();
@@ -175,12 +259,16 @@ fn open_within(outermost: &mut InFlight, layout: &Layout, g: u64, stack_pointer:
         count(slot, Counter::TooDeep);
         return core::ptr::null_mut();
     }
-    let entry = insert(tgid, goid, level);
+    let is_kept = outer.state & state::KEPT != 0;
+    let entry = if is_kept || level == 0 { take(tgid, goid, level) } else { insert(tgid, goid, level) };
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     if let Some(entry) = unsafe { entry.as_mut() } {
         entry.depth = depth;
         entry.level = level;
         entry.scratch[0] = m;
+        if is_kept && level != 0 {
+            entry.state |= state::WITHIN_KEPT;
+        }
     } else {
         count(slot, Counter::InFlightFull);
     }
@@ -245,7 +333,63 @@ pub fn has_frame(entry: &InFlight, depth: u64, stack_pointer: u64) -> bool {
     entry.caller == 0 || read_word(entry.counters, frame) == entry.caller
 }
 
+/// Forgets one open span.
 #[inline(never)]
 fn remove(tgid: u32, goid: u64, level: u32) -> bool {
-    IN_FLIGHT.remove(&InFlightKey { tgid, level, goid }).is_ok()
+    let key = InFlightKey { tgid, level, goid };
+    let Some(entry) = IN_FLIGHT.get_ptr_mut(&key) else { return false };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let entry = unsafe { &mut *entry };
+    if entry.state & state::IDLE != 0 {
+        return false;
+    }
+    if entry.state & state::KEPT != 0 {
+        lay_down(entry);
+        return true;
+    }
+    IN_FLIGHT.remove(&key).is_ok()
+}
+
+/// An empty entry, kept or new, or null if there is an open span or no room.
+#[inline(never)]
+fn take(tgid: u32, goid: u64, level: u32) -> *mut InFlight {
+    let key = InFlightKey { tgid, level, goid };
+    match IN_FLIGHT.get_ptr_mut(&key) {
+        Some(entry) => wake(entry),
+        None => insert(tgid, goid, level),
+    }
+}
+
+/// Empties an entry that rests, but for what all requests of a connection have in common. Null if it does not rest.
+#[inline(always)]
+fn wake(place: *mut InFlight) -> *mut InFlight {
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let entry = unsafe { &mut *place };
+    if entry.state & state::IDLE == 0 {
+        return core::ptr::null_mut();
+    }
+    if entry.record.header.kind != RecordKind::HttpServer as u8 {
+        // Something else was called from the connection's goroutine, and has its strings there.
+        entry.peer_length = 0;
+    }
+    entry.state &= state::KEPT | state::KEEPS_WITHIN;
+    entry.response = 0;
+    entry.caller = 0;
+    entry.request = 0;
+    entry.request_line = NO_STRING;
+    entry.target = NO_STRING;
+    entry.host = NO_STRING;
+    entry.headers = [NO_STRING; HeaderName::COUNT];
+    entry.route_parts = 0;
+    entry.context = [0; 2];
+    entry.young_goids = [0; 3];
+    entry.strings_length = 0;
+    let record = (&raw mut entry.record).cast::<u64>();
+    let mut word = 0;
+    while word < RECORD {
+        // SAFETY: within the record. Volatile, or LLVM makes it a call of a function that sets byte by byte.
+        unsafe { record.add(word).write_volatile(0) };
+        word += 1;
+    }
+    place
 }

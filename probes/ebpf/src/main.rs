@@ -12,7 +12,7 @@
 //! Modules, in reading order:
 #![no_std]
 #![no_main]
-#![feature(core_intrinsics)]
+#![feature(core_intrinsics, asm_experimental_arch)]
 #![expect(clippy::needless_pass_by_value, reason = "aya hands contexts over by value")]
 #![expect(internal_features, reason = "the stable atomics lack read-modify-write on this target")]
 

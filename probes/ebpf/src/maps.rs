@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use lightfoot_probes_abi::{
-    ContextKey, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings,
-    Site, SpanContext,
+    ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process,
+    Settings, Site,
 };
 
 #[map]
@@ -22,7 +22,9 @@ pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(256, 
 #[map]
 pub static IN_FLIGHT: HashMap<InFlightKey, InFlight> = HashMap::with_max_entries(8192, 0);
 #[map]
-pub static CONTEXTS: LruHashMap<ContextKey, SpanContext> = LruHashMap::with_max_entries(16384, 0);
+pub static KEPT: HashMap<InFlightKey, u32> = HashMap::with_max_entries(4096, 0);
+#[map]
+pub static CONTEXTS: Array<ContextSet> = Array::with_max_entries(4096, 0);
 #[map]
 pub static HOLDERS: HashMap<HolderKey, Holder> = HashMap::with_max_entries(16384, 0);
 #[map]
@@ -44,12 +46,21 @@ static PID_NAMESPACE: PidNamespace = PidNamespace { device: 0, inode: 0 };
 static COUNT_READS: u32 = 0;
 #[unsafe(no_mangle)]
 static MAY_SLEEP: u32 = 0;
+#[unsafe(no_mangle)]
+static CONTEXTS_MASK: u32 = 4095;
 
 /// The PID namespace that process ids are told in.
 #[inline(always)]
 pub fn pid_namespace() -> PidNamespace {
     // SAFETY: a static. Volatile, because the agent sets it after compilation; the verifier then sees the value.
     unsafe { (&raw const PID_NAMESPACE).read_volatile() }
+}
+
+/// One less than the number of elements of `CONTEXTS`, which is a power of two.
+#[inline(always)]
+pub fn contexts_mask() -> u32 {
+    // SAFETY: as above.
+    unsafe { (&raw const CONTEXTS_MASK).read_volatile() }
 }
 
 /// Whether this is a test that counts reads of user memory.

@@ -1,10 +1,12 @@
 //! Reading the process's memory, and fields of what was read.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     cty::c_void,
     helpers::generated::{bpf_copy_from_user, bpf_probe_read_user},
 };
-use lightfoot_probes_abi::{Counter, InFlight, in_flight::Slice};
+use lightfoot_probes_abi::{Counter, InFlight, in_flight::Slice, limits};
 
 use crate::{
     counters::count,
@@ -41,6 +43,13 @@ pub fn read_word(slot: u32, from: u64) -> u64 {
         return 0;
     }
     word
+}
+
+/// Where larger structs are read to: `LARGE_STRUCT` bytes of the strings' place, behind the peer's address.
+#[inline(always)]
+pub fn large_struct(entry: &mut InFlight) -> *mut u64 {
+    // SAFETY: within the strings, which are larger.
+    unsafe { entry.strings.as_mut_ptr().add(limits::PEER / 8) }
 }
 
 /// Reads the pointer and the length of the string at the process's address `from` to the scratch memory.
@@ -105,4 +114,13 @@ pub unsafe fn string(buffer: *const u64, size: usize, offset: u64) -> Slice {
         let length = word(buffer, size, offset.saturating_add(8)).unwrap_or_default();
         Slice { pointer, length }
     }
+}
+
+/// The bits of an index that are in the mask. LLVM leaves out masks that change nothing as far as it knows; the kernel's verifier
+/// needs them, for it knows nothing of what a function returns that is verified once.
+#[inline(always)]
+pub fn masked<const MASK: u64>(mut index: u64) -> usize {
+    // SAFETY: one instruction on one register.
+    unsafe { asm!("{0} &= {1}", inout(reg) index, const MASK, options(pure, nomem, nostack)) };
+    index as usize
 }

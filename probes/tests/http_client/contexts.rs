@@ -1,6 +1,6 @@
 //! Whose a context is, and how far chains are followed.
 
-use lightfoot_probes_abi::{ContextKey, Counter, ParentRule, SpanContext};
+use lightfoot_probes_abi::{ContextKey, ContextSet, Counter, ParentRule, SpanContext};
 
 use crate::spans::Span;
 use crate::watch::Options;
@@ -10,7 +10,7 @@ const TRACE: [u64; 2] = [0x1111, 0x2222];
 const SPAN: u64 = 0x3333;
 
 /// What a span would have noted that owns the target's long-lived context.
-fn long_lived(watched: &mut Watched) -> (ContextKey, SpanContext) {
+fn long_lived(watched: &mut Watched) -> SpanContext {
     let words = watched.target.ask("long-lived");
     let words: Vec<u64> = words.split(' ').map(|word| word.parse().unwrap()).collect();
     let [itab, data, parent_itab, parent_data, grandparent_itab, grandparent_data] = words[..] else {
@@ -20,9 +20,27 @@ fn long_lived(watched: &mut Watched) -> (ContextKey, SpanContext) {
     let parent = [parent_itab, parent_data];
     // The grandparent is the empty context.
     let ancestors = [grandparent_itab, grandparent_data, 0, 0];
-    let noted =
-        SpanContext { itab, parent, ancestors, trace_id: TRACE, span_id: SPAN, trace_flags: 1, ended: 0 };
-    (key, noted)
+    let noted = SpanContext {
+        key,
+        itab,
+        parent,
+        ancestors,
+        trace_id: TRACE,
+        span_id: SPAN,
+        trace_flags: 1,
+        ..SpanContext::default()
+    };
+    noted.summed()
+}
+
+/// Notes that a span owns a context.
+fn note(watched: &mut Watched, element: SpanContext) {
+    let set = element.key.set(ContextSet::number_for(Options::default().contexts) - 1);
+    let mut map = watched.watch.array::<ContextSet>("CONTEXTS");
+    let mut noted = map.get(&set, 0).unwrap();
+    let same = noted.0.iter().position(|other| other.key == element.key);
+    noted.0[same.unwrap_or(0)] = element;
+    map.set(set, &noted, 0).unwrap();
 }
 
 fn has_noted_parent(span: &Span) -> bool {
@@ -38,28 +56,50 @@ fn has_noted_parent(span: &Span) -> bool {
 fn an_address_that_is_used_again() {
     let _alone = alone();
     let Some(mut watched) = Watched::clients(Options::default()) else { return };
-    let (key, noted) = long_lived(&mut watched);
+    let noted = long_lived(&mut watched);
     let [parent_itab, parent_data] = noted.parent;
     let table = [
-        (key, noted, true),
-        (key, SpanContext { itab: noted.itab + 8, ..noted }, false),
-        (key, SpanContext { itab: parent_itab, ..noted }, false),
-        (key, SpanContext { parent: [parent_itab, parent_data + 8], ..noted }, false),
-        (key, SpanContext { parent: [noted.itab, parent_data], ..noted }, false),
-        (key, SpanContext { ancestors: [0; 4], ..noted }, true),
-        (key, SpanContext { ended: 1, ..noted }, true),
-        (key, SpanContext { ended: 1, ancestors: [0; 4], ..noted }, false),
-        (key, SpanContext { ended: 1, ancestors: noted.ancestors.map(|word| word + 8), ..noted }, false),
+        (noted, true),
+        (SpanContext { itab: noted.itab + 8, ..noted }, false),
+        (SpanContext { itab: parent_itab, ..noted }, false),
+        (SpanContext { parent: [parent_itab, parent_data + 8], ..noted }, false),
+        (SpanContext { parent: [noted.itab, parent_data], ..noted }, false),
+        (SpanContext { ancestors: [0; 4], ..noted }, true),
+        (SpanContext { ended: 1, ..noted }, true),
+        (SpanContext { ended: 1, ancestors: [0; 4], ..noted }, false),
+        (SpanContext { ended: 1, ancestors: noted.ancestors.map(|word| word + 8), ..noted }, false),
         // Of another process, or of an earlier one under the same id.
-        (ContextKey { instance: INSTANCE + 1, ..key }, noted, false),
+        (SpanContext { key: ContextKey { instance: INSTANCE + 1, ..noted.key }, ..noted }, false),
     ];
     let command = format!("send-with-long-lived {}/x", watched.origin);
-    for (key, noted, is_found) in table {
-        watched.watch.hash("CONTEXTS").insert(&key, &noted, 0).unwrap();
+    for (noted, is_found) in table {
+        note(&mut watched, noted.summed());
         let span = watched.span(&command);
-        assert_eq!(has_noted_parent(&span), is_found, "{key:?} {noted:?}");
-        watched.watch.hash::<ContextKey, SpanContext>("CONTEXTS").remove(&key).unwrap();
+        assert_eq!(has_noted_parent(&span), is_found, "{noted:?}");
+        note(&mut watched, SpanContext { key: noted.key, ..SpanContext::default() });
     }
+}
+
+/// Two processors may write one element at the same time, or one while the other reads. It then has pieces of two.
+#[test]
+fn elements_of_two_contexts() {
+    let _alone = alone();
+    let Some(mut watched) = Watched::clients(Options::default()) else { return };
+    let noted = long_lived(&mut watched);
+    let command = format!("send-with-long-lived {}/x", watched.origin);
+    let torn = [
+        SpanContext { span_id: SPAN + 1, ..noted },
+        SpanContext { trace_id: [TRACE[0], TRACE[1] + 1], ..noted },
+        SpanContext { trace_flags: 0, ..noted },
+        SpanContext { sum: noted.sum + 1, ..noted },
+        SpanContext { start: 1, ..noted },
+    ];
+    for element in torn {
+        note(&mut watched, element);
+        assert_eq!(watched.span(&command).rule(), ParentRule::Root, "{element:?}");
+    }
+    note(&mut watched, noted);
+    assert!(has_noted_parent(&watched.span(&command)));
 }
 
 /// A context that has come to lie where an owned one was can descend from one that is owned now.
@@ -67,15 +107,21 @@ fn an_address_that_is_used_again() {
 fn an_owner_behind_an_address_that_is_used_again() {
     let _alone = alone();
     let Some(mut watched) = Watched::clients(Options::default()) else { return };
-    let (key, noted) = long_lived(&mut watched);
+    let noted = long_lived(&mut watched);
     let stale = SpanContext { ended: 1, ancestors: [0; 4], trace_id: [1, 2], span_id: 3, ..noted };
-    watched.watch.hash("CONTEXTS").insert(&key, &stale, 0).unwrap();
+    note(&mut watched, stale.summed());
     let command = format!("send-with-long-lived {}/x", watched.origin);
     assert!(!has_noted_parent(&watched.span(&command)));
     let [itab, data] = noted.parent;
     let [parent_itab, parent_data, ..] = noted.ancestors;
-    let owner = SpanContext { itab, parent: [parent_itab, parent_data], ancestors: [0; 4], ..noted };
-    watched.watch.hash("CONTEXTS").insert(&ContextKey { address: data, ..key }, &owner, 0).unwrap();
+    let owner = SpanContext {
+        key: ContextKey { address: data, ..noted.key },
+        itab,
+        parent: [parent_itab, parent_data],
+        ancestors: [0; 4],
+        ..noted
+    };
+    note(&mut watched, owner.summed());
     assert!(has_noted_parent(&watched.span(&command)));
 }
 
@@ -84,12 +130,12 @@ fn an_owner_behind_an_address_that_is_used_again() {
 fn the_flags_of_the_owner() {
     let _alone = alone();
     let Some(mut watched) = Watched::clients(Options::default()) else { return };
-    let (key, noted) = long_lived(&mut watched);
-    watched.watch.hash("CONTEXTS").insert(&key, &SpanContext { trace_flags: 0, ..noted }, 0).unwrap();
+    let noted = long_lived(&mut watched);
+    note(&mut watched, SpanContext { trace_flags: 0, ..noted }.summed());
     let command = format!("send-with-long-lived {}/x", watched.origin);
     watched.spans(0, &[&command]);
     watched.assert_counts(&[(Counter::Started, 1), (Counter::Unsampled, 1)]);
-    watched.watch.hash("CONTEXTS").insert(&key, &SpanContext { trace_flags: 3, ..noted }, 0).unwrap();
+    note(&mut watched, SpanContext { trace_flags: 3, ..noted }.summed());
     assert_eq!(watched.span(&command).fixed.header.trace_flags, 3);
 }
 
@@ -98,14 +144,14 @@ fn the_flags_of_the_owner() {
 fn chains_are_followed_up_to_a_bound() {
     let _alone = alone();
     let Some(mut watched) = Watched::clients(Options::default()) else { return };
-    let (key, noted) = long_lived(&mut watched);
+    let noted = long_lived(&mut watched);
     let origin = watched.origin.clone();
     let deep = |levels: usize| format!("send-with-deep {levels} {origin}/x");
     for (levels, bounds) in [(62, 0), (63, 1), (100, 2)] {
         assert!(!has_noted_parent(&watched.span(&deep(levels))));
         assert_eq!(watched.watch.counter(Counter::ContextBound), bounds, "{levels}");
     }
-    watched.watch.hash("CONTEXTS").insert(&key, &noted, 0).unwrap();
+    note(&mut watched, noted);
     for (levels, is_found, bounds) in [(1, true, 2), (63, true, 2), (64, false, 3)] {
         assert_eq!(has_noted_parent(&watched.span(&deep(levels))), is_found, "{levels}");
         assert_eq!(watched.watch.counter(Counter::ContextBound), bounds, "{levels}");

@@ -1,7 +1,10 @@
 //! What a client's span costs: traps, reads of user memory, time.
 
+use std::thread;
+use std::time::Duration;
+
 use aya::sys::{Stats, enable_stats};
-use lightfoot_probes_abi::process::process_flags::{CHILDREN, INFER_PARENTS};
+use lightfoot_probes_abi::process::process_flags::{CHILDREN, CONNECTIONS, INFER_PARENTS};
 use lightfoot_probes_abi::{Counter, Sampler};
 use lightfoot_tests::go::VERSIONS;
 use lightfoot_tests::live::Client;
@@ -74,6 +77,8 @@ fn reads_for_parents() {
         let headers = "User-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n";
         let mut send = || assert_eq!(client.status(path, headers).unwrap(), 200);
         send();
+        // The end of the connection before this one takes a read, too.
+        thread::sleep(Duration::from_millis(200));
         let before = watched.watch.counter(Counter::UserReads);
         (0..100).for_each(|_| send());
         watched.watch.counter(Counter::UserReads) - before
@@ -81,6 +86,8 @@ fn reads_for_parents() {
     let none = reads_with(&mut watched, "/x", 0);
     assert_eq!(reads_with(&mut watched, "/x", CHILDREN) - none, 300);
     assert_eq!(reads_with(&mut watched, "/x", CHILDREN | INFER_PARENTS) - none, 600);
+    // All requests of a connection have the peer's address in common, and what two of the three reads bring.
+    assert_eq!(reads_with(&mut watched, "/x", CHILDREN | INFER_PARENTS | CONNECTIONS) - none, 300);
     watched.attach_clients();
     let with_child = reads_with(&mut watched, "/front/context/1", CHILDREN | INFER_PARENTS);
     // The request's server is this one.

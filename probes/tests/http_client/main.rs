@@ -78,7 +78,7 @@ impl Watched {
             instance: INSTANCE,
             sampler: ALWAYS_ON,
             bias: target.bias(position_independent),
-            flags: process_flags::CHILDREN | process_flags::INFER_PARENTS,
+            flags: process_flags::CHILDREN | process_flags::INFER_PARENTS | process_flags::CONNECTIONS,
             ..Process::default()
         };
         watch.add_layout(BINARY, &facts.layout);

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::thread;
 use std::time::Duration;
 
+use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::process::process_flags::{CHILDREN, INFER_PARENTS};
-use lightfoot_probes_abi::{Counter, ParentRule};
+use lightfoot_probes_abi::record::http_flags;
+use lightfoot_probes_abi::{Counter, InFlight, InFlightKey, ParentRule, Text};
 use lightfoot_tests::go::VERSIONS;
 use lightfoot_tests::live::Client;
 
@@ -87,6 +89,77 @@ fn every_rule_in_every_go() {
         watched.attach_server();
         every_rule(&mut watched, &version.to_string());
     }
+}
+
+/// The entries of the calls that a connection's goroutine makes are kept, too, and all go with the connection, also where that
+/// ends within a call.
+#[test]
+fn calls_from_the_handlers_of_one_connection() {
+    let _alone = alone();
+    let Some(mut watched) = watched(Options::default()) else { return };
+    let idle_and_kept = |watched: &mut Watched| {
+        let entries = watched.watch.hash::<InFlightKey, InFlight>("IN_FLIGHT");
+        let idle = entries.iter().filter(|entry| entry.as_ref().unwrap().1.state & state::IDLE != 0).count();
+        (idle, watched.watch.hash::<InFlightKey, u32>("KEPT").keys().count())
+    };
+    let mut client = Client::tcp(watched.target.address);
+    let Watched { watch, .. } = &mut watched;
+    let (records, ()) = watch.collect(9, || {
+        for number in 0..3 {
+            assert_eq!(client.status(&format!("/front/goroutine/{number}"), "").unwrap(), 200);
+        }
+    });
+    let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+    let pairs = pairs(&spans);
+    assert_eq!(pairs.len(), 3);
+    for (client, front) in pairs {
+        assert_eq!(client.rule(), ParentRule::Goroutine);
+        assert_right(client, front);
+    }
+    // This connection, the call in it, and the connection of the target's own client.
+    assert_eq!(idle_and_kept(&mut watched), (3, 3));
+    let (records, ()) = watched.watch.collect(1, || {
+        assert!(client.get("/front/panicking/1", "").is_ok_and(|response| response.is_none()));
+    });
+    let [panicked] = &records.iter().map(|record| Span::parse(record)).collect::<Vec<_>>()[..] else {
+        panic!()
+    };
+    assert!(panicked.has(http_flags::PANICKED));
+    assert_eq!(idle_and_kept(&mut watched), (1, 1));
+    watched.assert_counts(&[(Counter::Started, 11), (Counter::Ended, 10), (Counter::Abandoned, 1)]);
+}
+
+/// A hook for the states of connections may send requests itself: between two requests, on the goroutine that serves them.
+#[test]
+fn a_call_between_two_requests_of_a_connection() {
+    let _alone = alone();
+    let Some(mut watched) = watched(Options::default()) else { return };
+    let Watched { watch, target, .. } = &mut watched;
+    target.ask("report");
+    let (records, ()) = watch.collect(4, || {
+        let mut client = Client::tcp(target.address);
+        for path in ["/first", "/second"] {
+            assert_eq!(client.status(path, "User-Agent: one\r\n").unwrap(), 200, "{path}");
+            // The hook runs behind the answer.
+            thread::sleep(Duration::from_millis(200));
+        }
+    });
+    let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+    let of = |target: &str, is_client| {
+        let mut found = spans.iter().filter(|span| span.is_client() == is_client && span.target() == target);
+        found.next().unwrap_or_else(|| panic!("{target} in {spans:#?}"))
+    };
+    let (first, second) = (of("/first", false), of("/second", false));
+    let reported = "/a-path-that-is-longer-than-an-address";
+    let (call, served) = (of(reported, true), of(reported, false));
+    assert_eq!(call.rule(), ParentRule::Root);
+    assert_eq!(call.fixed.header.goid, first.fixed.header.goid);
+    assert_eq!(second.fixed.header.goid, first.fixed.header.goid);
+    assert_eq!(second.text(Text::Peer), first.text(Text::Peer));
+    assert_ne!(second.text(Text::Peer), served.text(Text::Peer));
+    let agents = [first, second].map(|span| span.text(Text::UserAgent));
+    assert_eq!(agents, ["one", "one"]);
+    watched.assert_counts(&[(Counter::Started, 4), (Counter::Ended, 4)]);
 }
 
 #[test]

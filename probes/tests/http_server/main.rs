@@ -2,7 +2,7 @@
 //!
 //! Modules, in reading order:
 //! - [`target`]: the Go server and its truth; [`layout`]: what is known of its binary; [`watch`]: the loaded programs; [`compare`]: records against the truth.
-//! - [`requests`], [`traces`], [`limits`], [`losses`], [`cost`]: the tests.
+//! - [`requests`], [`traces`], [`connections`], [`limits`], [`losses`], [`cost`]: the tests.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +17,7 @@ mod layout;
 mod target;
 mod watch;
 
+mod connections;
 mod cost;
 mod limits;
 mod losses;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{Process, Sampler, SamplerKind};
 use lightfoot_tests::go::GoVersion;
 use lightfoot_tests::live::Client;
@@ -49,13 +51,19 @@ fn usual_go() -> GoVersion {
     GoVersion::of_minor(26).unwrap()
 }
 
+/// How the agent selects a process whose spans have no children.
+fn process(sampler: Sampler) -> Process {
+    let flags = process_flags::CONNECTIONS;
+    Process { binary: BINARY, layout: BINARY, sampler, flags, ..Process::default() }
+}
+
 /// Starts a server and selects it; nothing is attached yet.
 fn selected(watch: &mut Watch, version: GoVersion, end: End, sampler: Sampler) -> (Server, Facts) {
     let binary = build(version);
     let facts = inspect(&binary, BINARY, end);
     let server = Server::start(binary);
     watch.add_layout(BINARY, &facts.layout);
-    watch.select(server.pid(), Process { binary: BINARY, layout: BINARY, sampler, ..Process::default() });
+    watch.select(server.pid(), process(sampler));
     (server, facts)
 }
 

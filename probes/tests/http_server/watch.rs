@@ -12,8 +12,9 @@ use aya::programs::UProbe;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 use aya::{Ebpf, EbpfLoader, Pod};
+use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::{
-    Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
+    ContextSet, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
 };
 
 use crate::layout::PlacedSite;
@@ -97,13 +98,16 @@ impl Watch {
         } else {
             PidNamespace::default()
         };
+        let context_sets = ContextSet::number_for(options.contexts);
         let mut ebpf = EbpfLoader::new()
+            .override_global("CONTEXTS_MASK", &(context_sets - 1), true)
             .override_global("COUNT_READS", &u32::from(options.count_reads), true)
             .override_global("MAY_SLEEP", &u32::from(options.program.ends_with("_multi")), true)
             .override_global("PID_NAMESPACE", &namespace, true)
             .map_max_entries("EVENTS", options.ring)
             .map_max_entries("IN_FLIGHT", options.in_flight)
-            .map_max_entries("CONTEXTS", options.contexts)
+            .map_max_entries("CONTEXTS", context_sets)
+            .map_max_entries("KEPT", options.in_flight.div_ceil(2))
             .map_max_entries("CALLERS", options.callers)
             .load(object)?;
         let program: &mut UProbe = ebpf.program_mut(options.program).unwrap().try_into().unwrap();
@@ -130,7 +134,8 @@ impl Watch {
         self.array("LAYOUTS").set(id, layout, 0).unwrap();
     }
 
-    fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+    /// An array by its name.
+    pub(crate) fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
         self.ebpf.map_mut(name).unwrap().try_into().unwrap()
     }
 
@@ -214,7 +219,7 @@ impl Watch {
     /// How many spans are open.
     pub(crate) fn open_spans(&self) -> usize {
         let map: HashMap<_, InFlightKey, InFlight> = self.ebpf.map("IN_FLIGHT").unwrap().try_into().unwrap();
-        map.keys().count()
+        map.iter().filter_map(Result::ok).filter(|(_, entry)| entry.state & state::IDLE == 0).count()
     }
 
     /// How often the program ran and for how long, as the kernel counts it while its statistics are on.

@@ -58,7 +58,7 @@ pub(in crate::cli) struct WatchingArguments {
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
-    /// At most so many contexts are known to belong to spans
+    /// So many contexts are known to belong to spans; rounded up to four times a power of two
     #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_contexts: u32,
     /// At most so many callers of clients wait to be learned

@@ -12,7 +12,7 @@ use lightfoot_probes_abi::{
 use crate::{
     contexts,
     counters::count,
-    memory::{read_user, read_word, string, word},
+    memory::{large_struct, read_user, read_word, string, word},
     record,
 };
 
@@ -23,9 +23,9 @@ const SCHEME: usize = SMALL_STRUCT / 8 - 1;
 #[inline(never)]
 pub fn read(entry: &mut InFlight, layout: &Layout, request: u64) -> bool {
     let size = layout.request.size as usize;
-    let to = entry.strings.as_mut_ptr();
+    let to = large_struct(entry);
     entry.request = request;
-    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    // SAFETY: there is room for `LARGE_STRUCT` bytes.
     unsafe {
         if size > LARGE_STRUCT || !read_user(entry.counters, to.cast(), size, request) {
             return false;
@@ -39,8 +39,8 @@ pub fn read(entry: &mut InFlight, layout: &Layout, request: u64) -> bool {
 /// Copies method and URL of the request that was read.
 #[inline(never)]
 pub fn copy(entry: &mut InFlight, process: &Process, layout: &Layout) {
-    let request = entry.strings.as_ptr();
-    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    let request = large_struct(entry).cast_const();
+    // SAFETY: there is room for `LARGE_STRUCT` bytes.
     let (url, redirect) = unsafe {
         entry.request_line = string(request, LARGE_STRUCT, layout.request.method);
         (

@@ -91,13 +91,13 @@ pub fn continue_upgraded(entry: &mut InFlight, registers: Registers, layout: &La
     let goid = read_word(entry.counters, parent);
     let tgid = entry.record.header.tgid;
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(first) = (unsafe { in_flight::find(tgid, goid, 0).as_ref() }) else { return };
+    let Some(first) = (unsafe { in_flight::find(tgid, goid, 0).as_mut() }) else { return };
     // The request line is the same memory.
     if first.record.protocol_major == 1 && first.request_line.pointer == entry.request_line.pointer {
         continue_span(entry, first);
         if core::ptr::eq(first, in_flight::find(tgid, goid, 0)) {
             entry.state |= first.state & state::UNSAMPLED;
-            in_flight::close(tgid, goid, 0, entry.counters);
+            in_flight::forget(first);
         } else {
             // The connection has ended meanwhile, and with it that span.
             entry.record.header.span_id = 0;

@@ -10,7 +10,7 @@ use lightfoot_probes_abi::{
 
 use crate::{
     counters::count,
-    memory::{read_string, read_user, string, word},
+    memory::{large_struct, read_string, read_user, string, word},
     record,
 };
 
@@ -34,8 +34,8 @@ fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
     if size > LARGE_STRUCT {
         return NO_REQUEST;
     }
-    let request = entry.strings.as_mut_ptr();
-    // SAFETY: the strings take `LARGE_STRUCT` bytes or more.
+    let request = large_struct(entry);
+    // SAFETY: there is room for `LARGE_STRUCT` bytes.
     unsafe {
         if !read_user(entry.counters, request.cast(), size, entry.request) {
             return NO_REQUEST;
@@ -47,7 +47,7 @@ fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
         if word(request, LARGE_STRUCT, fields.tls).unwrap_or_default() != 0 {
             entry.record.flags |= http_flags::TLS;
         }
-        entry.peer = string(request, LARGE_STRUCT, fields.remote_addr);
+        note_peer(entry, string(request, LARGE_STRUCT, fields.remote_addr));
         entry.host = string(request, LARGE_STRUCT, fields.host);
         let context = string(request, LARGE_STRUCT, fields.ctx);
         entry.context = [context.pointer, context.length];
@@ -55,6 +55,15 @@ fn read_with(entry: &mut InFlight, fields: &layout::Request) -> u64 {
         entry.target = string(request, LARGE_STRUCT, fields.request_uri);
         word(request, LARGE_STRUCT, fields.header).unwrap_or_default()
     }
+}
+
+/// Each request of a connection has the address that the connection keeps.
+#[inline(always)]
+fn note_peer(entry: &mut InFlight, peer: Slice) {
+    if entry.peer.pointer != peer.pointer || entry.peer.length != peer.length {
+        entry.peer_length = 0;
+    }
+    entry.peer = peer;
 }
 
 /// In HTTP/1 method and target are parts of one string, the request line: `http.readRequest` cuts it at its spaces. The
@@ -72,19 +81,34 @@ pub fn join_line(entry: &mut InFlight) {
     entry.record.method_length = if method.length > limit { limit as u16 } else { method.length as u16 };
 }
 
-/// Copies what a handler may drop: of an HTTP/2 request everything, for method and target are strings of their own.
+/// Copies the peer's address, and what a handler may drop: of an HTTP/2 request everything, for method and target are strings
+/// of their own.
 #[inline(never)]
 pub fn copy_strings(entry: &mut InFlight) {
+    append_peer(entry);
     record::append(entry, Text::Host, entry.host);
+    record::append_tracestate(entry);
     let agent = entry.headers[HeaderName::UserAgent as usize];
     if agent.length != 0 && read_string(entry, agent.pointer) {
         record::append(entry, Text::UserAgent, Slice { pointer: entry.scratch[0], length: entry.scratch[1] });
     }
-    record::append_tracestate(entry);
     if entry.record.protocol_major == 2 {
         append_method(entry);
         append_target(entry);
-        record::append(entry, Text::Peer, entry.peer);
+    }
+}
+
+/// Appends the peer's address, unless that of the connection's last request still stands there. It is the first string.
+#[inline(always)]
+fn append_peer(entry: &mut InFlight) {
+    if entry.peer_length != 0 {
+        entry.strings_length = entry.peer_length;
+        entry.record.lengths[Text::Peer as usize] = entry.peer_length as u16;
+        return;
+    }
+    record::append(entry, Text::Peer, entry.peer);
+    if entry.strings_length == entry.peer.length {
+        entry.peer_length = entry.strings_length;
     }
 }
 

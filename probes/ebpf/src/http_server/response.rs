@@ -62,7 +62,6 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
     } else {
         read_response(entry, layout);
         record::append(entry, Text::RequestLine, entry.request_line);
-        record::append(entry, Text::Peer, entry.peer);
     }
     // What a router says is closer to the handler than the pattern under which `ServeMux` has the router.
     if entry.state & state::ROUTED == 0 && read_pattern(entry, layout) == NO_PATTERN {

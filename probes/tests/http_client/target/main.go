@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -48,7 +49,7 @@ func main() {
 	check(err)
 	origin = "http://" + listener.Addr().String()
 	quiet := log.New(io.Discard, "", 0)
-	go (&http.Server{Handler: mux, ErrorLog: quiet}).Serve(listener)
+	go (&http.Server{Handler: mux, ErrorLog: quiet, ConnState: reported}).Serve(listener)
 	over := func(http2 bool) string {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(back))
 		server.EnableHTTP2 = http2
@@ -85,6 +86,16 @@ func main() {
 	}
 }
 
+// Whether the next connection that becomes idle is to be reported by a request.
+var reports atomic.Bool
+
+// reported runs between two requests on the goroutine of the connection that serves them.
+func reported(conn net.Conn, state http.ConnState) {
+	if state == http.StateIdle && reports.CompareAndSwap(true, false) {
+		send(client, context.Background(), "GET", origin+"/a-path-that-is-longer-than-an-address")
+	}
+}
+
 // back answers with the status that its query asks for.
 func back(w http.ResponseWriter, r *http.Request) {
 	switch query := r.URL.Query(); {
@@ -111,6 +122,7 @@ func hop(w http.ResponseWriter, r *http.Request) {
 // commands are what the test asks for.
 var commands = map[string]func(string) string{
 	"origin":  func(string) string { return origin },
+	"report":  func(string) string { reports.Store(true); return "" },
 	"secure":  func(string) string { return secure },
 	"secure2": func(string) string { return secure2 },
 	// A request for a URL, with any method before it.

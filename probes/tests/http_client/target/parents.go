@@ -46,6 +46,8 @@ func front(w http.ResponseWriter, r *http.Request) {
 		}
 	case "goroutine":
 		call(background)
+	case "panicking":
+		send(client, background, "GET", "test://panic/x")
 	case "grown":
 		deeper(200, func() string { call(background); return "" })
 	case "spawned", "spawned-off":
