@@ -29,6 +29,8 @@ mod holders;
 mod links;
 mod method;
 mod slots;
+mod tracefs;
+mod trial;
 
 use addresses::Addresses;
 pub use attachment::{Attachment, Group};
@@ -40,6 +42,8 @@ pub use lightfoot_probes_abi::PidNamespace;
 use method::Family;
 pub use method::Method;
 use slots::Slots;
+use tracefs::Tracefs;
+pub use tracefs::TracefsError;
 
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
 pub const MAX_BINARIES: u32 = 256;
@@ -114,25 +118,37 @@ pub struct Kernel {
     by_process: StdHashMap<u32, Selected>,
     /// Where the kernel has no cookies.
     addresses: Option<Addresses>,
+    /// Where probes are its events.
+    tracefs: Option<Tracefs>,
 }
 
 impl Kernel {
-    /// Loads the object. No probe is placed yet.
+    /// Loads the object, by the first of these methods that works; none stand for all. No probe is placed yet.
     pub fn load(
         object: &[u8],
-        method: Option<Method>,
+        methods: &[Method],
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
         let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
-        let mut failed = None;
-        for method in method.map_or(Method::value_variants().to_vec(), |method| vec![method]) {
-            match Self::load_for(object, method, namespace, sizes) {
+        let methods = if methods.is_empty() { Method::value_variants() } else { methods };
+        let mut failures = Vec::new();
+        for method in methods {
+            let loaded = Self::load_for(object, *method, namespace, sizes);
+            let tried = loaded.and_then(|(mut kernel, ring)| {
+                // What cannot be had otherwise is shown by the first program that is to be watched.
+                if methods.len() > 1 {
+                    kernel.try_out()?;
+                }
+                Ok((kernel, ring))
+            });
+            match tried {
                 Ok(loaded) => return Ok(loaded),
-                // The first failure tells most: later methods need more privileges.
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failures.push(error),
             }
         }
-        Err(failed.unwrap_or(AttachError::Missing("program")))
+        // The first tells most, for later methods take more rights; unless the kernel is only too old for it.
+        let index = failures.iter().position(|error| !error.is_of_old_kernel()).unwrap_or(0);
+        Err(failures.into_iter().nth(index).unwrap_or(AttachError::Missing("program")))
     }
 
     fn load_for(
@@ -141,6 +157,7 @@ impl Kernel {
         namespace: PidNamespace,
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
+        let tracefs = method.is_by_tracefs().then(Tracefs::open).transpose()?;
         let mut object = EbpfLoader::new()
             // The log costs time at each start and fills a screen when a program is refused.
             .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -156,7 +173,7 @@ impl Kernel {
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         load_program(&mut object, method, Family::Http)?;
         let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
-        let addresses = if method == Method::PerfEventByAddress {
+        let addresses = if method.is_by_address() {
             Some(Addresses::new(take(&mut object, "SITES")?.try_into().map_err(map_error("SITES"))?))
         } else {
             None
@@ -180,6 +197,7 @@ impl Kernel {
             max_processes: sizes.processes,
             by_process: StdHashMap::new(),
             addresses,
+            tracefs,
         };
         kernel.enable(u64::from(sizes.ring_bytes / 4))?;
         Ok((kernel, ring))

@@ -2,7 +2,6 @@
 //!
 //! `make test` builds them first. Without them, and for another machine without an emulator, a test says why it does nothing,
 //! and fails where `CI` is `true`.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::env;
 use std::fs;
@@ -33,25 +32,21 @@ fn skip(reason: &str) {
     println!("skipped: static builds: {reason}");
 }
 
-/// What runs programs of that machine here: nothing for our own, else the emulator of its name.
-fn runner(machine: &str) -> Option<Option<String>> {
+/// The file for a machine, to be run here: by itself, or by the emulator of the machine's name. `None` unless both are there.
+fn command(machine: &str) -> Option<Command> {
+    let path = built(machine)?;
     if machine == env::consts::ARCH {
-        return Some(None);
+        return Some(Command::new(path));
     }
     let emulators = [format!("qemu-{machine}-static"), format!("qemu-{machine}")];
     let found = emulators.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
-    if found.is_none() {
+    let Some(emulator) = found else {
         skip(&format!("nothing here runs programs for {machine} (the package qemu-user-static does)"));
-    }
-    found.map(Some)
-}
-
-/// The file, to be run here.
-fn command(path: &Path, runner: Option<&String>) -> Command {
-    let Some(runner) = runner else { return Command::new(path) };
-    let mut command = Command::new(runner);
+        return None;
+    };
+    let mut command = Command::new(emulator);
     command.arg(path);
-    command
+    Some(command)
 }
 
 #[test]
@@ -97,11 +92,11 @@ fn each_is_one_small_static_file_for_its_machine() {
 #[test]
 fn each_tells_its_version_and_has_programs_for_its_machine() {
     for (machine, _) in MACHINES {
-        let Some((path, runner)) = built(machine).zip(runner(machine)) else { continue };
-        let version = command(&path, runner.as_ref()).arg("--version").output().unwrap();
+        let Some(mut version) = command(machine) else { continue };
+        let version = version.arg("--version").output().unwrap();
         let expected = format!("lightfoot {}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(String::from_utf8_lossy(&version.stdout), expected, "{machine}");
-        let doctor = command(&path, runner.as_ref()).args(["doctor", "--json"]).output().unwrap();
+        let doctor = command(machine).unwrap().args(["doctor", "--json"]).output().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
         let checks = report.get("checks").and_then(serde_json::Value::as_array).unwrap();
         let ids: Vec<_> = checks.iter().filter_map(|check| check.get("id")?.as_str()).collect();
@@ -113,8 +108,7 @@ fn each_tells_its_version_and_has_programs_for_its_machine() {
 #[test]
 fn each_makes_of_a_recording_what_the_ordinary_build_makes() {
     for (machine, _) in MACHINES {
-        let Some((path, runner)) = built(machine).zip(runner(machine)) else { continue };
-        let mut command = command(&path, runner.as_ref());
+        let Some(mut command) = command(machine) else { continue };
         let output = command.arg("replay").arg(recording(26)).args(["--to", "json"]).output().unwrap();
         let committed = fs::read_to_string(expected(26)).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), committed, "{machine}");

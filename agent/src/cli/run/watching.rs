@@ -70,9 +70,9 @@ pub(in crate::cli) struct WatchingArguments {
     /// Count reads of the programs' memory; for measurements
     #[arg(long, hide = true)]
     count_reads: bool,
-    /// How probes are placed; found by trying if not given
-    #[arg(long, value_name = "METHOD", hide_possible_values = false)]
-    attach_method: Option<Method>,
+    /// How probes are placed: the first of these that works; all are tried in this order if not given
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', hide_possible_values = false)]
+    attach_method: Vec<Method>,
     /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
     /// servers that it starts are watched too, from a second or so after their start
     #[arg(last = true, value_name = "COMMAND")]
@@ -118,7 +118,7 @@ pub(in crate::cli) fn watch<S: Output>(
             counts_reads: arguments.count_reads,
         };
         let (kernel, ring) =
-            Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
+            Kernel::load(object, &arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
