@@ -21,6 +21,11 @@ pub enum AttachError {
     /// The object lacks a program or map: it is another build's.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
+    /// On this kernel a program with such a frame could write to another's.
+    #[error(
+        "the BPF programs use {0} bytes of a stack frame, which is not safe on this kernel: use another build"
+    )]
+    Frame(u32),
     /// The kernel refused a program.
     #[error("the kernel does not accept the BPF program {program}")]
     Program {

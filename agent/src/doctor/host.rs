@@ -11,6 +11,7 @@ use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, pid_namespace};
 use crate::discover::{FileIdentity, Proc};
 use crate::inspect::Program;
 use crate::plan::{OperationPlan, Plan};
+use crate::quirks::{LOCKED_MEMORY, QUIRKS, Release, TOO_OLD};
 
 /// Looking for services takes no longer than that, begun inspections left out.
 const SEARCH: Duration = Duration::from_secs(1);
@@ -34,22 +35,23 @@ pub(super) fn checks() -> Vec<Check> {
 fn version(release: &str) -> Check {
     let id = "kernel";
     let found = format!("Linux {release}, {}", std::env::consts::ARCH);
-    match number(release) {
-        Some(version) if version < (5, 10) => Check::lost(
+    match Release::parse(release) {
+        None => Check::note(id, format!("{found}, which is no version number")),
+        version if TOO_OLD.holds_on(version) => Check::lost(
             id,
             found,
             "no way to place probes is known to work on it",
             "use Linux 6.6, or at least 5.10",
         ),
-        Some(_) => Check::good(id, found),
-        None => Check::note(id, format!("{found}, which is no version number")),
+        _ => Check::good(id, found),
     }
 }
 
-/// Major and minor version.
-fn number(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+/// What this kernel does otherwise than others.
+pub(super) fn quirks() -> impl Iterator<Item = Check> {
+    let release = Release::running();
+    let here = QUIRKS.iter().filter(move |quirk| quirk.holds_on(release));
+    here.map(|quirk| Check::note(quirk.id, format!("{}; so: {}", quirk.symptom, quirk.response)))
 }
 
 /// `text` is as `[none] integrity confidentiality`.
@@ -112,13 +114,12 @@ fn files(limit: Option<u64>) -> Check {
 
 fn locked_memory(release: &str, limit: Option<u64>) -> Check {
     let id = "memlock";
-    match (number(release), limit) {
-        // kernel/bpf/memalloc.c and the memory cgroup since Linux 5.11.
-        (Some(version), _) if version >= (5, 11) => {
+    match limit {
+        _ if !LOCKED_MEMORY.holds_on(Release::parse(release)) => {
             Check::good(id, "this kernel counts memory of BPF maps by cgroup, not as locked")
         }
-        (_, None) => Check::good(id, "no limit of locked memory"),
-        (_, Some(limit)) => Check::lost(
+        None => Check::good(id, "no limit of locked memory"),
+        Some(limit) => Check::lost(
             id,
             format!("at most {limit} bytes may be locked"),
             "this kernel counts memory of BPF maps as locked: loading fails",

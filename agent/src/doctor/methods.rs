@@ -11,7 +11,7 @@ use super::{Check, Price, price};
 use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
 
 /// No record is ever made, and only we are watched.
-const SIZES: Sizes =
+pub(crate) const SIZES: Sizes =
     Sizes { ring_bytes: 4096, open_spans: 1, processes: 1, contexts: 1, callers: 1, counts_reads: false };
 /// So often the function is called to see its probe at work.
 const CALLS: u64 = 16;
