@@ -72,6 +72,18 @@ pub struct Sizes {
     pub counts_reads: bool,
 }
 
+impl Sizes {
+    /// What `run` and `record` take if nothing else is said.
+    pub const USUAL: Self = Self {
+        ring_bytes: 4 << 20,
+        open_spans: 8192,
+        contexts: 16384,
+        callers: 4096,
+        processes: MAX_PROCESSES,
+        counts_reads: false,
+    };
+}
+
 /// A site to be probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {

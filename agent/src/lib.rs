@@ -21,6 +21,7 @@ pub mod plan;
 pub mod type_names;
 
 pub mod attach;
+pub mod memory_limit;
 pub mod sampler;
 pub mod watch;
 

@@ -56,6 +56,17 @@ pub const PRIVATE_STACK: Quirk = Quirk {
     response: "no function has a frame of more than 48 bytes; an object that has is refused, by the build and at the start",
 };
 
+/// What the verifier takes counts as ours.
+pub const VERIFIER_MEMORY: Quirk = Quirk {
+    id: "quirk_verifier_memory",
+    since: Some(Release(6, 17)),
+    until: None,
+    machine: None,
+    symptom: "memory that the verifier takes while programs load counts to the cgroup: 46 MiB for a moment, and whoever has no room \
+              for it is killed",
+    response: "the cgroup's limit is compared with what loading takes, and one that is too low is refused in words",
+};
+
 /// All that is known, by what it is about.
 pub const QUIRKS: &[Quirk] = &[
     TOO_OLD,
@@ -95,6 +106,7 @@ pub const QUIRKS: &[Quirk] = &[
     },
     PRIVATE_STACK,
     LOCKED_MEMORY,
+    VERIFIER_MEMORY,
     Quirk {
         id: "quirk_verifier",
         since: None,

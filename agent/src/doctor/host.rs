@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 
 use super::Check;
-use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, pid_namespace};
+use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, Sizes, pid_namespace};
 use crate::discover::{FileIdentity, Proc};
 use crate::inspect::Program;
+use crate::memory_limit::{self, RECOMMENDED, TooLittle};
 use crate::plan::{OperationPlan, Plan};
 use crate::quirks::{LOCKED_MEMORY, QUIRKS, Release, TOO_OLD};
 
@@ -29,6 +30,7 @@ pub(super) fn checks() -> Vec<Check> {
         namespace(pid_namespace().ok()),
         files(getrlimit(Resource::Nofile).maximum),
         locked_memory(&release, getrlimit(Resource::Memlock).current),
+        memory_limit(memory_limit::check(Sizes::USUAL)),
     ]
 }
 
@@ -128,6 +130,25 @@ fn locked_memory(release: &str, limit: Option<u64>) -> Check {
     }
 }
 
+fn memory_limit(checked: Result<Option<u64>, TooLittle>) -> Check {
+    let id = "memory_limit";
+    let recommended = RECOMMENDED >> 20;
+    match checked {
+        Err(error) => {
+            let advice = format!("permit {recommended} MiB (resources.limits.memory, MemoryMax=)");
+            Check::lost(id, error.to_string(), "`lightfoot run` refuses to start", advice).fatal()
+        }
+        Ok(Some(permitted)) if permitted < RECOMMENDED => Check::note(
+            id,
+            format!(
+                "this cgroup may use {} MiB of memory; a busy Lightfoot takes up to {recommended}",
+                permitted >> 20
+            ),
+        ),
+        Ok(_) => Check::good(id, format!("this cgroup may use the {recommended} MiB of a busy Lightfoot")),
+    }
+}
+
 /// The Go programs that run now.
 pub(super) fn services() -> Option<Check> {
     let until = Instant::now() + SEARCH;
@@ -186,5 +207,8 @@ mod tests {
         assert_eq!(files(Some(FILES)).status, Status::Good);
         assert_eq!(files(Some(FILES - 1)).status, Status::Lost);
         assert_eq!(files(None).status, Status::Good);
+        assert_eq!(memory_limit(Ok(None)).status, Status::Good);
+        assert_eq!(memory_limit(Ok(Some(RECOMMENDED))).status, Status::Good);
+        assert_eq!(memory_limit(Ok(Some(RECOMMENDED - 1))).status, Status::Note);
     }
 }

@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::code::{OwnCode, OwnSite, probed};
 use super::{Check, Price, price};
 use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
+use crate::memory_limit;
 
 /// No record is ever made, and only we are watched.
 pub(crate) const SIZES: Sizes =
@@ -38,6 +39,10 @@ pub(super) enum MethodError {
 }
 
 pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
+    if let Err(error) = memory_limit::check(SIZES) {
+        // The kernel would kill us for it.
+        return (vec![Check::note("programs", format!("placing probes was not tried: {error}"))], None);
+    }
     let (object, code) = match (lightfoot_probes::OBJECT, OwnCode::find()) {
         (Ok(object), Ok(code)) => (object, code),
         (Err(absent), _) => {

@@ -104,7 +104,7 @@ fn builds() -> impl Iterator<Item = Build> {
 /// or `xchg %ax,%ax`.
 fn is_long_nop(code: &[u8]) -> bool {
     let prefixes = code.iter().take_while(|byte| [0x66, 0x2e, 0x3e, 0x40, 0x48].contains(*byte)).count();
-    let rest = &code[prefixes..];
+    let rest = code.get(prefixes..).unwrap_or_default();
     rest.starts_with(&[0x0f, 0x1f]) || prefixes > 0 && rest.starts_with(&[0x90])
 }
 
