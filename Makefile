@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build check test test-all support-table bless bench setup
+.PHONY: help demo build dist check test test-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -28,12 +28,17 @@ build: ## build target/release/lightfoot
 	@scripts/setup.sh bpf
 	cargo build --release --package lightfoot
 
+dist: ## build dist/lightfoot-x86_64 and dist/lightfoot-aarch64, static and for any Linux
+	@scripts/setup.sh dist
+	@scripts/dist.sh
+
 check: ## formatting, lints, spelling, documentation, licences
 	@scripts/setup.sh bpf checks
 	@scripts/check.sh
 
 test: ## run the tests
-	@scripts/setup.sh bpf go-tests
+	@scripts/setup.sh dist emulator go-tests
+	@scripts/dist.sh
 	cargo test --workspace
 	@scripts/fuzz-briefly.sh
 
@@ -57,4 +62,4 @@ bench: ## measure; WRITE=1 puts the results into README.md and docs/bench
 	cargo run --release --package lightfoot-tests --bin bench -- $(if $(WRITE),--write)
 
 setup: ## install everything that the other targets need, and nothing else
-	@scripts/setup.sh bpf checks go go-tests
+	@scripts/setup.sh dist emulator checks go go-tests

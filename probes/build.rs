@@ -86,17 +86,26 @@ fn build() -> Result<Outcome, Box<dyn Error>> {
     // Cargo gives each set of features an output folder of its own; the programs are the same for all of them.
     let target = out.ancestors().nth(3).unwrap_or(&out).join("lightfoot-ebpf");
     let built = compile(&probes, &target, &linker, &sysroot)?;
+    let mut largest = 0;
     for name in OBJECTS {
-        let bytes = checked(&built.join(name))?;
+        let (bytes, frame) = checked(&built.join(name))?;
         fs::write(out.join(name).with_extension("o"), bytes)?;
+        largest = largest.max(frame);
     }
+    println!("cargo::rustc-env=LIGHTFOOT_LARGEST_FRAME={largest}");
     Ok(Outcome::Built)
 }
 
-/// The bytes of an object that fulfils what it must.
-fn checked(built: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+/// The bytes of an object that fulfils what it must, and its largest frame.
+fn checked(built: &Path) -> Result<(Vec<u8>, u32), Box<dyn Error>> {
     let bytes = fs::read(built).map_err(|error| format!("reading {}: {error}", built.display()))?;
-    let Err(violations) = lightfoot_probes_verify::check(&bytes, EXEMPTIONS) else { return Ok(bytes) };
+    let violations = match lightfoot_probes_verify::check(&bytes, EXEMPTIONS) {
+        Ok(functions) => {
+            let largest = functions.iter().map(|function| function.frame).max().unwrap_or(0);
+            return Ok((bytes, largest));
+        }
+        Err(violations) => violations,
+    };
     let describe = |violation: &dyn Error| match violation.source() {
         Some(source) => format!("{violation}: {source}"),
         None => violation.to_string(),

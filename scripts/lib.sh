@@ -8,6 +8,8 @@ cache=${LIGHTFOOT_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set}/.cache}/lightfoot
 source "$root/scripts/versions.env"
 # shellcheck disable=SC2034 # the scripts that source this use it
 toolchain=$(sed -n 's/^channel = "\(.*\)"$/\1/p' "$root/rust-toolchain.toml")
+# shellcheck disable=SC2034 # likewise
+MACHINES="x86_64 aarch64" # for which there are static builds, as Rust names them
 
 say() {
     printf 'lightfoot: %s\n' "$*" >&2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, go and go-tests, and says so. What is there
-# already is left alone without a word.
+# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, go and go-tests, and says
+# so. What is there already is left alone without a word.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 setup_rust() {
@@ -59,6 +59,27 @@ setup_checks() {
     install_once "$cache/tools/cargo-deny-$CARGO_DENY_VERSION" cargo_install_fast cargo-deny "$CARGO_DENY_VERSION"
 }
 
+setup_dist() {
+    setup_bpf
+    local libraries machine
+    libraries=$(rustup run "$toolchain" rustc --print sysroot)/lib/rustlib
+    for machine in $MACHINES; do
+        [ ! -d "$libraries/$machine-unknown-linux-musl" ] || continue
+        say "installing Rust's library for $machine, linked statically"
+        quietly rustup target add --toolchain "$toolchain" "$machine-unknown-linux-musl" ||
+            fail "rustup could not install the target $machine-unknown-linux-musl"
+    done
+    install_once "$cache/tools/ziglang-$ZIG_VERSION" install_wheel ziglang "$ZIG_VERSION"
+}
+
+# What runs the other machine's static build in tests. They say so where it is missing.
+setup_emulator() {
+    ! command -v qemu-aarch64-static >/dev/null || return 0
+    if [ "$(id -u)" != 0 ] || ! apt_install qemu-user-static; then
+        say "qemu-user-static is missing: the other machine's static build will not be run"
+    fi
+}
+
 setup_go() {
     go_command >/dev/null
 }
@@ -72,7 +93,7 @@ setup_go_tests() {
 
 for part in "$@"; do
     case $part in
-        rust | bpf | checks | go) "setup_$part" ;;
+        rust | bpf | checks | dist | emulator | go) "setup_$part" ;;
         go-tests) setup_go_tests ;;
         *) fail "setup.sh does not know the part $part" ;;
     esac

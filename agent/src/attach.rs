@@ -21,6 +21,8 @@ use lightfoot_probes_abi::{
     Sampler, Settings, Site,
 };
 
+use crate::quirks::{PRIVATE_STACK, Release};
+
 mod addresses;
 mod attachment;
 mod callers;
@@ -29,7 +31,10 @@ mod files;
 mod holders;
 mod links;
 mod method;
+mod misses;
 mod slots;
+mod tracefs;
+mod trial;
 
 use addresses::Addresses;
 pub use attachment::{Attachment, Group};
@@ -41,6 +46,8 @@ pub use lightfoot_probes_abi::PidNamespace;
 use method::Family;
 pub use method::Method;
 use slots::Slots;
+use tracefs::Tracefs;
+pub use tracefs::TracefsError;
 
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
 pub const MAX_BINARIES: u32 = 256;
@@ -64,6 +71,18 @@ pub struct Sizes {
     pub processes: u32,
     /// Whether reads of user memory are counted, which costs more than some of them.
     pub counts_reads: bool,
+}
+
+impl Sizes {
+    /// What `run` and `record` take if nothing else is said.
+    pub const USUAL: Self = Self {
+        ring_bytes: 4 << 20,
+        open_spans: 8192,
+        contexts: 16384,
+        callers: 4096,
+        processes: MAX_PROCESSES,
+        counts_reads: false,
+    };
 }
 
 /// A site to be probed.
@@ -116,25 +135,38 @@ pub struct Kernel {
     by_process: StdHashMap<u32, Selected>,
     /// Where the kernel has no cookies.
     addresses: Option<Addresses>,
+    /// Where probes are its events.
+    tracefs: Option<Tracefs>,
 }
 
 impl Kernel {
-    /// Loads the object. No probe is placed yet.
+    /// Loads the object, by the first of these methods that works; none stand for all. No probe is placed yet.
     pub fn load(
         object: &[u8],
-        method: Option<Method>,
+        methods: &[Method],
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
+        check_frames(lightfoot_probes::LARGEST_FRAME, Release::running())?;
         let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
-        let mut failed = None;
-        for method in method.map_or(Method::value_variants().to_vec(), |method| vec![method]) {
-            match Self::load_for(object, method, namespace, sizes) {
+        let methods = if methods.is_empty() { Method::value_variants() } else { methods };
+        let mut failures = Vec::new();
+        for method in methods {
+            let loaded = Self::load_for(object, *method, namespace, sizes);
+            let tried = loaded.and_then(|(mut kernel, ring)| {
+                // What cannot be had otherwise is shown by the first program that is to be watched.
+                if methods.len() > 1 {
+                    kernel.try_out()?;
+                }
+                Ok((kernel, ring))
+            });
+            match tried {
                 Ok(loaded) => return Ok(loaded),
-                // The first failure tells most: later methods need more privileges.
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failures.push(error),
             }
         }
-        Err(failed.unwrap_or(AttachError::Missing("program")))
+        // The first tells most, for later methods take more rights; unless the kernel is only too old for it.
+        let index = failures.iter().position(|error| !error.is_of_old_kernel()).unwrap_or(0);
+        Err(failures.into_iter().nth(index).unwrap_or(AttachError::Missing("program")))
     }
 
     fn load_for(
@@ -144,6 +176,7 @@ impl Kernel {
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
         let context_sets = ContextSet::number_for(sizes.contexts);
+        let tracefs = method.is_by_tracefs().then(Tracefs::open).transpose()?;
         let mut object = EbpfLoader::new()
             // The log costs time at each start and fills a screen when a program is refused.
             .verifier_log_level(VerifierLogLevel::DISABLE)
@@ -162,7 +195,7 @@ impl Kernel {
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         load_program(&mut object, method, Family::Http)?;
         let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
-        let addresses = if method == Method::PerfEventByAddress {
+        let addresses = if method.is_by_address() {
             Some(Addresses::new(take(&mut object, "SITES")?.try_into().map_err(map_error("SITES"))?))
         } else {
             None
@@ -187,6 +220,7 @@ impl Kernel {
             max_processes: sizes.processes,
             by_process: StdHashMap::new(),
             addresses,
+            tracefs,
         };
         kernel.enable(u64::from(sizes.ring_bytes / 4))?;
         Ok((kernel, ring))
@@ -338,7 +372,11 @@ impl Kernel {
     pub fn counts(&self, pid: Option<u32>) -> Result<Counters, AttachError> {
         let slot =
             pid.and_then(|pid| self.by_process.get(&pid)).map_or(0, |selected| selected.process.counters);
-        self.counts_at(slot)
+        let mut counters = self.counts_at(slot)?;
+        if pid.is_none() {
+            self.add_misses(&mut counters);
+        }
+        Ok(counters)
     }
 
     fn counts_at(&self, slot: u32) -> Result<Counters, AttachError> {
@@ -370,6 +408,16 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
     Ok(PidNamespace { device: metadata.dev(), inode: metadata.ino() })
 }
 
+/// Fails if programs with such a frame could run on a stack that they share. The build refuses them too.
+fn check_frames(largest: u32, release: Option<Release>) -> Result<(), AttachError> {
+    // `BPF_PRIV_STACK_MIN_SIZE` (kernel/bpf/verifier.c), from which frames are rounded up by 16.
+    const SHARED: u32 = 64;
+    if largest.next_multiple_of(16) >= SHARED && PRIVATE_STACK.holds_on(release) {
+        return Err(AttachError::Frame(largest));
+    }
+    Ok(())
+}
+
 /// A program that is loaded, if need be now: that of gRPC is with the first binary that has a site for it.
 fn load_program(object: &mut Ebpf, method: Method, family: Family) -> Result<&mut UProbe, AttachError> {
     let name = method.program(family);
@@ -391,4 +439,28 @@ fn map_error(map: &'static str) -> impl Fn(MapError) -> AttachError {
 
 fn refused(program: &'static str) -> impl Fn(ProgramError) -> AttachError {
     move |source| AttachError::Program { program, source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_frames_are_refused_where_stacks_are_shared_and_ours_are_small() {
+        for (largest, release, is_fine) in [
+            (48, Some(Release(6, 18)), true),
+            (49, Some(Release(6, 13)), false),
+            (512, None, false),
+            (512, Some(Release(6, 12)), true),
+        ] {
+            assert_eq!(check_frames(largest, release).is_ok(), is_fine, "{largest} {release:?}");
+        }
+        if lightfoot_probes::OBJECT.is_ok() {
+            assert!(
+                (1..=48).contains(&lightfoot_probes::LARGEST_FRAME),
+                "{}",
+                lightfoot_probes::LARGEST_FRAME
+            );
+        }
+    }
 }

@@ -16,6 +16,8 @@ mod price;
 
 mod delivery;
 
+#[cfg(test)]
+pub(crate) use methods::SIZES;
 pub use price::{Measured, Price};
 
 /// What a check has found.
@@ -94,6 +96,7 @@ impl Findings {
         checks.extend(methods);
         checks.extend(host::services());
         checks.extend(delivery::checks(flags));
+        checks.extend(host::quirks());
         Self { checks, price }
     }
 

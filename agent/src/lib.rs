@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod capabilities;
+pub mod quirks;
 pub mod state;
 pub mod variables;
 
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod type_names;
 
 pub mod attach;
+pub mod memory_limit;
 pub mod sampler;
 pub mod watch;
 

@@ -2,7 +2,7 @@
 #![expect(
     unsafe_code,
     reason = "the safe interface to wait for a file descriptor that aya owns was found unsound; descriptors are inherited \
-              by number; no safe interface gives memory back"
+              by number; no safe interface gives memory back, or attaches programs to events of tracefs"
 )]
 
 use std::io;
@@ -11,6 +11,8 @@ use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use aya::maps::{MapData, RingBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+pub(crate) mod perf_event;
 
 /// A ring buffer that can be waited for. Must be called within a tokio runtime.
 pub(crate) fn readable(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {

@@ -19,6 +19,15 @@ pub const HITS: Result<&[u8], NoObject> = match OBJECT {
     Ok(_) => Ok(&HITS_BYTES.0),
 };
 
+/// The bytes of stack frame that their largest function uses; 0 if there are none.
+pub const LARGEST_FRAME: u32 = match option_env!("LIGHTFOOT_LARGEST_FRAME") {
+    Some(text) => match u32::from_str_radix(text, 10) {
+        Ok(bytes) => bytes,
+        Err(_) => panic!("build.rs wrote no number"),
+    },
+    None => 0,
+};
+
 /// This build carries no BPF programs, so it can inspect binaries but watch nothing.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("this build of Lightfoot contains no BPF programs: {reason}")]
@@ -39,7 +48,7 @@ static HITS_BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_D
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::OBJECT;
+    use super::{LARGEST_FRAME, OBJECT};
 
     #[test]
     fn the_embedded_object_is_aligned_and_passes_the_checks() {
@@ -52,6 +61,8 @@ mod tests {
         };
         assert_eq!(object.as_ptr().align_offset(8), 0);
         let functions = lightfoot_probes_verify::check(object, &[]).unwrap();
+        let largest = functions.iter().map(|function| function.frame).max();
+        assert_eq!(largest, Some(LARGEST_FRAME));
         let programs: Vec<_> = functions.iter().filter(|function| function.is_program()).collect();
         let names: Vec<_> = programs.iter().map(|program| program.name.as_str()).collect();
         let ways = ["", "_by_address", "_multi"];

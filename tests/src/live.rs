@@ -41,7 +41,7 @@ pub mod span;
 pub mod target;
 pub mod watched;
 
-pub use agent::{Agent, Outcome, Said, lightfoot, watching};
+pub use agent::{Agent, Outcome, Said, lightfoot, watching, with_tracefs};
 pub use client::{Client, Response, get};
 pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};

@@ -14,9 +14,12 @@ use lightfoot_probes_abi::Site;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::code::{address_in, probes};
 use lightfoot_tests::live::target::addresses;
-use lightfoot_tests::live::{Agent, Target, get, is_privileged, lightfoot, wait_for, watching};
+use lightfoot_tests::live::{
+    Agent, Folder, Target, get, is_privileged, lightfoot, text, wait_for, watching, with_tracefs,
+};
+use rustix::process::Signal;
 
-const PERF_EVENTS: [&str; 2] = ["perf-event", "perf-event-by-address"];
+const METHODS: [&str; 4] = ["perf-event", "perf-event-by-address", "tracefs", "tracefs-by-address"];
 
 /// A copy of the server in a folder, loaded wherever the kernel likes.
 fn copy_of(folder: &Path, mode: Mode) -> PathBuf {
@@ -49,7 +52,7 @@ fn processes_of_one_file_at_different_addresses_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = copy_of(folder.path(), mode);
         let offsets = probes(&path).unwrap();
-        for method in PERF_EVENTS {
+        for method in METHODS {
             let mut targets: Vec<_> = (0..3).map(|_| Target::start(&path).unwrap()).collect();
             let addresses: BTreeSet<_> = targets
                 .iter()
@@ -79,7 +82,7 @@ fn processes_of_one_file_at_different_addresses_are_told_apart() {
                 assert_eq!(get(address, &path).unwrap(), 200);
                 assert_eq!(agent.span(&path).unwrap().pid(), u64::from(target.pid()));
             }
-            if method == "perf-event-by-address" {
+            if method.ends_with("by-address") {
                 let known: BTreeSet<_> = targets
                     .iter()
                     .flat_map(|target| {
@@ -109,15 +112,89 @@ fn a_command_is_watched_from_its_start() {
     if !is_privileged("a command") {
         return;
     }
-    for method in PERF_EVENTS {
+    for method in METHODS {
         let folder = tempfile::tempdir().unwrap();
         let path = copy_of(folder.path(), Mode::Pie);
-        let mut command = Command::new(lightfoot());
-        command.args(["run", "--format", "otlp-json", "--attach-method", method, "--"]).arg(&path);
-        let agent = Agent::spawn(command, &[]).unwrap();
+        let agent = Agent::start(["--attach-method", method, "--", text(&path)], &[]).unwrap();
         let address = wait_for("its address", || addresses(&agent.other_output()).first().copied());
         assert_eq!(get(address.unwrap(), "/first").unwrap(), 200);
         agent.span("/first").unwrap();
         assert_eq!(agent.stop().unwrap().paths(), ["/first"], "{method}");
     }
+}
+
+/// Our events in the list of tracefs.
+fn events() -> Vec<String> {
+    let output = with_tracefs("cat").arg("/sys/kernel/tracing/uprobe_events").output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    list.lines().filter(|line| line.starts_with("p:lightfoot/agent_")).map(str::to_owned).collect()
+}
+
+/// Those that an agent has made.
+fn events_of(agent: &Agent) -> Vec<String> {
+    let prefix = format!("p:lightfoot/agent_{}_", agent.pid());
+    events().into_iter().filter(|line| line.starts_with(&prefix)).collect()
+}
+
+#[test]
+fn events_of_tracefs_go_with_their_agent_and_those_of_a_killed_one_at_the_next_start() {
+    let Some(folder) = Folder::for_test("events of tracefs") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let start = || {
+        let agent = Agent::start(["--pid", &target.pid().to_string(), "--attach-method", "tracefs"], &[]);
+        let agent = agent.unwrap();
+        agent.watches(target.pid()).unwrap();
+        agent
+    };
+    let (stays, killed) = (start(), start());
+    let of_one = events_of(&stays);
+    assert_eq!((of_one.len(), events_of(&killed).len()), (probes(&path).unwrap().len(), of_one.len()));
+    let (pid, left) = (killed.pid(), events_of(&killed));
+    killed.signal(Signal::KILL);
+    killed.wait().unwrap();
+    let of_killed = |line: &String| line.contains(&format!("/agent_{pid}_"));
+    assert_eq!(events().into_iter().filter(of_killed).collect::<Vec<_>>(), left, "the kernel keeps them");
+    // The next one takes away what nobody uses, and nothing else.
+    let next = start();
+    assert_eq!(events().into_iter().filter(of_killed).count(), 0);
+    assert_eq!(events_of(&stays), of_one);
+    assert_eq!(target.get("/seen").unwrap(), 200);
+    for agent in [stays, next] {
+        agent.span("/seen").unwrap();
+        let pid = agent.pid();
+        assert_eq!(agent.stop().unwrap().paths(), ["/seen"]);
+        assert!(!events().iter().any(|line| line.contains(&format!("/agent_{pid}_"))), "{:?}", events());
+    }
+}
+
+#[test]
+fn tracefs_takes_no_sys_admin_and_stands_in_for_perf_events_which_do() {
+    let Some(folder) = Folder::for_test("tracefs without CAP_SYS_ADMIN") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let (pid, set) = (target.pid().to_string(), "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search");
+    // All but the one that works everywhere, in the order in which they are tried.
+    let methods = METHODS.join(",");
+    let arguments = ["run", "--format", "otlp-json", "--pid", &pid, "--attach-method", &methods];
+    // Its list of events is a file of root's, who needs no capability to write it.
+    let mut command = with_tracefs("setpriv");
+    command.args(["--inh-caps", set, "--bounding-set", set]).arg(lightfoot()).args(arguments);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
+    // Some kernels let perf events do without.
+    let events = events_of(&agent).len();
+    assert!([0, probes(&path).unwrap().len()].contains(&events), "{events}");
+    println!("without CAP_SYS_ADMIN {}", if events == 0 { "perf events work" } else { "tracefs stands in" });
+    assert_eq!(target.get("/without").unwrap(), 200);
+    agent.span("/without").unwrap();
+    agent.stop().unwrap();
+    let mut command = Command::new("unshare");
+    let hidden =
+        "for f in /sys/kernel/tracing /sys/kernel/debug; do mount -t tmpfs none $f; done; exec \"$@\"";
+    command.args(["--mount", "sh", "-c", hidden, "sh"]).arg(lightfoot());
+    command.args(["run", "--pid", &pid, "--attach-method", "tracefs,tracefs-by-address"]);
+    let outcome = Agent::spawn(command, &[]).unwrap().wait().unwrap();
+    assert_eq!(outcome.status.code(), Some(1));
+    assert!(outcome.messages.contains("tracefs is not mounted (mount -t tracefs"), "{}", outcome.messages);
 }

@@ -16,7 +16,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lightfoot_tests::live::{Folder, is_privileged, lightfoot};
+use lightfoot_tests::live::{Folder, is_privileged, lightfoot, with_tracefs};
 use serde_json::Value;
 
 const ALL: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
@@ -84,7 +84,9 @@ fn with_all_rights_all_is_well_and_both_traps_have_a_price() {
         return;
     }
     let began = Instant::now();
-    let report = Report::of(doctor(&[]), &[]);
+    let mut command = with_tracefs(lightfoot());
+    command.args(["doctor", "--json"]);
+    let report = Report::of(command, &[]);
     let took = began.elapsed();
     assert_eq!(report.wrong(), [""; 0], "{:#}", report.json);
     assert_eq!(report.json["schema"], 1);
@@ -92,7 +94,8 @@ fn with_all_rights_all_is_well_and_both_traps_have_a_price() {
     let is_whole = OF_THE_HOST.iter().all(|id| report.status(id) == "good");
     let (verdict, code) = if is_whole { ("ready", 0) } else { ("with_losses", 4) };
     assert_eq!((report.json["verdict"].as_str(), report.code), (Some(verdict), code), "{:#}", report.json);
-    for id in ["uprobe_multi", "perf_event", "perf_event_by_address", "attach", "price", "kernel"] {
+    let methods = ["uprobe_multi", "perf_event", "perf_event_by_address", "tracefs", "tracefs_by_address"];
+    for id in methods.into_iter().chain(["attach", "price", "kernel"]) {
         assert_eq!(report.status(id), "good", "{:#}", report.check(id));
     }
     let price = &report.json["price"];
@@ -164,7 +167,7 @@ fn without_any_rights_it_says_what_is_missing() {
     }
     // Memory that outlives the process is everybody's.
     assert!(report.found("state_dir").starts_with("/dev/shm/lightfoot-65534 "), "{:#}", report.json);
-    for id in ["perf_event", "perf_event_by_address", "price"] {
+    for id in ["perf_event", "perf_event_by_address", "tracefs", "tracefs_by_address", "price"] {
         assert_eq!(report.status(id), "note", "{:#}", report.check(id));
     }
 }
@@ -249,9 +252,9 @@ fn for_people_there_is_a_line_a_check_without_colours_in_a_pipe() {
     }
     let usage = Command::new(lightfoot()).args(["doctor", "now"]).output().unwrap();
     assert_eq!(usage.status.code(), Some(2));
-    let documented = include_str!("../../docs/doctor.md");
+    let documented = concat!(include_str!("../../docs/doctor.md"), include_str!("../../docs/kernels.md"));
     for check in json["checks"].as_array().unwrap() {
         let id = check["id"].as_str().unwrap();
-        assert!(documented.contains(&format!("`{id}`")), "docs/doctor.md does not tell of {id}");
+        assert!(documented.contains(&format!("`{id}`")), "nothing in docs tells of {id}");
     }
 }

@@ -31,6 +31,18 @@ fn a_request_takes_two_traps() {
     }
 }
 
+#[test]
+fn every_way_to_place_probes_takes_the_same_traps() {
+    for method in ["uprobe-multi", "perf-event", "perf-event-by-address", "tracefs", "tracefs-by-address"] {
+        let Some(scene) = Scene::set_with(26, Mode::Plain, &["--attach-method", method]).unwrap() else {
+            return;
+        };
+        let runs = runs_of(&scene, |scene| send(scene, "/plain/"));
+        assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS, "{method}");
+        assert_eq!(scene.end().unwrap().1.spans.len() as u64, CLIENTS * EACH, "{method}");
+    }
+}
+
 /// Where the routes of copied requests are found, each `ServeMux` that a request passes takes one trap more.
 #[test]
 fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {

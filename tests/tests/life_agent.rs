@@ -84,7 +84,9 @@ fn nothing_stays_attached_when_the_agent_ends_or_is_killed() {
     let code = || targets.iter().map(|target| code_at(target.pid(), &offsets).unwrap()).collect::<Vec<_>>();
     let original = code();
     assert!(!original.concat().contains(&BREAKPOINT));
-    for (method, within) in [("uprobe-multi", DETACHED), ("perf-event", DETACHED_PERF)] {
+    for (method, within) in
+        [("uprobe-multi", DETACHED), ("perf-event", DETACHED_PERF), ("tracefs", DETACHED_PERF)]
+    {
         for signal in [Signal::TERM, Signal::KILL] {
             let pattern = format!("{}/server-*", text(folder.path()));
             let agent = Agent::start(["--exe", &pattern, "--attach-method", method], &[]).unwrap();

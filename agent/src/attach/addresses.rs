@@ -72,7 +72,7 @@ mod tests {
             counts_reads: false,
         };
         let loaded = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string()).and_then(|object| {
-            Kernel::load(object, Some(Method::PerfEventByAddress), sizes).map_err(|error| error.to_string())
+            Kernel::load(object, &[Method::PerfEventByAddress], sizes).map_err(|error| error.to_string())
         });
         let (mut kernel, _ring) = match loaded {
             Ok(loaded) => loaded,

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
 use aya::programs::ProgramError;
-use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
 use lightfoot_probes_abi::{Holder, HolderKey, Layout};
 
-use super::{AttachError, Family, Kernel, Probe, files, links, load_program, map_error};
+use super::links::{self, Link};
+use super::{AttachError, Family, Kernel, Probe, files, load_program, map_error};
 
 /// Probes that are placed together: one link for each program where the kernel has uprobe_multi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +35,7 @@ pub struct Attachment {
     pub holders_left_out: usize,
     pub(super) layout: u32,
     holders: Vec<HolderKey>,
-    links: BTreeMap<Group, Vec<UProbeLink>>,
+    links: BTreeMap<Group, Vec<Link>>,
 }
 
 impl Attachment {
@@ -112,7 +113,12 @@ impl Kernel {
         links::close(all);
     }
 
-    fn place(&mut self, file: &File, binary: u32, probes: &[Probe]) -> Result<Vec<UProbeLink>, AttachError> {
+    pub(super) fn place(
+        &mut self,
+        file: &File,
+        binary: u32,
+        probes: &[Probe],
+    ) -> Result<Vec<Link>, AttachError> {
         // Perf events take one each.
         files::check(probes.len())?;
         let mut placed = Vec::new();
@@ -122,7 +128,7 @@ impl Kernel {
                 continue;
             }
             match self.place_for(family, file, binary, own()) {
-                Ok(link) => placed.push(link),
+                Ok(links) => placed.extend(links),
                 Err(error) => {
                     links::close(placed);
                     return Err(error);
@@ -138,9 +144,21 @@ impl Kernel {
         file: &File,
         binary: u32,
         probes: impl Iterator<Item = &'a Probe>,
-    ) -> Result<UProbeLink, AttachError> {
+    ) -> Result<Vec<Link>, AttachError> {
         let program = load_program(&mut self.object, self.method, family)?;
         let has_cookies = self.addresses.is_none();
+        // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        if let Some(tracefs) = &mut self.tracefs {
+            let program = program.fd().map_err(|source| AttachError::Place(Box::new(source)))?;
+            let sites =
+                probes.map(|probe| (probe.offset, has_cookies.then_some(probe.cookie.of_binary(binary).0)));
+            let is_for_all = matches!(self.scope, UProbeScope::AllProcesses);
+            let placed = tracefs.place(program, path.as_ref(), sites, is_for_all);
+            let placed =
+                placed.map_err(|error| AttachError::of_open_files(&error).unwrap_or(error.into()))?;
+            return Ok(placed.into_iter().map(Link::Traced).collect());
+        }
         let points = probes.map(|probe| UProbeAttachPoint {
             location: UProbeAttachLocation::AbsoluteOffset(probe.offset),
             cookie: has_cookies.then_some(probe.cookie.of_binary(binary).0),
@@ -148,9 +166,7 @@ impl Kernel {
         let placed = |source: ProgramError| {
             AttachError::of_open_files(&source).unwrap_or_else(|| AttachError::Place(Box::new(source)))
         };
-        // By its descriptor: a path could lead to another file by now, where these offsets would do harm.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let id = program.attach(points, path, self.scope).map_err(placed)?;
-        program.take_link(id).map_err(placed)
+        Ok(vec![Link::Uprobes(program.take_link(id).map_err(placed)?)])
     }
 }

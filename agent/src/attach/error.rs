@@ -7,9 +7,10 @@ use std::{io, iter};
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
-use super::{MAX_BINARIES, MAX_SITES};
+use super::{MAX_BINARIES, MAX_SITES, TracefsError};
 
 /// Why the kernel did not take what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,11 @@ pub enum AttachError {
     /// The object lacks a program or map: it is another build's.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),
+    /// On this kernel a program with such a frame could write to another's.
+    #[error(
+        "the BPF programs use {0} bytes of a stack frame, which is not safe on this kernel: use another build"
+    )]
+    Frame(u32),
     /// The kernel refused a program.
     #[error("the kernel does not accept the BPF program {program}")]
     Program {
@@ -31,6 +37,9 @@ pub enum AttachError {
     /// The kernel refused to place the probes.
     #[error("the kernel does not place probes in it")]
     Place(#[source] Box<ProgramError>),
+    /// Events of tracefs cannot be had.
+    #[error(transparent)]
+    Tracefs(#[from] TracefsError),
     /// A map could not be read or written.
     #[error("the BPF map {map} cannot be used")]
     Map {
@@ -59,7 +68,7 @@ pub enum AttachError {
          or wait for a process to end"
     )]
     TooManySites,
-    /// The agent may open no more files, or all but the [`super::RESERVED_FILES`]. Perf events take one for each site, `uprobe_multi` one or two for each binary.
+    /// The agent may open no more files, or all but the [`super::RESERVED_FILES`]. Perf events and events of tracefs take one for each site, `uprobe_multi` one or two for each binary.
     #[error(
         "Lightfoot may open no more than {limit} files, and probes take some; raise the limit (`ulimit -n`, LimitNOFILE=)"
     )]
@@ -72,15 +81,13 @@ pub enum AttachError {
 impl AttachError {
     /// That the agent may open no more files, if that is why something failed.
     pub fn of_open_files(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut causes = iter::successors(Some(error), |cause: &&(dyn Error + 'static)| (*cause).source());
-        let number = Some(rustix::io::Errno::MFILE.raw_os_error());
-        let is_cause = causes.any(|cause| {
-            let shared = cause.downcast_ref::<Arc<io::Error>>().map(AsRef::as_ref);
-            let cause = cause.downcast_ref::<io::Error>().or(shared);
-            cause.is_some_and(|cause| cause.raw_os_error() == number)
-        });
         let limit = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        is_cause.then(|| Self::TooManyFiles { limit: limit() })
+        is_caused_by(error, Errno::MFILE).then(|| Self::TooManyFiles { limit: limit() })
+    }
+
+    /// Whether the kernel does not know the kind of program, or a helper that it calls: that is all it says of either.
+    pub(super) fn is_of_old_kernel(&self) -> bool {
+        matches!(self, Self::Program { source, .. } if is_caused_by(source, Errno::INVAL))
     }
 
     /// Whether it may be otherwise once another process is left.
@@ -93,4 +100,14 @@ impl AttachError {
                 | Self::TooManyFiles { .. }
         )
     }
+}
+
+/// Whether what the operating system said is at the bottom of an error.
+fn is_caused_by(error: &(dyn Error + 'static), number: Errno) -> bool {
+    let mut causes = iter::successors(Some(error), |cause: &&(dyn Error + 'static)| (*cause).source());
+    causes.any(|cause| {
+        let shared = cause.downcast_ref::<Arc<io::Error>>().map(AsRef::as_ref);
+        let cause = cause.downcast_ref::<io::Error>().or(shared);
+        cause.is_some_and(|cause| cause.raw_os_error() == Some(number.raw_os_error()))
+    })
 }

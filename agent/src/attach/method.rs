@@ -12,6 +12,10 @@ pub enum Method {
     /// The same where perf events carry no cookie (Linux 5.10): sites are told by their addresses in each process, and a
     /// hit before these are known is not seen.
     PerfEventByAddress,
+    /// One event of tracefs for each site (Linux 5.15), where that is mounted: without CAP_SYS_ADMIN.
+    Tracefs,
+    /// The same where perf events carry no cookie.
+    TracefsByAddress,
 }
 
 /// The programs: one for all sites would have more instructions than old kernels verify.
@@ -33,14 +37,24 @@ impl Family {
 }
 
 impl Method {
+    /// Whether sites are told by their addresses, for the kernel hands over no cookies.
+    pub fn is_by_address(self) -> bool {
+        matches!(self, Self::PerfEventByAddress | Self::TracefsByAddress)
+    }
+
+    /// Whether probes are events of tracefs.
+    pub(super) fn is_by_tracefs(self) -> bool {
+        matches!(self, Self::Tracefs | Self::TracefsByAddress)
+    }
+
     pub(super) fn program(self, family: Family) -> &'static str {
         match (self, family) {
             (Self::UprobeMulti, Family::Http) => "on_site_multi",
             (Self::UprobeMulti, Family::Grpc) => "on_site_grpc_multi",
-            (Self::PerfEvent, Family::Http) => "on_site",
-            (Self::PerfEvent, Family::Grpc) => "on_site_grpc",
-            (Self::PerfEventByAddress, Family::Http) => "on_site_by_address",
-            (Self::PerfEventByAddress, Family::Grpc) => "on_site_grpc_by_address",
+            (Self::PerfEvent | Self::Tracefs, Family::Http) => "on_site",
+            (Self::PerfEvent | Self::Tracefs, Family::Grpc) => "on_site_grpc",
+            (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Http) => "on_site_by_address",
+            (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Grpc) => "on_site_grpc_by_address",
         }
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 
 use super::Check;
-use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, pid_namespace};
+use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, Sizes, pid_namespace};
 use crate::discover::{FileIdentity, Proc};
 use crate::inspect::Program;
+use crate::memory_limit::{self, RECOMMENDED, TooLittle};
 use crate::plan::{OperationPlan, Plan};
+use crate::quirks::{LOCKED_MEMORY, QUIRKS, Release, TOO_OLD};
 
 /// Looking for services takes no longer than that, begun inspections left out.
 const SEARCH: Duration = Duration::from_secs(1);
@@ -28,28 +30,30 @@ pub(super) fn checks() -> Vec<Check> {
         namespace(pid_namespace().ok()),
         files(getrlimit(Resource::Nofile).maximum),
         locked_memory(&release, getrlimit(Resource::Memlock).current),
+        memory_limit(memory_limit::check(Sizes::USUAL)),
     ]
 }
 
 fn version(release: &str) -> Check {
     let id = "kernel";
     let found = format!("Linux {release}, {}", std::env::consts::ARCH);
-    match number(release) {
-        Some(version) if version < (5, 10) => Check::lost(
+    match Release::parse(release) {
+        None => Check::note(id, format!("{found}, which is no version number")),
+        version if TOO_OLD.holds_on(version) => Check::lost(
             id,
             found,
             "no way to place probes is known to work on it",
             "use Linux 6.6, or at least 5.10",
         ),
-        Some(_) => Check::good(id, found),
-        None => Check::note(id, format!("{found}, which is no version number")),
+        _ => Check::good(id, found),
     }
 }
 
-/// Major and minor version.
-fn number(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+/// What this kernel does otherwise than others.
+pub(super) fn quirks() -> impl Iterator<Item = Check> {
+    let release = Release::running();
+    let here = QUIRKS.iter().filter(move |quirk| quirk.holds_on(release));
+    here.map(|quirk| Check::note(quirk.id, format!("{}; so: {}", quirk.symptom, quirk.response)))
 }
 
 /// `text` is as `[none] integrity confidentiality`.
@@ -112,18 +116,36 @@ fn files(limit: Option<u64>) -> Check {
 
 fn locked_memory(release: &str, limit: Option<u64>) -> Check {
     let id = "memlock";
-    match (number(release), limit) {
-        // kernel/bpf/memalloc.c and the memory cgroup since Linux 5.11.
-        (Some(version), _) if version >= (5, 11) => {
+    match limit {
+        _ if !LOCKED_MEMORY.holds_on(Release::parse(release)) => {
             Check::good(id, "this kernel counts memory of BPF maps by cgroup, not as locked")
         }
-        (_, None) => Check::good(id, "no limit of locked memory"),
-        (_, Some(limit)) => Check::lost(
+        None => Check::good(id, "no limit of locked memory"),
+        Some(limit) => Check::lost(
             id,
             format!("at most {limit} bytes may be locked"),
             "this kernel counts memory of BPF maps as locked: loading fails",
             "raise it (LimitMEMLOCK=infinity, ulimit -l unlimited)",
         ),
+    }
+}
+
+fn memory_limit(checked: Result<Option<u64>, TooLittle>) -> Check {
+    let id = "memory_limit";
+    let recommended = RECOMMENDED >> 20;
+    match checked {
+        Err(error) => {
+            let advice = format!("permit {recommended} MiB (resources.limits.memory, MemoryMax=)");
+            Check::lost(id, error.to_string(), "`lightfoot run` refuses to start", advice).fatal()
+        }
+        Ok(Some(permitted)) if permitted < RECOMMENDED => Check::note(
+            id,
+            format!(
+                "this cgroup may use {} MiB of memory; a busy Lightfoot takes up to {recommended}",
+                permitted >> 20
+            ),
+        ),
+        Ok(_) => Check::good(id, format!("this cgroup may use the {recommended} MiB of a busy Lightfoot")),
     }
 }
 
@@ -185,5 +207,8 @@ mod tests {
         assert_eq!(files(Some(FILES)).status, Status::Good);
         assert_eq!(files(Some(FILES - 1)).status, Status::Lost);
         assert_eq!(files(None).status, Status::Good);
+        assert_eq!(memory_limit(Ok(None)).status, Status::Good);
+        assert_eq!(memory_limit(Ok(Some(RECOMMENDED))).status, Status::Good);
+        assert_eq!(memory_limit(Ok(Some(RECOMMENDED - 1))).status, Status::Note);
     }
 }

@@ -9,9 +9,10 @@ use thiserror::Error;
 use super::code::{OwnCode, OwnSite, probed};
 use super::{Check, Price, price};
 use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
+use crate::memory_limit;
 
 /// No record is ever made, and only we are watched.
-const SIZES: Sizes =
+pub(crate) const SIZES: Sizes =
     Sizes { ring_bytes: 4096, open_spans: 1, processes: 1, contexts: 1, callers: 1, counts_reads: false };
 /// So often the function is called to see its probe at work.
 const CALLS: u64 = 16;
@@ -38,6 +39,10 @@ pub(super) enum MethodError {
 }
 
 pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
+    if let Err(error) = memory_limit::check(SIZES) {
+        // The kernel would kill us for it.
+        return (vec![Check::note("programs", format!("placing probes was not tried: {error}"))], None);
+    }
     let (object, code) = match (lightfoot_probes::OBJECT, OwnCode::find()) {
         (Ok(object), Ok(code)) => (object, code),
         (Err(absent), _) => {
@@ -66,7 +71,8 @@ pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
 
 fn none_works() -> Check {
     let lost = "nothing can be watched";
-    let advice = "give it CAP_BPF and CAP_PERFMON, and Linux 6.6 or CAP_SYS_ADMIN; seccomp must allow bpf(2)";
+    let advice =
+        "give it CAP_BPF and CAP_PERFMON, and Linux 6.6, CAP_SYS_ADMIN or tracefs; seccomp must allow bpf(2)";
     Check::lost("attach", "probes cannot be placed in any way", lost, advice).fatal()
 }
 
@@ -75,7 +81,7 @@ fn check(method: Method, result: &Result<Kernel, MethodError>) -> Check {
     let id = id(method);
     let error = match result {
         Ok(_) => {
-            let cookie = if method == Method::PerfEventByAddress { "address" } else { "cookie" };
+            let cookie = if method.is_by_address() { "address" } else { "cookie" };
             let found = format!(
                 "{}: programs and ring buffer load, a probe is placed, its hits are told by {cookie} and process",
                 name(method)
@@ -88,11 +94,14 @@ fn check(method: Method, result: &Result<Kernel, MethodError>) -> Check {
         Method::UprobeMulti => Check::lost(
             id,
             error,
-            "perf events have to stand in, if they work: slower to attach and detach, one open file a site",
+            "perf events or tracefs have to stand in, if they work: slower to attach and detach, one open file a site",
             "use Linux 6.6, with CAP_BPF and CAP_PERFMON",
         ),
         Method::PerfEvent | Method::PerfEventByAddress => {
             Check::note(id, format!("{error}; needed only where uprobe_multi is missing"))
+        }
+        Method::Tracefs | Method::TracefsByAddress => {
+            Check::note(id, format!("{error}; needed only where perf events do not work either"))
         }
     }
 }
@@ -113,6 +122,8 @@ fn id(method: Method) -> &'static str {
         Method::UprobeMulti => "uprobe_multi",
         Method::PerfEvent => "perf_event",
         Method::PerfEventByAddress => "perf_event_by_address",
+        Method::Tracefs => "tracefs",
+        Method::TracefsByAddress => "tracefs_by_address",
     }
 }
 
@@ -121,11 +132,13 @@ fn name(method: Method) -> &'static str {
         Method::UprobeMulti => "uprobe_multi",
         Method::PerfEvent => "perf events",
         Method::PerfEventByAddress => "perf events by address",
+        Method::Tracefs => "tracefs",
+        Method::TracefsByAddress => "tracefs by address",
     }
 }
 
 fn try_out(object: &[u8], method: Method, code: &OwnCode) -> Result<Kernel, MethodError> {
-    let (mut kernel, _ring) = Kernel::load(object, Some(method), SIZES).map_err(MethodError::Load)?;
+    let (mut kernel, _ring) = Kernel::load(object, &[method], SIZES).map_err(MethodError::Load)?;
     // Other Lightfoots run the same file. The kernel asks for the same rights either way (perf_uprobe_event_init,
     // bpf_uprobe_multi_link_attach).
     kernel.act_in_own_process_only();

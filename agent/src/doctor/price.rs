@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 
 use super::Check;
@@ -23,7 +24,7 @@ const TIME: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Price {
     /// How the probes were placed, as `--attach-method` has it.
-    pub method: &'static str,
+    pub method: String,
     /// Of a call of the probed function without a probe, in nanoseconds; subtracted below.
     pub bare_nanoseconds: f64,
     /// Of a probe on an instruction that the kernel emulates.
@@ -61,11 +62,7 @@ pub(super) fn measure(kernel: &mut Kernel, method: Method, code: &OwnCode) -> Re
     };
     let (emulated, stepped) = (of(&code.emulated)?, of(&code.stepped)?);
     let ratio = stepped.nanoseconds / emulated.nanoseconds.max(1.0);
-    let method = match method {
-        Method::UprobeMulti => "uprobe-multi",
-        Method::PerfEvent => "perf-event",
-        Method::PerfEventByAddress => "perf-event-by-address",
-    };
+    let method = method.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     Ok(Price { method, bare_nanoseconds: bare, emulated, stepped, ratio })
 }
 

@@ -99,6 +99,9 @@ counters! {
     /// Streams of gRPC clients that an interceptor has hidden behind a type of its own: their end cannot be told, and each is
     /// also counted as abandoned.
     HiddenStream,
+    /// Hits at which the kernel ran no program, as far as it tells: spans may be missing. The agent reads it from the kernel; in
+    /// element 0.
+    RecursionMisses,
     /// Times the reader was woken because the ring buffer filled.
     Wakeups,
     /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in

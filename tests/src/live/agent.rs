@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -20,6 +21,14 @@ pub fn lightfoot() -> PathBuf {
     let folder = own.parent().filter(|folder| !folder.ends_with("deps"));
     let folder = folder.or_else(|| own.parent()?.parent()).unwrap_or(&own);
     folder.join("agent-under-test")
+}
+
+/// A program in a mount namespace of its own, where tracefs is mounted. The process that the command starts becomes the program.
+pub fn with_tracefs(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount -t tracefs tracefs /sys/kernel/tracing && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
+    command
 }
 
 /// A running agent; it is killed if it was not stopped.
@@ -88,12 +97,14 @@ pub fn watching(pid: u32) -> String {
 
 impl Agent {
     /// Starts `lightfoot run --format otlp-json` with further arguments, and with variables besides those of the test
-    /// that do not configure it.
+    /// that do not configure it. Where they name tracefs, that is mounted for it.
     pub fn start<'a>(
         arguments: impl IntoIterator<Item = &'a str>,
         variables: &[(&str, &str)],
     ) -> Result<Self, LiveError> {
-        let mut command = Command::new(lightfoot());
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        let takes_tracefs = arguments.iter().any(|argument| argument.starts_with("tracefs"));
+        let mut command = if takes_tracefs { with_tracefs(lightfoot()) } else { Command::new(lightfoot()) };
         command.args(["run", "--format", "otlp-json"]).args(arguments);
         Self::spawn(command, variables)
     }

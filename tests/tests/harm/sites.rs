@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lightfoot::catalog::Role;
 use lightfoot_symbolizer::Architecture;
@@ -97,6 +98,35 @@ fn builds() -> impl Iterator<Item = Build> {
         .chain(matrix::watched(Program::Clients, extent))
         .chain(matrix::watched(Program::Truth, extent))
         .chain(routers)
+}
+
+/// Whether code begins with a nop of more than one byte, by the bytes that the manuals give: prefixes, then `nopw` or `nopl` (0f 1f),
+/// or `xchg %ax,%ax`.
+fn is_long_nop(code: &[u8]) -> bool {
+    let prefixes = code.iter().take_while(|byte| [0x66, 0x2e, 0x3e, 0x40, 0x48].contains(*byte)).count();
+    let rest = code.get(prefixes..).unwrap_or_default();
+    rest.starts_with(&[0x0f, 0x1f]) || prefixes > 0 && rest.starts_with(&[0x90])
+}
+
+/// Linux 6.18 makes a probe on one of five bytes a call, which overwrites what the program keeps below its stack pointer.
+#[test]
+fn no_site_is_a_nop_of_more_than_one_byte() {
+    assert!(is_long_nop(&[0x0f, 0x1f, 0x44, 0, 0]) && is_long_nop(&[0x66, 0x0f, 0x1f, 0, 0]));
+    assert!(
+        is_long_nop(&[0x66, 0x90, 0]) && !is_long_nop(&[0x90, 0x0f, 0x1f]) && !is_long_nop(&[0x55, 0x90])
+    );
+    let seen = AtomicUsize::new(0);
+    let amd64 = builds().filter(|build| build.architecture == Architecture::X86_64);
+    each_build(amd64, |build, path| {
+        let sites = sites(path).unwrap();
+        let first: Vec<_> = sites.iter().flat_map(|site| site.offset..site.offset + 5).collect();
+        for (site, code) in sites.iter().zip(bytes_of(path, &first).unwrap().chunks(5)) {
+            assert!(!is_long_nop(code), "{build}: {site:?}: {code:x?}");
+        }
+        seen.fetch_add(sites.len(), Ordering::Relaxed);
+    });
+    println!("{seen:?} sites");
+    assert!(seen.into_inner() > 500);
 }
 
 /// How often each site was hit, with the title, the role and the function of each.

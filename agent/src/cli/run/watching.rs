@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::command::{self, Program};
 use super::{capabilities, state};
-use crate::attach::{Kernel, MAX_PROCESSES, Method, Sizes};
+use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::discover::{Proc, Selection};
+use crate::memory_limit;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
 use crate::watch::{self, Watcher};
@@ -53,26 +54,26 @@ pub(in crate::cli) struct WatchingArguments {
     #[arg(long)]
     pub(in crate::cli) queries: bool,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
-    #[arg(long, value_name = "KIB", default_value_t = 4096, value_parser = ring_size)]
+    #[arg(long, value_name = "KIB", default_value_t = Sizes::USUAL.ring_bytes / 1024, value_parser = ring_size)]
     ring_size: u32,
     /// At most so many spans are open at once
-    #[arg(long, hide = true, value_name = "SPANS", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, hide = true, value_name = "SPANS", default_value_t = Sizes::USUAL.open_spans, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
     /// So many contexts are known to belong to spans; rounded up to four times a power of two
-    #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = 16384, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = Sizes::USUAL.contexts, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_contexts: u32,
     /// At most so many callers of clients wait to be learned
-    #[arg(long, hide = true, value_name = "CALLERS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, hide = true, value_name = "CALLERS", default_value_t = Sizes::USUAL.callers, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_callers: u32,
     /// At most so many processes are watched at once
-    #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = MAX_PROCESSES)]
+    #[arg(long, hide = true, value_name = "PROCESSES", default_value_t = Sizes::USUAL.processes)]
     max_processes: u32,
     /// Count reads of the programs' memory; for measurements
     #[arg(long, hide = true)]
     count_reads: bool,
-    /// How probes are placed; found by trying if not given
-    #[arg(long, value_name = "METHOD", hide_possible_values = false)]
-    attach_method: Option<Method>,
+    /// How probes are placed: the first of these that works; all are tried in this order if not given
+    #[arg(long, value_name = "METHOD", value_delimiter = ',', hide_possible_values = false)]
+    attach_method: Vec<Method>,
     /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
     /// servers that it starts are watched too, from a second or so after their start
     #[arg(last = true, value_name = "COMMAND")]
@@ -117,8 +118,9 @@ pub(in crate::cli) fn watch<S: Output>(
             processes: arguments.max_processes,
             counts_reads: arguments.count_reads,
         };
+        memory_limit::check(sizes).context("cannot watch anything")?;
         let (kernel, ring) =
-            Kernel::load(object, arguments.attach_method, sizes).context("cannot watch anything")?;
+            Kernel::load(object, &arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.

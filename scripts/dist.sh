@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# dist.sh [MACHINE…]: builds the agent for each machine (x86_64 and aarch64 if none is named) as one static file,
+# `dist/lightfoot-MACHINE`.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+# Panics name source files; where they lie on the building machine is nobody's business, and makes no difference.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+sysroot=$(rustup run "$toolchain" rustc --print sysroot)
+flags="--remap-path-prefix=$root=/lightfoot --remap-path-prefix=$cargo_home/registry/src=/registry \
+--remap-path-prefix=$sysroot=/rust"
+
+[ $# -gt 0 ] || read -ra machines <<<"$MACHINES"
+[ $# = 0 ] || machines=("$@")
+mkdir -p dist
+for machine in "${machines[@]}"; do
+    target=$machine-unknown-linux-musl
+    say "building dist/lightfoot-$machine"
+    # Rust brings musl and a linker; only C takes a compiler for that machine.
+    settings=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")
+    env "CC_$target=$root/scripts/zig-cc.sh" "${settings}_LINKER=rust-lld" "${settings}_RUSTFLAGS=$flags" \
+        cargo build --quiet --locked --profile dist --package lightfoot --target "$target"
+    install "target/$target/dist/lightfoot" "dist/lightfoot-$machine"
+done

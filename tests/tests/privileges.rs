@@ -1,0 +1,220 @@
+//! With which rights, under which settings of the kernel and within how much memory an agent works.
+//!
+//! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
+//! `true`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lightfoot::memory_limit::RECOMMENDED;
+use lightfoot_tests::live::{Agent, Crowd, Folder, Target, is_privileged, lightfoot, wait_for};
+
+/// As README.md says; the last one for the processes of other users.
+const DOCUMENTED: &str = "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
+const MIB: u64 = 1 << 20;
+
+/// Root that can never get more than these capabilities.
+fn as_root(capabilities: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]).arg(program);
+    command
+}
+
+/// A user of no name who has these capabilities.
+fn as_nobody(capabilities: &str, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(program);
+    command
+}
+
+/// A server, and the agent's program where every user may run it.
+struct Stage {
+    target: Target,
+    program: PathBuf,
+    _folder: Folder,
+}
+
+impl Stage {
+    fn set(test: &str) -> Option<Self> {
+        let folder = Folder::for_test(test)?;
+        let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
+        let target = Target::start(&folder.server().unwrap()).unwrap();
+        target.address().unwrap();
+        Some(Self { target, program, _folder: folder })
+    }
+
+    /// Has an agent watch the server, and a request have its span.
+    fn serves(&self, mut agent: Command, path: &str) {
+        agent.args(["run", "--format", "otlp-json", "--pid", &self.target.pid().to_string()]);
+        let agent = Agent::spawn(agent, &[]).unwrap();
+        agent.watches(self.target.pid()).unwrap();
+        assert_eq!(self.target.get(path).unwrap(), 200);
+        agent.span(path).unwrap();
+        let outcome = agent.stop().unwrap();
+        assert_eq!(outcome.paths(), [path]);
+        assert!(!outcome.messages.contains("missing="), "{}", outcome.messages);
+    }
+}
+
+#[test]
+fn the_documented_capabilities_are_enough_for_root_and_for_a_user_of_no_name() {
+    let Some(stage) = Stage::set("the documented capabilities") else { return };
+    stage.serves(as_root(DOCUMENTED, &stage.program), "/root");
+    stage.serves(as_nobody(DOCUMENTED, &stage.program), "/nobody");
+}
+
+/// A setting of the kernel, which is as it was once this is dropped.
+struct Setting {
+    path: PathBuf,
+    before: String,
+}
+
+impl Setting {
+    fn new(name: &str) -> Self {
+        let path = Path::new("/proc/sys/kernel").join(name);
+        let before = fs::read_to_string(&path).unwrap();
+        Self { path, before }
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.path, &self.before);
+    }
+}
+
+/// These bind whoever lacks CAP_PERFMON or CAP_BPF. Values of 3 and more mean something on Debian's kernels alone.
+#[test]
+fn settings_that_bind_others_do_not_bind_who_has_the_capabilities() {
+    let Some(stage) = Stage::set("settings of the kernel") else { return };
+    let paranoid = Setting::new("perf_event_paranoid");
+    for value in ["2", "3"] {
+        fs::write(&paranoid.path, value).unwrap();
+        stage.serves(as_nobody(DOCUMENTED, &stage.program), &format!("/paranoid-{value}"));
+    }
+    drop(paranoid);
+    // It is not set: 1 stays until the next start.
+    let disabled = Setting::new("unprivileged_bpf_disabled");
+    println!("unprivileged_bpf_disabled is {}", disabled.before.trim());
+}
+
+#[test]
+fn lockdown_for_integrity_takes_nothing_away() {
+    let Some(stage) = Stage::set("lockdown") else { return };
+    let shown = |program: &Path| {
+        let mut command = Command::new("unshare");
+        let script = "mount -t securityfs none /sys/kernel/security && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
+        command
+    };
+    let lockdown = shown(Path::new("cat")).arg("/sys/kernel/security/lockdown").output().unwrap().stdout;
+    let lockdown = String::from_utf8(lockdown).unwrap();
+    if !lockdown.contains("[integrity]") {
+        println!("skipped: lockdown here is {lockdown:?}");
+        return;
+    }
+    let report = shown(&stage.program).args(["doctor", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
+    let checks = report.get("checks").and_then(serde_json::Value::as_array).unwrap();
+    let of = |id| checks.iter().find(|check| check.get("id").unwrap() == id).unwrap();
+    assert_eq!(of("lockdown").get("status").unwrap(), "good", "{report:#}");
+    assert_eq!(of("lockdown").get("found").unwrap(), "lockdown is integrity");
+    assert_eq!(of("uprobe_multi").get("status").unwrap(), "good", "{report:#}");
+    stage.serves(shown(&stage.program), "/locked-down");
+}
+
+/// A cgroup that may use no more than that.
+struct Cgroup {
+    folder: PathBuf,
+}
+
+impl Cgroup {
+    /// `None` where memory cannot be limited: version 2 without the controller, or no cgroups at all.
+    fn limited(bytes: u64) -> Option<Self> {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("lightfoot-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        for (mount, limit) in
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+        {
+            let own = Self { folder: Path::new(mount).join(&name) };
+            let made = fs::create_dir(&own.folder);
+            // The system takes whatever file is written to a cgroup for a setting, and refuses others.
+            if made.and_then(|()| fs::write(own.folder.join(limit), bytes.to_string())).is_ok() {
+                return Some(own);
+            }
+        }
+        println!("skipped: memory cannot be limited here");
+        None
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.folder.display());
+        command.args(["-c", &script, "sh"]).arg(program);
+        command
+    }
+
+    /// How often the kernel has killed something for lack of memory.
+    fn kills(&self) -> u64 {
+        let files = ["memory.oom_control", "memory.events"];
+        let told = files.iter().find_map(|file| fs::read_to_string(self.folder.join(file)).ok()).unwrap();
+        let line = told.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // A process that has just ended is in it for another moment.
+        let _ = wait_for("an empty cgroup", || fs::remove_dir(&self.folder).ok());
+    }
+}
+
+/// What is recommended is enough for ten processes, programs of both families and some load.
+#[test]
+fn an_agent_works_within_the_recommended_memory() {
+    if !is_privileged("an agent with little memory") {
+        return;
+    }
+    let Some(cgroup) = Cgroup::limited(RECOMMENDED) else { return };
+    let crowd = Crowd::start().unwrap();
+    let mut command = cgroup.command(&lightfoot());
+    command.args(["run", "--format", "otlp-json"]);
+    command.args(crowd.pids().iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
+    let agent = Agent::spawn(command, &[]).unwrap();
+    for pid in crowd.pids() {
+        agent.watches(pid).unwrap();
+    }
+    let sent = crowd.ask(1000).unwrap();
+    agent.wait_for_spans(usize::try_from(sent).unwrap(), |span| span.path() == "/asked").unwrap();
+    agent.stop().unwrap();
+    assert_eq!(cgroup.kills(), 0);
+}
+
+/// Instead of being killed while it loads.
+#[test]
+fn within_too_little_memory_it_says_so_in_one_sentence() {
+    let Some(stage) = Stage::set("an agent with too little memory") else { return };
+    for mib in [8, 40, 80] {
+        let Some(cgroup) = Cgroup::limited(mib * MIB) else { return };
+        let mut command = cgroup.command(&stage.program);
+        let output = command.args(["run", "--pid", &stage.target.pid().to_string()]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        println!("{mib} MiB: {said}");
+        assert_eq!((output.status.code(), cgroup.kills()), (Some(1), 0), "{mib} MiB: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(&format!("this cgroup may use {mib} MiB of memory")), "{said}");
+        assert!(said.contains("permit 160 MiB"), "{said}");
+        if mib < 40 {
+            // Unoptimised, it has no room in that even for itself.
+            continue;
+        }
+        let report = cgroup.command(&stage.program).args(["doctor", "--json"]).output().unwrap();
+        assert_eq!((report.status.code(), cgroup.kills()), (Some(3), 0), "{mib} MiB: {report:?}");
+    }
+}
