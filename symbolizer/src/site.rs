@@ -9,6 +9,7 @@ mod depth;
 mod entry;
 mod indirect_call;
 mod stack_check;
+mod stored;
 
 use std::fmt;
 
@@ -248,6 +249,12 @@ pub fn after_return(
     let calls = |call: &&Instruction<'_>| call.end() == return_address && matches!(call.flow, Flow::Call(_));
     let call = body.instructions.iter().find(calls).map(|call| call.address);
     behind(&body, call.ok_or(SiteError::NotAReturnAddress { address: return_address })?, keep)
+}
+
+/// Where the function stores the registers of `results`, one beside the other, on its way straight on from the call at `call`: how far
+/// from the stack pointer at its own entry, in bytes (negative). x86-64 only; `None` too where no such stores are found.
+pub fn stored(code: Code<'_>, call: VirtualAddress, results: &[Place]) -> Option<i64> {
+    stored::find(&Body::decode(code).ok()?, call, results)
 }
 
 fn behind(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {

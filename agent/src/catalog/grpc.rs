@@ -62,6 +62,7 @@ pub const SERVER: Operation = Operation {
         &HTTP2_SERVER,
         &PEER,
         &TCP_ADDR,
+        &UNIX_ADDR,
         &VALUE_CONTEXT,
         &INCOMING_KEY,
         &STATUS,
@@ -124,6 +125,11 @@ pub const UNARY_CLIENT: Operation = Operation {
         &P,
         &STACK,
         &CLIENT_CONN,
+        &CLIENT_STREAM,
+        &ATTEMPT,
+        &HTTP2_CLIENT,
+        &TCP_ADDR,
+        &UNIX_ADDR,
         &STATUS,
         &PROTO_STATUS,
         &STATUS_ERROR,
@@ -179,6 +185,7 @@ pub const STREAM_CLIENT: Operation = Operation {
         &TRANSPORT_STREAM,
         &HTTP2_CLIENT,
         &TCP_ADDR,
+        &UNIX_ADDR,
         &STATUS,
         &PROTO_STATUS,
         &STATUS_ERROR,
@@ -200,6 +207,9 @@ pub const PROCESS_CALL: [&str; 3] = [
 
 const INVOKE: &str = "google.golang.org/grpc.(*ClientConn).Invoke";
 const NEW_STREAM: &str = "google.golang.org/grpc.(*ClientConn).NewStream";
+/// What `Invoke` calls unless there are interceptors, and what that calls for the call's stream: (ClientStream, error).
+pub const UNARY: [&str; 3] =
+    [INVOKE, "google.golang.org/grpc.invoke", "google.golang.org/grpc.newClientStream"];
 /// What `Invoke` returns.
 pub const INVOKE_RESULTS: &[GoType<'static>] = &[GoType::Interface];
 /// What `NewStream` returns.
@@ -281,6 +291,10 @@ pub const PEER: Layout = Layout {
 /// The address of a TCP connection.
 pub const TCP_ADDR: Layout =
     Layout { name: "net.TCPAddr", required: &[], optional: &["IP", "Port"], is_optional: true };
+
+/// The name of a unix socket.
+pub const UNIX_ADDR: Layout =
+    Layout { name: "net.UnixAddr", required: &[], optional: &["Name"], is_optional: true };
 
 /// A context that has a value.
 pub const VALUE_CONTEXT: Layout =

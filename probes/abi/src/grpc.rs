@@ -18,12 +18,12 @@ pub struct Grpc {
     pub flags: u16,
     /// The peer's port.
     pub peer_port: u16,
-    /// The peer's IP address, the first 4 bytes of it for IPv4.
+    /// The peer's IP address, the first 4 bytes of it for IPv4. The name of a unix socket is [`GrpcText::Peer`].
     pub peer: [u8; 16],
     /// The length of each string in bytes, by [`GrpcText`].
     pub lengths: [u16; GrpcText::COUNT],
     /// Zero.
-    pub reserved: u64,
+    pub reserved: [u16; 3],
 }
 
 const _: () = assert!(size_of::<Grpc>() == 128);
@@ -57,17 +57,20 @@ pub enum GrpcText {
     /// `tracestate`, its values joined by commas; only beside a valid `traceparent`. The number is that of
     /// [`crate::record::Text::Tracestate`].
     Tracestate = 2,
+    /// The name of the unix socket that is the peer; Go calls one without a name `@`.
+    Peer = 3,
     /// The message of a status that is not OK.
-    Error = 3,
+    Error = 4,
 }
 
 const _: () = assert!(GrpcText::Tracestate as u32 == crate::record::Text::Tracestate as u32);
 
 impl GrpcText {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
     /// All, in their order in the record.
-    pub const ALL: [Self; Self::COUNT] = [Self::Method, Self::Target, Self::Tracestate, Self::Error];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Method, Self::Target, Self::Tracestate, Self::Peer, Self::Error];
 
     /// The most bytes that are kept.
     pub const fn limit(self) -> usize {
@@ -75,6 +78,7 @@ impl GrpcText {
             Self::Method => limits::GRPC_METHOD,
             Self::Target => limits::GRPC_TARGET,
             Self::Tracestate => limits::TRACESTATE,
+            Self::Peer => limits::GRPC_PEER,
             Self::Error => limits::ERROR,
         }
     }

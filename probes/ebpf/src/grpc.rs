@@ -8,6 +8,7 @@ mod peer;
 mod server;
 mod status;
 mod stream;
+mod unary;
 
 use lightfoot_probes_abi::{Grpc, InFlight};
 

@@ -69,6 +69,43 @@ fn amd64_entry_is_the_push_after_each_form_of_the_stack_check() {
     }
 }
 
+/// `push %rbp; mov %rsp,%rbp; sub $0x58,%rsp; call 0x402000; test %rcx,%rcx; jne 2f; mov %rax,0x48(%rsp); mov %rbx,0x50(%rsp);
+/// 2: add $0x58,%rsp; pop %rbp; ret`, as `grpc.invoke` begins.
+const STORING: &[u8] = &[
+    0x55, // 0
+    0x48, 0x89, 0xe5, // 1
+    0x48, 0x83, 0xec, 0x58, // 4
+    0xe8, 0xf3, 0x0f, 0x00, 0x00, // 8
+    0x48, 0x85, 0xc9, // d
+    0x75, 0x0a, // 10: jne 0x1c
+    0x48, 0x89, 0x44, 0x24, 0x48, // 12
+    0x48, 0x89, 0x5c, 0x24, 0x50, // 17
+    0x48, 0x83, 0xc4, 0x58, // 1c
+    0x5d, // 20
+    0xc3, // 21
+];
+
+#[test]
+fn results_that_are_stored_side_by_side_are_found_below_the_entry() {
+    let both = [IntegerRegister(0), IntegerRegister(1)];
+    assert_eq!(stored(amd64(STORING), AT(8), &both), Some(-0x18));
+    assert_eq!(stored(amd64(STORING), AT(8), &both[1..]), Some(-0x10));
+    // The other way round they are no interface.
+    assert_eq!(stored(amd64(STORING), AT(8), &[both[1], both[0]]), None);
+    // The third result is stored nowhere, and there is no call.
+    assert_eq!(stored(amd64(STORING), AT(8), &[IntegerRegister(2)]), None);
+    assert_eq!(stored(amd64(STORING), AT(4), &both), None);
+    // mov %rdi,%rbx in place of the test: one of them is gone before it is stored.
+    let mut overwritten = STORING.to_vec();
+    overwritten[0xd..0x10].copy_from_slice(&[0x48, 0x89, 0xfb]);
+    assert_eq!(stored(amd64(&overwritten), AT(8), &both), None);
+    // mov %rbx,0x50(%rbp): not relative to the stack pointer.
+    let mut elsewhere = STORING.to_vec();
+    elsewhere[0x17..0x1c].copy_from_slice(&[0x48, 0x89, 0x5d, 0x50, 0x90]);
+    assert_eq!(stored(amd64(&elsewhere), AT(8), &both), None);
+    assert_eq!(stored(arm64(&words(&[0x9400_0000, 0xd65f_03c0])), ENTRY, &both), None);
+}
+
 #[test]
 fn amd64_entry_is_refused_when_a_branch_leads_between_symbol_and_push() {
     for (target, displacement) in [(6, 0xd9), (4, 0xd7)] {

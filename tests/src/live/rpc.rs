@@ -15,6 +15,7 @@ pub struct Called {
     pub code: u32,
     pub message: String,
     pub error: String,
+    pub peer: Option<String>,
     pub parent: u64,
     pub of: String,
     pub rule: String,

@@ -143,6 +143,13 @@ func rows() []row {
 		{"passthrough-target", to(func(s *scene) *remote { return s.passed }, ""), true},
 		{"manual-target", to(func(s *scene) *remote { return s.manual }, ""), true},
 		{"unix-target", to(func(s *scene) *remote { return s.unix }, ""), true},
+		{"unix-named", to(func(s *scene) *remote { return s.unixNamed }, ""), true},
+		{"own-scheme", to(func(s *scene) *remote { return s.ownScheme }, ""), true},
+		{"two-servers", func(s *scene, name string) {
+			for i := 0; i < 4; i++ {
+				s.unary(name, s.balanced, call{})
+			}
+		}, true},
 		{"ipv6-target", to(func(s *scene) *remote { return s.ipv6 }, ""), true},
 		{"in-memory", to(func(s *scene) *remote { return s.inMemory }, ""), true},
 		{"workers", func(s *scene, name string) {

@@ -28,6 +28,7 @@ func related() []row {
 		web("rpc-context"), web("rpc-background"), web("rpc-pool-context"), web("rpc-spawned"), web("stream-context"),
 		web("both"), web("deep"),
 		{"client-interceptor", func(s *scene, name string) { s.unary(name, s.nosy, call{}) }, true},
+		{"client-interceptor-http", func(s *scene, name string) { s.unary(name, s.curious, call{}) }, true},
 		{"server-interceptor", func(s *scene, name string) { s.unary(name, s.checked, call{}) }, true},
 		{"server-interceptor-stream", func(s *scene, name string) { s.echo(name, s.checked, call{}, 1) }, true},
 	}

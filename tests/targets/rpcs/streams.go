@@ -52,6 +52,27 @@ func streams() []row {
 			ctx, cancel := context.WithCancel(context.Background())
 			s.waiting(name, s.plain, call{ctx: ctx}, cancel)
 		}, false},
+		{"stream-cancelled-ignored", func(s *scene, name string) {
+			// The handler goes on for a while, and ends as if nothing had happened.
+			ctx, cancel := context.WithCancel(context.Background())
+			stream := s.open(name, bothStreams, s.plain, call{ctx: ctx, do: "wait-and-answer"})
+			<-s.started.channel
+			cancel()
+			_, err := stream.drain()
+			stream.finish(err)
+			time.Sleep(50 * time.Millisecond) // the handler is a little later
+		}, false},
+		{"stream-of-proxy", func(s *scene, name string) {
+			// A call with one message each way, made as a stream.
+			kind := &grpc.StreamDesc{StreamName: "Unary"}
+			stream := s.open(name, kind, s.plain, call{do: "answer"})
+			if err := stream.send("one"); err != nil {
+				log.Fatal(err)
+			}
+			stream.CloseSend()
+			_, err := stream.receive()
+			stream.finish(err)
+		}, true},
 		{"stream-abandoned", func(s *scene, name string) {
 			// Nobody receives any more; that it is over is noticed on a goroutine of grpc-go's own.
 			ctx, cancel := context.WithCancel(context.Background())

@@ -3,6 +3,7 @@ package rpcs
 import (
 	"context"
 	"errors"
+	"net"
 	"reflect"
 
 	"google.golang.org/grpc/codes"
@@ -26,6 +27,8 @@ type Called struct {
 	Message string `json:"message"`
 	// Error is the type of an error that is no status, as package reflect names it.
 	Error string `json:"error"`
+	// Peer is the other end of the connection: ADDRESS:PORT, a path, or "" if there was none; nil if nobody asked.
+	Peer *string `json:"peer"`
 	Cause
 	// Start and End enclose the call, in nanoseconds of CLOCK_BOOTTIME. End is 0 where nobody can tell.
 	Start int64 `json:"start"`
@@ -76,6 +79,16 @@ func (c Called) finish(err error) Called {
 		c.Error = reflect.TypeOf(err).String()
 	}
 	return c
+}
+
+// end is what spans can say of an address.
+func end(address net.Addr) string {
+	switch address.(type) {
+	case *net.TCPAddr, *net.UnixAddr:
+		return address.String()
+	default:
+		return ""
+	}
 }
 
 // handling notes a call that a handler is about to serve.

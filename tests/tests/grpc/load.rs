@@ -117,7 +117,7 @@ fn check(watched: Watched, at_least: usize) -> Facts {
     for call in &calls.all {
         let Call { called, client, servers, handled } = call;
         let client = client.unwrap_or_else(|| panic!("no span of {called:?}; {}", outcome.messages));
-        assert_client(client, called, !servers.is_empty());
+        assert_client(client, called, !servers.is_empty(), true);
         let is_unsampled = called.case == "traceparent-unsampled";
         assert!(is_unsampled || servers.len() >= handled.len(), "{call:?}; {}", outcome.messages);
         for (attempt, span) in servers.iter().enumerate() {

@@ -40,6 +40,8 @@ pub fn opened(registers: Registers, tgid: u32, process: &Process, layout: &Layou
         entry.scratch[1] = stream;
         keep(entry, process, layout);
     } else {
+        // SAFETY: without arguments.
+        entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
         client::finish(entry, process, layout, of_error, error);
     }
     in_flight::forget(entry);
@@ -72,26 +74,27 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
     }
 }
 
-/// The address of grpc-go's own stream. An interceptor's own type usually embeds the one that it got, as its first field.
+/// The address of grpc-go's own stream, or 0, of an interface whose two words begin the scratch memory. An interceptor's own type usually embeds the one that it got, as its first field.
 #[inline(never)]
-fn own_stream(entry: &mut InFlight, process: &Process, layout: &Layout) -> u64 {
+pub fn own_stream(entry: &mut InFlight, process: &Process, layout: &Layout) -> u64 {
     let mut wrappers = 0;
     while wrappers < GRPC_WRAPPERS {
         let (itab, stream) = (entry.scratch[0], entry.scratch[1]);
         if itab == 0 || stream == 0 {
             return 0;
         }
+        let to = entry.scratch.as_mut_ptr();
         // SAFETY: the scratch memory has more than 24 bytes.
-        let read = unsafe {
-            let to = entry.scratch.as_mut_ptr();
-            read_user(entry.counters, to.add(2).cast(), 8, itab.wrapping_add(ITAB_TYPE))
-                && read_user(entry.counters, to.cast(), 16, stream)
-        };
-        if !read {
-            return 0;
-        }
-        if entry.scratch[2].wrapping_sub(process.bias) == layout.grpc.client.stream {
-            return stream;
+        unsafe {
+            if !read_user(entry.counters, to.add(2).cast(), 8, itab.wrapping_add(ITAB_TYPE)) {
+                return 0;
+            }
+            if entry.scratch[2].wrapping_sub(process.bias) == layout.grpc.client.stream {
+                return stream;
+            }
+            if !read_user(entry.counters, to.cast(), 16, stream) {
+                return 0;
+            }
         }
         wrappers += 1;
     }
@@ -167,8 +170,9 @@ fn finish(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, d
     send(entry);
 }
 
+/// Reads who is at the other end of an attempt.
 #[inline(never)]
-fn read_peer(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u64) {
+pub fn read_peer(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u64) {
     let (fields, transports) = (&layout.grpc.client, &layout.grpc.transport);
     if attempt == 0 || fields.transport == NONE || transports.server == NONE {
         return;
