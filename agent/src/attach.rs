@@ -28,6 +28,7 @@ mod files;
 mod holders;
 mod links;
 mod method;
+mod open_spans;
 mod slots;
 
 use addresses::Addresses;
@@ -39,6 +40,7 @@ pub use holders::MAX_HOLDERS;
 pub use lightfoot_probes_abi::PidNamespace;
 use method::Family;
 pub use method::Method;
+pub use open_spans::OpenSpans;
 use slots::Slots;
 
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
@@ -104,6 +106,7 @@ pub struct Kernel {
     layouts: Array<MapData, Layout>,
     counters: PerCpuArray<MapData, Counters>,
     in_flight: HashMap<MapData, InFlightKey, InFlight>,
+    open_spans: Option<OpenSpans>,
     holders: HashMap<MapData, HolderKey, Holder>,
     callers: HashMap<MapData, Site, u64>,
     next_binary: u32,
@@ -161,7 +164,9 @@ impl Kernel {
         } else {
             None
         };
+        let in_flight = take(&mut object, "IN_FLIGHT")?;
         let mut kernel = Self {
+            open_spans: Some(OpenSpans::of(&in_flight, sizes.open_spans)?),
             method,
             namespace,
             scope: UProbeScope::AllProcesses,
@@ -169,7 +174,7 @@ impl Kernel {
             processes: take(&mut object, "PROCESSES")?.try_into().map_err(map_error("PROCESSES"))?,
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
             counters: take(&mut object, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?,
-            in_flight: take(&mut object, "IN_FLIGHT")?.try_into().map_err(map_error("IN_FLIGHT"))?,
+            in_flight: in_flight.try_into().map_err(map_error("IN_FLIGHT"))?,
             holders: take(&mut object, "HOLDERS")?.try_into().map_err(map_error("HOLDERS"))?,
             callers: take(&mut object, "CALLERS")?.try_into().map_err(map_error("CALLERS"))?,
             object,
@@ -189,6 +194,11 @@ impl Kernel {
     /// thread only.
     pub fn act_in_own_process_only(&mut self) {
         self.scope = UProbeScope::CallingProcess;
+    }
+
+    /// The open spans, for one who looks at them beside all this.
+    pub fn take_open_spans(&mut self) -> Option<OpenSpans> {
+        self.open_spans.take()
     }
 
     /// How probes are placed.

@@ -379,7 +379,7 @@ impl Watcher {
 }
 
 /// Nanoseconds since boot, as the programs stamp their records.
-fn boot_time() -> u64 {
+pub(crate) fn boot_time() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))

@@ -46,8 +46,9 @@ pub struct RecordHeader {
     pub tgid: u32,
     /// The id of its binary.
     pub binary: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Which piece this is of a span that was open for long ([`crate::segment`]); 0 for a whole span, as the programs have it. The agent
+    /// says the rest.
+    pub segment: u32,
     /// The goroutine's id.
     pub goid: u64,
     /// Nanoseconds of `CLOCK_BOOTTIME` at the start.

@@ -206,7 +206,7 @@ func (s *scene) health(name, service string) {
 
 // find is the case of that name.
 func find(name string) row {
-	for _, row := range append(rows(), hidden) {
+	for _, row := range append(rows(), hidden, nested) {
 		if row.name == name {
 			return row
 		}

@@ -1,5 +1,10 @@
 package rpcs
 
+// nested is the case of a call that makes another, which takes long; it is not listed.
+var nested = row{"long-nested", func(s *scene, name string) {
+	s.unary(name, s.plain, call{do: "nest rpc-slow"})
+}, false}
+
 // related are the cases of calls that are made on behalf of something that is served.
 func related() []row {
 	served := func(relation string) row {

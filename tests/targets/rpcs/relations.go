@@ -28,6 +28,9 @@ func (s *scene) relate(ctx context.Context, number int64, relation string) error
 	switch relation {
 	case "rpc-context":
 		return rpc(ctx, cause(byContext))
+	case "rpc-slow":
+		_, err := s.unary(relation, s.plain, call{ctx: ctx, cause: cause(byContext), do: "sleep 3500"})
+		return err
 	case "rpc-background":
 		return rpc(bare, cause(byGoroutine))
 	case "rpc-pool-context":

@@ -15,6 +15,7 @@ mod names;
 mod pairs;
 mod parents;
 mod rows;
+mod segments;
 
 use lightfoot_tests::go::{Mode, Program};
 

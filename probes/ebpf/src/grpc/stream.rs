@@ -58,6 +58,10 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
     }
     entry.response = stream;
     let tgid = entry.record.header.tgid;
+    if !in_flight::find_stream(tgid, stream).is_null() {
+        // Another one had this address, and its end was missed.
+        count(entry.counters, Counter::Abandoned);
+    }
     if !insert(entry, tgid, stream) {
         return count(entry.counters, Counter::Abandoned);
     }
