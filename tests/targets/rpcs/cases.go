@@ -177,6 +177,14 @@ func rows() []row {
 	return append(append(append(all, failures()...), streams()...), related()...)
 }
 
+// byWorkers is the case of calls that net/http receives and workers serve; its server has spans of HTTP, so it is not listed.
+var byWorkers = row{"handler-workers", func(s *scene, name string) {
+	for i := 0; i < 5; i++ {
+		s.unary(name, s.overWorkers, call{})
+		time.Sleep(10 * time.Millisecond) // the worker waits again
+	}
+}, false}
+
 // within makes a call that has so long.
 func (s *scene) within(limit time.Duration, name string, c call) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -206,7 +214,7 @@ func (s *scene) health(name, service string) {
 
 // find is the case of that name.
 func find(name string) row {
-	for _, row := range append(rows(), hidden, nested) {
+	for _, row := range append(rows(), hidden, nested, byWorkers) {
 		if row.name == name {
 			return row
 		}

@@ -44,6 +44,8 @@ type scene struct {
 	inMemory *remote
 	// overTLS and overH2c are served by net/http.
 	overTLS, overH2c *remote
+	// overWorkers as well, and hands calls to workers.
+	overWorkers *remote
 	// nosy calls others by gRPC in its client interceptor, curious by HTTP, checked in its server's; failing never calls.
 	nosy, curious, checked, failing *remote
 	// retrying asks again where the answer is UNAVAILABLE.
@@ -146,19 +148,24 @@ func (s *scene) serveAll() {
 // serveByHTTP starts the servers that are handlers of net/http.
 func (s *scene) serveByHTTP() {
 	handler := s.register(grpc.NewServer())
-	quiet := log.New(io.Discard, "", 0)
+	s.overTLS = overTLS(handler)
+	s.overWorkers = overTLS(s.register(grpc.NewServer(grpc.NumStreamWorkers(4))))
+	plain := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
+	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
+	plain.Start()
+	s.overH2c = dial(plain.Listener.Addr().String())
+}
+
+// overTLS serves by net/http, and dials.
+func overTLS(handler http.Handler) *remote {
 	secure := httptest.NewUnstartedServer(handler)
-	secure.Config.ErrorLog, secure.EnableHTTP2 = quiet, true
+	secure.Config.ErrorLog, secure.EnableHTTP2 = log.New(io.Discard, "", 0), true
 	secure.StartTLS()
 	roots := x509.NewCertPool()
 	roots.AddCert(secure.Certificate())
-	s.overTLS = dial(secure.Listener.Addr().String(), grpc.WithTransportCredentials(
+	return dial(secure.Listener.Addr().String(), grpc.WithTransportCredentials(
 		credentials.NewClientTLSFromCert(roots, "example.com"),
 	))
-	plain := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
-	plain.Config.ErrorLog = quiet
-	plain.Start()
-	s.overH2c = dial(plain.Listener.Addr().String())
 }
 
 // serveWeb starts an HTTP server whose handlers make calls, and one that only answers.
