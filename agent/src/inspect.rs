@@ -183,7 +183,7 @@ fn wanted_functions() -> Vec<&'static str> {
     names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));
     for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
         names.insert(way.function);
-        match way.place {
+        match *way.place.itself() {
             Place::Entry { called_from: Some(other), .. }
             | Place::CallOf(other)
             | Place::CallsOf(other)
@@ -194,6 +194,7 @@ fn wanted_functions() -> Vec<&'static str> {
             Place::CallBehind { first, callee } => names.extend([first, callee]),
             Place::Entry { called_from: None, .. }
             | Place::AfterInterfaceCalls { .. }
+            | Place::WithReceiver(_)
             | Place::Returns
             | Place::EmulatedReturns => {}
         }

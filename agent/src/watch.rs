@@ -176,6 +176,8 @@ pub struct Settings {
     pub inferred_parents: bool,
     /// Whether the queries of clients' URLs are recorded.
     pub queries: bool,
+    /// Whether the messages of streams are counted.
+    pub messages: bool,
 }
 
 impl Settings {
@@ -186,7 +188,11 @@ impl Settings {
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
         ];
-        let flags = flags.into_iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
+        let flags = flags
+            .into_iter()
+            .chain([(self.messages, analysis.counted)])
+            .filter(|(is_set, _)| *is_set)
+            .fold(0, |all, (_, flag)| all | flag);
         Recording { sampler: self.sampler, flags, bias }
     }
 }

@@ -257,6 +257,12 @@ pub fn stored(code: Code<'_>, call: VirtualAddress, results: &[Place]) -> Option
     stored::find(&Body::decode(code).ok()?, call, results)
 }
 
+/// Whether the function has stored its first argument where Go's ABI has room for it, beside the return address, on all ways to the
+/// instruction at `at`, and has stored nothing else there. x86-64 only.
+pub fn keeps_receiver(code: Code<'_>, at: VirtualAddress) -> bool {
+    Body::decode(code).is_ok_and(|body| stored::keeps_receiver(&body, at))
+}
+
 fn behind(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
     match after_call::plan(body, call, keep) {
         Err(SiteError::PathEnds { address }) => {

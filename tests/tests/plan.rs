@@ -294,6 +294,16 @@ fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
             assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
             assert_eq!(caught(operation, Role::Start).1, [Price::Emulated], "{title}");
         }
+        // A receiver on the stack is looked for on x86-64 alone.
+        for title in ["messages of gRPC server streams", "messages of gRPC client streams"] {
+            let operation = &operations[title];
+            let is_there = build.architecture == Architecture::X86_64;
+            assert_eq!(operation.can_be_watched(), is_there, "{title}: {:?}", operation.refusals);
+            let roles = if is_there { &[Role::Sent, Role::Received][..] } else { &[] };
+            for prices in roles.iter().map(|role| caught(operation, *role).1) {
+                assert!(prices.iter().all(|price| *price == Price::Emulated), "{title}: {prices:?}");
+            }
+        }
     });
 }
 

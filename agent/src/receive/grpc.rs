@@ -19,6 +19,8 @@ pub(super) fn server<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) ->
         message: text(texts.get(GrpcText::Error), arena),
         peer: peer(call),
         peer_name: text(texts.get(GrpcText::Peer), arena),
+        // A unary call looks like a stream without any.
+        messages: messages(texts).filter(|messages| *messages != (0, 0)),
         has_panicked: call.flags & grpc_flags::PANICKED != 0,
         cut: cut(call, arena),
     }
@@ -47,6 +49,7 @@ pub(super) fn over_net_http<'a>(
         message: text(texts.get(Text::Error), arena),
         peer: peer.parse().ok(),
         peer_name: if peer.starts_with(['/', '@']) { peer } else { "" },
+        messages: None,
         has_panicked: request.flags & http_flags::PANICKED != 0,
         cut: ArenaVec::from_iter_in(cut, arena).into_bump_slice(),
     }
@@ -66,6 +69,7 @@ pub(super) fn client<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) ->
         }),
         peer: peer(call),
         peer_name: text(texts.get(GrpcText::Peer), arena),
+        messages: messages(texts),
         ended_by_outer: call.flags & grpc_flags::ENDED_BY_OUTER != 0,
         cut: cut(call, arena),
     }
@@ -86,6 +90,11 @@ fn peer(call: &Grpc) -> Option<SocketAddr> {
     Some((address, call.peer_port).into())
 }
 
+fn messages(texts: &GrpcTexts<'_>) -> Option<(u64, u64)> {
+    let (sent, received) = texts.get(GrpcText::Messages).split_first_chunk()?;
+    Some((u64::from_ne_bytes(*sent), u64::from_ne_bytes(received.try_into().ok()?)))
+}
+
 fn cut<'a>(call: &Grpc, arena: &'a Bump) -> &'a [&'static str] {
     let cut = GrpcText::ALL.into_iter().filter(|text| call.header.cut & 1 << *text as u16 != 0).map(name);
     ArenaVec::from_iter_in(cut, arena).into_bump_slice()
@@ -99,5 +108,6 @@ fn name(text: GrpcText) -> &'static str {
         GrpcText::Tracestate => "trace_state",
         GrpcText::Peer => "peer_name",
         GrpcText::Error => "message",
+        GrpcText::Messages => "messages",
     }
 }

@@ -17,6 +17,8 @@ pub struct GrpcServer<'a> {
     pub peer: Option<SocketAddr>,
     /// The name of the unix socket that it is; `@` or empty if it has none.
     pub peer_name: &'a str,
+    /// The messages of a stream, sent and received, if they were counted.
+    pub messages: Option<(u64, u64)>,
     /// Whether the handler panicked.
     pub has_panicked: bool,
     /// The texts that were cut at their limit, by the names of the fields above.
@@ -40,6 +42,8 @@ pub struct GrpcClient<'a> {
     pub peer: Option<SocketAddr>,
     /// The name of the unix socket that it is, if that is known.
     pub peer_name: &'a str,
+    /// The messages of a stream, sent and received, if they were counted.
+    pub messages: Option<(u64, u64)>,
     /// Whether the end is that of a call around this one.
     pub ended_by_outer: bool,
     /// The texts that were cut at their limit, by the names of the fields above.

@@ -23,10 +23,22 @@ pub struct Grpc {
     /// The length of each string in bytes, by [`GrpcText`].
     pub lengths: [u16; GrpcText::COUNT],
     /// Zero.
-    pub reserved: [u16; 3],
+    pub reserved: [u16; 2],
 }
 
 const _: () = assert!(size_of::<Grpc>() == 128);
+
+/// How many messages a stream has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Messages {
+    /// That were handed over to be sent.
+    pub sent: u64,
+    /// That came.
+    pub received: u64,
+}
+
+const _: () = assert!(size_of::<Messages>() == 16);
 
 /// Bits of [`Grpc::flags`].
 pub mod grpc_flags {
@@ -61,16 +73,18 @@ pub enum GrpcText {
     Peer = 3,
     /// The message of a status that is not OK.
     Error = 4,
+    /// The messages of a stream, if they are counted: a [`Messages`].
+    Messages = 5,
 }
 
 const _: () = assert!(GrpcText::Tracestate as u32 == crate::record::Text::Tracestate as u32);
 
 impl GrpcText {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
     /// All, in their order in the record.
     pub const ALL: [Self; Self::COUNT] =
-        [Self::Method, Self::Target, Self::Tracestate, Self::Peer, Self::Error];
+        [Self::Method, Self::Target, Self::Tracestate, Self::Peer, Self::Error, Self::Messages];
 
     /// The most bytes that are kept.
     pub const fn limit(self) -> usize {
@@ -80,6 +94,7 @@ impl GrpcText {
             Self::Tracestate => limits::TRACESTATE,
             Self::Peer => limits::GRPC_PEER,
             Self::Error => limits::ERROR,
+            Self::Messages => size_of::<Messages>(),
         }
     }
 }

@@ -109,6 +109,8 @@ pub mod state {
     pub const STATUS_SENT: u32 = 1 << 5;
     /// The end that was seen last is that of a call around this one.
     pub const ENDED_BY_OUTER: u32 = 1 << 6;
+    /// The messages of the gRPC stream are counted.
+    pub const MESSAGES: u32 = 1 << 7;
 }
 
 /// A Go string, or a slice without its capacity.

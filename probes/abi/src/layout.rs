@@ -61,7 +61,7 @@ pub struct Layout {
     pub grpc: Grpc,
 }
 
-const _: () = assert!(size_of::<Layout>() == (108 + 35) * 8);
+const _: () = assert!(size_of::<Layout>() == (108 + 36) * 8);
 
 impl Layout {
     /// Nothing is known.

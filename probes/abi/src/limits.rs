@@ -43,7 +43,10 @@ pub const PEER: usize = 64;
 /// Bytes that the strings of one record can take together: those of a server, which are longer than those of a client.
 pub const STRINGS: usize = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
 const _: () = assert!(REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
-const _: () = assert!(GRPC_METHOD + GRPC_TARGET + TRACESTATE + GRPC_PEER + ERROR <= STRINGS);
+const _: () = assert!(
+    GRPC_METHOD + GRPC_TARGET + TRACESTATE + GRPC_PEER + ERROR + size_of::<crate::grpc::Messages>()
+        <= STRINGS
+);
 
 /// How many spans of one goroutine can be open at once, one within the other.
 pub const LEVELS: usize = 8;

@@ -66,6 +66,10 @@ pub mod process_flags {
     pub const INFER_PARENTS: u64 = 1 << 1;
     /// The queries of URLs are recorded.
     pub const QUERIES: u64 = 1 << 2;
+    /// The messages of streams that are served are counted.
+    pub const SERVER_MESSAGES: u64 = 1 << 3;
+    /// Those of clients' streams are.
+    pub const CLIENT_MESSAGES: u64 = 1 << 4;
 }
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.

@@ -98,13 +98,15 @@ func (t *streamed) finish(err error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	t.s.truth.Write(t.truth.finish(err))
+	truth := t.truth.finish(err)
+	truth.Messages = &t.messages
+	t.s.truth.Write(truth)
 }
 
 // finishLater does the same where the stream ends on another goroutine, whenever that runs.
 func (t *streamed) finishLater(err error) {
 	truth := t.truth.finish(err)
-	truth.End = 0
+	truth.End, truth.Messages = 0, &t.messages
 	t.s.truth.Write(truth)
 	time.Sleep(50 * time.Millisecond)
 }

@@ -214,7 +214,7 @@ func (s *scene) health(name, service string) {
 
 // find is the case of that name.
 func find(name string) row {
-	for _, row := range append(rows(), hidden, nested, byWorkers) {
+	for _, row := range append(rows(), hidden, nested, byWorkers, elsewhereHandled) {
 		if row.name == name {
 			return row
 		}

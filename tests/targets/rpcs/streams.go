@@ -147,6 +147,19 @@ var hidden = row{"stream-hidden", func(s *scene, name string) {
 	s.echo(name, connection, call{}, 1)
 }, false}
 
+// elsewhereHandled is the case of a stream that a handler uses on other goroutines; it is not listed.
+var elsewhereHandled = row{"stream-elsewhere", func(s *scene, name string) {
+	stream := s.open(name, bothStreams, s.plain, call{do: "echo-elsewhere"})
+	for i := 0; i < 5; i++ {
+		if err := stream.send("one"); err != nil {
+			log.Fatal(err)
+		}
+	}
+	stream.CloseSend()
+	_, err := stream.drain()
+	stream.finish(err)
+}, false}
+
 // receiveAll receives so many messages and the end.
 func (s *scene) receiveAll(name string, to *remote, do string, messages int) {
 	stream := s.open(name, serverStreams, to, call{do: do})

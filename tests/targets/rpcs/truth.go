@@ -29,6 +29,8 @@ type Called struct {
 	Error string `json:"error"`
 	// Peer is the other end of the connection: ADDRESS:PORT, a path, or "" if there was none; nil if nobody asked.
 	Peer *string `json:"peer"`
+	// Messages are those of a stream, sent and received.
+	Messages *[2]int64 `json:"messages"`
 	Cause
 	// Start and End enclose the call, in nanoseconds of CLOCK_BOOTTIME. End is 0 where nobody can tell.
 	Start int64 `json:"start"`
@@ -58,6 +60,7 @@ type Handled struct {
 	// What came with the call.
 	Authority   string          `json:"authority"`
 	Peer        string          `json:"peer"`
+	Messages    *[2]int64       `json:"messages"`
 	Traceparent []string        `json:"traceparent"`
 	Tracestate  []string        `json:"tracestate"`
 	Remote      *witness.Parent `json:"remote"`

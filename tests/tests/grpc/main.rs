@@ -11,6 +11,7 @@
 
 mod expected;
 mod load;
+mod messages;
 mod names;
 mod pairs;
 mod parents;

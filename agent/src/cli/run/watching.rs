@@ -60,6 +60,12 @@ pub(in crate::cli) struct WatchingArguments {
     /// Such spans are linked to each other, the last one has the status. Nothing of that costs the watched program anything.
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(..=86_400))]
     segment_after: u32,
+    /// Count the messages that streams of gRPC send and receive
+    ///
+    /// That takes one trap more for each message on each side, and two more for each unary call of a client, which sends and
+    /// receives in the same way.
+    #[arg(long)]
+    count_messages: bool,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
     #[arg(long, value_name = "KIB", default_value_t = 4096, value_parser = ring_size)]
     ring_size: u32,
@@ -147,6 +153,7 @@ pub(in crate::cli) fn watch<S: Output>(
             router_routes: !arguments.no_router_routes,
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
+            messages: arguments.count_messages,
         };
         let length = Duration::from_secs(arguments.segment_after.into());
         let open_spans = kernel.take_open_spans().filter(|_| !length.is_zero());

@@ -61,6 +61,7 @@ fn stream(program: &Program) -> GrpcStream {
         ctx,
         method,
         status_depth: status_depth(program).unwrap_or(NONE),
+        of_server: Struct::of(program, grpc::STREAM_OF_SERVER.name).offset("s"),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct GrpcStream {
     /// How much deeper than `(*Server).handleStream` a status is written at most, in bytes of stack, when the handler has
     /// returned: `SendMsg` and `RecvMsg` of a stream that fails write one earlier, from further below.
     pub status_depth: u64,
+    /// `s` in `grpc.serverStream`, what `SendMsg` and `RecvMsg` are methods of: a pointer to the stream.
+    pub of_server: u64,
 }
 
 /// `internal/transport.http2Server`, and what else can be in its place.
@@ -131,7 +133,14 @@ pub struct GrpcInvoke {
 impl Grpc {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
-        stream: GrpcStream { by_pointer: 0, size: NONE, ctx: NONE, method: NONE, status_depth: NONE },
+        stream: GrpcStream {
+            by_pointer: 0,
+            size: NONE,
+            ctx: NONE,
+            method: NONE,
+            status_depth: NONE,
+            of_server: NONE,
+        },
         transport: GrpcTransport {
             http2_server: NONE,
             peer: NONE,

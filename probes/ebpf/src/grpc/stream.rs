@@ -11,9 +11,10 @@ use lightfoot_probes_abi::{
     in_flight::state,
     layout::{ITAB_TYPE, NONE},
     limits::GRPC_WRAPPERS,
+    process::process_flags,
 };
 
-use super::{client, peer, status};
+use super::{client, messages, peer, status};
 use crate::{
     calls,
     counters::count,
@@ -57,6 +58,9 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
         return count(entry.counters, Counter::Abandoned);
     }
     entry.response = stream;
+    if process.flags & process_flags::CLIENT_MESSAGES != 0 && entry.state & state::UNSAMPLED == 0 {
+        messages::begin(entry);
+    }
     let tgid = entry.record.header.tgid;
     if !in_flight::find_stream(tgid, stream).is_null() {
         // Another one had this address, and its end was missed.
@@ -171,6 +175,7 @@ fn finish(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, d
     } else {
         status::read_error(entry, process, layout, itab, data);
     }
+    messages::append(entry);
     send(entry);
 }
 
