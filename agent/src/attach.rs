@@ -32,6 +32,7 @@ mod holders;
 mod links;
 mod method;
 mod misses;
+mod open_spans;
 mod slots;
 mod tracefs;
 mod trial;
@@ -45,6 +46,7 @@ pub use holders::MAX_HOLDERS;
 pub use lightfoot_probes_abi::PidNamespace;
 use method::Family;
 pub use method::Method;
+pub use open_spans::OpenSpans;
 use slots::Slots;
 use tracefs::Tracefs;
 pub use tracefs::TracefsError;
@@ -125,6 +127,7 @@ pub struct Kernel {
     counters: PerCpuArray<MapData, Counters>,
     in_flight: HashMap<MapData, InFlightKey, InFlight>,
     kept: HashMap<MapData, InFlightKey, u32>,
+    open_spans: Option<OpenSpans>,
     holders: HashMap<MapData, HolderKey, Holder>,
     callers: HashMap<MapData, Site, u64>,
     next_binary: u32,
@@ -200,7 +203,9 @@ impl Kernel {
         } else {
             None
         };
+        let in_flight = take(&mut object, "IN_FLIGHT")?;
         let mut kernel = Self {
+            open_spans: Some(OpenSpans::of(&in_flight, sizes.open_spans)?),
             method,
             namespace,
             scope: UProbeScope::AllProcesses,
@@ -208,7 +213,7 @@ impl Kernel {
             processes: take(&mut object, "PROCESSES")?.try_into().map_err(map_error("PROCESSES"))?,
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
             counters: take(&mut object, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?,
-            in_flight: take(&mut object, "IN_FLIGHT")?.try_into().map_err(map_error("IN_FLIGHT"))?,
+            in_flight: in_flight.try_into().map_err(map_error("IN_FLIGHT"))?,
             kept: take(&mut object, "KEPT")?.try_into().map_err(map_error("KEPT"))?,
             holders: take(&mut object, "HOLDERS")?.try_into().map_err(map_error("HOLDERS"))?,
             callers: take(&mut object, "CALLERS")?.try_into().map_err(map_error("CALLERS"))?,
@@ -230,6 +235,11 @@ impl Kernel {
     /// thread only.
     pub fn act_in_own_process_only(&mut self) {
         self.scope = UProbeScope::CallingProcess;
+    }
+
+    /// The open spans, for one who looks at them beside all this.
+    pub fn take_open_spans(&mut self) -> Option<OpenSpans> {
+        self.open_spans.take()
     }
 
     /// How probes are placed.

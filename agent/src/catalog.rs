@@ -103,6 +103,10 @@ pub enum Role {
     ErrorEnd,
     /// The status of a call, for the span that is open: one trap each.
     Status,
+    /// A message was sent: one trap more for each, only if asked for.
+    Sent,
+    /// A message was received: one trap more for each, only if asked for.
+    Received,
     /// The pattern that a router has matched, for the span that is open: one trap more for each request that it serves.
     /// Optional, and placed in programs that have the router and an HTTP server.
     Router,
@@ -112,7 +116,9 @@ impl Operation {
     /// The ways to catch its start, or the one moment that it has; a program without any of their functions does not have
     /// it.
     pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
-        let is_start = |point: &&Point| matches!(point.role, Role::Start | Role::Router | Role::Status);
+        let is_start = |point: &&Point| {
+            matches!(point.role, Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received)
+        };
         self.points.iter().filter(is_start).flat_map(|point| point.ways)
     }
 }
@@ -120,7 +126,16 @@ impl Operation {
 impl Role {
     /// Whether the operation cannot be watched without it.
     pub fn is_required(self) -> bool {
-        matches!(self, Self::Start | Self::Opened | Self::End | Self::Router | Self::Status)
+        matches!(
+            self,
+            Self::Start
+                | Self::Opened
+                | Self::End
+                | Self::Router
+                | Self::Status
+                | Self::Sent
+                | Self::Received
+        )
     }
 }
 
@@ -185,10 +200,23 @@ pub enum Place {
         /// Its results.
         results: &'static [GoType<'static>],
     },
+    /// A place behind calls that is as another one, where the function still has its receiver at the place that Go's ABI has for it
+    /// on the stack.
+    WithReceiver(&'static Self),
     /// Its return instructions.
     Returns,
     /// Its return instructions on an architecture where the kernel emulates them; elsewhere no place at all.
     EmulatedReturns,
+}
+
+impl Place {
+    /// The place without what is asked of it besides.
+    pub fn itself(&self) -> &Self {
+        match self {
+            Self::WithReceiver(place) => place,
+            place => place,
+        }
+    }
 }
 
 /// The fields of a struct that probes read.

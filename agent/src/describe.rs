@@ -74,6 +74,12 @@ impl Describer {
                 attributes.push((name::PARENT_INFERRED, true).into());
             }
         }
+        if let Some(segment) = record.segment {
+            attributes.push((name::SEGMENT, i64::from(segment.number)).into());
+            if segment.is_open {
+                attributes.push((name::SEGMENT_OPEN, true).into());
+            }
+        }
         // As W3C Trace Context has it, a state that cannot be parsed is discarded and the rest of the context holds.
         let state = record.trace_state.and_then(|state| trace_state::normal(state, arena));
         let (start_time, end_time) = clock.times(record.start, record.end);
@@ -81,6 +87,7 @@ impl Describer {
             trace_id: record.trace_id,
             span_id: record.span_id,
             parent: record.parent,
+            continues: record.segment.and_then(|segment| segment.before),
             flags: record.flags,
             trace_state: state.unwrap_or_default().into(),
             scope,

@@ -177,12 +177,13 @@ fn goidgen<S: Source>(
 fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
     names.extend(grpc::PROCESS_CALL);
+    names.extend(grpc::UNARY);
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
     let inlined = operations().filter_map(|operation| operation.inlined);
     names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));
     for way in operations().flat_map(|operation| operation.points).flat_map(|point| point.ways) {
         names.insert(way.function);
-        match way.place {
+        match *way.place.itself() {
             Place::Entry { called_from: Some(other), .. }
             | Place::CallOf(other)
             | Place::CallsOf(other)
@@ -193,6 +194,7 @@ fn wanted_functions() -> Vec<&'static str> {
             Place::CallBehind { first, callee } => names.extend([first, callee]),
             Place::Entry { called_from: None, .. }
             | Place::AfterInterfaceCalls { .. }
+            | Place::WithReceiver(_)
             | Place::Returns
             | Place::EmulatedReturns => {}
         }

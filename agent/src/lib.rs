@@ -27,6 +27,7 @@ pub mod watch;
 
 pub mod receive;
 pub mod record;
+pub mod segments;
 pub mod session;
 
 pub mod clock;

@@ -2,11 +2,13 @@
 
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
-use lightfoot_probes_abi::GrpcText;
-use lightfoot_probes_abi::record::{self, MISSING_FIELDS, Text, http_flags};
+use lightfoot_probes_abi::record::{self, MISSING_FIELDS, RecordHeader, Text, http_flags};
 use lightfoot_probes_abi::user::{self, Texts};
+use lightfoot_probes_abi::{GrpcText, segment};
 
-use crate::record::{CallError, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record};
+use crate::record::{
+    CallError, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record, Segment,
+};
 
 mod grpc;
 
@@ -34,6 +36,7 @@ pub fn record<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Record<'a>, Receiv
             .map(|rule| Parent { span_id: header.parent_span_id.to_ne_bytes(), rule }),
         flags: header.trace_flags,
         trace_state: Some(text(trace_state, arena)).filter(|state| !state.is_empty()),
+        segment: segment(&header),
         operation: match parsed {
             user::Record::HttpServer(http, texts) if http.grpc_status != 0 => {
                 Operation::GrpcServer(grpc::over_net_http(&http, &texts, arena))
@@ -47,6 +50,15 @@ pub fn record<'a>(bytes: &'a [u8], arena: &'a Bump) -> Result<Record<'a>, Receiv
                 Operation::GrpcClient(grpc::client(&call, &texts, arena))
             }
         },
+    })
+}
+
+fn segment(header: &RecordHeader) -> Option<Segment> {
+    let number = header.segment & !segment::OPEN;
+    (number != 0).then(|| Segment {
+        number,
+        is_open: header.segment & segment::OPEN != 0,
+        before: (number > 1).then(|| segment::id_before(header.span_id, number).to_ne_bytes()),
     })
 }
 
@@ -194,7 +206,7 @@ fn name(text: Text) -> &'static str {
 mod tests {
     use std::mem::offset_of;
 
-    use lightfoot_probes_abi::record::{RecordHeader, VERSION, http_flags};
+    use lightfoot_probes_abi::record::{VERSION, http_flags};
     use lightfoot_probes_abi::{Http, RecordKind, Text};
 
     use super::*;

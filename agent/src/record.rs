@@ -31,6 +31,8 @@ pub struct Record<'a> {
     pub flags: u8,
     /// The caller's `tracestate`, unless it was longer than the limit.
     pub trace_state: Option<&'a str>,
+    /// Which piece it is of an operation that was open for long; `None` for a whole one.
+    pub segment: Option<Segment>,
     /// What kind of operation it was.
     pub operation: Operation<'a>,
 }
@@ -42,6 +44,17 @@ pub struct Parent {
     pub span_id: SpanId,
     /// How it was found.
     pub rule: ParentRule,
+}
+
+/// A piece of an operation that was open for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Whether the operation was still open at its end.
+    pub is_open: bool,
+    /// The id of the one before.
+    pub before: Option<SpanId>,
 }
 
 /// The evidence for a parent, strongest first.

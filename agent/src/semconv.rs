@@ -28,5 +28,13 @@ pub const OLD_RPC_GRPC_STATUS_CODE: &str = "rpc.grpc.status_code";
 pub const PARENT_RULE: &str = "lightfoot.parent.rule";
 /// True where the parent is an inference: the one documented way to be wrong.
 pub const PARENT_INFERRED: &str = "lightfoot.parent.inferred";
+/// The messages that a stream has sent, if they are counted. The conventions have none.
+pub const MESSAGES_SENT: &str = "lightfoot.rpc.messages.sent";
+/// Those that it has received.
+pub const MESSAGES_RECEIVED: &str = "lightfoot.rpc.messages.received";
+/// Which piece this is of a call that was open for long, from 1; not on whole ones.
+pub const SEGMENT: &str = "lightfoot.segment";
+/// True where the call was still open at the end of the piece.
+pub const SEGMENT_OPEN: &str = "lightfoot.segment.open";
 /// The attributes of this span whose values were cut at a limit, by name.
 pub const TRUNCATED: &str = "lightfoot.truncated";

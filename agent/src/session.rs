@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::segments::Segments;
 use crate::sys;
 use crate::watch::{Command, Event, Watcher};
 
@@ -51,19 +52,22 @@ pub struct Session {
     commands: SyncSender<Command>,
     /// Processes that have ended, until all that they left in the ring is read.
     ended: Vec<Event>,
+    /// Unless that is switched off.
+    segments: Option<Segments>,
 }
 
 impl Session {
     /// Starts the thread that watches processes.
     pub fn start(
         ring: RingBuf<MapData>,
+        segments: Option<Segments>,
         watcher: impl FnOnce(mpsc::Sender<Event>) -> Watcher,
     ) -> io::Result<Self> {
         let (tell, events) = mpsc::channel(EVENTS);
         let (commands, obey) = sync_channel(4);
         let watcher = watcher(tell);
         thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&obey))?;
-        Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new() })
+        Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new(), segments })
     }
 
     /// Prepares for a process that is about to execute `program`. Ready when it may; never if nothing is watched.
@@ -99,7 +103,9 @@ impl Session {
                     }
                 }
             }
-            self.drain(sink);
+            if self.drain(sink) {
+                self.cut_segments(sink);
+            }
             if self.events.is_closed() {
                 break;
             }
@@ -126,13 +132,35 @@ impl Session {
                 event => sink.event(event),
             }
         }
+        let is_empty = self.read(sink);
+        if is_empty {
+            self.ended.drain(..).for_each(|event| sink.event(event));
+        }
+        is_empty
+    }
+
+    /// Reads the ring. Returns whether it is empty.
+    fn read(&mut self, sink: &mut impl Sink) -> bool {
         for _ in 0..BATCH {
-            let Some(bytes) = self.ring.get_mut().next() else {
-                self.ended.drain(..).for_each(|event| sink.event(event));
-                return true;
-            };
-            sink.record(&bytes);
+            let Some(bytes) = self.ring.get_mut().next() else { return true };
+            match &mut self.segments {
+                Some(segments) => sink.record(segments.ended(&bytes)),
+                None => sink.record(&bytes),
+            }
         }
         false
+    }
+
+    /// Brings pieces of what is open for long, if it is time for that. Nothing is told of processes in between: the pieces of one that
+    /// ends now come before its end.
+    fn cut_segments(&mut self, sink: &mut impl Sink) {
+        let is_time = self.segments.as_mut().is_some_and(Segments::look);
+        // What has ended while it was looked at is in the ring by now.
+        if is_time
+            && self.read(sink)
+            && let Some(segments) = &mut self.segments
+        {
+            segments.cut(|bytes| sink.record(bytes));
+        }
     }
 }

@@ -24,6 +24,8 @@ pub struct Span<'a> {
     pub span_id: SpanId,
     /// Its parent.
     pub parent: Option<Parent>,
+    /// The span of the same trace that it goes on from: it is a piece of something that was open for long.
+    pub continues: Option<SpanId>,
     /// The trace flags of `traceparent`: bit 0 is "sampled".
     pub flags: u8,
     /// The caller's `tracestate`, valid; empty if there is none.
@@ -88,6 +90,7 @@ impl<'a> Span<'a> {
             trace_id: self.trace_id,
             span_id: self.span_id,
             parent: self.parent,
+            continues: self.continues,
             flags: self.flags,
             trace_state: owned(self.trace_state),
             scope: self.scope,

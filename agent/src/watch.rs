@@ -176,6 +176,8 @@ pub struct Settings {
     pub inferred_parents: bool,
     /// Whether the queries of clients' URLs are recorded.
     pub queries: bool,
+    /// Whether the messages of streams are counted.
+    pub messages: bool,
 }
 
 impl Settings {
@@ -187,7 +189,11 @@ impl Settings {
             (self.queries, process_flags::QUERIES),
             (analysis.has_connection_ends(), process_flags::CONNECTIONS),
         ];
-        let flags = flags.into_iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
+        let flags = flags
+            .into_iter()
+            .chain([(self.messages, analysis.counted)])
+            .filter(|(is_set, _)| *is_set)
+            .fold(0, |all, (_, flag)| all | flag);
         Recording { sampler: self.sampler, flags, bias }
     }
 }
@@ -380,7 +386,7 @@ impl Watcher {
 }
 
 /// Nanoseconds since boot, as the programs stamp their records.
-fn boot_time() -> u64 {
+pub(crate) fn boot_time() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))

@@ -9,6 +9,7 @@ mod depth;
 mod entry;
 mod indirect_call;
 mod stack_check;
+mod stored;
 
 use std::fmt;
 
@@ -248,6 +249,18 @@ pub fn after_return(
     let calls = |call: &&Instruction<'_>| call.end() == return_address && matches!(call.flow, Flow::Call(_));
     let call = body.instructions.iter().find(calls).map(|call| call.address);
     behind(&body, call.ok_or(SiteError::NotAReturnAddress { address: return_address })?, keep)
+}
+
+/// Where the function stores the registers of `results`, one beside the other, on its way straight on from the call at `call`: how far
+/// from the stack pointer at its own entry, in bytes (negative). x86-64 only; `None` too where no such stores are found.
+pub fn stored(code: Code<'_>, call: VirtualAddress, results: &[Place]) -> Option<i64> {
+    stored::find(&Body::decode(code).ok()?, call, results)
+}
+
+/// Whether the function has stored its first argument where Go's ABI has room for it, beside the return address, on all ways to the
+/// instruction at `at`, and has stored nothing else there. x86-64 only.
+pub fn keeps_receiver(code: Code<'_>, at: VirtualAddress) -> bool {
+    Body::decode(code).is_ok_and(|body| stored::keeps_receiver(&body, at))
 }
 
 fn behind(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {

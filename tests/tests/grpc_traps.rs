@@ -55,6 +55,33 @@ fn a_call_takes_two_traps() {
     }
 }
 
+/// One more for each message if they are counted, and for what tells that no more come. A unary call of a client sends and receives as
+/// a stream does.
+#[test]
+fn a_message_takes_a_trap_if_it_is_counted() {
+    for (program, minor) in builds() {
+        let setting = ["--count-messages"];
+        let watched = Watched::start_with(program, minor, Mode::Plain, &setting, |_| Ok(())).unwrap();
+        let Some(mut watched) = watched else { return };
+        let server = Driven::start(&watched.build.path().unwrap()).unwrap();
+        let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
+        for kind in ["unary", "stream"] {
+            watched.program.ask(&call(10, kind)).unwrap();
+        }
+        thread::sleep(LEARNING);
+        // Since 1.85 a unary call receives once more to know that nothing comes.
+        let once_more = u64::from(program == Program::Rpc && minor >= 26);
+        for (kind, traps) in [("unary", 2 + 2 + once_more), ("stream", 3 + 1)] {
+            let Watched { program, agent, .. } = &mut watched;
+            let runs = runs_of(agent, || {
+                program.ask(&call(CALLS, kind)).unwrap();
+            });
+            assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
+        }
+        watched.end().unwrap();
+    }
+}
+
 /// Two for each call that is served, by grpc-go's own transport.
 #[test]
 fn a_served_call_takes_two_traps() {

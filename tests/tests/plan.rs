@@ -13,7 +13,9 @@ use lightfoot::catalog::Role;
 use lightfoot::catalog::net_http::ROUND_TRIP_RESULTS;
 use lightfoot::inspect::{self, Program as Facts};
 use lightfoot::plan::caller::caller;
+use lightfoot::plan::layouts::layout;
 use lightfoot::plan::{OperationPlan, Plan};
+use lightfoot_probes_abi::layout::NONE;
 use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price, Reason};
@@ -279,12 +281,28 @@ fn every_direct_call_of_round_trip_is_caught_where_it_was_inlined() {
 
 #[test]
 fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
-    each_build(matrix::versions(Program::Grpc, Mode::Stripped), |_, path| {
+    each_build(matrix::versions(Program::Grpc, Mode::Stripped), |build, path| {
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let left = layout(&facts).grpc.client.invoke;
+        // What is left behind a unary call is looked for where it is on all of them.
+        let (x86_64, other) = ((176, 32, 24), (NONE, NONE, NONE));
+        let expected = if build.architecture == Architecture::X86_64 { x86_64 } else { other };
+        assert_eq!((left.below, left.size, left.returned), expected);
         let operations = operations(path);
         for title in ["gRPC server call", "gRPC client call", "gRPC client stream"] {
             let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
             assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
             assert_eq!(caught(operation, Role::Start).1, [Price::Emulated], "{title}");
+        }
+        // A receiver on the stack is looked for on x86-64 alone.
+        for title in ["messages of gRPC server streams", "messages of gRPC client streams"] {
+            let operation = &operations[title];
+            let is_there = build.architecture == Architecture::X86_64;
+            assert_eq!(operation.can_be_watched(), is_there, "{title}: {:?}", operation.refusals);
+            let roles = if is_there { &[Role::Sent, Role::Received][..] } else { &[] };
+            for prices in roles.iter().map(|role| caught(operation, *role).1) {
+                assert!(prices.iter().all(|price| *price == Price::Emulated), "{title}: {prices:?}");
+            }
         }
     });
 }

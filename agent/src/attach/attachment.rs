@@ -20,6 +20,8 @@ pub enum Group {
     Routes,
     /// Those that find what routers have matched.
     Routers,
+    /// Those that count the messages of streams.
+    Messages,
     /// The returns of client functions, where calls end whose caller is not known.
     Returns,
     /// A place behind a call of a client function, by its offset in the file.

@@ -48,6 +48,9 @@ pub enum AttachError {
         /// Why.
         source: MapError,
     },
+    /// A map could not be opened a second time.
+    #[error("a BPF map cannot be opened twice")]
+    SharedMap(#[source] io::Error),
     /// The agent's PID namespace is unknown.
     #[error("/proc/self/ns/pid cannot be read")]
     PidNamespace(#[source] io::Error),

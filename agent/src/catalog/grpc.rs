@@ -9,7 +9,7 @@ use super::{Layout, Library, MapField, Operation, Place, Point, Role, Way};
 pub const LIBRARY: Library = Library {
     name: "google.golang.org/grpc",
     module: Some("google.golang.org/grpc"),
-    operations: &[SERVER, HANDLER_SERVER, UNARY_CLIENT, STREAM_CLIENT],
+    operations: &[SERVER, HANDLER_SERVER, UNARY_CLIENT, STREAM_CLIENT, SERVER_MESSAGES, CLIENT_MESSAGES],
 };
 
 /// A call that grpc-go's own HTTP/2 server has received.
@@ -62,6 +62,7 @@ pub const SERVER: Operation = Operation {
         &HTTP2_SERVER,
         &PEER,
         &TCP_ADDR,
+        &UNIX_ADDR,
         &VALUE_CONTEXT,
         &INCOMING_KEY,
         &STATUS,
@@ -124,6 +125,11 @@ pub const UNARY_CLIENT: Operation = Operation {
         &P,
         &STACK,
         &CLIENT_CONN,
+        &CLIENT_STREAM,
+        &ATTEMPT,
+        &HTTP2_CLIENT,
+        &TCP_ADDR,
+        &UNIX_ADDR,
         &STATUS,
         &PROTO_STATUS,
         &STATUS_ERROR,
@@ -179,12 +185,57 @@ pub const STREAM_CLIENT: Operation = Operation {
         &TRANSPORT_STREAM,
         &HTTP2_CLIENT,
         &TCP_ADDR,
+        &UNIX_ADDR,
         &STATUS,
         &PROTO_STATUS,
         &STATUS_ERROR,
         &WRAP_ERROR,
         &ERROR_STRING,
     ],
+    maps: &[],
+};
+
+/// The messages of streams that are served.
+pub const SERVER_MESSAGES: Operation = Operation {
+    title: "messages of gRPC server streams",
+    only_with: None,
+    inlined: None,
+    points: &[
+        Point {
+            role: Role::Sent,
+            ways: &[
+                // Up to grpc-go 1.64, from 1.69 on, and from 1.85 on: the first of these interfaces has the method as `Write`.
+                written_by("google.golang.org/grpc.(*serverStream).SendMsg", &WRITE_AT_72),
+                written_by("google.golang.org/grpc.(*serverStream).SendMsg", &WRITE_AT_64),
+                written_by("google.golang.org/grpc.(*serverStream).SendMsg", &WRITE_AT_80),
+            ],
+        },
+        Point {
+            role: Role::Received,
+            ways: &[Way {
+                function: "google.golang.org/grpc.(*serverStream).RecvMsg",
+                place: Place::WithReceiver(&Place::AfterCallOf {
+                    callee: "google.golang.org/grpc.recv",
+                    results: &[GoType::Interface],
+                    kept: &[0],
+                }),
+            }],
+        },
+    ],
+    layouts: &[&STREAM_OF_SERVER],
+    maps: &[],
+};
+
+/// The messages of clients' streams.
+pub const CLIENT_MESSAGES: Operation = Operation {
+    title: "messages of gRPC client streams",
+    only_with: None,
+    inlined: None,
+    points: &[
+        Point { role: Role::Sent, ways: &[retried("google.golang.org/grpc.(*clientStream).SendMsg")] },
+        Point { role: Role::Received, ways: &[retried("google.golang.org/grpc.(*clientStream).RecvMsg")] },
+    ],
+    layouts: &[],
     maps: &[],
 };
 
@@ -200,6 +251,9 @@ pub const PROCESS_CALL: [&str; 3] = [
 
 const INVOKE: &str = "google.golang.org/grpc.(*ClientConn).Invoke";
 const NEW_STREAM: &str = "google.golang.org/grpc.(*ClientConn).NewStream";
+/// What `Invoke` calls unless there are interceptors, and what that calls for the call's stream: (ClientStream, error).
+pub const UNARY: [&str; 3] =
+    [INVOKE, "google.golang.org/grpc.invoke", "google.golang.org/grpc.newClientStream"];
 /// What `Invoke` returns.
 pub const INVOKE_RESULTS: &[GoType<'static>] = &[GoType::Interface];
 /// What `NewStream` returns.
@@ -218,6 +272,35 @@ const fn write_status(function: &'static str) -> Way {
             called_from: None,
         },
     }
+}
+
+/// What `SendMsg` and `RecvMsg` of a client do, as often as it takes.
+const fn retried(function: &'static str) -> Way {
+    Way {
+        function,
+        place: Place::WithReceiver(&Place::AfterCallOf {
+            callee: "google.golang.org/grpc.(*clientStream).withRetry",
+            results: &[GoType::Interface],
+            kept: &[0],
+        }),
+    }
+}
+
+const WRITE_AT_64: Place = write_at(64);
+const WRITE_AT_72: Place = write_at(72);
+const WRITE_AT_80: Place = write_at(80);
+
+/// Behind the call of the server transport's `write(s *ServerStream, hdr []byte, data mem.BufferSlice, opts *WriteOptions) error`.
+const fn write_at(itab_offset: u64) -> Place {
+    Place::AfterInterfaceCalls {
+        itab_offset,
+        parameters: &[GoType::Pointer, GoType::Pointer, GoType::Slice, GoType::Slice, GoType::Pointer],
+        results: &[GoType::Interface],
+    }
+}
+
+const fn written_by(function: &'static str, place: &'static Place) -> Way {
+    Way { function, place: Place::WithReceiver(place) }
 }
 
 const fn returns(function: &'static str) -> Way {
@@ -243,6 +326,14 @@ pub const SERVER_STREAM: Layout = Layout {
     required: &["Stream"],
     optional: &[],
     is_optional: true,
+};
+
+/// What the handler of a stream has.
+pub const STREAM_OF_SERVER: Layout = Layout {
+    name: "google.golang.org/grpc.serverStream",
+    required: &["s"],
+    optional: &[],
+    is_optional: false,
 };
 
 /// A client's stream of a transport since grpc-go 1.69.
@@ -281,6 +372,10 @@ pub const PEER: Layout = Layout {
 /// The address of a TCP connection.
 pub const TCP_ADDR: Layout =
     Layout { name: "net.TCPAddr", required: &[], optional: &["IP", "Port"], is_optional: true };
+
+/// The name of a unix socket.
+pub const UNIX_ADDR: Layout =
+    Layout { name: "net.UnixAddr", required: &[], optional: &["Name"], is_optional: true };
 
 /// A context that has a value.
 pub const VALUE_CONTEXT: Layout =

@@ -218,9 +218,13 @@ impl Operation {
             }
             return Ok(());
         }
-        let traps = if self.traps_per_span == 1 { "trap" } else { "traps" };
-        let more = if self.is_span { "" } else { " more" };
-        writeln!(page, "  {GOOD}✓{GOOD:#} {}, {} {traps}{more} a span", self.title, self.traps_per_span)?;
+        let counts_messages = self.points.iter().any(|point| point.role == Role::Sent);
+        let (number, what) = match self.traps_per_span {
+            _ if counts_messages => (1, "trap more a message"),
+            number if self.is_span => (number, if number == 1 { "trap a span" } else { "traps a span" }),
+            number => (number, if number == 1 { "trap more a span" } else { "traps more a span" }),
+        };
+        writeln!(page, "  {GOOD}✓{GOOD:#} {}, {number} {what}", self.title)?;
         for point in &self.points {
             point.write(page)?;
         }
@@ -260,6 +264,8 @@ impl Point {
             Role::ErrorEnd => "error",
             Role::Status => "status",
             Role::StandIn => "until",
+            Role::Sent => "sent",
+            Role::Received => "got",
             Role::Route | Role::Router => "route",
         };
         let Some(function) = self.function else {
@@ -289,6 +295,7 @@ impl Point {
         let why = match self.role {
             Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
             Role::Router => "for requests that the router serves, unless switched off",
+            Role::Received => "only if asked for",
             Role::ErrorEnd => "for calls that end otherwise",
             Role::Status => "for calls that net/http receives",
             Role::InlinedEnd => "for calls of a function that was inlined",

@@ -130,6 +130,9 @@ impl Spans {
             let name = known.type_names.as_ref().and_then(|names| names.get(error.descriptor));
             error.type_name = name.map(|name| &*self.arena.alloc_str(&name));
         }
+        if record.segment.is_some_and(|segment| segment.is_open) {
+            self.counts.add(SessionCounter::Segments, 1);
+        }
         let span = self.describer.span(&record, &self.clock, &self.arena);
         trace!(service = known.identity.service_name, pid = record.pid, name = &*span.name, "span");
         self.pipeline.push(&known.identity, span);

@@ -19,11 +19,13 @@ pub enum SessionCounter {
     NotRecorded,
     /// Lines of standard error that nobody will see.
     LogLinesDropped,
+    /// Spans of pieces of calls that were still open.
+    Segments,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -32,6 +34,7 @@ impl SessionCounter {
         Self::UncleanStops,
         Self::NotRecorded,
         Self::LogLinesDropped,
+        Self::Segments,
     ];
 
     /// The name, as it is printed.
@@ -45,6 +48,7 @@ impl SessionCounter {
             Self::UncleanStops => "unclean_stops",
             Self::NotRecorded => "records_left_out",
             Self::LogLinesDropped => "log_lines_dropped",
+            Self::Segments => "segments",
         }
     }
 
@@ -63,6 +67,7 @@ impl SessionCounter {
             Self::LogLinesDropped => {
                 "Lines that standard error did not take: its reader was too slow, or had gone."
             }
+            Self::Segments => "Spans of pieces of calls that were still open, beside those that have ended.",
         }
     }
 }

@@ -152,6 +152,13 @@ fn encode(out: &mut Vec<u8>, span: &Span<'_>) {
         });
     }
     varint(out, 10, span.dropped_attributes.into());
+    if let Some(before) = span.continues {
+        message(out, 13, |out| {
+            bytes(out, 1, &span.trace_id);
+            bytes(out, 2, &before);
+            fixed32(out, 6, link_flags(span));
+        });
+    }
     message(out, 15, |out| {
         let (code, why) = status(span);
         text(out, 2, why);
@@ -184,6 +191,11 @@ fn status<'a>(span: &'a Span<'_>) -> (proto::status::StatusCode, &'a str) {
         Status::Unset => (proto::status::StatusCode::Unset, ""),
         Status::Error(why) => (proto::status::StatusCode::Error, why),
     }
+}
+
+/// Those of the span that it goes on from, which is this process's.
+fn link_flags(span: &Span<'_>) -> u32 {
+    u32::from(span.flags) | proto::SpanFlags::ContextHasIsRemoteMask as u32
 }
 
 /// Those of `traceparent`, and whether the parent is another process's.

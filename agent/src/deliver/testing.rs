@@ -32,6 +32,7 @@ pub(super) fn span(trace: u8, id: u8, parent: u8, start: u64) -> Span<'static> {
         trace_id: [trace; 16],
         span_id: id_of(id),
         parent: (parent != 0).then(|| Parent { span_id: id_of(parent), rule: ParentRule::Context }),
+        continues: None,
         flags: 1,
         trace_state: "".into(),
         scope: "test",

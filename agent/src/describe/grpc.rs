@@ -9,7 +9,8 @@
 //! | `rpc.response.status_code` | the name of the code, `OK` and so on; a number if it has no name |
 //! | `error.type` | the same: on clients of each code but OK, on servers of those that are the server's fault; the type of an error that has no code; `panic` |
 //! | `server.address`, `.port` | of clients: from the target that was dialled |
-//! | `network.peer.address`, `.port` | the connection's other end |
+//! | `network.peer.address`, `.port` | the connection's other end; for unix sockets the name, if it has one, and no port |
+//! | `lightfoot.rpc.messages.sent`, `.received` | of streams, if they were counted |
 //! | span status | Error with `error.type`, and the status's message |
 
 mod target;
@@ -94,7 +95,8 @@ pub(super) fn server<'a>(call: &GrpcServer<'a>, names: Names, arena: &'a Bump) -
     let mut described = Described::new(call.cut, arena);
     let span_name = method(&mut described, call.method, is_unknown, names);
     let code_name = call.code.map(|code| add_code(&mut described, code, names, arena));
-    add_peer(&mut described, call.peer, arena);
+    add_peer(&mut described, call.peer, call.peer_name, arena);
+    add_messages(&mut described, call.messages);
     let is_fault = |code: u32| SERVER_ERRORS.contains(&code) || code as usize >= CODES.len();
     let status = if call.has_panicked {
         described.add(name::ERROR_TYPE, PANIC);
@@ -130,7 +132,8 @@ pub(super) fn client<'a>(call: &GrpcClient<'a>, names: Names, arena: &'a Bump) -
     // `status.Code` makes the same of an error that has none.
     let code = call.code.or(call.error.is_some().then_some(UNKNOWN));
     let code_name = code.map(|code| add_code(&mut described, code, names, arena));
-    add_peer(&mut described, call.peer, arena);
+    add_peer(&mut described, call.peer, call.peer_name, arena);
+    add_messages(&mut described, call.messages);
     let error_type = match call.error {
         Some(error) => Some(error.type_name.unwrap_or(OTHER)),
         None => code_name.filter(|_| code != Some(0)),
@@ -190,11 +193,21 @@ fn add_code<'a>(described: &mut Described<'a>, code: u32, names: Names, arena: &
     code_name
 }
 
-fn add_peer<'a>(described: &mut Described<'a>, peer: Option<SocketAddr>, arena: &'a Bump) {
+fn add_peer<'a>(described: &mut Described<'a>, peer: Option<SocketAddr>, socket: &'a str, arena: &'a Bump) {
     if let Some(peer) = peer {
         let address = bumpalo::format!(in arena, "{}", peer.ip()).into_bump_str();
         described.add(name::NETWORK_PEER_ADDRESS, address);
         described.add(name::NETWORK_PEER_PORT, peer.port());
+    } else if !matches!(socket, "" | "@") {
+        // Go calls one without a name "@" (net.UnixAddr).
+        described.add_made_of(&["peer_name"], name::NETWORK_PEER_ADDRESS, socket);
+    }
+}
+
+fn add_messages(described: &mut Described<'_>, messages: Option<(u64, u64)>) {
+    if let Some((sent, received)) = messages {
+        described.add(name::MESSAGES_SENT, i64::try_from(sent).unwrap_or(i64::MAX));
+        described.add(name::MESSAGES_RECEIVED, i64::try_from(received).unwrap_or(i64::MAX));
     }
 }
 

@@ -21,6 +21,7 @@ fn record() -> Record<'static> {
         parent: None,
         flags: 1,
         trace_state: None,
+        segment: None,
         operation: Operation::HttpServer(HttpServer { method: "GET", target: "/", ..HttpServer::default() }),
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
     let code = program.code.get(&function.entry).ok_or("its code is not in the file")?;
     let view = site::Code { architecture: program.architecture, entry: function.entry, bytes: &code.bytes };
     let mut kept = Vec::new();
-    let sites = match &way.place {
+    let sites = match way.place.itself() {
         Place::Entry { signature, needs, called_from } => {
             if let Some(caller) = called_from {
                 prove_called(program, way.function, caller)?;
@@ -67,6 +67,7 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             }
             sites
         }
+        Place::WithReceiver(_) => return Err("a place is nested too deeply".to_owned()),
         Place::Returns | Place::EmulatedReturns => {
             let returns = site::returns(view).map_err(|why| why.to_string())?;
             if returns.is_empty() {
@@ -75,6 +76,10 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             returns
         }
     };
+    let is_kept = |site: &Site| site::keeps_receiver(view, site.address);
+    if matches!(way.place, Place::WithReceiver(_)) && !sites.iter().all(is_kept) {
+        return Err(format!("{} does not keep its receiver on the stack", way.function));
+    }
     let planned = |site| PlannedSite::of(site, function.entry, code.offset, kept.clone());
     sites.into_iter().map(planned).collect()
 }

@@ -18,6 +18,9 @@ pub(super) fn server<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) ->
         code: code(call),
         message: text(texts.get(GrpcText::Error), arena),
         peer: peer(call),
+        peer_name: text(texts.get(GrpcText::Peer), arena),
+        // A unary call looks like a stream without any.
+        messages: messages(texts).filter(|messages| *messages != (0, 0)),
         has_panicked: call.flags & grpc_flags::PANICKED != 0,
         cut: cut(call, arena),
     }
@@ -32,8 +35,9 @@ pub(super) fn over_net_http<'a>(
     let line = texts.get(Text::RequestLine);
     let (_, target) = line.split_at(line.len().min(usize::from(request.method_length)));
     let target = text(target.strip_prefix(b" ").unwrap_or(target), arena);
+    let peer = text(texts.get(Text::Peer), arena);
     let is_cut = |text: Text| request.header.cut & 1 << text as u16 != 0;
-    let cut = [(Text::RequestLine, "method"), (Text::Error, "message")];
+    let cut = [(Text::RequestLine, "method"), (Text::Peer, "peer_name"), (Text::Error, "message")];
     let cut = cut.into_iter().filter(|(text, _)| is_cut(*text)).map(|(_, name)| name);
     GrpcServer {
         // grpc-go takes the path alone.
@@ -43,7 +47,9 @@ pub(super) fn over_net_http<'a>(
             status => status.checked_sub(1).map(u32::from),
         },
         message: text(texts.get(Text::Error), arena),
-        peer: str::from_utf8(texts.get(Text::Peer)).ok().and_then(|peer| peer.parse().ok()),
+        peer: peer.parse().ok(),
+        peer_name: if peer.starts_with(['/', '@']) { peer } else { "" },
+        messages: None,
         has_panicked: request.flags & http_flags::PANICKED != 0,
         cut: ArenaVec::from_iter_in(cut, arena).into_bump_slice(),
     }
@@ -62,6 +68,8 @@ pub(super) fn client<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) ->
             text: message,
         }),
         peer: peer(call),
+        peer_name: text(texts.get(GrpcText::Peer), arena),
+        messages: messages(texts),
         ended_by_outer: call.flags & grpc_flags::ENDED_BY_OUTER != 0,
         cut: cut(call, arena),
     }
@@ -82,6 +90,11 @@ fn peer(call: &Grpc) -> Option<SocketAddr> {
     Some((address, call.peer_port).into())
 }
 
+fn messages(texts: &GrpcTexts<'_>) -> Option<(u64, u64)> {
+    let (sent, received) = texts.get(GrpcText::Messages).split_first_chunk()?;
+    Some((u64::from_ne_bytes(*sent), u64::from_ne_bytes(received.try_into().ok()?)))
+}
+
 fn cut<'a>(call: &Grpc, arena: &'a Bump) -> &'a [&'static str] {
     let cut = GrpcText::ALL.into_iter().filter(|text| call.header.cut & 1 << *text as u16 != 0).map(name);
     ArenaVec::from_iter_in(cut, arena).into_bump_slice()
@@ -93,6 +106,8 @@ fn name(text: GrpcText) -> &'static str {
         GrpcText::Method => "method",
         GrpcText::Target => "target",
         GrpcText::Tracestate => "trace_state",
+        GrpcText::Peer => "peer_name",
         GrpcText::Error => "message",
+        GrpcText::Messages => "messages",
     }
 }

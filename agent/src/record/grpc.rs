@@ -15,6 +15,10 @@ pub struct GrpcServer<'a> {
     pub message: &'a str,
     /// The connection's other end, if it is one of TCP.
     pub peer: Option<SocketAddr>,
+    /// The name of the unix socket that it is; `@` or empty if it has none.
+    pub peer_name: &'a str,
+    /// The messages of a stream, sent and received, if they were counted.
+    pub messages: Option<(u64, u64)>,
     /// Whether the handler panicked.
     pub has_panicked: bool,
     /// The texts that were cut at their limit, by the names of the fields above.
@@ -36,6 +40,10 @@ pub struct GrpcClient<'a> {
     pub error: Option<CallError<'a>>,
     /// The connection's other end, if it is known and one of TCP.
     pub peer: Option<SocketAddr>,
+    /// The name of the unix socket that it is, if that is known.
+    pub peer_name: &'a str,
+    /// The messages of a stream, sent and received, if they were counted.
+    pub messages: Option<(u64, u64)>,
     /// Whether the end is that of a call around this one.
     pub ended_by_outer: bool,
     /// The texts that were cut at their limit, by the names of the fields above.

@@ -42,6 +42,9 @@ pub(super) struct Analysis {
     pub(super) route: Probes,
     /// Those that find what routers have matched, if it has any.
     pub(super) routers: Probes,
+    /// Those that count the messages of streams, if it has any, and the bits of [`process_flags`] that say of whose.
+    pub(super) messages: Probes,
+    pub(super) counted: u64,
     /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
 }
@@ -102,6 +105,8 @@ impl Analysis {
             probes: Probes::default(),
             route: Probes::default(),
             routers: Probes::default(),
+            messages: Probes::default(),
+            counted: 0,
             clients: None,
         };
         let mut refusals = Vec::new();
@@ -142,7 +147,11 @@ impl Analysis {
     pub(super) fn site_count(&self) -> usize {
         let clients = self.clients.as_ref();
         let of_clients = clients.map_or(0, |clients| clients.returns.places.len() + clients.call_sites.len());
-        self.probes.places.len() + self.route.places.len() + self.routers.places.len() + of_clients
+        self.probes.places.len()
+            + self.route.places.len()
+            + self.routers.places.len()
+            + self.messages.places.len()
+            + of_clients
     }
 
     /// How to add the probes of an operation, if its spans can be had.
@@ -161,6 +170,8 @@ impl Analysis {
             Some(Self::add_grpc_server)
         } else if [grpc::UNARY_CLIENT, grpc::STREAM_CLIENT].iter().any(|of| of.title == title) {
             Some(Self::add_grpc_client)
+        } else if [grpc::SERVER_MESSAGES, grpc::CLIENT_MESSAGES].iter().any(|of| of.title == title) {
+            Some(Self::add_grpc_messages)
         } else if operation.points.iter().any(|point| point.role == Role::Router) {
             Some(Self::add_router)
         } else {
@@ -297,6 +308,8 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
         | Role::InlinedStart
         | Role::InlinedEnd
         | Role::StandIn
+        | Role::Sent
+        | Role::Received
         | Role::Router => None,
     }
 }

@@ -87,6 +87,7 @@ fn name(group: Group) -> String {
         Group::Base => "what is always probed".to_owned(),
         Group::Routes => "routes of copied requests".to_owned(),
         Group::Routers => "routes of routers".to_owned(),
+        Group::Messages => "messages of streams".to_owned(),
         Group::Returns => "the returns of client functions".to_owned(),
         Group::CallSite(offset) => format!("behind the call at file offset {offset:#x}"),
     }
@@ -100,6 +101,7 @@ impl Binary {
             Group::Base => Some(&analysis.probes),
             Group::Routes => Some(&analysis.route),
             Group::Routers => Some(&analysis.routers),
+            Group::Messages => Some(&analysis.messages),
             Group::Returns => analysis.clients.as_ref().map(|clients| &clients.returns),
             Group::CallSite(offset) => {
                 let trusted = analysis.clients.as_ref().and_then(|clients| clients.call_sites.get(&offset));
@@ -251,7 +253,7 @@ impl Binary {
                 let is_taken = |probes: Option<&Probes>| {
                     probes.is_some_and(|probes| probes.places.iter().any(|place| place.offset == offset))
                 };
-                if [Group::Base, Group::Routes, Group::Routers]
+                if [Group::Base, Group::Routes, Group::Routers, Group::Messages]
                     .iter()
                     .any(|group| is_taken(self.probes(*group)))
                 {

@@ -109,6 +109,9 @@ impl Watcher {
         if self.settings.router_routes && !analysis.routers.places.is_empty() {
             groups.insert(Group::Routers);
         }
+        if self.settings.messages && !analysis.messages.places.is_empty() {
+            groups.insert(Group::Messages);
+        }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         self.agree(identity, &analysis.probes, running)?;

@@ -24,6 +24,7 @@ fn record(id: u8, parent: Option<(u8, ParentRule)>, request: HttpServer<'static>
         parent: parent.map(|(id, rule)| Parent { span_id: [id; 8], rule }),
         flags: 1,
         trace_state: None,
+        segment: None,
         operation: Operation::HttpServer(request),
     }
 }

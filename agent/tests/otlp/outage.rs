@@ -29,6 +29,7 @@ pub(super) fn span(number: u64) -> Span<'static> {
         parent: None,
         flags: 1,
         trace_state: None,
+        segment: None,
         operation: Operation::HttpServer(request),
     };
     let describer = Describer::new(lightfoot::describe::Settings::default());

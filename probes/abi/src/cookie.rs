@@ -60,6 +60,15 @@ pub enum SiteKind {
     /// The call of `(*clientStream).finish` in the goroutine that each stream of a client has, which ends with it
     /// (`newClientStreamWithParams.func4`).
     GrpcStreamEnd = 40,
+    /// An instruction behind the call of `withRetry` in `(*clientStream).SendMsg`, where its error is in registers and the receiver on the
+    /// stack ([`Cookie::receiver`]): without an error a message was sent. An optional site, as the next three.
+    GrpcClientSent = 41,
+    /// The same in `RecvMsg`.
+    GrpcClientReceived = 42,
+    /// Behind the call of the transport's `Write` in `(*serverStream).SendMsg`.
+    GrpcServerSent = 43,
+    /// Behind the call of `recv` in `(*serverStream).RecvMsg`.
+    GrpcServerReceived = 44,
 }
 
 impl SiteKind {
@@ -91,12 +100,16 @@ impl SiteKind {
             38 => Some(Self::GrpcStreamStart),
             39 => Some(Self::GrpcStreamOpened),
             40 => Some(Self::GrpcStreamEnd),
+            41 => Some(Self::GrpcClientSent),
+            42 => Some(Self::GrpcClientReceived),
+            43 => Some(Self::GrpcServerSent),
+            44 => Some(Self::GrpcServerReceived),
             _ => None,
         }
     }
 
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -117,6 +130,10 @@ impl SiteKind {
         Self::GrpcStreamStart,
         Self::GrpcStreamOpened,
         Self::GrpcStreamEnd,
+        Self::GrpcClientSent,
+        Self::GrpcClientReceived,
+        Self::GrpcServerSent,
+        Self::GrpcServerReceived,
     ];
 }
 
@@ -130,6 +147,7 @@ impl SiteKind {
 /// | 10, 11 | the number of a router |
 /// | 12 to 15 | by how many words the stack pointer is above that of the function entry it is compared with |
 /// | 16 to 19, 20 to 23 | argument registers with the pointer and the length of a string |
+/// | 12 to 23 | or how many words above the stack pointer the receiver stands |
 /// | 32 to 63 | the binary's id |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -143,6 +161,9 @@ impl Cookie {
     pub const X_NET: u64 = 1 << 9;
     /// How many integer registers the programs can choose from; arm64 has more.
     pub const REGISTERS: u8 = 9;
+
+    /// How many words above the stack pointer a receiver can stand.
+    pub const RECEIVER: u16 = 0xfff;
 
     /// The cookie of a site in a binary.
     pub const fn new(binary: u32, kind: SiteKind) -> Self {
@@ -180,6 +201,12 @@ impl Cookie {
         Self(self.0 | ((pointer & 15) as u64) << 16 | ((length & 15) as u64) << 20)
     }
 
+    /// The same with the place of the receiver on the stack, up to 4,095 words above the stack pointer.
+    #[must_use]
+    pub const fn with_receiver(self, words: u16) -> Self {
+        Self(self.0 | ((words & Self::RECEIVER) as u64) << 12)
+    }
+
     /// The same with the number of a router, below [`crate::limits::ROUTERS`].
     #[must_use]
     pub const fn with_router(self, number: u8) -> Self {
@@ -204,6 +231,11 @@ impl Cookie {
     /// The positions of the registers that hold a string's pointer and length.
     pub const fn registers(self) -> (u64, u64) {
         (self.0 >> 16 & 15, self.0 >> 20 & 15)
+    }
+
+    /// How many words above the stack pointer the receiver stands.
+    pub const fn receiver(self) -> u64 {
+        self.0 >> 12 & 0xfff
     }
 
     /// The number of the router.
@@ -243,6 +275,8 @@ mod tests {
             assert_eq!((cookie.stack_words(), cookie.registers(), cookie.router()), (15, (3, 12), 2));
             assert_ne!(cookie.0 & Cookie::IF_NOT_TAKEN, 0);
             assert_eq!(cookie.of_binary(7), Cookie(cookie.0 << 32 >> 32 | 7 << 32));
+            let received = Cookie::new(u32::MAX, kind).with_router(2).with_receiver(0xabc);
+            assert_eq!((received.kind(), received.router(), received.receiver()), (Some(kind), 2, 0xabc));
             let plain = Cookie::new(7, kind);
             assert_eq!((plain.binary(), plain.stack_words(), plain.registers()), (7, 0, (0, 0)));
             assert_eq!((plain.router(), plain.0 & Cookie::X_NET), (0, 0));

@@ -18,15 +18,27 @@ pub struct Grpc {
     pub flags: u16,
     /// The peer's port.
     pub peer_port: u16,
-    /// The peer's IP address, the first 4 bytes of it for IPv4.
+    /// The peer's IP address, the first 4 bytes of it for IPv4. The name of a unix socket is [`GrpcText::Peer`].
     pub peer: [u8; 16],
     /// The length of each string in bytes, by [`GrpcText`].
     pub lengths: [u16; GrpcText::COUNT],
     /// Zero.
-    pub reserved: u64,
+    pub reserved: [u16; 2],
 }
 
 const _: () = assert!(size_of::<Grpc>() == 128);
+
+/// How many messages a stream has carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Messages {
+    /// That were handed over to be sent.
+    pub sent: u64,
+    /// That came.
+    pub received: u64,
+}
+
+const _: () = assert!(size_of::<Messages>() == 16);
 
 /// Bits of [`Grpc::flags`].
 pub mod grpc_flags {
@@ -57,17 +69,22 @@ pub enum GrpcText {
     /// `tracestate`, its values joined by commas; only beside a valid `traceparent`. The number is that of
     /// [`crate::record::Text::Tracestate`].
     Tracestate = 2,
+    /// The name of the unix socket that is the peer; Go calls one without a name `@`.
+    Peer = 3,
     /// The message of a status that is not OK.
-    Error = 3,
+    Error = 4,
+    /// The messages of a stream, if they are counted: a [`Messages`].
+    Messages = 5,
 }
 
 const _: () = assert!(GrpcText::Tracestate as u32 == crate::record::Text::Tracestate as u32);
 
 impl GrpcText {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 6;
     /// All, in their order in the record.
-    pub const ALL: [Self; Self::COUNT] = [Self::Method, Self::Target, Self::Tracestate, Self::Error];
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Method, Self::Target, Self::Tracestate, Self::Peer, Self::Error, Self::Messages];
 
     /// The most bytes that are kept.
     pub const fn limit(self) -> usize {
@@ -75,7 +92,9 @@ impl GrpcText {
             Self::Method => limits::GRPC_METHOD,
             Self::Target => limits::GRPC_TARGET,
             Self::Tracestate => limits::TRACESTATE,
+            Self::Peer => limits::GRPC_PEER,
             Self::Error => limits::ERROR,
+            Self::Messages => size_of::<Messages>(),
         }
     }
 }

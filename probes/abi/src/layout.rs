@@ -13,7 +13,7 @@ use crate::limits;
 mod grpc;
 mod router;
 
-pub use grpc::{Grpc, GrpcClient, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
+pub use grpc::{Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
 pub use router::Router;
 
 /// No such field, or no such address.
@@ -61,7 +61,7 @@ pub struct Layout {
     pub grpc: Grpc,
 }
 
-const _: () = assert!(size_of::<Layout>() == (108 + 29) * 8);
+const _: () = assert!(size_of::<Layout>() == (108 + 36) * 8);
 
 impl Layout {
     /// Nothing is known.

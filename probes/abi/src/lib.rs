@@ -49,6 +49,7 @@ pub mod layout;
 pub mod limits;
 pub mod process;
 pub mod record;
+pub mod segment;
 pub mod trace_context;
 
 #[cfg(feature = "user")]

@@ -24,6 +24,8 @@ pub const ERROR: usize = 128;
 pub const GRPC_METHOD: usize = 256;
 /// Bytes of the target of a gRPC client that are kept.
 pub const GRPC_TARGET: usize = 256;
+/// Bytes of the name of a unix socket that are kept: as many as the kernel takes (`sun_path`).
+pub const GRPC_PEER: usize = 108;
 /// Contexts in which the metadata of an incoming gRPC call is looked for. grpc-go puts it into the outermost or the second,
 /// and each `stats.Handler` or tap may add some.
 pub const GRPC_METADATA: usize = 16;
@@ -41,7 +43,10 @@ pub const PEER: usize = 64;
 /// Bytes that the strings of one record can take together: those of a server, which are longer than those of a client.
 pub const STRINGS: usize = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
 const _: () = assert!(REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
-const _: () = assert!(GRPC_METHOD + GRPC_TARGET + TRACESTATE + ERROR <= STRINGS);
+const _: () = assert!(
+    GRPC_METHOD + GRPC_TARGET + TRACESTATE + GRPC_PEER + ERROR + size_of::<crate::grpc::Messages>()
+        <= STRINGS
+);
 
 /// How many spans of one goroutine can be open at once, one within the other.
 pub const LEVELS: usize = 8;

@@ -68,6 +68,10 @@ pub mod process_flags {
     pub const QUERIES: u64 = 1 << 2;
     /// The ends of HTTP/1 connections are probed: what is known of one is kept from request to request.
     pub const CONNECTIONS: u64 = 1 << 3;
+    /// The messages of streams that are served are counted.
+    pub const SERVER_MESSAGES: u64 = 1 << 4;
+    /// Those of clients' streams are.
+    pub const CLIENT_MESSAGES: u64 = 1 << 5;
 }
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.

@@ -6,7 +6,7 @@
 use crate::limits;
 
 /// Grows with every change to a record. `make bless` makes the recordings of the tests anew then.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 /// What a record is about, and so which struct it starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,9 @@ pub struct RecordHeader {
     pub tgid: u32,
     /// The id of its binary.
     pub binary: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Which piece this is of a span that was open for long ([`crate::segment`]); 0 for a whole span, as the programs have it. The agent
+    /// says the rest.
+    pub segment: u32,
     /// The goroutine's id.
     pub goid: u64,
     /// Nanoseconds of `CLOCK_BOOTTIME` at the start.

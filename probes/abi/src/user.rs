@@ -1,7 +1,10 @@
 //! What only the agent needs: copying types in and out of maps, and reading records.
 
+use core::mem::offset_of;
 use core::ops::Range;
+use core::slice;
 
+use crate::limits::STRINGS;
 use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
 use crate::{
     ContextKey, ContextSet, Counters, Grpc, GrpcText, Holder, HolderKey, InFlight, InFlightKey, Layout,
@@ -100,6 +103,44 @@ impl<'a> Record<'a> {
             kind => return Err(RecordError::Kind(kind)),
         }
         .ok_or(RecordError::Truncated)
+    }
+}
+
+impl RecordHeader {
+    /// The start of a record, if there are as many bytes.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        read(bytes)
+    }
+
+    /// Makes a record that of a piece ([`crate::segment`]): its id, its start and its number. False if there are not as many bytes.
+    #[must_use]
+    pub fn set_segment(bytes: &mut [u8], span_id: u64, start: u64, segment: u32) -> bool {
+        put(bytes, offset_of!(Self, span_id), &span_id.to_ne_bytes())
+            && put(bytes, offset_of!(Self, start), &start.to_ne_bytes())
+            && put(bytes, offset_of!(Self, segment), &segment.to_ne_bytes())
+    }
+}
+
+fn put(bytes: &mut [u8], offset: usize, value: &[u8]) -> bool {
+    let place = bytes.get_mut(offset..offset + value.len());
+    place.is_some_and(|place| {
+        place.copy_from_slice(value);
+        true
+    })
+}
+
+impl InFlight {
+    /// The record of an open span as it would be if it ended now. It was read while the programs write it, so it need not make sense:
+    /// whoever takes it parses it.
+    pub fn record_until(&mut self, end: u64) -> Option<&[u8]> {
+        let strings = usize::try_from(self.strings_length).ok().filter(|strings| *strings <= STRINGS)?;
+        let length = size_of::<Http>() + strings;
+        self.record.header.length = u32::try_from(length).ok()?;
+        self.record.header.end = end;
+        let start = (&raw const *self).cast::<u8>();
+        // SAFETY: the strings lie right behind the record (`in_flight` asserts it), so the bytes are all within `self`, and none is
+        // padding.
+        Some(unsafe { slice::from_raw_parts(start.add(offset_of!(Self, record)), length) })
     }
 }
 

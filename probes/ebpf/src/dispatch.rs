@@ -57,6 +57,16 @@ pub fn grpc(registers: Registers, cookie: Cookie) {
         Some(SiteKind::GrpcClientEnd) => grpc::client_end(registers, tgid, process, layout, words),
         Some(SiteKind::GrpcStreamOpened) => grpc::stream_opened(registers, tgid, process, layout, words),
         Some(SiteKind::GrpcStreamEnd) => grpc::stream_end(registers, tgid, process, layout),
+        Some(SiteKind::GrpcClientSent) => grpc::message(registers, process, layout, cookie.0, grpc::SENT),
+        Some(SiteKind::GrpcClientReceived) => {
+            grpc::message(registers, process, layout, cookie.0, grpc::RECEIVED);
+        }
+        Some(SiteKind::GrpcServerSent) => {
+            grpc::message(registers, process, layout, cookie.0, grpc::SENT | grpc::SERVER);
+        }
+        Some(SiteKind::GrpcServerReceived) => {
+            grpc::message(registers, process, layout, cookie.0, grpc::RECEIVED | grpc::SERVER);
+        }
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use lightfoot_probes_abi::{
     ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process,
-    Settings, Site,
+    Settings, Site, grpc::Messages,
 };
 
 #[map]
@@ -33,6 +33,8 @@ pub static ITABS: LruHashMap<ContextKey, Holder> = LruHashMap::with_max_entries(
 pub static CALLERS: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
 #[map]
 pub static STREAM_ENDS: LruHashMap<ContextKey, u64> = LruHashMap::with_max_entries(1024, 0);
+#[map]
+pub static MESSAGES: LruHashMap<ContextKey, Messages> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 

@@ -39,8 +39,10 @@ fn describe(body: &Body<'_>, index: usize, call: &Instruction<'_>) -> IndirectCa
         if let Some(register) = callee
             && effects.writes_integer(register)
         {
-            itab_offset = loaded(instruction, register);
-            callee = None;
+            callee = moved(instruction, register);
+            if callee.is_none() {
+                itab_offset = loaded(instruction, register);
+            }
         }
         for (bit, register) in Registers::of(body.architecture).integers.iter().enumerate() {
             if target != Some(register.number) && effects.writes_integer(register.number) {
@@ -94,6 +96,18 @@ fn loaded(instruction: &Instruction<'_>, register: u8) -> Option<u64> {
         && destination.number() == usize::from(register)
         && is_plain(decoded);
     loads.then(|| decoded.memory_displacement64())
+}
+
+/// The register that the instruction copies to `register`. x86-64 only.
+fn moved(instruction: &Instruction<'_>, register: u8) -> Option<u8> {
+    let decoded = instruction.x86_64()?;
+    let (to, from) = (decoded.op0_register(), decoded.op1_register());
+    let moves = decoded.mnemonic() == Mnemonic::Mov
+        && decoded.op1_kind() == OpKind::Register
+        && to.is_gpr64()
+        && from.is_gpr64()
+        && to.number() == usize::from(register);
+    if moves { u8::try_from(from.number()).ok() } else { None }
 }
 
 /// Whether the address is a register's plus a fixed distance.

@@ -69,6 +69,95 @@ fn amd64_entry_is_the_push_after_each_form_of_the_stack_check() {
     }
 }
 
+/// `push %rbp; mov %rsp,%rbp; sub $0x58,%rsp; call 0x402000; test %rcx,%rcx; jne 2f; mov %rax,0x48(%rsp); mov %rbx,0x50(%rsp);
+/// 2: add $0x58,%rsp; pop %rbp; ret`, as `grpc.invoke` begins.
+const STORING: &[u8] = &[
+    0x55, // 0
+    0x48, 0x89, 0xe5, // 1
+    0x48, 0x83, 0xec, 0x58, // 4
+    0xe8, 0xf3, 0x0f, 0x00, 0x00, // 8
+    0x48, 0x85, 0xc9, // d
+    0x75, 0x0a, // 10: jne 0x1c
+    0x48, 0x89, 0x44, 0x24, 0x48, // 12
+    0x48, 0x89, 0x5c, 0x24, 0x50, // 17
+    0x48, 0x83, 0xc4, 0x58, // 1c
+    0x5d, // 20
+    0xc3, // 21
+];
+
+#[test]
+fn results_that_are_stored_side_by_side_are_found_below_the_entry() {
+    let both = [IntegerRegister(0), IntegerRegister(1)];
+    assert_eq!(stored(amd64(STORING), AT(8), &both), Some(-0x18));
+    assert_eq!(stored(amd64(STORING), AT(8), &both[1..]), Some(-0x10));
+    // The other way round they are no interface.
+    assert_eq!(stored(amd64(STORING), AT(8), &[both[1], both[0]]), None);
+    // The third result is stored nowhere, and there is no call.
+    assert_eq!(stored(amd64(STORING), AT(8), &[IntegerRegister(2)]), None);
+    assert_eq!(stored(amd64(STORING), AT(4), &both), None);
+    // mov %rdi,%rbx in place of the test: one of them is gone before it is stored.
+    let mut overwritten = STORING.to_vec();
+    overwritten[0xd..0x10].copy_from_slice(&[0x48, 0x89, 0xfb]);
+    assert_eq!(stored(amd64(&overwritten), AT(8), &both), None);
+    // mov %rbx,0x50(%rbp): not relative to the stack pointer.
+    let mut elsewhere = STORING.to_vec();
+    elsewhere[0x17..0x1c].copy_from_slice(&[0x48, 0x89, 0x5d, 0x50, 0x90]);
+    assert_eq!(stored(amd64(&elsewhere), AT(8), &both), None);
+    assert_eq!(stored(arm64(&words(&[0x9400_0000, 0xd65f_03c0])), ENTRY, &both), None);
+}
+
+/// `cmp 0x10(%r14),%rsp; jbe 2f; push %rbp; sub $0x10,%rsp; test %rbx,%rbx; je 1f; xor %edx,%edx; 1: mov %rax,0x20(%rsp);
+/// call 0x402000; test %rax,%rax; jne 3f; 3: add $0x10,%rsp; pop %rbp; ret; 2: mov %rax,0x8(%rsp); call morestack;
+/// mov 0x8(%rsp),%rax; jmp entry`.
+const RECEIVING: &[u8] = &[
+    0x49, 0x3b, 0x66, 0x10, // 0
+    0x76, 0x25, // 4: jbe 0x2b
+    0x55, // 6
+    0x48, 0x83, 0xec, 0x10, // 7
+    0x48, 0x85, 0xdb, // b
+    0x74, 0x02, // e: je 0x12
+    0x31, 0xd2, // 10
+    0x48, 0x89, 0x44, 0x24, 0x20, // 12
+    0xe8, 0xe4, 0x0f, 0x00, 0x00, // 17
+    0x48, 0x85, 0xc0, // 1c
+    0x75, 0x00, // 1f: jne 0x21
+    0x48, 0x83, 0xc4, 0x10, // 21
+    0x5d, // 25
+    0xc3, // 26
+    0x0f, 0x1f, 0x40, 0x00, // 27
+    0x48, 0x89, 0x44, 0x24, 0x08, // 2b
+    0xe8, 0xcb, 0x1f, 0x00, 0x00, // 30
+    0x48, 0x8b, 0x44, 0x24, 0x08, // 35
+    0xeb, 0xc4, // 3a: jmp 0
+];
+
+#[test]
+fn a_receiver_is_kept_where_all_ways_have_stored_it() {
+    let jne = AT(0x1f);
+    assert!(keeps_receiver(amd64(RECEIVING), jne));
+    // Before the store, and where no instruction begins.
+    assert!(!keeps_receiver(amd64(RECEIVING), AT(0x12)));
+    assert!(!keeps_receiver(amd64(RECEIVING), AT(0x20)));
+    let with = |at: usize, bytes: &[u8]| {
+        let mut code = RECEIVING.to_vec();
+        code[at..at + bytes.len()].copy_from_slice(bytes);
+        keeps_receiver(amd64(&code), jne)
+    };
+    // One of the ways skips the store: je 0x17.
+    assert!(!with(0xf, &[0x07]));
+    // One overwrites the register before it: xor %eax,%eax.
+    assert!(!with(0x10, &[0x31, 0xc0]));
+    // Another register, and another place.
+    assert!(!with(0x12, &[0x48, 0x89, 0x5c, 0x24, 0x20]));
+    assert!(!with(0x12, &[0x48, 0x89, 0x44, 0x24, 0x18]));
+    assert!(!keeps_receiver(arm64(&words(&[0xf900_07e0, 0xd65f_03c0])), AT(4)));
+    // What is written over it later: mov %rbx,0x20(%rsp) in place of the test and its branch.
+    assert!(!keeps_receiver(
+        amd64(&[&RECEIVING[..0x1c], &[0x48, 0x89, 0x5c, 0x24, 0x20], &RECEIVING[0x21..]].concat()),
+        AT(0x21)
+    ));
+}
+
 #[test]
 fn amd64_entry_is_refused_when_a_branch_leads_between_symbol_and_push() {
     for (target, displacement) in [(6, 0xd9), (4, 0xd7)] {

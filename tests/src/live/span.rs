@@ -29,6 +29,8 @@ pub struct Span {
     pub status_code: u64,
     pub status_message: String,
     pub attributes: Attributes,
+    /// Trace id and span id of each.
+    pub links: Vec<(String, String)>,
     pub resource: Attributes,
     pub scope: String,
     pub schema_url: String,
@@ -84,6 +86,7 @@ impl Span {
             status_code: status("code").and_then(integer).unwrap_or_default(),
             status_message: status("message").and_then(Json::as_str).unwrap_or_default().to_owned(),
             attributes: attributes(span.get("attributes")?)?,
+            links: span.get("links")?.as_array()?.iter().map(link).collect::<Option<_>>()?,
             resource: attributes(resource.get("resource")?.get("attributes")?)?,
             scope: scope.get("scope")?.get("name")?.as_str()?.to_owned(),
             schema_url: scope.get("schemaUrl")?.as_str()?.to_owned(),
@@ -94,6 +97,11 @@ impl Span {
 
 fn only(list: &Json) -> Option<&Json> {
     list.as_array().filter(|list| list.len() == 1)?.first()
+}
+
+fn link(json: &Json) -> Option<(String, String)> {
+    let id = |key| Some(json.get(key)?.as_str()?.to_owned());
+    Some((id("traceId")?, id("spanId")?))
 }
 
 /// The same key twice would be an error.

@@ -2,6 +2,12 @@
 // the Go release compiles.
 package main
 
-import "lightfoot.example/rpcs"
+import (
+	"google.golang.org/grpc"
+	"lightfoot.example/rpcs"
+)
 
-func main() { rpcs.Main() }
+func main() {
+	rpcs.NewClient = grpc.NewClient
+	rpcs.Main()
+}

@@ -41,6 +41,29 @@ func (s *scene) answerStream(stream grpc.ServerStream, truth *Handled) error {
 	verb, argument := wanted(stream.Context())
 	count, _ := strconv.Atoi(argument)
 	switch verb {
+	case "echo-elsewhere":
+		// Another goroutine receives, and one sends.
+		messages, over := make(chan string), make(chan error)
+		go func() {
+			defer close(messages)
+			for {
+				message, err := receive(stream)
+				if err != nil {
+					return
+				}
+				messages <- message
+			}
+		}()
+		go func() {
+			for message := range messages {
+				if err := stream.SendMsg(wrapperspb.String(message)); err != nil {
+					over <- err
+					return
+				}
+			}
+			over <- nil
+		}()
+		return <-over
 	case "collect":
 		for {
 			if _, err := receive(stream); errors.Is(err, io.EOF) {

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"lightfoot.example/witness"
 )
@@ -56,9 +57,19 @@ func (c call) truth(name, service string, to *remote) Called {
 // unary makes a call and writes its truth.
 func (s *scene) unary(name string, to *remote, c call) (string, error) {
 	ctx, truth, client := c.context(name), c.truth(name, unaryService, to), &stub{to.ClientConn}
+	var other peer.Peer
+	options, asks := c.options, truth.Number%2 == 0
+	if asks {
+		options = append(options[:len(options):len(options)], grpc.Peer(&other))
+	}
 	truth = truth.begin()
-	answer, err := client.call(ctx, truth.Method, wrapperspb.String(c.message), c.options...)
-	s.truth.Write(truth.finish(err))
+	answer, err := client.call(ctx, truth.Method, wrapperspb.String(c.message), options...)
+	truth = truth.finish(err)
+	if asks {
+		from := end(other.Addr)
+		truth.Peer = &from
+	}
+	s.truth.Write(truth)
 	return answer.GetValue(), err
 }
 
@@ -87,13 +98,15 @@ func (t *streamed) finish(err error) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	t.s.truth.Write(t.truth.finish(err))
+	truth := t.truth.finish(err)
+	truth.Messages = &t.messages
+	t.s.truth.Write(truth)
 }
 
 // finishLater does the same where the stream ends on another goroutine, whenever that runs.
 func (t *streamed) finishLater(err error) {
 	truth := t.truth.finish(err)
-	truth.End = 0
+	truth.End, truth.Messages = 0, &t.messages
 	t.s.truth.Write(truth)
 	time.Sleep(50 * time.Millisecond)
 }

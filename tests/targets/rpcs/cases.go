@@ -143,6 +143,13 @@ func rows() []row {
 		{"passthrough-target", to(func(s *scene) *remote { return s.passed }, ""), true},
 		{"manual-target", to(func(s *scene) *remote { return s.manual }, ""), true},
 		{"unix-target", to(func(s *scene) *remote { return s.unix }, ""), true},
+		{"unix-named", to(func(s *scene) *remote { return s.unixNamed }, ""), true},
+		{"own-scheme", to(func(s *scene) *remote { return s.ownScheme }, ""), true},
+		{"two-servers", func(s *scene, name string) {
+			for i := 0; i < 4; i++ {
+				s.unary(name, s.balanced, call{})
+			}
+		}, true},
 		{"ipv6-target", to(func(s *scene) *remote { return s.ipv6 }, ""), true},
 		{"in-memory", to(func(s *scene) *remote { return s.inMemory }, ""), true},
 		{"workers", func(s *scene, name string) {
@@ -169,6 +176,14 @@ func rows() []row {
 	}...)
 	return append(append(append(all, failures()...), streams()...), related()...)
 }
+
+// byWorkers is the case of calls that net/http receives and workers serve; its server has spans of HTTP, so it is not listed.
+var byWorkers = row{"handler-workers", func(s *scene, name string) {
+	for i := 0; i < 5; i++ {
+		s.unary(name, s.overWorkers, call{})
+		time.Sleep(10 * time.Millisecond) // the worker waits again
+	}
+}, false}
 
 // within makes a call that has so long.
 func (s *scene) within(limit time.Duration, name string, c call) {
@@ -199,7 +214,7 @@ func (s *scene) health(name, service string) {
 
 // find is the case of that name.
 func find(name string) row {
-	for _, row := range append(rows(), hidden) {
+	for _, row := range append(rows(), hidden, nested, byWorkers, elsewhereHandled) {
 		if row.name == name {
 			return row
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver/manual"
 )
@@ -27,6 +28,31 @@ func failures() []row {
 			builder := manual.NewBuilderWithScheme("manual")
 			s.onceWithin(100*time.Millisecond, name, dial("manual:///nobody", grpc.WithResolvers(builder)), call{})
 		}, true},
+		{"waited-for-ready", func(s *scene, name string) {
+			// Who serves comes later than the call.
+			address, started := refused(), make(chan *grpc.Server)
+			go func() {
+				time.Sleep(50 * time.Millisecond)
+				server := s.register(grpc.NewServer())
+				serve(server, listen("tcp", address))
+				started <- server
+			}()
+			quickly := grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{
+				BaseDelay: 10 * time.Millisecond, Multiplier: 1, MaxDelay: 10 * time.Millisecond,
+			}})
+			s.once(name, dial(address, quickly), call{options: waiting})
+			(<-started).Stop()
+		}, false},
+		{"server-gone", func(s *scene, name string) {
+			server := s.register(grpc.NewServer())
+			connection := dial(serve(server, listen("tcp", "127.0.0.1:0")))
+			defer connection.Close()
+			for i := 0; i < 3; i++ {
+				s.unary(name, connection, call{})
+				server.Stop()
+				time.Sleep(20 * time.Millisecond) // the client has noticed
+			}
+		}, false},
 		{"closed", func(s *scene, name string) {
 			connection := dial(s.plain.target)
 			connection.Close()

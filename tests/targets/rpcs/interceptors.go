@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"google.golang.org/grpc"
+	"lightfoot.example/witness"
 )
 
 // What interceptors do that call others: the calls inside belong to the call, or to what is served.
@@ -16,6 +17,15 @@ func (s *scene) callInside(
 ) error {
 	cause := Cause{Parent: number(method), Of: "called", Rule: byGoroutine}
 	s.unary("client-interceptor-inside", s.plain, call{ctx: context.Background(), cause: cause})
+	return invoker(ctx, method, in, out, cc, options...)
+}
+
+// getInside makes a call by HTTP inside of each call of a client, with its context, as those do that fetch a token.
+func (s *scene) getInside(
+	ctx context.Context, method string, in, out interface{}, cc *grpc.ClientConn, invoker grpc.UnaryInvoker,
+	options ...grpc.CallOption,
+) error {
+	s.get(ctx, "interceptor", witness.Call{Parent: number(method), Rule: byGoroutine})
 	return invoker(ctx, method, in, out, cc, options...)
 }
 

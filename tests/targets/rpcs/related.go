@@ -1,5 +1,10 @@
 package rpcs
 
+// nested is the case of a call that makes another, which takes long; it is not listed.
+var nested = row{"long-nested", func(s *scene, name string) {
+	s.unary(name, s.plain, call{do: "nest rpc-slow"})
+}, false}
+
 // related are the cases of calls that are made on behalf of something that is served.
 func related() []row {
 	served := func(relation string) row {
@@ -28,6 +33,7 @@ func related() []row {
 		web("rpc-context"), web("rpc-background"), web("rpc-pool-context"), web("rpc-spawned"), web("stream-context"),
 		web("both"), web("deep"),
 		{"client-interceptor", func(s *scene, name string) { s.unary(name, s.nosy, call{}) }, true},
+		{"client-interceptor-http", func(s *scene, name string) { s.unary(name, s.curious, call{}) }, true},
 		{"server-interceptor", func(s *scene, name string) { s.unary(name, s.checked, call{}) }, true},
 		{"server-interceptor-stream", func(s *scene, name string) { s.echo(name, s.checked, call{}, 1) }, true},
 	}

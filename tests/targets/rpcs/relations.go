@@ -28,6 +28,9 @@ func (s *scene) relate(ctx context.Context, number int64, relation string) error
 	switch relation {
 	case "rpc-context":
 		return rpc(ctx, cause(byContext))
+	case "rpc-slow":
+		_, err := s.unary(relation, s.plain, call{ctx: ctx, cause: cause(byContext), do: "sleep 3500"})
+		return err
 	case "rpc-background":
 		return rpc(bare, cause(byGoroutine))
 	case "rpc-pool-context":
@@ -47,16 +50,16 @@ func (s *scene) relate(ctx context.Context, number int64, relation string) error
 			return s.echo(relation, s.plain, call{ctx: ctx, cause: cause(byContext)}, 2)
 		})
 	case "http-context":
-		s.get(ctx, relation, number, byContext)
+		s.get(ctx, relation, witness.Call{Parent: number, Rule: byContext, Cause: number})
 	case "http-background":
-		s.get(bare, relation, number, byGoroutine)
+		s.get(bare, relation, witness.Call{Parent: number, Rule: byGoroutine, Cause: number})
 	case "both":
 		// By gRPC to a handler that calls by HTTP, and then by HTTP here.
 		c := call{ctx: ctx, cause: cause(byContext), do: "nest http-context"}
 		if _, err := s.unary(relation, s.plain, c); err != nil {
 			return err
 		}
-		s.get(ctx, relation, number, byContext)
+		s.get(ctx, relation, witness.Call{Parent: number, Rule: byContext, Cause: number})
 	case "deep":
 		c := call{ctx: ctx, cause: cause(byContext), do: "nest both"}
 		_, err := s.unary(relation, s.plain, c)
@@ -67,14 +70,14 @@ func (s *scene) relate(ctx context.Context, number int64, relation string) error
 	return nil
 }
 
-// get calls by HTTP.
-func (s *scene) get(ctx context.Context, name string, parent int64, rule string) {
+// get calls by HTTP. A parent that is no cause was called itself.
+func (s *scene) get(ctx context.Context, name string, truth witness.Call) {
 	url := fmt.Sprintf("%s/%s/%d", s.upstream, name, witness.Number())
 	request, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	truth := witness.Call{Rule: rule, Parent: parent, Cause: parent}.Begin(request)
+	truth = truth.Begin(request)
 	response, err := s.client.Do(request)
 	if err != nil {
 		log.Fatal(err)

@@ -35,14 +35,19 @@ type scene struct {
 	truth *witness.Log
 	// plain is the server that most cases call; guarded recovers from panics and limits messages; workers has some.
 	plain, guarded, workers, ipv6, unix *remote
-	// named is plain by its name, passed by a target that says how, manual by a resolver of the program's own.
-	named, passed, manual *remote
+	// unixNamed is a client of unix whose own socket has a name, too; balanced calls two servers in turns.
+	unixNamed, balanced *remote
+	// named is plain by its name, passed by a target that says how, manual by a resolver of the program's own, ownScheme the
+	// same by grpc.NewClient, where there is one.
+	named, passed, manual, ownScheme *remote
 	// inMemory has no network below it.
 	inMemory *remote
 	// overTLS and overH2c are served by net/http.
 	overTLS, overH2c *remote
-	// nosy calls others in its client interceptor, checked in its server's; failing never calls.
-	nosy, checked, failing *remote
+	// overWorkers as well, and hands calls to workers.
+	overWorkers *remote
+	// nosy calls others by gRPC in its client interceptor, curious by HTTP, checked in its server's; failing never calls.
+	nosy, curious, checked, failing *remote
 	// retrying asks again where the answer is UNAVAILABLE.
 	retrying *remote
 	// refused is an address where nobody listens.
@@ -99,6 +104,10 @@ func (s *scene) serveAll() {
 	socket := filepath.Join(folder, "socket")
 	serve(main, listen("unix", socket))
 	s.unix = dial("unix:" + socket)
+	own := &net.Dialer{LocalAddr: &net.UnixAddr{Name: filepath.Join(folder, "client"), Net: "unix"}}
+	s.unixNamed = dial("unix:"+socket, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return own.DialContext(ctx, "unix", socket)
+	}))
 	s.guarded = dial(serve(s.register(grpc.NewServer(
 		grpc.ChainUnaryInterceptor(recovering), grpc.ChainStreamInterceptor(recoveringStream),
 		grpc.MaxRecvMsgSize(1<<16),
@@ -113,6 +122,14 @@ func (s *scene) serveAll() {
 	builder := manual.NewBuilderWithScheme("manual")
 	builder.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: address}}})
 	s.manual = dial("manual:///the-truth", grpc.WithResolvers(builder))
+	mesh := manual.NewBuilderWithScheme("mesh")
+	mesh.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: address}}})
+	s.ownScheme = dialBy(NewClient, "mesh:///the-truth", grpc.WithResolvers(mesh))
+	both := manual.NewBuilderWithScheme("both")
+	other := serve(s.register(grpc.NewServer()), listen("tcp", "127.0.0.1:0"))
+	both.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: address}, {Addr: other}}})
+	s.balanced = dial("both:///servers", grpc.WithResolvers(both),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
 	s.retrying = dial(address, grpc.WithDefaultServiceConfig(`{"methodConfig": [{
 		"name": [{"service": "truth.Unary"}, {"service": "truth.BothStreams"}], "retryPolicy": {
 			"maxAttempts": 4, "initialBackoff": "0.005s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
@@ -121,6 +138,7 @@ func (s *scene) serveAll() {
 	}]}`))
 	s.refused = refused()
 	s.nosy = dial(address, grpc.WithChainUnaryInterceptor(s.callInside), grpc.WithChainStreamInterceptor(wrapping))
+	s.curious = dial(address, grpc.WithUnaryInterceptor(s.getInside))
 	s.failing = dial(address, grpc.WithUnaryInterceptor(unwilling))
 	s.checked = dial(serve(s.register(grpc.NewServer(
 		grpc.UnaryInterceptor(s.callBefore), grpc.StreamInterceptor(s.callBeforeStream),
@@ -130,19 +148,24 @@ func (s *scene) serveAll() {
 // serveByHTTP starts the servers that are handlers of net/http.
 func (s *scene) serveByHTTP() {
 	handler := s.register(grpc.NewServer())
-	quiet := log.New(io.Discard, "", 0)
+	s.overTLS = overTLS(handler)
+	s.overWorkers = overTLS(s.register(grpc.NewServer(grpc.NumStreamWorkers(4))))
+	plain := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
+	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
+	plain.Start()
+	s.overH2c = dial(plain.Listener.Addr().String())
+}
+
+// overTLS serves by net/http, and dials.
+func overTLS(handler http.Handler) *remote {
 	secure := httptest.NewUnstartedServer(handler)
-	secure.Config.ErrorLog, secure.EnableHTTP2 = quiet, true
+	secure.Config.ErrorLog, secure.EnableHTTP2 = log.New(io.Discard, "", 0), true
 	secure.StartTLS()
 	roots := x509.NewCertPool()
 	roots.AddCert(secure.Certificate())
-	s.overTLS = dial(secure.Listener.Addr().String(), grpc.WithTransportCredentials(
+	return dial(secure.Listener.Addr().String(), grpc.WithTransportCredentials(
 		credentials.NewClientTLSFromCert(roots, "example.com"),
 	))
-	plain := httptest.NewUnstartedServer(h2c.NewHandler(handler, &http2.Server{}))
-	plain.Config.ErrorLog = quiet
-	plain.Start()
-	s.overH2c = dial(plain.Listener.Addr().String())
 }
 
 // serveWeb starts an HTTP server whose handlers make calls, and one that only answers.
@@ -159,16 +182,26 @@ func (s *scene) serveWeb() {
 	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 }
 
+// NewClient is grpc.NewClient where it exists, which it does not in the oldest grpc-go that is built here.
+var NewClient = grpc.Dial
+
 func dial(target string, options ...grpc.DialOption) *remote {
-	// The last one wins. grpc.NewClient is newer than the oldest grpc-go that is built here.
+	return dialBy(grpc.Dial, target, options...)
+}
+
+func dialBy(
+	by func(string, ...grpc.DialOption) (*grpc.ClientConn, error), target string, options ...grpc.DialOption,
+) *remote {
+	// The last one wins.
 	options = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, options...)
-	connection, err := grpc.Dial(target, options...)
+	connection, err := by(target, options...)
 	if err != nil {
 		log.Fatal(err)
 	}
 	return &remote{connection, target}
 }
 
+// listen listens.
 func listen(network, address string) net.Listener {
 	listener, err := net.Listen(network, address)
 	if err != nil {

@@ -87,7 +87,8 @@ func (s *scene) serveStream(_ interface{}, stream grpc.ServerStream) error {
 		truth.End = witness.BootTime()
 		s.truth.Write(truth)
 	}()
-	err := s.answerStream(stream, truth)
+	truth.Messages = new([2]int64)
+	err := s.answerStream(&countedServer{stream, truth.Messages}, truth)
 	truth.finish(err)
 	return err
 }
@@ -130,18 +131,51 @@ func (c *stub) open(
 	if err != nil {
 		return nil, err
 	}
-	return &opened{stream}, nil
+	return &opened{ClientStream: stream}, nil
 }
 
 // opened is a stream with its messages' type.
-type opened struct{ grpc.ClientStream }
+type opened struct {
+	grpc.ClientStream
+	// messages are those sent and received.
+	messages [2]int64
+}
 
-func (o *opened) send(text string) error { return o.ClientStream.SendMsg(wrapperspb.String(text)) }
+func (o *opened) send(text string) error {
+	err := o.ClientStream.SendMsg(wrapperspb.String(text))
+	if err == nil {
+		o.messages[0]++
+	}
+	return err
+}
 
 func (o *opened) receive() (string, error) {
 	message := new(wrapperspb.StringValue)
 	if err := o.ClientStream.RecvMsg(message); err != nil {
 		return "", err
 	}
+	o.messages[1]++
 	return message.Value, nil
+}
+
+// countedServer counts the messages that are sent and received.
+type countedServer struct {
+	grpc.ServerStream
+	messages *[2]int64
+}
+
+func (c *countedServer) SendMsg(message interface{}) error {
+	err := c.ServerStream.SendMsg(message)
+	if err == nil {
+		c.messages[0]++
+	}
+	return err
+}
+
+func (c *countedServer) RecvMsg(message interface{}) error {
+	err := c.ServerStream.RecvMsg(message)
+	if err == nil {
+		c.messages[1]++
+	}
+	return err
 }

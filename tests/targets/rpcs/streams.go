@@ -52,6 +52,27 @@ func streams() []row {
 			ctx, cancel := context.WithCancel(context.Background())
 			s.waiting(name, s.plain, call{ctx: ctx}, cancel)
 		}, false},
+		{"stream-cancelled-ignored", func(s *scene, name string) {
+			// The handler goes on for a while, and ends as if nothing had happened.
+			ctx, cancel := context.WithCancel(context.Background())
+			stream := s.open(name, bothStreams, s.plain, call{ctx: ctx, do: "wait-and-answer"})
+			<-s.started.channel
+			cancel()
+			_, err := stream.drain()
+			stream.finish(err)
+			time.Sleep(50 * time.Millisecond) // the handler is a little later
+		}, false},
+		{"stream-of-proxy", func(s *scene, name string) {
+			// A call with one message each way, made as a stream.
+			kind := &grpc.StreamDesc{StreamName: "Unary"}
+			stream := s.open(name, kind, s.plain, call{do: "answer"})
+			if err := stream.send("one"); err != nil {
+				log.Fatal(err)
+			}
+			stream.CloseSend()
+			_, err := stream.receive()
+			stream.finish(err)
+		}, true},
 		{"stream-abandoned", func(s *scene, name string) {
 			// Nobody receives any more; that it is over is noticed on a goroutine of grpc-go's own.
 			ctx, cancel := context.WithCancel(context.Background())
@@ -124,6 +145,19 @@ var hidden = row{"stream-hidden", func(s *scene, name string) {
 	connection := dial(s.plain.target, grpc.WithStreamInterceptor(hiding))
 	defer connection.Close()
 	s.echo(name, connection, call{}, 1)
+}, false}
+
+// elsewhereHandled is the case of a stream that a handler uses on other goroutines; it is not listed.
+var elsewhereHandled = row{"stream-elsewhere", func(s *scene, name string) {
+	stream := s.open(name, bothStreams, s.plain, call{do: "echo-elsewhere"})
+	for i := 0; i < 5; i++ {
+		if err := stream.send("one"); err != nil {
+			log.Fatal(err)
+		}
+	}
+	stream.CloseSend()
+	_, err := stream.drain()
+	stream.finish(err)
 }, false}
 
 // receiveAll receives so many messages and the end.

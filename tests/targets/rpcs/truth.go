@@ -3,6 +3,7 @@ package rpcs
 import (
 	"context"
 	"errors"
+	"net"
 	"reflect"
 
 	"google.golang.org/grpc/codes"
@@ -26,6 +27,10 @@ type Called struct {
 	Message string `json:"message"`
 	// Error is the type of an error that is no status, as package reflect names it.
 	Error string `json:"error"`
+	// Peer is the other end of the connection: ADDRESS:PORT, a path, or "" if there was none; nil if nobody asked.
+	Peer *string `json:"peer"`
+	// Messages are those of a stream, sent and received.
+	Messages *[2]int64 `json:"messages"`
 	Cause
 	// Start and End enclose the call, in nanoseconds of CLOCK_BOOTTIME. End is 0 where nobody can tell.
 	Start int64 `json:"start"`
@@ -55,6 +60,7 @@ type Handled struct {
 	// What came with the call.
 	Authority   string          `json:"authority"`
 	Peer        string          `json:"peer"`
+	Messages    *[2]int64       `json:"messages"`
 	Traceparent []string        `json:"traceparent"`
 	Tracestate  []string        `json:"tracestate"`
 	Remote      *witness.Parent `json:"remote"`
@@ -76,6 +82,16 @@ func (c Called) finish(err error) Called {
 		c.Error = reflect.TypeOf(err).String()
 	}
 	return c
+}
+
+// end is what spans can say of an address.
+func end(address net.Addr) string {
+	switch address.(type) {
+	case *net.TCPAddr, *net.UnixAddr:
+		return address.String()
+	default:
+		return ""
+	}
 }
 
 // handling notes a call that a handler is about to serve.

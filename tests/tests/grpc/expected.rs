@@ -21,8 +21,15 @@ const SERVER_ERRORS: [&str; 6] =
 /// Streams whose error grpc-go has made itself, after the transport had its status, which is the one that spans have.
 const OWN_ERRORS: [&str; 2] = ["stream-left-early", "stream-connection-closed"];
 
-/// Fails unless a client's span says all that it must and nothing else, besides times and parents.
-pub(crate) fn assert_client(span: &Span, called: &Called, reached: bool) {
+/// A unary call that an interceptor makes leads nowhere.
+const INTERCEPTED: [&str; 2] = ["client-interceptor", "client-interceptor-http"];
+
+/// Where all servers are that are reached by TCP.
+const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
+
+/// Fails unless a client's span says all that it must and nothing else, besides times and parents. `has_grown` is whether the
+/// goroutine's stack may have grown during the call: one that fails then may lack its peer.
+pub(crate) fn assert_client(span: &Span, called: &Called, reached: bool, has_grown: bool) {
     let mut said = span.attributes.clone();
     let is_own = OWN_ERRORS.contains(&called.case.as_str());
     // The row says what else there may be.
@@ -40,13 +47,24 @@ pub(crate) fn assert_client(span: &Span, called: &Called, reached: bool) {
     if let Some(port) = port {
         wanted.insert("server.port".into(), port.into());
     }
-    // A stream leads to its connection, once it has one.
-    let has_port = said.get("network.peer.port").is_some_and(|said| port.is_none_or(|port| *said == port));
-    if is_stream(&called.method) && (reached && port.is_some() || has_port) {
-        assert!(has_port, "{called:?} {said:?}");
-        for key in ["network.peer.address", "network.peer.port"] {
-            assert!(said.remove(key).is_some(), "{called:?}");
-        }
+    // A call leads to its connection, once it has one.
+    let peer = said.remove("network.peer.address");
+    let peer = peer.as_ref().map(|peer| peer.as_str().unwrap());
+    let peer_port = said.remove("network.peer.port");
+    if INTERCEPTED.contains(&called.case.as_str()) {
+        assert_eq!((peer, &peer_port), (None, &None), "{called:?}");
+    } else if peer.is_none() && has_grown && called.code != 0 {
+        assert_eq!(peer_port, None, "{called:?}");
+    } else if let Some(truth) = &called.peer {
+        let parts = socket(truth).map(|(address, port)| (address, Some(port)));
+        let (address, port) = parts.unwrap_or((truth, None));
+        assert_eq!((peer.unwrap_or_default(), peer_port), (address, port.map(Json::from)), "{called:?}");
+    } else if peer_port.is_some() {
+        assert!(LOOPBACK.contains(&peer.unwrap()), "{called:?}");
+        assert!(port.is_none_or(|port| peer_port == Some(port.into())), "{peer_port:?} {called:?}");
+    } else {
+        assert!(!reached || port.is_none(), "no peer: {called:?}");
+        assert!(peer.is_none_or(|peer| peer == address), "{called:?}");
     }
     if !called.rule.is_empty() {
         let is_inferred = called.rule == "parent_goroutine";
@@ -62,7 +80,7 @@ pub(crate) fn assert_client(span: &Span, called: &Called, reached: bool) {
     assert_eq!(said, wanted, "{called:?}");
     assert_eq!(span.kind, CLIENT);
     // A stream that ended with its connection says why in words of the connection's.
-    let of_connection = is_stream(&called.method) && code == "UNAVAILABLE" && reached;
+    let of_connection = is_stream(called) && code == "UNAVAILABLE" && reached;
     // What goes around a status adds to what is read of it.
     let is_inner = called.case == "retried-in-vain" && called.message.ends_with(&span.status_message);
     let is_other = of_connection || is_own || is_inner;
@@ -94,6 +112,8 @@ pub(crate) fn assert_server(span: &Span, called: &Called, handled: Option<&Handl
         if let Some((address, port)) = socket(&handled.peer) {
             wanted.insert("network.peer.address".into(), address.into());
             wanted.insert("network.peer.port".into(), port.into());
+        } else if handled.peer.starts_with('/') {
+            wanted.insert("network.peer.address".into(), handled.peer.as_str().into());
         }
         if handled.remote.is_some() {
             wanted.insert("lightfoot.parent.rule".into(), "incoming".into());
@@ -156,11 +176,12 @@ fn assert_common(span: &Span) {
     assert!(span.start <= span.end);
 }
 
-/// Whether a method is that of a stream.
-pub(crate) fn is_stream(method: &str) -> bool {
+/// Whether a call is a stream.
+pub(crate) fn is_stream(called: &Called) -> bool {
     ["Stream", "/grpc.health.v1.Health/Watch", "ServerReflectionInfo"]
         .iter()
-        .any(|part| method.contains(part))
+        .any(|part| called.method.contains(part))
+        || called.case == "stream-of-proxy"
 }
 
 /// What `server.address` and `server.port` say of a target that a program dialled.

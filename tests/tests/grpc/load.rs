@@ -71,6 +71,23 @@ fn a_stream_that_an_interceptor_hides_is_counted() {
     }
 }
 
+/// Nothing leads from a worker to the request whose call it serves: that stays one of HTTP.
+#[test]
+fn a_call_that_net_http_receives_and_a_worker_serves_is_a_request() {
+    for (program, minor) in [(Program::OldRpc, 21), (Program::Rpc, 27)] {
+        let Some(mut watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        watched.program.ask("run handler-workers").unwrap();
+        let (facts, outcome) = watched.end().unwrap();
+        let (served, made): (Vec<_>, Vec<_>) = outcome.spans.iter().partition(|span| span.kind == SERVER);
+        let paths: Vec<_> = served.iter().map(|span| span.path()).collect();
+        let called: Vec<_> = facts.called.iter().map(|called| called.method.as_str()).collect();
+        assert_eq!((paths, made.len()), (called, 5), "{}", outcome.messages);
+        for span in served {
+            assert_eq!((span.text("rpc.system.name"), span.text("http.request.method")), ("", "POST"));
+        }
+    }
+}
+
 /// Calls and streams, on both sides.
 #[test]
 fn what_is_open_when_the_agent_ends_is_counted() {
@@ -117,7 +134,7 @@ fn check(watched: Watched, at_least: usize) -> Facts {
     for call in &calls.all {
         let Call { called, client, servers, handled } = call;
         let client = client.unwrap_or_else(|| panic!("no span of {called:?}; {}", outcome.messages));
-        assert_client(client, called, !servers.is_empty());
+        assert_client(client, called, !servers.is_empty(), true);
         let is_unsampled = called.case == "traceparent-unsampled";
         assert!(is_unsampled || servers.len() >= handled.len(), "{call:?}; {}", outcome.messages);
         for (attempt, span) in servers.iter().enumerate() {

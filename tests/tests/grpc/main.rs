@@ -11,10 +11,12 @@
 
 mod expected;
 mod load;
+mod messages;
 mod names;
 mod pairs;
 mod parents;
 mod rows;
+mod segments;
 
 use lightfoot_tests::go::{Mode, Program};
 

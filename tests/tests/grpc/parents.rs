@@ -60,7 +60,8 @@ pub(crate) fn judge(facts: &Facts, outcome: &Outcome, calls: &Calls<'_>) {
         }
     }
     for call in &facts.calls {
-        check(called[&call.number], "served", call.parent, &call.rule);
+        let of = if call.cause == 0 { "called" } else { "served" };
+        check(called[&call.number], of, call.parent, &call.rule);
     }
 }
 

@@ -85,7 +85,7 @@ fn check_row(calls: &Calls<'_>, case: &str, [client, server]: &[String; 2]) {
     check_cell(client, of_case.iter().filter_map(|call| call.client));
     check_cell(server, of_case.iter().flat_map(|call| call.servers.iter().copied()));
     for Call { called, client, servers, handled } in of_case {
-        assert_client(client.unwrap(), called, !servers.is_empty());
+        assert_client(client.unwrap(), called, !servers.is_empty(), false);
         for (attempt, span) in servers.iter().enumerate() {
             let handled = handled.get(attempt).copied();
             assert_server(span, called, handled);
@@ -116,7 +116,7 @@ pub(crate) fn check_times(call: &Call<'_>, offset: u64, slack: u64) {
         let (start, end) = (span.start - offset, span.end - offset);
         assert!(start + slack >= called.start, "{start}-{end} is not within {called:?}");
         // A stream is ended by a goroutine of its own, whenever that runs.
-        let late = if is_stream(&called.method) { LATE } else { slack };
+        let late = if is_stream(called) { LATE } else { slack };
         assert!(called.end == 0 || end <= called.end + late, "{start}-{end} is not within {called:?}");
     }
     for (span, handled) in servers.iter().zip(handled) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use globset::GlobMatcher;
@@ -17,6 +18,7 @@ use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::discover::{Proc, Selection};
 use crate::memory_limit;
+use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
 use crate::watch::{self, Watcher};
@@ -53,6 +55,18 @@ pub(in crate::cli) struct WatchingArguments {
     /// Record the queries of URLs; in spans the values of keys that are known to be secret are redacted
     #[arg(long)]
     pub(in crate::cli) queries: bool,
+    /// After so many seconds a gRPC call that is still open gets a span for what there was so far, and again after as many; 0 for
+    /// never
+    ///
+    /// Such spans are linked to each other, the last one has the status. Nothing of that costs the watched program anything.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(..=86_400))]
+    segment_after: u32,
+    /// Count the messages that streams of gRPC send and receive
+    ///
+    /// That takes one trap more for each message on each side, and two more for each unary call of a client, which sends and
+    /// receives in the same way.
+    #[arg(long)]
+    count_messages: bool,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
     #[arg(long, value_name = "KIB", default_value_t = Sizes::USUAL.ring_bytes / 1024, value_parser = ring_size)]
     ring_size: u32,
@@ -119,7 +133,7 @@ pub(in crate::cli) fn watch<S: Output>(
             counts_reads: arguments.count_reads,
         };
         memory_limit::check(sizes).context("cannot watch anything")?;
-        let (kernel, ring) =
+        let (mut kernel, ring) =
             Kernel::load(object, &arguments.attach_method, sizes).context("cannot watch anything")?;
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
@@ -141,9 +155,13 @@ pub(in crate::cli) fn watch<S: Output>(
             router_routes: !arguments.no_router_routes,
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
+            messages: arguments.count_messages,
         };
-        let mut session =
-            Session::start(ring, |events| Watcher::new(processes, selection, settings, kernel, events))?;
+        let length = Duration::from_secs(arguments.segment_after.into());
+        let open_spans = kernel.take_open_spans().filter(|_| !length.is_zero());
+        let segments = open_spans.map(|spans| Segments::new(spans, length));
+        let watcher = |events| Watcher::new(processes, selection, settings, kernel, events);
+        let mut session = Session::start(ring, segments, watcher)?;
         if let (Some(child), Some(program)) = (&mut child, program) {
             child.go_when(session.expect(child.pid, program.path.clone()));
         }

@@ -7,7 +7,7 @@ use std::fmt;
 use opentelemetry::trace::{SpanId, TraceId};
 use serde::{Serialize, Serializer};
 
-use super::{flags, kind, nanoseconds, status};
+use super::{flags, kind, link_flags, nanoseconds, status};
 use crate::span;
 
 /// Whatever has a form in JSON, as a struct of texts and numbers always does.
@@ -32,7 +32,14 @@ pub(super) fn span(out: &mut Vec<u8>, of: &span::Span<'_>) {
         dropped_attributes_count: of.dropped_attributes,
         events: [],
         dropped_events_count: 0,
-        links: [],
+        links: Links(of.continues.map(|before| Link {
+            trace_id: Text(TraceId::from_bytes(of.trace_id)),
+            span_id: Text(SpanId::from_bytes(before)),
+            trace_state: "",
+            attributes: [],
+            dropped_attributes_count: 0,
+            flags: link_flags(of),
+        })),
         dropped_links_count: 0,
         status: Status { message, code: code as i32 },
     };
@@ -57,9 +64,20 @@ struct Fields<'a, 's> {
     dropped_attributes_count: u32,
     events: [(); 0],
     dropped_events_count: u32,
-    links: [(); 0],
+    links: Links,
     dropped_links_count: u32,
     status: Status<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Link {
+    trace_id: Text<TraceId>,
+    span_id: Text<SpanId>,
+    trace_state: &'static str,
+    attributes: [(); 0],
+    dropped_attributes_count: u32,
+    flags: u32,
 }
 
 #[derive(Serialize)]
@@ -92,6 +110,9 @@ struct Attributes<'a, 's>(&'a [span::Attribute<'s>]);
 /// A list of [`AnyValue`]s.
 struct Texts<'a, 's>(&'a [Cow<'s, str>]);
 
+/// A list of at most one [`Link`].
+struct Links(Option<Link>);
+
 /// The id of a parent, empty if there is none.
 struct Parent(Option<SpanId>);
 
@@ -112,6 +133,12 @@ impl<'a, 's> From<&'a span::Value<'s>> for AnyValue<'a, 's> {
 impl Serialize for Attributes<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(|of| KeyValue { key: of.key, value: (&of.value).into() }))
+    }
+}
+
+impl Serialize for Links {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
     }
 }
 

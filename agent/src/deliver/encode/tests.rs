@@ -39,6 +39,7 @@ prop_compose! {
     fn any_span()(
         ids in any::<([u8; 16], [u8; 8], u8)>(),
         parent in option::of((any::<[u8; 8]>(), select(&[ParentRule::Incoming, ParentRule::Context][..]))),
+        continues in option::of(any::<[u8; 8]>()),
         state in option::of("[a-z]{1,9}=[a-z0-9]{1,90}"),
         name in ".{0,150}",
         kind in select(&[SpanKind::Client, SpanKind::Server, SpanKind::Internal][..]),
@@ -53,6 +54,7 @@ prop_compose! {
             trace_id: ids.0,
             span_id: ids.1,
             parent: parent.map(|(span_id, rule)| Parent { span_id, rule }),
+            continues,
             flags: ids.2,
             trace_state: state.unwrap_or_default().into(),
             scope,
@@ -101,7 +103,16 @@ fn sdk(span: &Span<'_>) -> SpanData {
         attributes: attributes.map(|pair| KeyValue::new(pair.key, value(&pair.value))).collect(),
         dropped_attributes_count: span.dropped_attributes,
         events: SpanEvents::default(),
-        links: SpanLinks::default(),
+        links: {
+            let mut links = SpanLinks::default();
+            links.links.extend(span.continues.map(|before| {
+                let id = trace::SpanId::from_bytes(before);
+                let trace_id = TraceId::from_bytes(span.trace_id);
+                let flags = TraceFlags::new(span.flags);
+                trace::Link::with_context(SpanContext::new(trace_id, id, flags, false, TraceState::default()))
+            }));
+            links
+        },
         status: match &span.status {
             Status::Unset => trace::Status::Unset,
             Status::Error(why) => trace::Status::error(why.to_string()),

@@ -36,6 +36,9 @@ pub(super) fn flat(item: &Item) -> String {
     if let Some(parent) = span.parent {
         add("parent_span_id", SpanId::from_bytes(parent.span_id).to_string().into());
     }
+    if let Some(before) = span.continues {
+        add("continues_span_id", SpanId::from_bytes(before).to_string().into());
+    }
     add("name", span.name.as_ref().into());
     add("kind", kind(&span.kind).into());
     add("scope", span.scope.into());

@@ -27,8 +27,14 @@ const MAX_HELD: usize = 4_096;
 const MAX_INDENT: usize = 24;
 
 /// The attributes that are shown behind a span.
-const SHOWN: [&str; 5] =
-    [name::URL_PATH, name::URL_FULL, name::CLIENT_ADDRESS, name::TRUNCATED, name::PARENT_INFERRED];
+const SHOWN: [&str; 6] = [
+    name::URL_PATH,
+    name::URL_FULL,
+    name::CLIENT_ADDRESS,
+    name::TRUNCATED,
+    name::PARENT_INFERRED,
+    name::SEGMENT,
+];
 
 const SERVICE: Style = AnsiColor::Cyan.on_default();
 const NAME: Style = Style::new().bold();

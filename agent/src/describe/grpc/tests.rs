@@ -55,6 +55,19 @@ fn a_call_that_was_served() {
     assert_eq!(attributes(&description), expected.map(|(key, value)| (key, value.to_owned())).into());
 }
 
+/// Go calls a unix socket without a name "@".
+#[test]
+fn a_unix_socket_has_a_name_or_says_nothing() {
+    for (socket, address) in
+        [("/run/a.sock", Some("/run/a.sock")), ("@name", Some("@name")), ("@", None), ("", None)]
+    {
+        let call = GrpcServer { peer: None, peer_name: socket, ..served(0, "") };
+        let attributes = attributes(&server(&call, Names::New));
+        assert_eq!(attributes.get("network.peer.address").map(String::as_str), address);
+        assert_eq!(attributes.get("network.peer.port"), None);
+    }
+}
+
 #[test]
 fn errors_of_servers_are_those_that_are_their_fault() {
     for code in 0..=17 {

@@ -1,9 +1,10 @@
 //! Where grpc-go keeps what is read of its calls.
 
 use lightfoot_probes_abi::layout::{
-    Grpc, GrpcClient, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport, NONE,
+    Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport, NONE,
 };
 use lightfoot_probes_abi::limits;
+use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site;
 use lightfoot_symbolizer::types::{Field, Kind};
 
@@ -60,23 +61,46 @@ fn stream(program: &Program) -> GrpcStream {
         ctx,
         method,
         status_depth: status_depth(program).unwrap_or(NONE),
+        of_server: Struct::of(program, grpc::STREAM_OF_SERVER.name).offset("s"),
     }
 }
 
 /// See [`GrpcStream::status_depth`].
 fn status_depth(program: &Program) -> Option<u64> {
-    let frame = |name: &str| {
-        let entry = program.functions.get(name).ok()?.entry;
-        let code = program.code.get(&entry)?;
-        site::frame(site::Code { architecture: program.architecture, entry, bytes: &code.bytes }).ok()
-    };
+    let frame = |name: &str| site::frame(code(program, name)?).ok();
     let processing = grpc::PROCESS_CALL.iter().filter_map(|name| frame(name)).max();
     frame(grpc::HANDLE_STREAM)?.checked_add(processing?)?.checked_add(BETWEEN)
 }
 
+fn code<'a>(program: &'a Program, function: &str) -> Option<site::Code<'a>> {
+    let entry = program.functions.get(function).ok()?.entry;
+    let code = program.code.get(&entry)?;
+    Some(site::Code { architecture: program.architecture, entry, bytes: &code.bytes })
+}
+
+/// See [`GrpcInvoke`]. Each function calls the next one once, and the last one's first result is stored where it is looked for.
+fn invoke(program: &Program) -> Option<GrpcInvoke> {
+    let [outer, inner, new_stream] = grpc::UNARY.map(|function| code(program, function));
+    let (outer, inner, new_stream) = (outer?, inner?, new_stream?);
+    let [call] = <[_; 1]>::try_from(site::calls_to(outer, inner.entry).ok()?).ok()?;
+    let [of_stream] = <[_; 1]>::try_from(site::calls_to(inner, new_stream.entry).ok()?).ok()?;
+    let stream = [Place::IntegerRegister(0), Place::IntegerRegister(1)];
+    let stored = site::stored(inner, of_stream.address, &stream)?;
+    // The address that it returns to lies between the two frames.
+    let entered = call.stack_delta?.checked_sub(8)?;
+    let returned = u64::try_from(stored.checked_neg()?).ok()?;
+    let size = returned.checked_add(8)?;
+    super::is_within(size, limits::SMALL_STRUCT).then_some(GrpcInvoke {
+        below: u64::try_from(entered.checked_add(stored)?.checked_neg()?).ok()?,
+        size,
+        returned,
+        return_address: call.address.0.checked_add(call.bytes.len() as u64)?,
+    })
+}
+
 fn transport(program: &Program) -> GrpcTransport {
     let of = |layout: &Layout| Struct::of(program, layout.name);
-    let (server, tcp) = (of(&grpc::HTTP2_SERVER), of(&grpc::TCP_ADDR));
+    let (server, tcp, unix) = (of(&grpc::HTTP2_SERVER), of(&grpc::TCP_ADDR), of(&grpc::UNIX_ADDR));
     let peer = match server.offset("remoteAddr") {
         NONE => sum(server.offset("peer"), of(&grpc::PEER).offset("Addr")),
         address => address,
@@ -85,6 +109,8 @@ fn transport(program: &Program) -> GrpcTransport {
         http2_server: server.pointer_type(),
         peer,
         server: of(&grpc::HTTP2_CLIENT).offset("remoteAddr"),
+        unix_addr: unix.pointer_type(),
+        name: unix.offset("Name"),
         tcp_addr: tcp.pointer_type(),
         ip: tcp.offset("IP"),
         port: tcp.offset("Port"),
@@ -110,5 +136,6 @@ fn client(program: &Program) -> GrpcClient {
         transport: of_either("transport", "t"),
         transport_stream: of_either("transportStream", "s"),
         status,
+        invoke: invoke(program).unwrap_or(GrpcInvoke::UNKNOWN),
     }
 }

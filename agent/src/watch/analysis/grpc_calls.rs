@@ -1,10 +1,17 @@
 //! The probes of gRPC's operations.
 
-use lightfoot_probes_abi::SiteKind;
+use lightfoot_probes_abi::process::process_flags;
+use lightfoot_probes_abi::{Cookie, SiteKind};
 
 use super::{Analysis, with_condition};
 use crate::catalog::{Role, grpc};
-use crate::plan::OperationPlan;
+use crate::plan::{OperationPlan, PlannedSite};
+
+/// How many words above the stack pointer at a site the function's receiver stands: beside the return address.
+fn receiver(planned: &PlannedSite) -> Option<u16> {
+    let bytes = u16::try_from(planned.site.stack_delta?.checked_neg()?.checked_add(8)?).ok()?;
+    (bytes.is_multiple_of(8) && bytes / 8 <= Cookie::RECEIVER).then_some(bytes / 8)
+}
 
 impl Analysis {
     pub(super) fn add_grpc_server(&mut self, server: &OperationPlan) {
@@ -22,6 +29,30 @@ impl Analysis {
                 self.probes.add(planned, with_condition(kind, planned));
             }
         }
+    }
+
+    /// They are counted for spans of the same side, if all of a side can be.
+    pub(super) fn add_grpc_messages(&mut self, plan: &OperationPlan) {
+        let is_server = plan.operation.title == grpc::SERVER_MESSAGES.title;
+        let mut found = Vec::new();
+        for point in &plan.points {
+            let kind = match (point.role, is_server) {
+                (Role::Sent, true) => SiteKind::GrpcServerSent,
+                (Role::Received, true) => SiteKind::GrpcServerReceived,
+                (Role::Sent, false) => SiteKind::GrpcClientSent,
+                (Role::Received, false) => SiteKind::GrpcClientReceived,
+                _ => continue,
+            };
+            for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
+                let Some(words) = receiver(planned) else { return };
+                found.push((planned, with_condition(kind, planned).with_receiver(words)));
+            }
+        }
+        for (planned, cookie) in found {
+            self.messages.add(planned, cookie);
+        }
+        self.counted |=
+            if is_server { process_flags::SERVER_MESSAGES } else { process_flags::CLIENT_MESSAGES };
     }
 
     pub(super) fn add_grpc_client(&mut self, client: &OperationPlan) {

@@ -33,6 +33,8 @@ pub struct GrpcStream {
     /// How much deeper than `(*Server).handleStream` a status is written at most, in bytes of stack, when the handler has
     /// returned: `SendMsg` and `RecvMsg` of a stream that fails write one earlier, from further below.
     pub status_depth: u64,
+    /// `s` in `grpc.serverStream`, what `SendMsg` and `RecvMsg` are methods of: a pointer to the stream.
+    pub of_server: u64,
 }
 
 /// `internal/transport.http2Server`, and what else can be in its place.
@@ -45,6 +47,10 @@ pub struct GrpcTransport {
     pub peer: u64,
     /// Where `http2Client` has the address of its peer: `remoteAddr`.
     pub server: u64,
+    /// The descriptor of `*net.UnixAddr`.
+    pub unix_addr: u64,
+    /// `Name` in it, a string.
+    pub name: u64,
     /// The descriptor of `*net.TCPAddr`, which has 32 bytes at least: a slice of bytes and a port.
     pub tcp_addr: u64,
     /// `IP` in it.
@@ -105,16 +111,42 @@ pub struct GrpcClient {
     pub transport_stream: u64,
     /// `status` in that: a pointer to a status.
     pub status: u64,
+    /// What a unary call leaves behind.
+    pub invoke: GrpcInvoke,
+}
+
+/// What is below the stack pointer when `(*ClientConn).Invoke` has returned, and its last call was that of `grpc.invoke`: the frame
+/// of that one, in which it kept the call's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GrpcInvoke {
+    /// How far below the stack pointer at the entry of `Invoke` the stream stands, an interface.
+    pub below: u64,
+    /// How many bytes to read from there on so that the next is among them, at most [`crate::limits::SMALL_STRUCT`].
+    pub size: u64,
+    /// Where among them the address stands that `grpc.invoke` has returned to.
+    pub returned: u64,
+    /// That address, as a virtual address.
+    pub return_address: u64,
 }
 
 impl Grpc {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self {
-        stream: GrpcStream { by_pointer: 0, size: NONE, ctx: NONE, method: NONE, status_depth: NONE },
+        stream: GrpcStream {
+            by_pointer: 0,
+            size: NONE,
+            ctx: NONE,
+            method: NONE,
+            status_depth: NONE,
+            of_server: NONE,
+        },
         transport: GrpcTransport {
             http2_server: NONE,
             peer: NONE,
             server: NONE,
+            unix_addr: NONE,
+            name: NONE,
             tcp_addr: NONE,
             ip: NONE,
             port: NONE,
@@ -138,6 +170,12 @@ impl Grpc {
             transport: NONE,
             transport_stream: NONE,
             status: NONE,
+            invoke: GrpcInvoke::UNKNOWN,
         },
     };
+}
+
+impl GrpcInvoke {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { below: NONE, size: NONE, returned: NONE, return_address: NONE };
 }

@@ -8,7 +8,7 @@ use lightfoot_probes_abi::{
     layout::NONE,
 };
 
-use super::{record, status};
+use super::{record, status, unary};
 use crate::{
     calls, contexts,
     counters::count,
@@ -39,6 +39,9 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     trace::sample(entry, &process.sampler);
     if entry.state & state::UNSAMPLED == 0 {
         copy(entry, layout);
+        if is_stream == 0 {
+            unary::note_before(entry, layout, stack_pointer);
+        }
     }
 }
 
@@ -78,7 +81,13 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout, 
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { entry.as_mut() }) else { return };
     if is_call(entry, 0) {
+        // SAFETY: without arguments.
+        entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
         let [itab, data] = [0, 1].map(|position| registers::argument(registers, position));
+        if entry.state & (state::UNSAMPLED | state::ENDED_BY_OUTER) == 0 {
+            let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
+            unary::read_peer(entry, process, layout, stack_pointer, itab);
+        }
         finish(entry, process, layout, itab, data);
         in_flight::forget(entry);
     }
@@ -96,11 +105,9 @@ pub fn is_call(entry: &mut InFlight, stream: u16) -> bool {
     true
 }
 
-/// Completes the record with an error, or none, and sends it.
+/// Completes the record, which has its end, with an error, or none, and sends it.
 #[inline(never)]
 pub fn finish(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, data: u64) {
-    // SAFETY: without arguments.
-    entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
     if entry.state & state::UNSAMPLED != 0 {
         return count(entry.counters, Counter::Unsampled);
     }

@@ -1,8 +1,9 @@
 //! Who is at the other end.
 
 use lightfoot_probes_abi::{
-    Counter, InFlight, Layout, Process,
+    Counter, GrpcText, InFlight, Layout, Process,
     grpc::grpc_flags,
+    in_flight::Slice,
     layout::{ITAB_TYPE, NONE},
 };
 
@@ -10,29 +11,42 @@ use super::record;
 use crate::{
     counters::count,
     memory::{read_string, read_user, read_word, string, word},
+    record::append_grpc,
 };
 
 /// Bytes of a `net.TCPAddr` without its zone.
 const TCP_ADDR: usize = 32;
 
-/// Reads the `net.Addr` at `address`, if it is that of a TCP connection.
+/// Reads the `net.Addr` at `address`, if it is that of a TCP connection or of a unix socket.
 #[inline(never)]
 pub fn read(entry: &mut InFlight, process: &Process, layout: &Layout, address: u64) {
     let types = &layout.grpc.transport;
-    if types.tcp_addr == NONE || !read_string(entry, address) {
+    if !read_string(entry, address) {
         return;
     }
     let (itab, data) = (entry.scratch[0], entry.scratch[1]);
-    if itab == 0
-        || read_word(entry.counters, itab.wrapping_add(ITAB_TYPE)).wrapping_sub(process.bias)
-            != types.tcp_addr
-    {
+    if itab == 0 || data == 0 {
         return;
     }
+    let descriptor = read_word(entry.counters, itab.wrapping_add(ITAB_TYPE)).wrapping_sub(process.bias);
+    if descriptor == types.tcp_addr && types.tcp_addr != NONE {
+        read_tcp(entry, layout, data);
+    } else if descriptor == types.unix_addr
+        && types.unix_addr != NONE
+        && read_string(entry, data.wrapping_add(types.name))
+    {
+        let name = Slice { pointer: entry.scratch[0], length: entry.scratch[1] };
+        append_grpc(entry, GrpcText::Peer, name);
+    }
+}
+
+#[inline(always)]
+fn read_tcp(entry: &mut InFlight, layout: &Layout, address: u64) {
+    let types = &layout.grpc.transport;
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory has more bytes.
     let (ip, port) = unsafe {
-        if !read_user(entry.counters, scratch.cast(), TCP_ADDR, data) {
+        if !read_user(entry.counters, scratch.cast(), TCP_ADDR, address) {
             return count(entry.counters, Counter::ReadFault);
         }
         (string(scratch, TCP_ADDR, types.ip), word(scratch, TCP_ADDR, types.port).unwrap_or_default())

@@ -7,10 +7,11 @@ use lightfoot_probes_abi::{
     in_flight::state,
     layout::{ITAB_TYPE, NONE},
     limits::{GRPC_METADATA, SMALL_STRUCT},
+    process::process_flags,
     record::GRPC_WITHOUT_STATUS,
 };
 
-use super::{peer, record, status};
+use super::{messages, peer, record, status};
 use crate::{
     contexts,
     counters::count,
@@ -67,6 +68,14 @@ fn begin(entry: &mut InFlight, process: &Process, layout: &Layout) {
     contexts::own(entry, process, layout);
     if entry.state & state::UNSAMPLED != 0 {
         return;
+    }
+    copy(entry, process, layout);
+}
+
+#[inline(never)]
+fn copy(entry: &mut InFlight, process: &Process, layout: &Layout) {
+    if process.flags & process_flags::SERVER_MESSAGES != 0 {
+        messages::begin(entry);
     }
     let method = entry.request_line;
     append_grpc(entry, GrpcText::Method, method);
@@ -187,6 +196,7 @@ fn finish(entry: &mut InFlight) {
     if entry.state & state::UNSAMPLED != 0 {
         count(entry.counters, Counter::Unsampled);
     } else {
+        messages::append(entry);
         send(entry);
     }
     in_flight::forget(entry);

@@ -11,9 +11,10 @@ use lightfoot_probes_abi::{
     in_flight::state,
     layout::{ITAB_TYPE, NONE},
     limits::GRPC_WRAPPERS,
+    process::process_flags,
 };
 
-use super::{client, peer, status};
+use super::{client, messages, peer, status};
 use crate::{
     calls,
     counters::count,
@@ -40,6 +41,8 @@ pub fn opened(registers: Registers, tgid: u32, process: &Process, layout: &Layou
         entry.scratch[1] = stream;
         keep(entry, process, layout);
     } else {
+        // SAFETY: without arguments.
+        entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
         client::finish(entry, process, layout, of_error, error);
     }
     in_flight::forget(entry);
@@ -55,7 +58,14 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
         return count(entry.counters, Counter::Abandoned);
     }
     entry.response = stream;
+    if process.flags & process_flags::CLIENT_MESSAGES != 0 && entry.state & state::UNSAMPLED == 0 {
+        messages::begin(entry);
+    }
     let tgid = entry.record.header.tgid;
+    if !in_flight::find_stream(tgid, stream).is_null() {
+        // Another one had this address, and its end was missed.
+        count(entry.counters, Counter::Abandoned);
+    }
     if !insert(entry, tgid, stream) {
         return count(entry.counters, Counter::Abandoned);
     }
@@ -72,26 +82,27 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
     }
 }
 
-/// The address of grpc-go's own stream. An interceptor's own type usually embeds the one that it got, as its first field.
+/// The address of grpc-go's own stream, or 0, of an interface whose two words begin the scratch memory. An interceptor's own type usually embeds the one that it got, as its first field.
 #[inline(never)]
-fn own_stream(entry: &mut InFlight, process: &Process, layout: &Layout) -> u64 {
+pub fn own_stream(entry: &mut InFlight, process: &Process, layout: &Layout) -> u64 {
     let mut wrappers = 0;
     while wrappers < GRPC_WRAPPERS {
         let (itab, stream) = (entry.scratch[0], entry.scratch[1]);
         if itab == 0 || stream == 0 {
             return 0;
         }
+        let to = entry.scratch.as_mut_ptr();
         // SAFETY: the scratch memory has more than 24 bytes.
-        let read = unsafe {
-            let to = entry.scratch.as_mut_ptr();
-            read_user(entry.counters, to.add(2).cast(), 8, itab.wrapping_add(ITAB_TYPE))
-                && read_user(entry.counters, to.cast(), 16, stream)
-        };
-        if !read {
-            return 0;
-        }
-        if entry.scratch[2].wrapping_sub(process.bias) == layout.grpc.client.stream {
-            return stream;
+        unsafe {
+            if !read_user(entry.counters, to.add(2).cast(), 8, itab.wrapping_add(ITAB_TYPE)) {
+                return 0;
+            }
+            if entry.scratch[2].wrapping_sub(process.bias) == layout.grpc.client.stream {
+                return stream;
+            }
+            if !read_user(entry.counters, to.cast(), 16, stream) {
+                return 0;
+            }
         }
         wrappers += 1;
     }
@@ -164,11 +175,13 @@ fn finish(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, d
     } else {
         status::read_error(entry, process, layout, itab, data);
     }
+    messages::append(entry);
     send(entry);
 }
 
+/// Reads who is at the other end of an attempt.
 #[inline(never)]
-fn read_peer(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u64) {
+pub fn read_peer(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u64) {
     let (fields, transports) = (&layout.grpc.client, &layout.grpc.transport);
     if attempt == 0 || fields.transport == NONE || transports.server == NONE {
         return;

@@ -41,6 +41,10 @@ fn the_method_and_its_arguments_show_before_the_call() {
     // The callee's own register is no argument: `mov 0x18(%rbx),%rbx; call *%rbx`.
     let close = only_call(amd64(&[0x48, 0x8b, 0x5b, 0x18, 0xff, 0xd3, 0xc3]));
     assert_eq!((close.itab_offset, close.arguments), (Some(0x18), 0));
+    // It may come by way of another register: `mov 0x40(%rcx),%rcx; mov %rcx,%rdx; mov (%rsp),%rcx; call *%rdx`.
+    let bytes = [0x48, 0x8b, 0x49, 0x40, 0x48, 0x89, 0xca, 0x48, 0x8b, 0x0c, 0x24, 0xff, 0xd2, 0xc3];
+    let moved = only_call(amd64(&bytes));
+    assert_eq!((moved.itab_offset, moved.arguments), (Some(0x40), 0b100));
     // Indexed, it is a table and no interface: `mov 0x18(%rdx,%rcx,8),%rdx; call *%rdx`.
     assert_eq!(only_call(amd64(&[0x48, 0x8b, 0x54, 0xca, 0x18, 0xff, 0xd2, 0xc3])).itab_offset, None);
 }

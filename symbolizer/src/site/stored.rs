@@ -1,0 +1,121 @@
+//! Where a function puts results of a call.
+
+use iced_x86::{Mnemonic, OpKind};
+
+use crate::VirtualAddress;
+use crate::decode::{Flow, Instruction, MemoryWrite};
+use crate::go_abi::{Place, Registers};
+use crate::site::body::Body;
+use crate::site::depth::Depths;
+
+/// So many instructions behind a call are looked at.
+const BEHIND: usize = 32;
+
+pub(super) fn find(body: &Body<'_>, call: VirtualAddress, results: &[Place]) -> Option<i64> {
+    let depths = Depths::of(body);
+    let mut found = vec![None; results.len()];
+    let mut index = body.falls_to(body.index_of(call)?)?;
+    for _ in 0..BEHIND {
+        let instruction = body.instructions.get(index)?;
+        let effects = instruction.effects();
+        for (place, result) in found.iter_mut().zip(results) {
+            let register = Registers::of(body.architecture).at(*result)?.number;
+            if place.is_some() {
+                continue;
+            }
+            if let Some(offset) = stored(instruction, register) {
+                *place = Some(depths.before(index)?.checked_add(offset)?);
+            } else if effects.writes_integer(register) {
+                return None;
+            }
+        }
+        if let Some(places) = found.iter().copied().collect::<Option<Vec<i64>>>() {
+            let side_by_side =
+                |pair: &[i64]| matches!(pair, [one, next] if one.checked_add(8) == Some(*next));
+            return places.first().copied().filter(|_| places.windows(2).all(side_by_side));
+        }
+        index = match instruction.flow {
+            Flow::Next | Flow::Branch(_) => body.falls_to(index)?,
+            Flow::Jump(_) | Flow::Call(_) | Flow::Return | Flow::Stop => return None,
+        };
+    }
+    None
+}
+
+/// Where the ABI has room for the first argument, from the stack pointer at the entry.
+const RECEIVER: i64 = 8;
+
+/// What is known of the first argument before an instruction, on all paths to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Known {
+    in_register: bool,
+    is_stored: bool,
+}
+
+pub(super) fn keeps_receiver(body: &Body<'_>, at: VirtualAddress) -> bool {
+    let depths = Depths::of(body);
+    let mut known: Vec<Option<Known>> = vec![None; body.instructions.len()];
+    let mut work = vec![(0, Known { in_register: true, is_stored: false })];
+    // What is known of an instruction is lost at most twice.
+    while let Some((index, now)) = work.pop() {
+        let Some(before) = known.get_mut(index) else { continue };
+        let joined = before.map_or(now, |before| Known {
+            in_register: before.in_register && now.in_register,
+            is_stored: before.is_stored && now.is_stored,
+        });
+        if before.replace(joined) == Some(joined) {
+            continue;
+        }
+        let Some(instruction) = body.instructions.get(index) else { continue };
+        let behind = after(instruction, joined, depths.before(index));
+        let falls = match instruction.flow {
+            Flow::Next | Flow::Branch(_) | Flow::Call(_) => body.falls_to(index),
+            Flow::Jump(_) | Flow::Return | Flow::Stop => None,
+        };
+        let jumps = match instruction.flow {
+            Flow::Jump(Some(target)) | Flow::Branch(target) => body.index_of(target),
+            _ => None,
+        };
+        // When the stack has grown, all begins anew with the same argument.
+        work.extend(
+            [falls, jumps].into_iter().flatten().filter(|next| *next != 0).map(|next| (next, behind)),
+        );
+    }
+    // An indirect jump may lead anywhere.
+    let found = body.index_of(at).and_then(|index| *known.get(index)?);
+    body.indirect_jump.is_none() && found.is_some_and(|known| known.is_stored)
+}
+
+/// What is known behind an instruction, before which the stack pointer is so far from that at the entry.
+fn after(instruction: &Instruction<'_>, mut known: Known, depth: Option<i64>) -> Known {
+    const ARGUMENT: u8 = 0;
+    let effects = instruction.effects();
+    if let MemoryWrite::Stack { offset, size } = effects.memory {
+        let start = depth.and_then(|depth| depth.checked_add(offset));
+        let end = start.and_then(|start| start.checked_add(i64::try_from(size).ok()?));
+        let apart = start.is_some_and(|start| start >= RECEIVER.saturating_add(8))
+            || end.is_some_and(|end| end <= RECEIVER);
+        if start == Some(RECEIVER) && stored(instruction, ARGUMENT).is_some() {
+            known.is_stored = known.in_register;
+        } else if !apart {
+            known.is_stored = false;
+        }
+    }
+    known.in_register &= !effects.writes_integer(ARGUMENT) && !matches!(instruction.flow, Flow::Call(_));
+    known
+}
+
+/// How far above the stack pointer the instruction stores the register of this number, if that is what it does.
+fn stored(instruction: &Instruction<'_>, register: u8) -> Option<i64> {
+    let decoded = instruction.x86_64()?;
+    let is_move = decoded.mnemonic() == Mnemonic::Mov && decoded.op1_kind() == OpKind::Register;
+    let from = decoded.op1_register();
+    match instruction.effects().memory {
+        MemoryWrite::Stack { offset, size: 8 }
+            if is_move && from.is_gpr64() && from.number() == usize::from(register) =>
+        {
+            Some(offset)
+        }
+        _ => None,
+    }
+}

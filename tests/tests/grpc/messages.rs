@@ -1,0 +1,75 @@
+//! The messages of streams, counted if asked for.
+
+use std::time::Duration;
+
+use lightfoot_tests::extent::Extent;
+use lightfoot_tests::go::Program;
+use lightfoot_tests::live::{Span, Watched, wall_offset};
+use serde_json::Value as Json;
+
+use crate::pairs::Calls;
+use crate::{USUAL, all};
+
+const SETTING: [&str; 1] = ["--count-messages"];
+const CLOCK: u64 = 10_000;
+
+/// What a span says: sent and received.
+fn messages(span: &Span) -> Option<[u64; 2]> {
+    let count = |what| span.attributes.get(&format!("lightfoot.rpc.messages.{what}")).and_then(Json::as_u64);
+    Some([count("sent")?, count("received")?])
+}
+
+/// Each stream of each case, on both sides, those whose handler uses the stream on another goroutine included.
+#[test]
+fn counts_are_those_of_the_program() {
+    for (program, minor, mode) in Extent::of_environment().pick(USUAL.to_vec(), all()) {
+        let watched = Watched::start_with(program, minor, mode, &SETTING, |_| Ok(())).unwrap();
+        let Some(mut watched) = watched else { return };
+        let cases = watched.program.ask("list").unwrap();
+        let is_stream =
+            |case: &&String| case.contains("stream") || ["unary", "health-watch"].contains(&case.as_str());
+        for case in cases.iter().filter(is_stream) {
+            watched.program.ask(&format!("run {case}")).unwrap();
+        }
+        watched.program.ask("run stream-elsewhere 3").unwrap();
+        watched.program.ask_within(Duration::from_mins(2), "load 500 50 0").unwrap();
+        let (build, (offset, uncertainty)) = (watched.build, wall_offset());
+        let (facts, outcome) = watched.end().unwrap();
+        let calls = Calls::of(&facts, &outcome.spans, [offset, uncertainty + CLOCK]);
+        let (mut counted, mut received) = (0, 0);
+        for call in &calls.all {
+            let client = call.client.unwrap();
+            // Generated code calls by itself, and nobody counts there.
+            if call.called.method.starts_with("/truth.") && call.called.case != "stream-interceptor" {
+                assert_eq!(messages(client), call.called.messages, "{build}: {:?}", call.called);
+                counted += u64::from(call.called.messages.is_some());
+            }
+            for (span, handled) in call.servers.iter().zip(&call.handled) {
+                // Below net/http, nothing is counted, and a stream without any is as a unary call.
+                let is_counted = handled.messages != Some([0, 0]) && !call.called.case.starts_with("handler");
+                let wanted = handled.messages.filter(|_| is_counted);
+                // Since grpc-go 1.85 a unary call is served as a stream is.
+                if handled.messages.is_none() && program == Program::Rpc && minor >= 26 {
+                    let [sent, received] = messages(span).unwrap_or_default();
+                    assert!(sent <= 1 && received <= 1, "{build}: {handled:?}");
+                    continue;
+                }
+                assert_eq!(messages(span), wanted, "{build}: {handled:?}");
+                received += wanted.map_or(0, |[_, received]| received);
+            }
+        }
+        assert!(counted > 50 && received > 50, "{counted} {received}");
+        assert_eq!(outcome.count("read_fault"), 0, "{}", outcome.messages);
+    }
+}
+
+/// Nobody pays who has not asked.
+#[test]
+fn without_the_setting_nothing_is_counted() {
+    let (program, minor, mode) = USUAL[3];
+    let Some(mut watched) = Watched::start(program, minor, mode).unwrap() else { return };
+    watched.program.ask("run both-streams").unwrap();
+    let (_, outcome) = watched.end().unwrap();
+    assert_eq!(outcome.spans.len(), 2);
+    assert!(outcome.spans.iter().all(|span| messages(span).is_none()));
+}
