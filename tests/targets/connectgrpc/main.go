@@ -1,0 +1,81 @@
+// Command connectgrpc calls a server of connect by gRPC and gRPC-Web.
+//
+// It prints "ready" and obeys lines of the form "run CASE URL", where CASE is "PROTOCOL", "PROTOCOL-error" or
+// "PROTOCOL-stream": it makes a call and prints "done". PROTOCOL is grpc, grpc-web or connect.
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+type message = wrapperspb.StringValue
+
+const service = "/shop.v1.Cart/"
+
+func main() {
+	truth := flag.String("truth", os.DevNull, "a file that stays empty, for the server tells what happens")
+	flag.Parse()
+	if err := os.WriteFile(*truth, nil, 0o600); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("ready")
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		var name, url string
+		if _, err := fmt.Sscanf(lines.Text(), "run %s %s", &name, &url); err != nil {
+			log.Fatal(err)
+		}
+		if err := run(name, url); err != nil {
+			log.Fatal(name, ": ", err)
+		}
+		fmt.Println("done")
+	}
+}
+
+func run(name, url string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	var protocol []connect.ClientOption
+	switch {
+	case strings.HasPrefix(name, "grpc-web"):
+		transport.Protocols.SetUnencryptedHTTP2(false)
+		transport.Protocols.SetHTTP1(true)
+		protocol = []connect.ClientOption{connect.WithGRPCWeb()}
+	case strings.HasPrefix(name, "grpc"):
+		protocol = []connect.ClientOption{connect.WithGRPC()}
+	}
+	client := &http.Client{Transport: transport}
+	if strings.HasSuffix(name, "-stream") {
+		stream, err := connect.NewClient[message, message](client, url+service+"List", protocol...).
+			CallServerStream(ctx, connect.NewRequest(&message{Value: "hello"}))
+		if err != nil {
+			return err
+		}
+		for stream.Receive() {
+		}
+		return stream.Close()
+	}
+	value := "hello"
+	if strings.HasSuffix(name, "-error") {
+		value = "not_found"
+	}
+	_, err := connect.NewClient[message, message](client, url+service+"Get", protocol...).
+		CallUnary(ctx, connect.NewRequest(&message{Value: value}))
+	if (err != nil) != strings.HasSuffix(name, "-error") {
+		return fmt.Errorf("the call's error is %w", err)
+	}
+	return nil
+}
