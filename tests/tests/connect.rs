@@ -1,7 +1,12 @@
 //! The tables of docs/connect.md, row by row: what they say is what spans say, and what the program itself says of its calls.
 //!
 //! Needs root and a kernel that attaches probes; elsewhere it says why it does nothing, and fails where `CI` is `true`.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is a failed test"
+)]
 
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::watched::documented;
