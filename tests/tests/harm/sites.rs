@@ -54,7 +54,15 @@ const NOT_HIT: &[NotHit] = &[
         why: "they are asked over HTTP/2",
     },
     NotHit {
-        programs: &[Program::Gin, Program::Chi, Program::Echo, Program::Gorilla, Program::Clients],
+        programs: &[
+            Program::Gin,
+            Program::Chi,
+            Program::Echo,
+            Program::Gorilla,
+            Program::Clients,
+            Program::Rpc,
+            Program::OldRpc,
+        ],
         title: "HTTP/1 server request",
         roles: &[Role::Route],
         why: "no ServeMux serves in them",
@@ -69,13 +77,13 @@ const NOT_HIT: &[NotHit] = &[
         programs: &[Program::Grpc],
         title: "gRPC server call",
         roles: &[Role::ErrorEnd],
-        why: "no connection ends before a reply; in those of tests/tests/grpc some do",
+        why: "no connection ends before a reply; those of `Rpc` do",
     },
     NotHit {
         programs: &[Program::Grpc],
         title: "gRPC server call over net/http",
         roles: &[Role::Status],
-        why: "it serves by grpc-go's own transport; those of tests/tests/grpc by both",
+        why: "it serves by grpc-go's own transport; `Rpc` by both",
     },
 ];
 
@@ -87,6 +95,15 @@ fn builds() -> impl Iterator<Item = Build> {
             let minors = [21, 26].into_iter().filter_map(GoVersion::of_minor);
             minors.map(move |version| Build::here(program, version, Mode::Plain))
         });
+    // grpc-go 1.40, 1.53, 1.75 and 1.85.
+    const CALLERS: [(Program, u32); 4] =
+        [(Program::OldRpc, 21), (Program::OldRpc, 22), (Program::Rpc, 23), (Program::Rpc, 27)];
+    let by_grpc = [Program::OldRpc, Program::Rpc]
+        .into_iter()
+        .flat_map(|program| matrix::versions(program, Mode::Stripped));
+    let by_grpc = by_grpc.filter(move |build| {
+        extent == Extent::All || CALLERS.contains(&(build.program, build.version.minor))
+    });
     let here = |build: &Build| build.architecture == host();
     matrix::general(Program::Http)
         .chain(matrix::special())
@@ -97,6 +114,7 @@ fn builds() -> impl Iterator<Item = Build> {
         .chain(matrix::watched(Program::Clients, extent))
         .chain(matrix::watched(Program::Truth, extent))
         .chain(routers)
+        .chain(by_grpc)
 }
 
 /// How often each site was hit, with the title, the role and the function of each.
