@@ -1,12 +1,11 @@
 // Command connect serves and calls by connect, with no other protocol than Connect's own for its clients. Package main of
 // folder connectgrpc calls by the others.
 //
-// It prints "server URL" and "ready", and obeys lines of the form "run CASE": it prints a line of JSON for each side of each
-// call that has really happened, as it saw it, and then "done".
+// It prints "server URL", and obeys "run CASE", which makes the calls of a case, and "facts", which does nothing. After each it
+// prints a line of JSON for each side of each call that has really happened since, as it saw it.
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -19,6 +18,7 @@ import (
 	"sync"
 
 	"connectrpc.com/connect"
+	"lightfoot.example/commands"
 )
 
 // A fact is one side of a call.
@@ -61,15 +61,16 @@ func main() {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	go func() { log.Fatal(server.Serve(listener)) }()
 	url := "http://" + listener.Addr().String()
-	fmt.Printf("server %s\nready\n", url)
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		var name string
-		if _, err := fmt.Sscanf(lines.Text(), "run %s", &name); err == nil {
-			if err := run(url, name); err != nil {
-				log.Fatal(name, ": ", err)
+	fmt.Printf("server %s\n", url)
+	commands.Obey(func(words commands.Command) bool {
+		switch words[0] {
+		case "run":
+			if err := run(url, words[1]); err != nil {
+				log.Fatal(words[1], ": ", err)
 			}
-		} else if lines.Text() != "facts" {
-			log.Fatal("unknown command: ", lines.Text())
+		case "facts":
+		default:
+			return false
 		}
 		factsLock.Lock()
 		for _, said := range facts {
@@ -81,8 +82,8 @@ func main() {
 		}
 		facts = nil
 		factsLock.Unlock()
-		fmt.Println("done")
-	}
+		return true
+	})
 }
 
 var errNoSuchCase = errors.New("no such case")

@@ -1,11 +1,10 @@
 // Command connectgrpc calls a server of connect by gRPC and gRPC-Web.
 //
-// It prints "ready" and obeys lines of the form "run CASE URL", where CASE is "PROTOCOL", "PROTOCOL-error" or
-// "PROTOCOL-stream": it makes a call and prints "done". PROTOCOL is grpc, grpc-web or connect.
+// It obeys "run CASE URL", which makes a call. CASE is "PROTOCOL", "PROTOCOL-error" or "PROTOCOL-stream", and PROTOCOL is grpc,
+// grpc-web or connect.
 package main
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+	"lightfoot.example/commands"
 )
 
 type message = wrapperspb.StringValue
@@ -29,17 +29,12 @@ func main() {
 	if err := os.WriteFile(*truth, nil, 0o600); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("ready")
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		var name, url string
-		if _, err := fmt.Sscanf(lines.Text(), "run %s %s", &name, &url); err != nil {
-			log.Fatal(err)
+	commands.Obey(func(words commands.Command) bool {
+		if err := run(words[1], words[2]); err != nil {
+			log.Fatal(words[1], ": ", err)
 		}
-		if err := run(name, url); err != nil {
-			log.Fatal(name, ": ", err)
-		}
-		fmt.Println("done")
-	}
+		return words[0] == "run"
+	})
 }
 
 func run(name, url string) error {
