@@ -45,6 +45,18 @@ fn go_1_27_stripped() {
     spans_are_those_of_the_tables(27, Mode::Stripped);
 }
 
+/// Its servers are told as those of connect are; of its clients nothing is known.
+#[test]
+fn servers_of_connect_go_1_10() {
+    let Some(watched) = Watched::start(Program::OldConnect, 21, Mode::Stripped).unwrap() else { return };
+    let mut looked = Looked::at(watched);
+    looked.watched.program.ask("run").unwrap();
+    for span in looked.next("connect-go", 2) {
+        assert_says(&span, if span.kind == SERVER { "connectrpc OK" } else { "no call" }, None);
+    }
+    looked.end();
+}
+
 /// A program under watch, and how many of its spans were looked at.
 struct Looked {
     watched: Watched,

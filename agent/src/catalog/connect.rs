@@ -1,7 +1,7 @@
 //! `connectrpc.com/connect`: its calls are requests of `net/http`, and add to their spans.
 //!
 //! No code of it is probed. What a program has of it tells what else is to be read of requests (sources of connect 1.11 to
-//! 1.21, and of connect-go, as it was called before).
+//! 1.21, and of connect-go 1.10, as it was called before).
 
 /// What serves every call: `(h *Handler) ServeHTTP(responseWriter http.ResponseWriter, request *http.Request)`. It is called
 /// through `http.Handler`, so every program has it that serves calls.

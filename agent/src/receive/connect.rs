@@ -33,3 +33,57 @@ fn is_get(method: &str, target: &str) -> bool {
     let has = |wanted: &str| query.split('&').any(|pair| pair.starts_with(wanted));
     method == "GET" && has("connect=v1") && has("encoding=") && has("message=")
 }
+
+#[cfg(test)]
+mod tests {
+    use lightfoot_probes_abi::record::{ContentType, Http, http_flags};
+
+    use super::{sent, served};
+    use crate::record::Protocol;
+
+    #[test]
+    fn protocols_of_served_requests() {
+        let told = |content_type: ContentType, flags| {
+            let http = Http { content_type: content_type as u16, flags, ..Http::default() };
+            served(&http, "POST", "/a.B/C")
+        };
+        for (content_type, alone, with_version) in [
+            (ContentType::Unknown, None, None),
+            (ContentType::Other, None, Some(Protocol::ConnectUnary)),
+            (ContentType::Proto, Some(Protocol::ConnectUnary), Some(Protocol::ConnectUnary)),
+            (ContentType::ConnectStream, Some(Protocol::Connect), Some(Protocol::Connect)),
+            (ContentType::Grpc, Some(Protocol::Grpc), Some(Protocol::Grpc)),
+            (ContentType::GrpcWeb, Some(Protocol::Grpc), Some(Protocol::Grpc)),
+        ] {
+            assert_eq!(told(content_type, 0), alone, "{content_type:?}");
+            assert_eq!(told(content_type, http_flags::CONNECT), with_version, "{content_type:?}");
+        }
+        let strange = Http { content_type: 77, ..Http::default() };
+        assert_eq!(served(&strange, "POST", "/a.B/C"), None);
+    }
+
+    #[test]
+    fn calls_by_get() {
+        let http = Http { content_type: ContentType::Other as u16, ..Http::default() };
+        for (method, target, is_call) in [
+            ("GET", "/a.B/C?connect=v1&encoding=json&message=%7B%7D", true),
+            ("GET", "/a.B/C?message=&encoding=proto&base64=1&connect=v1", true),
+            ("POST", "/a.B/C?connect=v1&encoding=json&message=", false),
+            ("GET", "/a.B/C?connect=v1&encoding=json", false),
+            ("GET", "/a.B/C?connect=v2&encoding=json&message=", false),
+            ("GET", "/a.B/C?reconnect=v1&encoding=json&message=", false),
+            ("GET", "/a.B/C", false),
+            ("GET", "", false),
+        ] {
+            assert_eq!(served(&http, method, target).is_some(), is_call, "{method} {target}");
+            assert_eq!(served(&Http::default(), method, target), None, "in a program without connect");
+        }
+    }
+
+    #[test]
+    fn requests_of_clients() {
+        assert_eq!(sent(&Http::default()), None);
+        let http = Http { flags: http_flags::CONNECT, ..Http::default() };
+        assert_eq!(sent(&http), Some(Protocol::Connect));
+    }
+}

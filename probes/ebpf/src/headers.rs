@@ -216,17 +216,19 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
     if key > LARGE_STRUCT - 16 || value > LARGE_STRUCT - 16 || control > LARGE_STRUCT - 1 {
         return;
     }
+    let group = entry.strings.as_mut_ptr().cast::<u8>();
+    // SAFETY: within the strings, by the comparison. The longer names tell the protocol of a call.
+    if layout.rpc == 0 && unsafe { *group.add(key + 8).cast::<u64>() } > 11 {
+        return;
+    }
     let noted = entry.scratch[CANDIDATES_NOTED] as usize;
     if noted >= HEADER_CANDIDATES {
         return count(entry.counters, Counter::HeaderBound);
     }
-    let group = entry.strings.as_mut_ptr().cast::<u8>();
     // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
     unsafe {
-        // The longer names tell the protocol of a call.
-        let is_wanted = layout.rpc != 0 || *group.add(key + 8).cast::<u64>() < 12;
         let control = u64::from(*group.add(control));
-        if !is_wanted || control < layout.first_in_use || control > layout.last_in_use {
+        if control < layout.first_in_use || control > layout.last_in_use {
             return;
         }
         let candidate = entry.strings.as_mut_ptr().add(CANDIDATE + 4 * noted);
