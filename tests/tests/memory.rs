@@ -1,6 +1,5 @@
 //! How much memory an agent takes that watches ten processes of three programs, after some load, and what it is made of.
 //! Alone in its binary: nothing else starts an agent meanwhile.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::process::Command;
 

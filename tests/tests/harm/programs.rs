@@ -127,8 +127,9 @@ fn by_grpc(path: &Path, observe: Observe<'_>) -> Vec<String> {
     // Of these the moment decides what becomes of them, on either side.
     let rows = documented("grpc.md").unwrap();
     let varies = |case: &str, column: usize| {
-        let row = rows.iter().find(|row| row[0] == case);
-        row.is_none_or(|row| [" or ", "none", "no span"].iter().any(|word| row[column].contains(word)))
+        let row = rows.iter().find(|row| row.first().is_some_and(|name| name == case));
+        let said = row.and_then(|row| row.get(column));
+        said.is_none_or(|said| [" or ", "none", "no span"].iter().any(|word| said.contains(word)))
     };
     let mut answers = Vec::new();
     for called in facts.called.iter().filter(|called| !varies(&called.case, 2)) {

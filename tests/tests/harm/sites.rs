@@ -87,6 +87,10 @@ const NOT_HIT: &[NotHit] = &[
     },
 ];
 
+/// With grpc-go 1.40, 1.53, 1.75 and 1.85.
+const BY_GRPC: [(Program, u32); 4] =
+    [(Program::OldRpc, 21), (Program::OldRpc, 22), (Program::Rpc, 23), (Program::Rpc, 27)];
+
 /// The builds whose sites are probed: all that others than this test build anyway, or more of the versions.
 fn builds() -> impl Iterator<Item = Build> {
     let extent = Extent::of_environment();
@@ -95,14 +99,11 @@ fn builds() -> impl Iterator<Item = Build> {
             let minors = [21, 26].into_iter().filter_map(GoVersion::of_minor);
             minors.map(move |version| Build::here(program, version, Mode::Plain))
         });
-    // grpc-go 1.40, 1.53, 1.75 and 1.85.
-    const CALLERS: [(Program, u32); 4] =
-        [(Program::OldRpc, 21), (Program::OldRpc, 22), (Program::Rpc, 23), (Program::Rpc, 27)];
     let by_grpc = [Program::OldRpc, Program::Rpc]
         .into_iter()
         .flat_map(|program| matrix::versions(program, Mode::Stripped));
     let by_grpc = by_grpc.filter(move |build| {
-        extent == Extent::All || CALLERS.contains(&(build.program, build.version.minor))
+        extent == Extent::All || BY_GRPC.contains(&(build.program, build.version.minor))
     });
     let here = |build: &Build| build.architecture == host();
     matrix::general(Program::Http)
