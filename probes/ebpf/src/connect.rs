@@ -62,7 +62,7 @@ fn told_by(first: u64, second: u64, third: u64) -> ContentType {
         ContentType::Grpc
     } else if second == chars(*b"ion/grpc") && third as u32 == WEB && is_end((third >> 32) as u8) {
         ContentType::GrpcWeb
-    } else if second == chars(*b"ion/conn") && third as u32 == ECT {
+    } else if second == chars(*b"ion/conn") && third as u32 == STREAM {
         ContentType::ConnectStream
     } else if second == chars(*b"ion/prot") && next == b'o' && matches!((third >> 8) as u8, 0 | b';' | b' ') {
         ContentType::Proto
@@ -72,7 +72,7 @@ fn told_by(first: u64, second: u64, third: u64) -> ContentType {
 }
 
 const WEB: u32 = u32::from_le_bytes(*b"-web");
-const ECT: u32 = u32::from_le_bytes(*b"ect+");
+const STREAM: u32 = u32::from_le_bytes(*b"ect+");
 
 /// Whether what stands before is the whole of a type's name, but for its encoding and parameters.
 #[inline(always)]
