@@ -6,6 +6,7 @@
 
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
+pub mod connect;
 pub mod contexts;
 pub mod go_runtime;
 pub mod grpc;

@@ -17,6 +17,8 @@ mod replay;
 mod report;
 mod run;
 mod spans;
+#[cfg(test)]
+mod testing;
 
 /// Everything went well.
 const SUCCESS: u8 = 0;

@@ -13,6 +13,7 @@ use crate::semconv as name;
 use crate::span::{Attributes, Span, Status};
 
 mod attributes;
+mod connect;
 pub mod grpc;
 pub mod net_http;
 mod target;
@@ -63,8 +64,14 @@ impl Describer {
     /// into `arena`.
     pub fn span<'a>(&self, record: &Record<'a>, clock: &Clock, arena: &'a Bump) -> Span<'a> {
         let Description { scope, kind, name, status, mut attributes } = match &record.operation {
-            Operation::HttpServer(request) => net_http::server(request, &self.settings.http, arena),
-            Operation::HttpClient(request) => net_http::client(request, &self.settings.http, arena),
+            Operation::HttpServer(request) => {
+                let description = net_http::server(request, &self.settings.http, arena);
+                connect::server(description, request, self.settings.rpc)
+            }
+            Operation::HttpClient(request) => {
+                let description = net_http::client(request, &self.settings.http, arena);
+                connect::client(description, request, self.settings.rpc)
+            }
             Operation::GrpcServer(call) => grpc::server(call, self.settings.rpc, arena),
             Operation::GrpcClient(call) => grpc::client(call, self.settings.rpc, arena),
         };

@@ -19,7 +19,7 @@ use lightfoot_symbolizer::{
 };
 use thiserror::Error;
 
-use crate::catalog::{LIBRARIES, MapField, Operation, Place, contexts, go_runtime, grpc};
+use crate::catalog::{LIBRARIES, MapField, Operation, Place, connect, contexts, go_runtime, grpc};
 
 /// The code of so many functions is kept because something that the catalogue names was inlined there.
 pub const MAX_HOSTS: usize = 256;
@@ -178,6 +178,7 @@ fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
     names.extend(grpc::PROCESS_CALL);
     names.extend(grpc::UNARY);
+    names.extend(connect::functions());
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
     let inlined = operations().filter_map(|operation| operation.inlined);
     names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));

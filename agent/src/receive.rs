@@ -10,6 +10,7 @@ use crate::record::{
     CallError, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record, Segment,
 };
 
+mod connect;
 mod grpc;
 
 pub use lightfoot_probes_abi::user::RecordError as ReceiveError;
@@ -105,6 +106,7 @@ fn http_client<'a>(client: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
             text: text(texts.get(Text::Error)),
         }),
         ended_by_outer: has(http_flags::ENDED_BY_OUTER),
+        rpc: connect::sent(client),
         cut: cut(client, arena).into_bump_slice(),
     }
 }
@@ -120,9 +122,11 @@ fn http_server<'a>(server: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
     let has = |flag: u16| server.flags & flag != 0;
     let (has_panicked, was_hijacked) = (has(http_flags::PANICKED), has(http_flags::HIJACKED));
     let text = |bytes: &'a [u8]| text(bytes, arena);
+    let method = text(method);
+    let whole_target = text(target.strip_prefix(b" ").unwrap_or(target));
     HttpServer {
-        method: text(method),
-        target: text(target.strip_prefix(b" ").unwrap_or(target)),
+        method,
+        target: whole_target,
         host: text(texts.get(Text::Host)),
         pattern: {
             let pattern = text(texts.get(Text::Route));
@@ -142,6 +146,7 @@ fn http_server<'a>(server: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
         is_tls: has(http_flags::TLS),
         has_panicked,
         was_hijacked,
+        rpc: connect::served(server, method, whole_target),
         cut: {
             let mut cut = cut(server, arena);
             if cut.contains(&name(Text::RequestLine)) && target.is_empty() {

@@ -3,8 +3,10 @@
 //! What comes after the ring works on this alone, so it needs neither privileges nor BPF. Texts are where the record is, or
 //! in the arena of whoever decoded it.
 
+mod connect;
 mod grpc;
 
+pub use connect::Protocol;
 pub use grpc::{GrpcClient, GrpcServer};
 
 /// A trace id, in the byte order of `traceparent`.
@@ -110,6 +112,8 @@ pub struct HttpServer<'a> {
     pub has_panicked: bool,
     /// Whether the handler took over the connection.
     pub was_hijacked: bool,
+    /// The protocol of a call of connect, if it is one.
+    pub rpc: Option<Protocol>,
     /// The texts that were cut at their limit, by the names of the fields above.
     pub cut: &'a [&'static str],
 }
@@ -142,6 +146,8 @@ pub struct HttpClient<'a> {
     pub error: Option<CallError<'a>>,
     /// Whether the end is that of a call around this one.
     pub ended_by_outer: bool,
+    /// The protocol of a call of connect, if it is one.
+    pub rpc: Option<Protocol>,
     /// The texts that were cut at their limit, by the names of the fields above.
     pub cut: &'a [&'static str],
 }

@@ -23,6 +23,8 @@ pub const OLD_RPC_SYSTEM: &str = "rpc.system";
 pub const OLD_RPC_SERVICE: &str = "rpc.service";
 /// Up to 1.37, in place of [`RPC_RESPONSE_STATUS_CODE`]: a number.
 pub const OLD_RPC_GRPC_STATUS_CODE: &str = "rpc.grpc.status_code";
+/// Up to 1.37, in place of [`RPC_RESPONSE_STATUS_CODE`]: of errors alone.
+pub const OLD_RPC_CONNECT_ERROR_CODE: &str = "rpc.connect_rpc.error_code";
 
 /// How the parent was found: `incoming`, `context`, `goroutine` or `parent_goroutine`. Not on roots.
 pub const PARENT_RULE: &str = "lightfoot.parent.rule";

@@ -10,7 +10,8 @@
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
-//! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory.
+//! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory; [`processor`]: what it has
+//!   run; [`sink`]: an endpoint for spans that nobody looks at.
 
 use std::fs;
 use std::io;
@@ -33,10 +34,12 @@ pub mod hits;
 pub mod http2;
 pub mod observer;
 pub mod process;
+pub mod processor;
 pub mod resident;
 pub mod rpc;
 pub mod scene;
 pub mod server;
+pub mod sink;
 pub mod span;
 pub mod target;
 pub mod watched;
@@ -47,10 +50,12 @@ pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
 pub use observer::{Observation, Observer};
+pub use processor::{first_thread_time, processor_time};
 pub use resident::resident;
 pub use rpc::{Called, Handled};
 pub use scene::Scene;
 pub use server::{Server, Truth};
+pub use sink::Sink;
 pub use span::Span;
 pub use target::Target;
 pub use watched::Watched;

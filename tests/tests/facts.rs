@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lightfoot::catalog::grpc;
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
+use lightfoot::plan::layouts::layout;
 use lightfoot_symbolizer::site::{self, Code};
 use lightfoot_symbolizer::types::{LayoutSource, StructLayout};
 use lightfoot_symbolizer::{Binary, VirtualAddress};
@@ -58,6 +60,67 @@ fn layouts_from_descriptors_are_those_of_dwarf() {
         COMPARED.fetch_add(compared, Ordering::Relaxed);
     });
     println!("{} layouts compared, all equal", COMPARED.load(Ordering::Relaxed));
+}
+
+/// All that is read of grpc-go 1.40 to 1.85, and of the runtime on its behalf.
+#[test]
+fn what_is_read_of_grpc_is_where_dwarf_has_it() {
+    static COMPARED: AtomicUsize = AtomicUsize::new(0);
+    let builds =
+        matrix::versions(Program::OldRpc, Mode::Plain).chain(matrix::versions(Program::Rpc, Mode::Plain));
+    each_build(builds, |_, path| {
+        let bytes = fs::read(path).expect("the binary is there");
+        let structs: HashMap<_, _> = oracle::struct_layouts(&bytes)
+            .expect("DWARF is read")
+            .into_iter()
+            .map(|layout| (layout.name.clone(), layout))
+            .collect();
+        let field = |structure: &str, field: &str| {
+            structs.get(structure)?.fields.iter().find(|found| found.name == field)
+        };
+        let facts = Facts::inspect(path).expect("it is a Go program");
+        let plan = Plan::new(&facts);
+        let of_grpc = plan.libraries.iter().find(|planned| planned.library.name == grpc::LIBRARY.name);
+        let operations = of_grpc.expect("it is known").operations.as_ref().expect("it is linked");
+        assert_eq!(operations.len(), grpc::LIBRARY.operations.len());
+        let layouts: BTreeMap<_, _> = operations
+            .iter()
+            .flat_map(|operation| &operation.layouts)
+            .map(|layout| (layout.layout.name, layout))
+            .collect();
+        let mut compared = 0;
+        for (name, layout) in &layouts {
+            assert_eq!(layout.source.is_some(), structs.contains_key(*name), "{name}");
+            for (of, offset) in &layout.fields {
+                assert_eq!(field(name, of).map(|found| found.offset), Some(*offset), "{name}.{of}");
+                compared += 1;
+            }
+            for of in &layout.missing {
+                assert!(field(name, of).is_none(), "{name}.{of} is there");
+            }
+        }
+        assert!(compared >= 34, "only {compared} fields");
+        COMPARED.fetch_add(compared, Ordering::Relaxed);
+        // And what is made of several of them.
+        let at = |structure: &str, name: &str| field(structure, name).map(|found| found.offset);
+        let layout = layout(&facts).grpc;
+        let within = match field(grpc::SERVER_STREAM.name, "Stream") {
+            Some(found) if !found.type_name.starts_with('*') => found.offset,
+            _ => 0,
+        };
+        let of_stream = |name| at(grpc::STREAM.name, name).expect("it is there") + within;
+        assert_eq!((layout.stream.ctx, layout.stream.method), (of_stream("ctx"), of_stream("method")));
+        let peer = at(grpc::HTTP2_SERVER.name, "remoteAddr").or_else(|| {
+            Some(at(grpc::HTTP2_SERVER.name, "peer")? + at(grpc::PEER.name, "Addr").expect("it is there"))
+        });
+        assert_eq!(Some(layout.transport.peer), peer);
+        let first = |names: [&str; 2]| names.into_iter().find_map(|name| at(grpc::ATTEMPT.name, name));
+        assert_eq!(Some(layout.client.transport), first(["transport", "t"]));
+        assert_eq!(Some(layout.client.transport_stream), first(["transportStream", "s"]));
+        let message = at(grpc::PROTO_STATUS.name, "Message").zip(at(grpc::PROTO_STATUS.name, "Code"));
+        assert_eq!(Some(layout.status.message), message.map(|(message, code)| message - code));
+    });
+    println!("{} fields compared, all equal", COMPARED.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -1,13 +1,9 @@
 //! How much memory an agent takes that watches ten processes of three programs, after some load, and what it is made of.
 //! Alone in its binary: nothing else starts an agent meanwhile.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::thread;
 
-use lightfoot_tests::live::{Agent, Crowd, is_privileged, lightfoot, resident};
+use lightfoot_tests::live::{Agent, Crowd, Sink, is_privileged, lightfoot, resident};
 
 /// What is promised, in KiB.
 const PROMISED: u64 = 30_000;
@@ -17,35 +13,6 @@ const CODE: u64 = 9_000;
 /// Requests to each of the servers that get any; fewer than the queue has room for.
 const REQUESTS: u64 = 2_000;
 
-/// Where spans are taken, and forgotten.
-fn endpoint() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            thread::spawn(move || take_all(&stream.unwrap()));
-        }
-    });
-    format!("http://{address}")
-}
-
-fn take_all(mut stream: &TcpStream) -> io::Result<()> {
-    let (mut input, mut length) = (BufReader::new(stream), 0);
-    loop {
-        let mut line = String::new();
-        if input.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            io::copy(&mut input.by_ref().take(length), &mut io::sink())?;
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")?;
-        }
-    }
-}
-
 #[test]
 fn ten_watched_processes_take_less_than_was_promised() {
     if !is_privileged("the memory of an agent") {
@@ -54,8 +21,9 @@ fn ten_watched_processes_take_less_than_was_promised() {
     let crowd = Crowd::start().unwrap();
     let pids = crowd.pids();
     assert_eq!(pids.len(), 10);
+    let sink = Sink::start().unwrap();
     let mut command = Command::new(lightfoot());
-    command.args(["run", "--protocol", "http/protobuf", "--endpoint", &endpoint()]);
+    command.args(["run", "--protocol", "http/protobuf", "--endpoint", &sink.endpoint]);
     command.args(pids.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
     let agent = Agent::spawn(command, &[]).unwrap();
     for pid in &pids {
@@ -63,6 +31,7 @@ fn ten_watched_processes_take_less_than_was_promised() {
     }
     let sent = crowd.ask(REQUESTS).unwrap();
     agent.counts_to("spans_exported", sent).unwrap();
+    assert_eq!(sink.spans(), sent);
 
     let parts = resident(agent.pid()).unwrap();
     let total: u64 = parts.values().sum();

@@ -48,7 +48,7 @@ fn recordings_come_to_the_spans_that_they_once_came_to() {
 
 /// What the recordings are to be good for; a blessing that lost some of it is none.
 #[test]
-fn recordings_hold_servers_and_clients_both_protocols_errors_panics_and_cut_texts() {
+fn recordings_hold_servers_and_clients_all_protocols_errors_panics_and_cut_texts() {
     for minor in minors() {
         let text = fs::read_to_string(expected(minor)).unwrap();
         let spans: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -65,11 +65,25 @@ fn recordings_hold_servers_and_clients_both_protocols_errors_panics_and_cut_text
             ("lightfoot.parent.rule", "context"),
             ("lightfoot.truncated", r#"["url.full"]"#),
             ("lightfoot.truncated", r#"["url.path"]"#),
+            ("lightfoot.truncated", r#"["rpc.method"]"#),
+            ("rpc.response.status_code", "OK"),
+            ("rpc.response.status_code", "NOT_FOUND"),
+            ("rpc.response.status_code", "UNIMPLEMENTED"),
+            ("rpc.method", "_OTHER"),
+            ("error.type", "DEADLINE_EXCEEDED"),
             ("http.request.method_original", "BREW"),
             ("user_agent.original", "bless/1"),
             ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
         ] {
             assert!(has(key, value), "Go 1.{minor} has no {key} {value}");
+        }
+        for kind in ["server", "client"] {
+            let methods: BTreeSet<_> = spans
+                .iter()
+                .filter(|span| span["kind"] == kind && span["rpc.system.name"] == "grpc")
+                .map(|span| shown(&span["rpc.method"]))
+                .collect();
+            assert!(methods.len() > 3, "Go 1.{minor}, {kind}: {methods:?}");
         }
         let of = |path: &str| spans.iter().find(|span| span["url.path"] == path).unwrap();
         assert_eq!(of("/panic")["status"], "error");

@@ -1,12 +1,10 @@
 //! What the agent keeps up with. `make bench` measures it; here the slack is large enough for a busy machine and a build that
 //! is not optimised. Alone in its binary: the machine should do nothing else.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lightfoot_tests::live::{Agent, Client, Folder, Target, lightfoot};
+use lightfoot_tests::live::{Agent, Client, Folder, Target, first_thread_time, lightfoot};
 use rustix::process::Signal;
 
 /// Requests while the agent is held up; the ring has room for so many records.
@@ -14,12 +12,6 @@ const HELD_UP: u32 = 8_000;
 /// What a core has for a span at 300,000 a second.
 const PROMISED: Duration = Duration::from_nanos(3_333);
 const SLACK: u32 = 10;
-
-/// What its first thread has run, which reads the ring.
-fn processor_time(agent: &Agent) -> Duration {
-    let text = fs::read_to_string(format!("/proc/{0}/task/{0}/schedstat", agent.pid())).unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-}
 
 #[test]
 fn what_comes_while_the_agent_is_held_up_waits_in_the_ring_and_is_read_at_once() {
@@ -35,10 +27,10 @@ fn what_comes_while_the_agent_is_held_up_waits_in_the_ring_and_is_read_at_once()
     for _ in 0..HELD_UP {
         assert_eq!(client.status("/held-up", "User-Agent: a-usual-client/1.0 (linux)\r\n").unwrap(), 200);
     }
-    let before = processor_time(&agent);
+    let before = first_thread_time(agent.pid()).unwrap();
     agent.signal(Signal::CONT);
     agent.counts_to("spans_discarded", HELD_UP.into()).unwrap();
-    let took = processor_time(&agent).saturating_sub(before);
+    let took = first_thread_time(agent.pid()).unwrap().saturating_sub(before);
     println!("{HELD_UP} spans, {took:?} of one core: {:?} each", took / HELD_UP);
     let outcome = agent.stop().unwrap();
     assert_eq!((outcome.count("ended"), outcome.count("ring_full")), (HELD_UP.into(), 0));

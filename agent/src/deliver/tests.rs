@@ -19,6 +19,7 @@ mod endpoint;
 mod fairness;
 mod grpc_endpoint;
 mod proxies;
+mod proxy;
 mod refusals;
 
 use endpoint::Endpoint;

@@ -45,7 +45,7 @@ pub enum Names {
 const SCOPE: &str = "lightfoot/google.golang.org/grpc";
 const SYSTEM: &str = "grpc";
 /// What stands for methods that are not known.
-const OTHER: &str = "_OTHER";
+pub(super) const OTHER: &str = "_OTHER";
 
 /// The codes by number (google.golang.org/grpc/codes; spelled as `google/rpc/code.proto` has them).
 const CODES: [&str; 17] = [

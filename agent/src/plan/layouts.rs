@@ -7,6 +7,7 @@ use lightfoot_symbolizer::types;
 use crate::catalog::{self, MapField, go_runtime, http2, net_http};
 use crate::inspect::Program;
 
+mod connect;
 mod grpc;
 mod routers;
 
@@ -25,6 +26,7 @@ pub fn layout(program: &Program) -> Layout {
             response: response.pointer_type(),
             error_string: of(&go_runtime::ERROR_STRING).pointer_type(),
         },
+        connect: connect::clients(program),
         response: layout::Response {
             size: response.size(&["conn", "wroteHeader", "status", "written"], limits::SMALL_STRUCT),
             connection: response.offset("conn"),
@@ -46,7 +48,7 @@ pub fn layout(program: &Program) -> Layout {
         // Both are the same type.
         header: map(program, net_http::HEADER)
             .or_else(|| map(program, catalog::grpc::METADATA))
-            .unwrap_or(UNKNOWN_MAP),
+            .map_or(UNKNOWN_MAP, |header| Map { rpc: connect::serves(program).into(), ..header }),
         routers: routers::routers(program),
         grpc: grpc::grpc(program),
     }
@@ -83,6 +85,7 @@ fn request(program: &Program, request: Struct<'_>, context: &str) -> layout::Req
         proto_major: request.offset("ProtoMajor"),
         proto_minor: request.offset("ProtoMinor"),
         header: request.offset("Header"),
+        get_body: request.offset("GetBody"),
         host: request.offset("Host"),
         remote_addr: request.offset("RemoteAddr"),
         request_uri: request.offset("RequestURI"),

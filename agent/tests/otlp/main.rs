@@ -16,4 +16,6 @@ mod content;
 mod jaeger;
 mod outage;
 mod process;
+#[path = "../../src/deliver/tests/proxy.rs"]
+mod proxy;
 mod tls;

@@ -1,11 +1,7 @@
 //! A Collector that speaks TLS and wants to see a certificate.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use lightfoot::counters::{Counter, Counters};
@@ -15,6 +11,7 @@ use super::certificates::{Certificates, REMOTE};
 use super::collector::Collector;
 use super::outage::span;
 use super::process::{block_on, process, settings};
+use super::proxy::proxy;
 
 /// Sends a span until it is acknowledged, and returns `None`, or until a failure says `why`. With TLS 1.3 a server refuses
 /// a client when that is through with its own part, so that some tries only see a connection that was closed.
@@ -72,31 +69,6 @@ fn both_ends_prove_who_they_are() {
     assert_eq!(collector.spans(protocols.len()).len(), protocols.len());
 }
 
-/// A proxy that makes a tunnel to `target`, whomever it is asked for, and passes on what it was asked.
-fn proxy(target: SocketAddr) -> (SocketAddr, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, (sender, asked)) = (listener.local_addr().unwrap(), channel());
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.unwrap();
-            let (mut head, mut byte) = (Vec::new(), [0]);
-            while !head.ends_with(b"\r\n\r\n") {
-                client.read_exact(&mut byte).unwrap();
-                head.push(byte[0]);
-            }
-            sender.send(String::from_utf8(head).unwrap()).unwrap();
-            client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
-            let server = TcpStream::connect(target).unwrap();
-            for (mut from, mut to) in
-                [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
-            {
-                thread::spawn(move || io::copy(&mut from, &mut to));
-            }
-        }
-    });
-    (address, asked)
-}
-
 #[test]
 fn tls_goes_through_the_tunnel_of_a_proxy() {
     let certificates = Certificates::new();
@@ -114,7 +86,7 @@ fn tls_goes_through_the_tunnel_of_a_proxy() {
             ("HTTPS_PROXY", Path::new(&proxy)),
         ];
         assert_eq!(failure(REMOTE, port, protocol, &variables, "ertificate"), None, "{protocol}");
-        let asked = asked.try_recv().unwrap();
+        let asked = asked.lock().unwrap().remove(0);
         assert!(asked.starts_with(&format!("CONNECT {REMOTE}:{port} HTTP/1.1\r\n")), "{asked}");
     }
     assert_eq!(collector.spans(protocols.len()).len(), protocols.len());

@@ -87,7 +87,7 @@ const _: () = assert!(size_of::<Http>() == size_of::<crate::Grpc>());
 const _: () = assert!(
     size_of::<InFlight>()
         == 4 * 8
-            + (7 + limits::ROUTE_PARTS) * 16
+            + (8 + limits::ROUTE_PARTS) * 16
             + 7 * 8
             + 8
             + 16
@@ -147,9 +147,11 @@ pub enum HeaderName {
     Tracestate = 1,
     /// `User-Agent`.
     UserAgent = 2,
+    /// `Content-Type`, if [`crate::layout::Map::rpc`] asks for it.
+    ContentType = 3,
 }
 
 impl HeaderName {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 }

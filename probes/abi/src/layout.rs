@@ -37,6 +37,8 @@ pub struct Layout {
     pub goidgen: u64,
     /// The descriptors by which BPF tells what an interface holds.
     pub types: Types,
+    /// `connectrpc.com/connect`.
+    pub connect: Connect,
     /// `net/http.response`.
     pub response: Response,
     /// `net/http.conn`.
@@ -61,7 +63,7 @@ pub struct Layout {
     pub grpc: Grpc,
 }
 
-const _: () = assert!(size_of::<Layout>() == (108 + 36) * 8);
+const _: () = assert!(size_of::<Layout>() == (113 + 36) * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -71,6 +73,7 @@ impl Layout {
         p: P { goidcache: NONE, goidcacheend: NONE },
         goidgen: NONE,
         types: Types { response: NONE, error_string: NONE },
+        connect: Connect { of_message: NONE, of_nothing: NONE },
         response: Response { size: NONE, connection: NONE, wrote_header: NONE, status: NONE, written: NONE },
         connection: Connection { hijacked: NONE },
         request: Request::UNKNOWN,
@@ -116,6 +119,7 @@ impl Layout {
             overflow: NONE,
             first_in_use: 0,
             last_in_use: 0,
+            rpc: 0,
         },
         routers: [Router::UNKNOWN; limits::ROUTERS],
         grpc: Grpc::UNKNOWN,
@@ -170,6 +174,17 @@ pub struct Types {
     pub error_string: u64,
 }
 
+/// `connectrpc.com/connect`: the functions that `Request.GetBody` is in what its clients send. Known where they speak no other
+/// protocol than Connect's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Connect {
+    /// That of requests with one message.
+    pub of_message: u64,
+    /// That of requests without a body.
+    pub of_nothing: u64,
+}
+
 /// `net/http.response`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -210,6 +225,8 @@ pub struct Request {
     pub proto_minor: u64,
     /// `Header`.
     pub header: u64,
+    /// `GetBody`, a pointer to a function value, whose first word is the function's address.
+    pub get_body: u64,
     /// `Host`.
     pub host: u64,
     /// `RemoteAddr`.
@@ -239,6 +256,7 @@ impl Request {
         proto_major: NONE,
         proto_minor: NONE,
         header: NONE,
+        get_body: NONE,
         host: NONE,
         remote_addr: NONE,
         request_uri: NONE,
@@ -378,6 +396,8 @@ pub struct Map {
     pub first_in_use: u64,
     /// … and at most this (255 in classic maps; 127 in swiss maps).
     pub last_in_use: u64,
+    /// 1 where the headers are looked for, too, that tell the protocol of a call; else 0.
+    pub rpc: u64,
 }
 
 /// How the groups of a map are reached.

@@ -117,8 +117,8 @@ pub struct Http {
     pub path_length: u16,
     /// Server: one more than the gRPC code, if grpc-go has answered the request; [`GRPC_WITHOUT_STATUS`]; else 0.
     pub grpc_status: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// A [`ContentType`].
+    pub content_type: u16,
     /// The length of each string in bytes, by [`Text`].
     pub lengths: [u16; Text::COUNT],
 }
@@ -145,6 +145,27 @@ pub mod http_flags {
     pub const ENDED_BY_OUTER: u16 = 1 << 7;
     /// Server: [`super::Text::Route`] is what nested routers have matched one after the other.
     pub const ROUTE_IN_PIECES: u16 = 1 << 8;
+    /// Server: the request has the header `Connect-Protocol-Version`. Client:
+    /// connect made it ([`crate::layout::Connect`]).
+    pub const CONNECT: u16 = 1 << 9;
+}
+
+/// What the request's `Content-Type` tells of the protocol of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ContentType {
+    /// It was not looked for.
+    Unknown = 0,
+    /// There is none, or another one.
+    Other = 1,
+    /// `application/proto`.
+    Proto = 2,
+    /// `application/connect+…`.
+    ConnectStream = 3,
+    /// `application/grpc`, `application/grpc+…`.
+    Grpc = 4,
+    /// `application/grpc-web`, `application/grpc-web+…`.
+    GrpcWeb = 5,
 }
 
 /// The strings of an [`Http`] record, in the order in which they stand in it.

@@ -11,6 +11,7 @@ use lightfoot_probes_abi::{
     limits::{
         HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, MAP_HEADER, PEER, SMALL_STRUCT, STRINGS,
     },
+    record::http_flags,
 };
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
 const SLOTS: usize = 8;
 /// What distinguishes a letter in lower case, the first of a name.
 const LOWER_CASE: u64 = 0x20;
+const TYPE: u32 = u32::from_le_bytes(*b"Type");
 
 // The scratch memory, in words: what is read of the map's header and of names, how many runs were noted, how many of
 // them are done, how many candidates were noted, and from `RUN` on the runs, each with address and length.
@@ -191,7 +193,7 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
         }
         // SAFETY: within the strings, by the comparison.
         let length = unsafe { *large_struct(entry).cast::<u8>().add(key + 8).cast::<u64>() };
-        if length == 10 || length == 11 {
+        if length == 10 || length == 11 || length == 12 || length == 24 {
             note_candidate(entry, layout, start, slot, key);
         }
         key += layout.key_stride as usize;
@@ -216,11 +218,15 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
     if key > LARGE_STRUCT - 16 || value > LARGE_STRUCT - 16 || control > LARGE_STRUCT - 1 {
         return;
     }
+    let group = large_struct(entry).cast::<u8>();
+    // SAFETY: within the strings, by the comparison. The longer names tell the protocol of a call.
+    if layout.rpc == 0 && unsafe { *group.add(key + 8).cast::<u64>() } > 11 {
+        return;
+    }
     let noted = entry.scratch[CANDIDATES_NOTED] as usize;
     if noted >= HEADER_CANDIDATES {
         return count(entry.counters, Counter::HeaderBound);
     }
-    let group = large_struct(entry).cast::<u8>();
     // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
     unsafe {
         let control = u64::from(*group.add(control));
@@ -242,8 +248,13 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
 fn match_candidate(entry: &mut InFlight, candidate: usize) {
     let at = CANDIDATE + 4 * candidate;
     let (name, length) = (entry.strings[at], entry.strings[at + 1]);
-    let bytes = if length == 11 { 11 } else { 10 };
-    // SAFETY: the scratch memory has more than 11 bytes.
+    let bytes = match length {
+        24 => 24,
+        12 => 12,
+        11 => 11,
+        _ => 10,
+    };
+    // SAFETY: the scratch memory has more than 24 bytes.
     if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), bytes, name) } {
         return count(entry.counters, Counter::ReadFault);
     }
@@ -254,7 +265,16 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
         HeaderName::Tracestate
     } else if length == 10 && head == chars(*b"user-Age") && tail & 0xffff == chars(*b"nt\0\0\0\0\0\0") {
         HeaderName::UserAgent
+    } else if length == 12 && head == chars(*b"content-") && entry.scratch[1] as u32 == TYPE {
+        HeaderName::ContentType
     } else {
+        if length == 24
+            && head == chars(*b"connect-")
+            && entry.scratch[1] == chars(*b"Protocol")
+            && entry.scratch[2] == chars(*b"-Version")
+        {
+            entry.record.flags |= http_flags::CONNECT;
+        }
         return;
     };
     entry.headers[header as usize] = Slice { pointer: entry.strings[at + 2], length: entry.strings[at + 3] };

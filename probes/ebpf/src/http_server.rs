@@ -63,7 +63,7 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     }
     contexts::own(entry, process, layout);
     if entry.state & state::UNSAMPLED == 0 {
-        request::copy_strings(entry);
+        request::copy_strings(entry, layout);
     }
 }
 

@@ -30,6 +30,7 @@ mod parents;
 mod trace;
 
 mod calls;
+mod connect;
 mod grpc;
 mod http_client;
 mod http_server;

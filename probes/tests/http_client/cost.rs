@@ -4,13 +4,14 @@ use std::thread;
 use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
+use lightfoot_probes_abi::layout::{Connect, Layout, Request};
 use lightfoot_probes_abi::process::process_flags::{CHILDREN, CONNECTIONS, INFER_PARENTS};
 use lightfoot_probes_abi::{Counter, Sampler};
 use lightfoot_tests::go::VERSIONS;
 use lightfoot_tests::live::Client;
 
 use crate::watch::Options;
-use crate::{ALWAYS_ON, Watched, alone, usual_go};
+use crate::{ALWAYS_ON, BINARY, Watched, alone, usual_go};
 
 /// A target whose `http.Client` ends behind its call of the transport.
 fn with_known_caller(options: Options) -> Option<Watched> {
@@ -60,6 +61,22 @@ fn reads_of_user_memory() {
         watched.set_flags(CHILDREN | INFER_PARENTS);
         assert_eq!(reads(&mut watched, 0, "many 100"), 100 * 7, "{version}: not recorded");
     }
+}
+
+/// Whether connect made a request is one read more, where that is asked for.
+#[test]
+fn reads_of_a_call() {
+    let _alone = alone();
+    let options = Options { count_reads: true, ..Options::default() };
+    let Some(mut watched) = Watched::new(options, usual_go(), false) else { return };
+    watched.attach_clients();
+    let before = reads(&mut watched, 100, "many 100");
+    // Of a field that is there, and leads to no function of connect.
+    let layout = watched.facts.layout;
+    let request = Request { get_body: layout.request.url, ..layout.request };
+    let connect = Connect { of_message: 1, of_nothing: 1 };
+    watched.watch.add_layout(BINARY, &Layout { request, connect, ..layout });
+    assert_eq!(reads(&mut watched, 100, "many 100"), before + 100);
 }
 
 /// A server's span costs three reads more where it may have children, and three more where goroutines may tell.

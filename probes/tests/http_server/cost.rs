@@ -4,13 +4,16 @@ use std::thread;
 use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
+use lightfoot_probes_abi::layout::{Layout, Map};
+use lightfoot_probes_abi::record::{ContentType, http_flags};
+use lightfoot_probes_abi::user::Record;
 use lightfoot_probes_abi::{Counter, Sampler};
 use lightfoot_tests::go::VERSIONS;
-use lightfoot_tests::go::version::NEWEST;
+use lightfoot_tests::go::version::{NEWEST, OLDEST};
 
 use crate::layout::End;
 use crate::watch::{Options, Watch};
-use crate::{ALWAYS_ON, alone, process, selected, send, traceparent, watched};
+use crate::{ALWAYS_ON, BINARY, alone, process, selected, send, traceparent, watched};
 
 /// Reads of user memory of a request that is not sampled.
 const UNSAMPLED: u64 = 13;
@@ -69,6 +72,59 @@ fn reads_of_user_memory() {
             (expected..expected + 40).contains(&reads),
             "{version}: {reads} reads in {requests} requests"
         );
+        drop(server.stop());
+    }
+}
+
+/// What tells the protocol of a call costs nothing where it is not asked for, and there only what has such headers.
+#[test]
+fn reads_of_a_call() {
+    let _alone = alone();
+    let (kind, connect) = ("Content-Type: application/", "Connect-Protocol-Version: 1\r\n");
+    let kinds = [
+        ("Accept: */*\r\n".to_owned(), 0, ContentType::Other, false),
+        // Longer names are read as well, to be compared.
+        (format!("X-Request-Id: 1\r\n{kind}json\r\n"), 4, ContentType::Other, false),
+        (format!("{kind}json\r\n{connect}"), 4, ContentType::Other, true),
+        (format!("{kind}jso\r\n{connect}"), 3, ContentType::Other, true),
+        (format!("{kind}proto\r\n{connect}"), 4, ContentType::Proto, true),
+        (format!("{kind}proto; charset=utf-8\r\n"), 3, ContentType::Proto, false),
+        (format!("{kind}protobuf\r\n"), 3, ContentType::Other, false),
+        (format!("{kind}connect+proto\r\n"), 3, ContentType::ConnectStream, false),
+        (format!("{kind}connection\r\n"), 3, ContentType::Other, false),
+        (format!("{kind}grpc\r\n"), 3, ContentType::Grpc, false),
+        (format!("{kind}grpc+proto\r\n"), 3, ContentType::Grpc, false),
+        (format!("{kind}grpc-web-text\r\n"), 3, ContentType::Other, false),
+        (format!("{kind}grpc-web+proto\r\n"), 3, ContentType::GrpcWeb, false),
+        (format!("{kind}grpc-web\r\n"), 3, ContentType::GrpcWeb, false),
+        (format!("{kind}grpcs\r\n"), 3, ContentType::Other, false),
+        ("Content-Type: text/plain; charset=x\r\n".to_owned(), 3, ContentType::Other, false),
+    ];
+    for version in [OLDEST, NEWEST] {
+        let Some(mut watch) = Watch::load(Options { count_reads: true, ..Options::default() }) else {
+            return;
+        };
+        let (server, facts) = selected(&mut watch, version, End::FinishRequest, ALWAYS_ON);
+        watch.attach(&server.binary, server.pid(), &facts.sites);
+        for (headers, price, content_type, is_connect) in &kinds {
+            let mut reads = [0, 1].map(|rpc| {
+                let header = Map { rpc, ..facts.layout.header };
+                watch.add_layout(BINARY, &Layout { header, ..facts.layout });
+                let before = watch.counter(Counter::UserReads);
+                let request =
+                    |_| format!("GET /body/1?size=10 HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes();
+                let (records, _) = watch.collect(100, || send(server.address, 1, 100, request));
+                assert_eq!(records.len(), 100);
+                let Record::HttpServer(http, _) = Record::parse(&records[0]).unwrap() else { panic!() };
+                let told =
+                    if rpc == 0 { (ContentType::Unknown, false) } else { (*content_type, *is_connect) };
+                assert_eq!(http.content_type, told.0 as u16, "{headers}");
+                assert_eq!(http.flags & http_flags::CONNECT != 0, told.1, "{headers}");
+                watch.counter(Counter::UserReads) - before
+            });
+            reads[1] -= reads[0];
+            assert_eq!(reads[1], 100 * price, "{version}: {headers}");
+        }
         drop(server.stop());
     }
 }

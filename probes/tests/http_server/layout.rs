@@ -197,6 +197,7 @@ fn header(binary: &Binary<&[u8]>, types: &Types) -> Map {
         table_size: 0,
         table_groups: NONE,
         table_mask: NONE,
+        rpc: 0,
         group_size: entries.group_size,
         keys: entries.keys,
         key_stride: entries.key_stride,

@@ -39,6 +39,12 @@ pub enum Program {
     Rpc,
     /// The same by older releases of grpc-go.
     OldRpc,
+    /// Serves and calls by connect, and says what really happened.
+    Connect,
+    /// Calls the server of `Connect` by gRPC and gRPC-Web.
+    ConnectGrpc,
+    /// Serves and calls by connect-go, as connect was called before.
+    OldConnect,
     /// Serves HTTP/2 in every way there is, sends itself requests and writes down what really happened. It has dependencies.
     Http2Batch,
     /// Serves HTTP, and executes another program, rewrites its code, says which signals it gets.
@@ -75,6 +81,9 @@ impl Program {
             Self::Grpc => "grpc",
             Self::Rpc => "rpc",
             Self::OldRpc => "oldrpc",
+            Self::Connect => "connect",
+            Self::ConnectGrpc => "connectgrpc",
+            Self::OldConnect => "oldconnect",
             Self::Http2Batch => "http2batch",
             Self::Lifecycle => "lifecycle",
             Self::Observer => "observer",

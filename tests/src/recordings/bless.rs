@@ -1,4 +1,4 @@
-//! Making the recordings: two programs that do a bit of everything, and an agent that records both.
+//! Making the recordings: three programs that do a bit of everything, and an agent that records them.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter};
@@ -33,6 +33,26 @@ const CASES: [&str; 19] = [
     "redirects",
     "wrapped",
 ];
+/// What is called by gRPC, as docs/grpc.md calls it.
+const RPC_CASES: [&str; 17] = [
+    "unary",
+    "says-not-found",
+    "says-unavailable",
+    "plain-error",
+    "unknown-method",
+    "long-method",
+    "deadline",
+    "cancelled",
+    "refused",
+    "traceparent",
+    "retried",
+    "server-stream",
+    "server-stream-error",
+    "both-streams",
+    "stream-cancelled",
+    "server-interceptor",
+    "handler-h2c",
+];
 /// What a server is asked: patterns, calls within requests, panics.
 const PATHS: [&str; 9] =
     ["/hello", "/missing", "/items/7", "/call", "/fail", "/proxy/hello", "/panic", "/abort", "/hello?page=2"];
@@ -52,14 +72,19 @@ pub fn bless(version: GoVersion) -> Result<(), Error> {
     let server = folder.copy(&binary(Program::Http)?, "http")?;
     let server = Target::spawn(&mut Command::new(server))?;
     let mut clients = Driven::start(&binary(Program::Clients)?)?;
+    let mut rpc = Driven::start(&binary(Program::Rpc)?)?;
     let mut command = Command::new(lightfoot());
     command.args(["record", text(&raw), "--queries"]);
-    command.args(["--pid", &server.pid().to_string(), "--pid", &clients.pid().to_string()]);
+    let pids = [server.pid(), clients.pid(), rpc.pid()];
+    command.args(pids.iter().flat_map(|pid| ["--pid".to_owned(), pid.to_string()]));
     let agent = Agent::spawn(command, &[])?;
-    agent.watches(server.pid())?;
-    agent.watches(clients.pid())?;
-    for case in CASES {
-        clients.ask(&format!("run {case}"))?;
+    for pid in pids {
+        agent.watches(pid)?;
+    }
+    for (program, cases) in [(&mut clients, &CASES[..]), (&mut rpc, &RPC_CASES)] {
+        for case in cases {
+            program.ask(&format!("run {case}"))?;
+        }
     }
     ask(&mut Client::tcp(server.said("http")?.parse()?))?;
     agent.stop()?;
@@ -70,6 +95,7 @@ pub fn bless(version: GoVersion) -> Result<(), Error> {
     }
     fs::write(expected(minor), output.stdout)?;
     clients.stop()?;
+    rpc.stop()?;
     Ok(())
 }
 

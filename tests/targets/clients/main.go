@@ -16,17 +16,13 @@
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"log"
-	"math/rand"
 	"net/url"
-	"os"
-	"strconv"
-	"strings"
 	"sync"
 
+	"lightfoot.example/commands"
 	"lightfoot.example/witness"
 )
 
@@ -36,16 +32,7 @@ func main() {
 	truth := witness.Open(*path, true)
 	s := newScene(truth)
 	cases := all()
-	fmt.Println("ready")
-	commands := bufio.NewScanner(os.Stdin)
-	for commands.Scan() {
-		words := append(strings.Fields(commands.Text()), "", "", "", "")
-		number := func(i, otherwise int) int {
-			if value, err := strconv.Atoi(words[i]); err == nil {
-				return value
-			}
-			return otherwise
-		}
+	commands.Obey(func(words commands.Command) bool {
 		switch words[0] {
 		case "list":
 			for _, c := range cases {
@@ -53,13 +40,13 @@ func main() {
 			}
 		case "run":
 			run := find(cases, words[1])
-			for i := 0; i < number(2, 1); i++ {
+			for i := 0; i < words.Number(2, 1); i++ {
 				run(s, words[1])
 			}
 		case "load":
-			load(s, cases, number(1, 1), number(2, 1), int64(number(3, 0)))
+			commands.AtRandom(words, cases, func(c one) { c.run(s, c.name) })
 		case "call":
-			call(s, words[1], number(2, 1), words[3])
+			call(s, words[1], words.Number(2, 1), words[3])
 		case "reverse":
 			to, err := url.Parse(words[1])
 			if err != nil {
@@ -67,13 +54,13 @@ func main() {
 			}
 			fmt.Println(s.reverse(to))
 		case "crowd":
-			crowd(s, number(1, 1))
+			crowd(s, words.Number(1, 1))
 		default:
-			log.Fatalf("what is %q?", commands.Text())
+			return false
 		}
 		truth.Flush()
-		fmt.Println("done")
-	}
+		return true
+	})
 	// Handlers of calls that were cancelled may have come later.
 	truth.Flush()
 }
@@ -86,26 +73,6 @@ func find(cases []one, name string) func(*scene, string) {
 	}
 	log.Fatalf("no case %q", name)
 	return nil
-}
-
-func load(s *scene, cases []one, count, workers int, seed int64) {
-	random := rand.New(rand.NewSource(seed))
-	work := make(chan one)
-	var all sync.WaitGroup
-	for i := 0; i < workers; i++ {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			for c := range work {
-				c.run(s, c.name)
-			}
-		}()
-	}
-	for i := 0; i < count; i++ {
-		work <- cases[random.Intn(len(cases))]
-	}
-	close(work)
-	all.Wait()
 }
 
 // crowd makes calls that are answered only once all of them have come.

@@ -3,6 +3,11 @@ module lightfoot.example/parents
 
 go 1.21
 
-require lightfoot.example/witness v0.0.0
+require (
+	lightfoot.example/commands v0.0.0
+	lightfoot.example/witness v0.0.0
+)
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/witness => ../witness

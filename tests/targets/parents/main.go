@@ -18,14 +18,10 @@
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
-	"log"
-	"os"
-	"strconv"
-	"strings"
 
+	"lightfoot.example/commands"
 	"lightfoot.example/witness"
 )
 
@@ -34,40 +30,31 @@ func main() {
 	flag.Parse()
 	truth := witness.Open(*path, true)
 	p := newProgram(truth)
-	fmt.Println("ready")
-	commands := bufio.NewScanner(os.Stdin)
-	for commands.Scan() {
-		words := append(strings.Fields(commands.Text()), "", "", "", "")
-		number := func(i, otherwise int) int {
-			if value, err := strconv.Atoi(words[i]); err == nil {
-				return value
-			}
-			return otherwise
-		}
+	commands.Obey(func(words commands.Command) bool {
 		switch words[0] {
 		case "list":
 			for _, c := range rows() {
 				fmt.Println(c.name)
 			}
 		case "run":
-			for i := 0; i < number(2, 1); i++ {
+			for i := 0; i < words.Number(2, 1); i++ {
 				p.run(words[1])
 			}
 		case "chaos":
-			p.chaos(number(1, 1), number(2, 1), int64(number(3, 0)))
+			p.chaos(words.Number(1, 1), words.Number(2, 1), int64(words.Number(3, 0)))
 		case "crowd":
-			p.crowd(number(1, 1))
+			p.crowd(words.Number(1, 1))
 		case "hold":
-			p.hold(number(1, 1))
+			p.hold(words.Number(1, 1))
 		case "release":
 			p.release()
 		default:
-			log.Fatalf("what is %q?", commands.Text())
+			return false
 		}
 		p.pending.Wait()
 		truth.Flush()
-		fmt.Println("done")
-	}
+		return true
+	})
 	// Handlers of calls that were cancelled may have come later.
 	truth.Flush()
 }

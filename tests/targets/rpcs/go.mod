@@ -7,7 +7,10 @@ require (
 	golang.org/x/net v0.12.0
 	google.golang.org/grpc v1.40.0
 	google.golang.org/protobuf v1.28.1
+	lightfoot.example/commands v0.0.0
 	lightfoot.example/witness v0.0.0
 )
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/witness => ../witness

@@ -3,20 +3,18 @@
 package rpcs
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
-	"math/rand"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
 
 	"google.golang.org/grpc"
+	"lightfoot.example/commands"
 	"lightfoot.example/witness"
 )
 
@@ -38,16 +36,8 @@ func Main() {
 	path := flag.String("truth", "", "the file to write to")
 	flag.Parse()
 	s := newScene(witness.Open(*path, true))
-	fmt.Printf("grpc %s\nhandler %s\nready\n", s.plain.target, s.overH2c.target)
-	commands := bufio.NewScanner(os.Stdin)
-	for commands.Scan() {
-		words := append(strings.Fields(commands.Text()), "", "", "", "")
-		number := func(i, otherwise int) int {
-			if value, err := strconv.Atoi(words[i]); err == nil {
-				return value
-			}
-			return otherwise
-		}
+	fmt.Printf("grpc %s\nhandler %s\n", s.plain.target, s.overH2c.target)
+	commands.Obey(func(words commands.Command) bool {
 		switch words[0] {
 		case "list":
 			for _, row := range rows() {
@@ -55,56 +45,42 @@ func Main() {
 			}
 		case "run":
 			row := find(words[1])
-			for i := 0; i < number(2, 1); i++ {
+			for i := 0; i < words.Number(2, 1); i++ {
 				s.started.forget()
 				row.run(s, row.name)
 			}
 		case "load":
-			s.load(number(1, 1), number(2, 1), int64(number(3, 0)))
+			s.load(words)
 		case "crowd":
-			s.gather(number(1, 1))()
+			s.gather(words.Number(1, 1))()
 		case "hold":
-			s.hold(number(1, 1))
+			s.hold(words.Number(1, 1))
 		case "release":
 			s.release()
 		case "call":
 			remote := dial(words[1])
-			for i := 0; i < number(2, 1); i++ {
+			for i := 0; i < words.Number(2, 1); i++ {
 				elsewhere[words[3]](remote)
 			}
 			remote.Close()
 		default:
-			log.Fatalf("what is %q?", commands.Text())
+			return false
 		}
 		s.truth.Flush()
-		fmt.Println("done")
-	}
+		return true
+	})
 	// Handlers of calls that were cancelled may have come later.
 	s.truth.Flush()
 }
 
-func (s *scene) load(count, workers int, seed int64) {
-	random, work, quick := rand.New(rand.NewSource(seed)), make(chan row), []row{}
+func (s *scene) load(command commands.Command) {
+	quick := []row{}
 	for _, row := range rows() {
 		if row.quick {
 			quick = append(quick, row)
 		}
 	}
-	var all sync.WaitGroup
-	for i := 0; i < workers; i++ {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			for row := range work {
-				row.run(s, row.name)
-			}
-		}()
-	}
-	for i := 0; i < count; i++ {
-		work <- quick[random.Intn(len(quick))]
-	}
-	close(work)
-	all.Wait()
+	commands.AtRandom(command, quick, func(row row) { row.run(s, row.name) })
 }
 
 // gather makes calls whose handlers wait for each other, and gives what waits for the end.

@@ -16,6 +16,7 @@ mod causes;
 #[path = "../../../agent/src/deliver/tests/endpoint.rs"]
 mod endpoint;
 mod ends;
+mod grpc;
 mod load;
 mod parents;
 mod scene;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use lightfoot_tests::go::version::NEWEST;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::process::Process;
+use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Client, Driven, Folder, Server};
 
 /// A moment of a run.
@@ -50,6 +51,7 @@ pub(crate) fn answers(build: &Build, path: &Path, observe: Observe<'_>) -> Vec<S
         Program::Cgo => once(path, &["-once"], observe),
         Program::Grpc => once(path, &["-calls", "20"], observe),
         Program::Clients | Program::XNet | Program::Bundled => driven(build, path, observe),
+        Program::Rpc | Program::OldRpc => by_grpc(path, observe),
         Program::Truth | Program::Gin | Program::Chi | Program::Echo | Program::Gorilla => {
             served(path, observe)
         }
@@ -109,6 +111,34 @@ fn driven(build: &Build, path: &Path, observe: Observe<'_>) -> Vec<String> {
         // Which of several errors it is may be a matter of time.
         format!("{} {} {} {}", call.case, call.method, call.status, call.error.is_empty())
     }));
+    answers
+}
+
+/// One that serves and calls by gRPC, in every way there is.
+fn by_grpc(path: &Path, observe: Observe<'_>) -> Vec<String> {
+    let mut program = Driven::start(path).unwrap();
+    let file = PathBuf::from(format!("/proc/{}/exe", program.pid()));
+    observe(Moment::Ready, &file, Some(program.pid()));
+    for case in program.ask("list").unwrap() {
+        program.ask(&format!("run {case}")).unwrap();
+    }
+    observe(Moment::Done, &file, Some(program.pid()));
+    let facts = program.stop().unwrap();
+    // Of these the moment decides what becomes of them, on either side.
+    let rows = documented("grpc.md").unwrap();
+    let varies = |case: &str, column: usize| {
+        let row = rows.iter().find(|row| row.first().is_some_and(|name| name == case));
+        let said = row.and_then(|row| row.get(column));
+        said.is_none_or(|said| [" or ", "none", "no span"].iter().any(|word| said.contains(word)))
+    };
+    let mut answers = Vec::new();
+    for called in facts.called.iter().filter(|called| !varies(&called.case, 2)) {
+        answers.push(format!("{} called {} {}", called.case, called.code, called.error.is_empty()));
+    }
+    for handled in facts.handled.iter().filter(|handled| !varies(&handled.case, 3)) {
+        answers.push(format!("{} handled {} {}", handled.case, handled.code, handled.panicked));
+    }
+    assert!(answers.len() > 150, "{}", answers.len());
     answers
 }
 

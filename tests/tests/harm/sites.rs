@@ -55,7 +55,15 @@ const NOT_HIT: &[NotHit] = &[
         why: "they are asked over HTTP/2",
     },
     NotHit {
-        programs: &[Program::Gin, Program::Chi, Program::Echo, Program::Gorilla, Program::Clients],
+        programs: &[
+            Program::Gin,
+            Program::Chi,
+            Program::Echo,
+            Program::Gorilla,
+            Program::Clients,
+            Program::Rpc,
+            Program::OldRpc,
+        ],
         title: "HTTP/1 server request",
         roles: &[Role::Route],
         why: "no ServeMux serves in them",
@@ -70,15 +78,19 @@ const NOT_HIT: &[NotHit] = &[
         programs: &[Program::Grpc],
         title: "gRPC server call",
         roles: &[Role::ErrorEnd],
-        why: "no connection ends before a reply; in those of tests/tests/grpc some do",
+        why: "no connection ends before a reply; those of `Rpc` do",
     },
     NotHit {
         programs: &[Program::Grpc],
         title: "gRPC server call over net/http",
         roles: &[Role::Status],
-        why: "it serves by grpc-go's own transport; those of tests/tests/grpc by both",
+        why: "it serves by grpc-go's own transport; `Rpc` by both",
     },
 ];
+
+/// With grpc-go 1.40, 1.53, 1.75 and 1.85.
+const BY_GRPC: [(Program, u32); 4] =
+    [(Program::OldRpc, 21), (Program::OldRpc, 22), (Program::Rpc, 23), (Program::Rpc, 27)];
 
 /// The builds whose sites are probed: all that others than this test build anyway, or more of the versions.
 fn builds() -> impl Iterator<Item = Build> {
@@ -88,6 +100,12 @@ fn builds() -> impl Iterator<Item = Build> {
             let minors = [21, 26].into_iter().filter_map(GoVersion::of_minor);
             minors.map(move |version| Build::here(program, version, Mode::Plain))
         });
+    let by_grpc = [Program::OldRpc, Program::Rpc]
+        .into_iter()
+        .flat_map(|program| matrix::versions(program, Mode::Stripped));
+    let by_grpc = by_grpc.filter(move |build| {
+        extent == Extent::All || BY_GRPC.contains(&(build.program, build.version.minor))
+    });
     let here = |build: &Build| build.architecture == host();
     matrix::general(Program::Http)
         .chain(matrix::special())
@@ -98,6 +116,7 @@ fn builds() -> impl Iterator<Item = Build> {
         .chain(matrix::watched(Program::Clients, extent))
         .chain(matrix::watched(Program::Truth, extent))
         .chain(routers)
+        .chain(by_grpc)
 }
 
 /// Whether code begins with a nop of more than one byte, by the bytes that the manuals give: prefixes, then `nopw` or `nopl` (0f 1f),

@@ -1,8 +1,8 @@
-use lightfoot_probes_abi::record::VERSION;
-use lightfoot_probes_abi::{Http, RecordHeader, RecordKind};
+use lightfoot_probes_abi::RecordHeader;
 use std::mem::offset_of;
 
 use super::*;
+use crate::cli::testing::{is_counted, record};
 use crate::recording::{Recorder, Writer};
 
 /// What was counted, and what the recording came to.
@@ -46,17 +46,9 @@ fn process(id: u32) -> Frame {
 
 /// A request without texts, of process 7.
 fn request() -> Frame {
-    let mut bytes = vec![0; size_of::<Http>()];
-    bytes[offset_of!(RecordHeader, length)] = u8::try_from(bytes.len()).unwrap();
-    bytes[offset_of!(RecordHeader, kind)] = RecordKind::HttpServer as u8;
-    bytes[offset_of!(RecordHeader, version)] = VERSION;
+    let mut bytes = record();
     bytes[offset_of!(RecordHeader, tgid)] = 7;
     Frame::Record(bytes)
-}
-
-fn is_counted(counts: &str, name: &str, count: u64) -> bool {
-    let words = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
-    counts.lines().any(|line| words(line) == [name.to_owned(), count.to_string()])
 }
 
 #[test]

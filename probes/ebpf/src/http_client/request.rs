@@ -10,7 +10,7 @@ use lightfoot_probes_abi::{
 };
 
 use crate::{
-    contexts,
+    connect, contexts,
     counters::count,
     memory::{large_struct, read_user, read_word, string, word},
     record,
@@ -41,13 +41,15 @@ pub fn read(entry: &mut InFlight, layout: &Layout, request: u64) -> bool {
 pub fn copy(entry: &mut InFlight, process: &Process, layout: &Layout) {
     let request = large_struct(entry).cast_const();
     // SAFETY: there is room for `LARGE_STRUCT` bytes.
-    let (url, redirect) = unsafe {
+    let (url, redirect, get_body) = unsafe {
         entry.request_line = string(request, LARGE_STRUCT, layout.request.method);
         (
             word(request, LARGE_STRUCT, layout.request.url).unwrap_or_default(),
             word(request, LARGE_STRUCT, layout.request.response).unwrap_or_default(),
+            word(request, LARGE_STRUCT, layout.request.get_body).unwrap_or_default(),
         )
     };
+    connect::note_client(entry, process, layout, get_body);
     if redirect != 0 && layout.client_response.request != NONE {
         let offsets = (layout.client_response.request, layout.request.response);
         entry.record.resend_count = count_redirects(entry.counters, offsets.0, offsets.1, redirect) as u16;

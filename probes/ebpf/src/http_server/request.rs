@@ -9,6 +9,7 @@ use lightfoot_probes_abi::{
 };
 
 use crate::{
+    connect,
     counters::count,
     memory::{large_struct, read_string, read_user, string, word},
     record,
@@ -84,13 +85,16 @@ pub fn join_line(entry: &mut InFlight) {
 /// Copies the peer's address, and what a handler may drop: of an HTTP/2 request everything, for method and target are strings
 /// of their own.
 #[inline(never)]
-pub fn copy_strings(entry: &mut InFlight) {
+pub fn copy_strings(entry: &mut InFlight, layout: &Layout) {
     append_peer(entry);
     record::append(entry, Text::Host, entry.host);
     record::append_tracestate(entry);
     let agent = entry.headers[HeaderName::UserAgent as usize];
     if agent.length != 0 && read_string(entry, agent.pointer) {
         record::append(entry, Text::UserAgent, Slice { pointer: entry.scratch[0], length: entry.scratch[1] });
+    }
+    if layout.header.rpc != 0 {
+        connect::note_content_type(entry);
     }
     if entry.record.protocol_major == 2 {
         append_method(entry);

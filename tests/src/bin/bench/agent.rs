@@ -2,14 +2,13 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Crowd, Folder, Target, resident};
+use lightfoot_tests::live::{Agent, Crowd, Folder, Target, first_thread_time, resident};
 use rustix::process::Signal;
 
 use crate::request::{PER_ROUND, load};
@@ -79,14 +78,14 @@ fn of_a_span(lightfoot: &Path, target: &Target, is_held_up: bool) -> Result<f64,
     let mut costs = Vec::new();
     // The first round warms up.
     for round in 0..=ROUNDS {
-        let before = processor_time(&agent)?;
+        let before = first_thread_time(agent.pid())?;
         if is_held_up {
             agent.signal(Signal::STOP);
         }
         load(target)?;
         agent.signal(Signal::CONT);
         thread::sleep(READ);
-        let spent = processor_time(&agent)?.saturating_sub(before);
+        let spent = first_thread_time(agent.pid())?.saturating_sub(before);
         if round > 0 {
             costs.push(spent.as_secs_f64() * 1e6 / f64::from(PER_ROUND));
         }
@@ -108,10 +107,4 @@ fn watch(lightfoot: &Path, pids: &[u32], arguments: &[&str]) -> Result<Agent, Bo
         agent.watches(*pid)?;
     }
     Ok(agent)
-}
-
-/// What its first thread has run, which reads the ring; another one watches processes.
-fn processor_time(agent: &Agent) -> Result<Duration, Box<dyn Error>> {
-    let text = fs::read_to_string(format!("/proc/{0}/task/{0}/schedstat", agent.pid()))?;
-    Ok(Duration::from_nanos(text.split(' ').next().unwrap_or_default().parse()?))
 }

@@ -8,9 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Driven, Folder, binary};
+use lightfoot_tests::live::{Agent, Driven, Folder, binary, processor_time};
 
-use crate::service::processor_time;
 use crate::{ROUNDS, median};
 
 /// Calls of each in a round, one after the other over one connection.

@@ -10,7 +10,7 @@
 //! Modules, in reading order:
 //! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`grpc`]: calls;
 //!   [`agent`]: the agent alone.
-//! - [`scenario`]: what is asked, and who traces; [`service`]: the servers and agents; [`sink`]: where spans go; [`load`]: the
+//! - [`scenario`]: what is asked, and who traces; [`service`]: the servers and agents; [`load`]: the
 //!   client; [`measure`]: the turns; [`machine`]: where.
 //! - [`results`]: what was measured; [`spread`]: medians of it; [`report`]: the page; [`plot`]: its plots.
 #![forbid(unsafe_code)]
@@ -39,7 +39,6 @@ mod request;
 mod results;
 mod scenario;
 mod service;
-mod sink;
 mod spread;
 
 /// How often everything runs; the median is told.

@@ -8,9 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Client, Folder, Target};
+use lightfoot_tests::live::{Agent, Client, Folder, Target, processor_time};
 
-use crate::service::processor_time;
 use crate::{ROUNDS, median};
 
 /// Connections, and requests over each in a round: about a second of the server's.

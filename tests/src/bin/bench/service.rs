@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lightfoot_tests::live::{Agent, Target};
+use lightfoot_tests::live::{Agent, Sink, Target, processor_time};
 use rustix::process::Signal;
 
 use crate::scenario::{Scenario, Way};
-use crate::sink::Sink;
 
 /// A server that calls a server, both of the same file.
 pub(crate) struct Service {
@@ -109,7 +108,7 @@ impl Watched {
 
     /// What the agent has run; nothing without one.
     pub(crate) fn agent_time(&self) -> Result<Duration, Box<dyn Error>> {
-        self.agent.as_ref().map_or(Ok(Duration::ZERO), |agent| processor_time(agent.pid()))
+        Ok(self.agent.as_ref().map_or(Ok(Duration::ZERO), |agent| processor_time(agent.pid()))?)
     }
 
     /// Ends what traces, which sends what still waits, and the service.
@@ -121,17 +120,6 @@ impl Watched {
         }
         Ok(self.sink)
     }
-}
-
-/// What all threads of a process have run. `/proc/PID/stat` has it in hundredths of a second.
-pub(crate) fn processor_time(pid: u32) -> Result<Duration, Box<dyn Error>> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let run: u64 = text.split(' ').next().unwrap_or_default().parse()?;
-        nanoseconds += run;
-    }
-    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// The programs of an agent together. Runs are counted while the kernel's statistics are on.

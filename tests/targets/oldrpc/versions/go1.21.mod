@@ -12,8 +12,11 @@ require (
 	google.golang.org/genproto v0.0.0-20200526211855-cb27e3aa2013 // indirect
 	google.golang.org/grpc v1.40.0 // indirect
 	google.golang.org/protobuf v1.28.1 // indirect
+	lightfoot.example/commands v0.0.0 // indirect
 	lightfoot.example/witness v0.0.0 // indirect
 )
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/rpcs => ../rpcs
 

@@ -12,8 +12,11 @@ require (
 	google.golang.org/genproto v0.0.0-20230110181048-76db0878b65f // indirect
 	google.golang.org/grpc v1.53.0 // indirect
 	google.golang.org/protobuf v1.28.1 // indirect
+	lightfoot.example/commands v0.0.0 // indirect
 	lightfoot.example/witness v0.0.0 // indirect
 )
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/rpcs => ../rpcs
 

@@ -12,8 +12,11 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20230711160842-782d3b101e98 // indirect
 	google.golang.org/grpc v1.58.3 // indirect
 	google.golang.org/protobuf v1.31.0 // indirect
+	lightfoot.example/commands v0.0.0 // indirect
 	lightfoot.example/witness v0.0.0 // indirect
 )
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/rpcs => ../rpcs
 

@@ -11,8 +11,11 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20250707201910-8d1bb00bc6a7 // indirect
 	google.golang.org/grpc v1.75.1 // indirect
 	google.golang.org/protobuf v1.36.6 // indirect
+	lightfoot.example/commands v0.0.0 // indirect
 	lightfoot.example/witness v0.0.0 // indirect
 )
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/rpcs => ../rpcs
 

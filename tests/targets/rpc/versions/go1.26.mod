@@ -11,8 +11,11 @@ require (
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 	google.golang.org/grpc v1.85.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
+	lightfoot.example/commands v0.0.0 // indirect
 	lightfoot.example/witness v0.0.0 // indirect
 )
+
+replace lightfoot.example/commands => ../commands
 
 replace lightfoot.example/rpcs => ../rpcs
 

@@ -2,25 +2,13 @@
 
 use std::mem::offset_of;
 
-use lightfoot_probes_abi::RecordKind;
-use lightfoot_probes_abi::record::{Http, RecordHeader, VERSION};
+use lightfoot_probes_abi::record::{Http, RecordHeader};
 
 use super::*;
 use crate::cli::spans::MAX_HELD;
+use crate::cli::testing::{KIND, LENGTH, is_counted, record};
 use crate::discover::{Proc, ProcessKey};
 use crate::session::Sink as _;
-
-const LENGTH: usize = offset_of!(RecordHeader, length);
-const KIND: usize = offset_of!(RecordHeader, kind);
-
-/// The bytes of a request without texts, of a process that nobody knows.
-fn record() -> Vec<u8> {
-    let mut bytes = vec![0; size_of::<Http>()];
-    bytes[LENGTH] = u8::try_from(bytes.len()).unwrap();
-    bytes[KIND] = RecordKind::HttpServer as u8;
-    bytes[offset_of!(RecordHeader, version)] = VERSION;
-    bytes
-}
 
 /// What a sink that was used counted in the end.
 fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
@@ -36,11 +24,6 @@ fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
         sink.finish().await.unwrap();
     });
     counts.to_string()
-}
-
-fn is_counted(counts: &str, name: &str, count: u64) -> bool {
-    let words = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
-    counts.lines().any(|line| words(line) == [name.to_owned(), count.to_string()])
 }
 
 #[test]

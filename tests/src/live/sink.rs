@@ -1,27 +1,32 @@
 //! An endpoint for OTLP over HTTP that throws away what it gets, and counts the spans.
 
-use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+
+use super::LiveError;
 
 /// The fields in which an `ExportTraceServiceRequest` holds resources, they hold scopes, and those spans
 /// (opentelemetry/proto/trace/v1/trace.proto).
 const TO_SPANS: [u64; 3] = [1, 2, 2];
 
 /// A running endpoint.
-pub(crate) struct Sink {
-    pub(crate) endpoint: String,
+#[derive(Debug)]
+pub struct Sink {
+    /// Its URL.
+    pub endpoint: String,
     spans: Arc<AtomicU64>,
 }
 
 impl Sink {
     /// Starts one, on threads of its own that end with the process.
-    pub(crate) fn start() -> Result<Self, Box<dyn Error>> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
+    pub fn start() -> Result<Self, LiveError> {
+        let failed = || LiveError::io("listening on", Path::new("127.0.0.1"));
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(failed())?;
+        let endpoint = format!("http://{}", listener.local_addr().map_err(failed())?);
         let spans = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&spans);
         thread::spawn(move || {
@@ -34,7 +39,7 @@ impl Sink {
     }
 
     /// How many spans came.
-    pub(crate) fn spans(&self) -> u64 {
+    pub fn spans(&self) -> u64 {
         self.spans.load(Ordering::Relaxed)
     }
 }

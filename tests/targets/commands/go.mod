@@ -1,0 +1,3 @@
+module lightfoot.example/commands
+
+go 1.21
