@@ -21,7 +21,7 @@ use lightfoot_probes_abi::{
     Sampler, Settings, Site,
 };
 
-use crate::quirks::{PRIVATE_STACK, Release};
+use crate::quirks::Release;
 
 mod addresses;
 mod attachment;
@@ -149,7 +149,7 @@ impl Kernel {
         methods: &[Method],
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
-        check_frames(lightfoot_probes::LARGEST_FRAME, Release::running())?;
+        trial::check_frames(lightfoot_probes::LARGEST_FRAME, Release::running())?;
         let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
         let methods = if methods.is_empty() { Method::value_variants() } else { methods };
         let mut failures = Vec::new();
@@ -418,16 +418,6 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
     Ok(PidNamespace { device: metadata.dev(), inode: metadata.ino() })
 }
 
-/// Fails if programs with such a frame could run on a stack that they share. The build refuses them too.
-fn check_frames(largest: u32, release: Option<Release>) -> Result<(), AttachError> {
-    // `BPF_PRIV_STACK_MIN_SIZE` (kernel/bpf/verifier.c), from which frames are rounded up by 16.
-    const SHARED: u32 = 64;
-    if largest.next_multiple_of(16) >= SHARED && PRIVATE_STACK.holds_on(release) {
-        return Err(AttachError::Frame(largest));
-    }
-    Ok(())
-}
-
 /// A program that is loaded, if need be now: that of gRPC is with the first binary that has a site for it.
 fn load_program(object: &mut Ebpf, method: Method, family: Family) -> Result<&mut UProbe, AttachError> {
     let name = method.program(family);
@@ -449,28 +439,4 @@ fn map_error(map: &'static str) -> impl Fn(MapError) -> AttachError {
 
 fn refused(program: &'static str) -> impl Fn(ProgramError) -> AttachError {
     move |source| AttachError::Program { program, source: Box::new(source) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_frames_are_refused_where_stacks_are_shared_and_ours_are_small() {
-        for (largest, release, is_fine) in [
-            (48, Some(Release(6, 18)), true),
-            (49, Some(Release(6, 13)), false),
-            (512, None, false),
-            (512, Some(Release(6, 12)), true),
-        ] {
-            assert_eq!(check_frames(largest, release).is_ok(), is_fine, "{largest} {release:?}");
-        }
-        if lightfoot_probes::OBJECT.is_ok() {
-            assert!(
-                (1..=48).contains(&lightfoot_probes::LARGEST_FRAME),
-                "{}",
-                lightfoot_probes::LARGEST_FRAME
-            );
-        }
-    }
 }

@@ -189,6 +189,28 @@ fn tracefs_takes_no_sys_admin_and_stands_in_for_perf_events_which_do() {
     assert_eq!(target.get("/without").unwrap(), 200);
     agent.span("/without").unwrap();
     agent.stop().unwrap();
+    // Nobody else may write that file without one more.
+    let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
+    for (more, works) in [("", false), (",+dac_override", true)] {
+        let set = format!("{set}{more}");
+        let mut command = with_tracefs("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(["--inh-caps", &set, "--ambient-caps", &set]).arg(&program);
+        command.args(["run", "--format", "otlp-json", "--pid", &pid, "--attach-method", "tracefs"]);
+        let agent = Agent::spawn(command, &[]).unwrap();
+        if works {
+            agent.watches(target.pid()).unwrap();
+            agent.stop().unwrap();
+        } else {
+            let outcome = agent.wait().unwrap();
+            assert_eq!(outcome.status.code(), Some(1), "{}", outcome.messages);
+            assert!(
+                outcome.messages.contains("uprobe_events cannot be used: Permission"),
+                "{}",
+                outcome.messages
+            );
+        }
+    }
     let mut command = Command::new("unshare");
     let hidden =
         "for f in /sys/kernel/tracing /sys/kernel/debug; do mount -t tmpfs none $f; done; exec \"$@\"";

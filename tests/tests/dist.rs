@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lightfoot_tests::live::{Agent, Folder, Target};
 use lightfoot_tests::recordings::{expected, recording};
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
@@ -113,4 +114,17 @@ fn each_makes_of_a_recording_what_the_ordinary_build_makes() {
         let committed = fs::read_to_string(expected(26)).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), committed, "{machine}");
     }
+}
+
+#[test]
+fn the_one_for_this_machine_traces_a_server() {
+    let Some(folder) = Folder::for_test("a static build") else { return };
+    let Some(mut command) = command(env::consts::ARCH) else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    command.args(["run", "--format", "otlp-json", "--pid", &target.pid().to_string()]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(target.get("/static").unwrap(), 200);
+    agent.span("/static").unwrap();
+    assert_eq!(agent.stop().unwrap().paths(), ["/static"]);
 }

@@ -115,9 +115,11 @@ impl Tracefs {
 
     /// Removes every event of ours that nobody uses.
     fn remove_stale(&self) -> Result<(), TracefsError> {
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         let list = self.locked()?;
-        (&list).take(MAX_LIST).read_to_string(&mut text).map_err(|error| self.failed(error))?;
+        (&list).take(MAX_LIST).read_to_end(&mut bytes).map_err(|error| self.failed(error))?;
+        // Others name files as they like.
+        let text = String::from_utf8_lossy(&bytes);
         for name in names(&text) {
             // Whatever is in use stays.
             let _ = write(&self.list(), &format!("-:{GROUP}/{name}"));
@@ -187,7 +189,9 @@ fn folders() -> impl Iterator<Item = PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use std::fs;
+
+    use super::{MAX_LIST, Tracefs, names};
 
     #[test]
     fn only_events_that_are_ours_are_taken_for_ours() {
@@ -196,5 +200,22 @@ mod tests {
                     p:lightfoot/other /srv/shop:0x1\np:lightfootx/agent_1_0_0 /x:0x1\n\nnonsense\n\
                     p:lightfoot/agent_8_1_12 /proc/self/fd/9:0x10 (ref)\n";
         assert_eq!(names(list).collect::<Vec<_>>(), ["agent_7_5f3a_0", "agent_8_1_12"]);
+    }
+
+    #[test]
+    fn whatever_others_have_in_the_list_ours_are_removed_up_to_a_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("uprobe_events");
+        let event = |name: &str| format!("p:lightfoot/agent_{name} /x:0x1\n").into_bytes();
+        let others = b"p:probes/odd /\xff\xfe:0x1\n".repeat(usize::try_from(MAX_LIST).unwrap() / 20);
+        fs::write(&list, [event("near"), others, event("far")].concat()).unwrap();
+        let before = fs::metadata(&list).unwrap().len();
+        assert!(before > MAX_LIST);
+        let tracefs = Tracefs { folder: folder.path().to_owned(), prefix: "agent_1_1_".to_owned(), made: 0 };
+        tracefs.remove_stale().unwrap();
+        // The kernel takes what is added for a command.
+        let after = fs::read(&list).unwrap();
+        let added = &after[usize::try_from(before).unwrap()..];
+        assert_eq!(added, b"-:lightfoot/agent_near\n");
     }
 }
