@@ -292,7 +292,8 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
         | Role::InlinedStart
         | Role::InlinedEnd
         | Role::StandIn
-        | Role::Router => None,
+        | Role::Router
+        | Role::Told => None,
     }
 }
 
