@@ -19,6 +19,7 @@ pub const LIBRARIES: &[&Library] = &[
     &net_http::LIBRARY,
     &http2::LIBRARY,
     &grpc::LIBRARY,
+    &connect::LIBRARY,
     &routers::GIN_LIBRARY,
     &routers::CHI_LIBRARY,
     &routers::ECHO_LIBRARY,
@@ -36,7 +37,7 @@ pub struct Library {
     pub operations: &'static [Operation],
 }
 
-/// An operation of a library; each time it happens is one span, or adds to the one that is open ([`Role::Router`]).
+/// An operation of a library; each time it happens is one span, or adds to the one that is open ([`Role::Router`], [`Role::Told`]).
 #[derive(Debug)]
 pub struct Operation {
     /// What a person calls it.
@@ -111,6 +112,8 @@ pub enum Role {
     /// The pattern that a router has matched, for the span that is open: one trap more for each request that it serves.
     /// Optional, and placed in programs that have the router and an HTTP server.
     Router,
+    /// Nothing: what is read of a request for its span tells that it is such an operation.
+    Told,
 }
 
 impl Operation {
@@ -118,7 +121,10 @@ impl Operation {
     /// it.
     pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
         let is_start = |point: &&Point| {
-            matches!(point.role, Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received)
+            matches!(
+                point.role,
+                Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received | Role::Told
+            )
         };
         self.points.iter().filter(is_start).flat_map(|point| point.ways)
     }
@@ -136,6 +142,7 @@ impl Role {
                 | Self::Status
                 | Self::Sent
                 | Self::Received
+                | Self::Told
         )
     }
 }
@@ -206,6 +213,11 @@ pub enum Place {
     WithReceiver(&'static Self),
     /// Its return instructions.
     Returns,
+    /// No place: that the program has the function is what matters.
+    Nowhere {
+        /// A function that it must not have, and what can be said of a program that has.
+        unless: Option<(&'static str, &'static str)>,
+    },
     /// Its return instructions on an architecture where the kernel emulates them; elsewhere no place at all.
     EmulatedReturns,
 }

@@ -178,7 +178,7 @@ fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
     names.extend(grpc::PROCESS_CALL);
     names.extend(grpc::UNARY);
-    names.extend(connect::functions());
+    names.insert(connect::OF_NOTHING);
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
     let inlined = operations().filter_map(|operation| operation.inlined);
     names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));
@@ -193,6 +193,7 @@ fn wanted_functions() -> Vec<&'static str> {
                 names.insert(other);
             }
             Place::CallBehind { first, callee } => names.extend([first, callee]),
+            Place::Nowhere { unless } => names.extend(unless.map(|(other, _)| other)),
             Place::Entry { called_from: None, .. }
             | Place::AfterInterfaceCalls { .. }
             | Place::WithReceiver(_)

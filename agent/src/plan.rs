@@ -104,7 +104,8 @@ impl OperationPlan {
 
     /// The traps that one ordinary span costs, once what stands in is gone.
     pub fn traps_per_span(&self) -> usize {
-        self.points.iter().filter(|point| point.role.is_required() && point.chosen.is_some()).count()
+        let is_hit = |point: &&PointPlan| point.addresses().next().is_some();
+        self.points.iter().filter(|point| point.role.is_required()).filter(is_hit).count()
     }
 }
 
@@ -156,8 +157,9 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     points.retain(|point| point.role != Role::StandIn || point.addresses().any(|site| !ends.contains(&site)));
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
-    let is_start =
-        |role| matches!(role, Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received);
+    let is_start = |role| {
+        matches!(role, Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received | Role::Told)
+    };
     let start = points.iter().find(|point| is_start(point.role));
     let other = operation.only_with.filter(|(function, _)| program.functions.get(function).is_err());
     let elsewhere = if start.is_some_and(|start| start.chosen.is_none() && start.absent) {

@@ -8,6 +8,9 @@
     reason = "a failed expectation is a failed test"
 )]
 
+use lightfoot::catalog::connect;
+use lightfoot::inspect::Program as Facts;
+use lightfoot::plan::Plan;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Span, Watched, wait_for};
@@ -43,6 +46,33 @@ fn go_1_27() {
 #[test]
 fn go_1_27_stripped() {
     spans_are_those_of_the_tables(27, Mode::Stripped);
+}
+
+/// What `lightfoot inspect` says of programs, and why.
+#[test]
+fn what_can_be_told_is_planned() {
+    const NOT_LINKED: &str = "not linked into this program";
+    const BY_GRPC: &str = "WithGRPC is linked, so its protocol cannot be told";
+    for (program, minor, server, client) in [
+        (Program::Connect, 24, None, None),
+        (Program::Connect, 27, None, None),
+        (Program::ConnectGrpc, 24, Some(NOT_LINKED), Some(BY_GRPC)),
+        (Program::ConnectGrpc, 27, Some(NOT_LINKED), Some(BY_GRPC)),
+        (Program::OldConnect, 21, None, Some(NOT_LINKED)),
+    ] {
+        let build = Build::here(program, GoVersion::of_minor(minor).unwrap(), Mode::Stripped);
+        let plan = Plan::new(&Facts::inspect(&build.path().unwrap()).unwrap());
+        let library = plan.libraries.iter().find(|planned| planned.library.name == connect::LIBRARY.name);
+        let operations = library.unwrap().operations.as_ref().unwrap();
+        for (planned, refusal) in operations.iter().zip([server, client]) {
+            assert_eq!(planned.refusals, Vec::from_iter(refusal), "{build}: {}", planned.operation.title);
+            assert_eq!(planned.traps_per_span(), 0);
+        }
+    }
+    let without = Build::here(Program::Hello, GoVersion::of_minor(27).unwrap(), Mode::Stripped);
+    let plan = Plan::new(&Facts::inspect(&without.path().unwrap()).unwrap());
+    let library = plan.libraries.iter().find(|planned| planned.library.name == connect::LIBRARY.name);
+    assert!(library.unwrap().operations.is_err());
 }
 
 /// Its servers are told as those of connect are; of its clients nothing is known.

@@ -3,6 +3,33 @@
 //! No code of it is probed. What a program has of it tells what else is to be read of requests (sources of connect 1.11 to
 //! 1.21, and of connect-go 1.10, as it was called before).
 
+use super::{Library, Operation, Place, Point, Role, Way};
+
+/// The library.
+pub const LIBRARY: Library = Library {
+    name: "connectrpc.com/connect",
+    module: Some("connectrpc.com/connect"),
+    operations: &[SERVER, CLIENT],
+};
+
+/// A call that a server gets: the request's headers tell it, and its protocol.
+pub const SERVER: Operation = operation(
+    "connect server call",
+    &[Point { role: Role::Told, ways: &[linked(SERVERS[0], None), linked(SERVERS[1], None)] }],
+);
+
+/// A call that a client makes: the request's `GetBody` tells it.
+pub const CLIENT: Operation = operation(
+    "connect client call",
+    &[Point {
+        role: Role::Told,
+        ways: &[linked(
+            OF_MESSAGE,
+            Some((OTHER_PROTOCOL, "WithGRPC is linked, so its protocol cannot be told")),
+        )],
+    }],
+);
+
 /// What serves every call: `(h *Handler) ServeHTTP(responseWriter http.ResponseWriter, request *http.Request)`. It is called
 /// through `http.Handler`, so every program has it that serves calls.
 pub const SERVERS: [&str; 2] =
@@ -18,7 +45,10 @@ pub const OF_NOTHING: &str = "connectrpc.com/connect.getNoBody";
 /// speak Connect's own protocol (`newClientConfig`, client.go).
 pub const OTHER_PROTOCOL: &str = "connectrpc.com/connect.(*grpcOption).applyToClient";
 
-/// All of these.
-pub fn functions() -> impl Iterator<Item = &'static str> {
-    SERVERS.into_iter().chain([OF_MESSAGE, OF_NOTHING, OTHER_PROTOCOL])
+const fn linked(function: &'static str, unless: Option<(&'static str, &'static str)>) -> Way {
+    Way { function, place: Place::Nowhere { unless } }
+}
+
+const fn operation(title: &'static str, points: &'static [Point]) -> Operation {
+    Operation { title, only_with: None, inlined: None, points, layouts: &[], maps: &[] }
 }

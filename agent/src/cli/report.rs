@@ -230,7 +230,9 @@ impl Operation {
         }
         let read: Vec<_> =
             self.layouts.iter().filter(|layout| layout.source.is_some()).map(Layout::summary).collect();
-        writeln!(page, "      {QUIET}reads {}{QUIET:#}", read.join(", "))?;
+        if !read.is_empty() {
+            writeln!(page, "      {QUIET}reads {}{QUIET:#}", read.join(", "))?;
+        }
         for layout in
             self.layouts.iter().filter(|layout| layout.source.is_some() && !layout.missing.is_empty())
         {
@@ -267,6 +269,7 @@ impl Point {
             Role::Sent => "sent",
             Role::Received => "got",
             Role::Route | Role::Router => "route",
+            Role::Told => "told",
         };
         let Some(function) = self.function else {
             let reason = self.refused.first().map_or("", |refused| refused.reason.as_str());
@@ -300,6 +303,7 @@ impl Point {
             Role::Status => "for calls that net/http receives",
             Role::InlinedEnd => "for calls of a function that was inlined",
             Role::StandIn => "only until callers are known",
+            Role::Told => "by what is read of requests, to whose spans it adds",
             _ => "",
         };
         if !why.is_empty() {

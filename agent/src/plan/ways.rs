@@ -11,6 +11,10 @@ use crate::inspect::Program;
 /// The sites of a way, or why it cannot be taken.
 pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, String> {
     let function = program.functions.get(way.function).map_err(|why| why.to_string())?;
+    if let Place::Nowhere { unless } = way.place {
+        let other = unless.filter(|(other, _)| program.functions.get(other).is_ok());
+        return other.map_or(Ok(Vec::new()), |(_, why)| Err(why.to_owned()));
+    }
     let code = program.code.get(&function.entry).ok_or("its code is not in the file")?;
     let view = site::Code { architecture: program.architecture, entry: function.entry, bytes: &code.bytes };
     let mut kept = Vec::new();
@@ -68,6 +72,7 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             sites
         }
         Place::WithReceiver(_) => return Err("a place is nested too deeply".to_owned()),
+        Place::Nowhere { .. } => Vec::new(),
         Place::Returns | Place::EmulatedReturns => {
             let returns = site::returns(view).map_err(|why| why.to_string())?;
             if returns.is_empty() {

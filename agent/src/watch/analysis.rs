@@ -310,7 +310,8 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
         | Role::StandIn
         | Role::Sent
         | Role::Received
-        | Role::Router => None,
+        | Role::Router
+        | Role::Told => None,
     }
 }
 
