@@ -42,7 +42,7 @@ pub(super) struct Analysis {
     pub(super) route: Probes,
     /// Those that find what routers have matched, if it has any.
     pub(super) routers: Probes,
-    /// Those that count the messages of streams, if it has any, and the bits of [`process_flags`] that say of whose.
+    /// Those that count the messages of streams, if it has any, and the bits of `process_flags` that say of whose.
     pub(super) messages: Probes,
     pub(super) counted: u64,
     /// How the calls of its clients end, if it has any.
