@@ -187,9 +187,7 @@ fn room_for(instance: u32, address: u64) -> *mut SpanContext {
 fn element(instance: u32, address: u64, way: u64) -> *mut SpanContext {
     match set(instance, address) {
         // SAFETY: elements live as long as the map, and the mask keeps within them.
-        Some(set) if way != NO_WAY => unsafe {
-            set.cast::<SpanContext>().add(masked::<WAYS_MASK>(way))
-        },
+        Some(set) if way != NO_WAY => unsafe { set.cast::<SpanContext>().add(masked::<WAYS_MASK>(way)) },
         _ => core::ptr::null_mut(),
     }
 }

@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use lightfoot_probes_abi::{
-    ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace, Process,
-    Settings, Site, grpc::Messages,
+    ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace,
+    Process, Settings, Site, grpc::Messages,
 };
 
 #[map]
