@@ -362,17 +362,17 @@ impl Kernel {
     /// Forgets the spans of processes that were left, also what a program that was under way opened after that. Returns how
     /// many were open.
     fn forget_spans(&mut self) -> u64 {
-        let left: Vec<_> = self
-            .in_flight
-            .keys()
-            .filter_map(Result::ok)
-            .filter(|key| !self.by_process.contains_key(&key.tgid))
-            .collect();
+        let is_left = |key: &InFlightKey| !self.by_process.contains_key(&key.tgid);
+        let left: Vec<_> = self.in_flight.keys().filter_map(Result::ok).filter(is_left).collect();
+        // A program that was under way may have kept one that is gone.
+        let kept: Vec<_> = self.kept.keys().filter_map(Result::ok).filter(is_left).collect();
         let is_open = |entry: InFlight| entry.state & state::IDLE == 0;
         // Already gone is as good as removed.
         let open = left.iter().filter(|key| self.in_flight.get(key, 0).is_ok_and(is_open)).count();
         for key in &left {
             let _ = self.in_flight.remove(key);
+        }
+        for key in &kept {
             let _ = self.kept.remove(key);
         }
         open as u64

@@ -12,8 +12,8 @@
 //! | `SETTINGS` | array | 0 | [`Settings`] | agent |
 //! | `PROCESSES` | hash | process id (`u32`) | [`Process`] | agent |
 //! | `LAYOUTS` | array | [`Process::layout`] | [`Layout`] | agent, before any process refers to it |
-//! | `KEPT` | hash | [`InFlightKey`] | 0, for each element of `IN_FLIGHT` that is [`in_flight::state::KEPT`] | BPF |
-//! | `CONTEXTS` | array | [`ContextKey::set`] | [`ContextSet`] | BPF |
+//! | `KEPT` | hash | [`InFlightKey`] | 0, for each element of `IN_FLIGHT` that is [`in_flight::state::KEPT`] | BPF; the agent removes what an ended process left |
+//! | `CONTEXTS` | array, of `CONTEXTS_MASK` elements and one | [`ContextKey::set`] | [`ContextSet`] | BPF |
 //! | `HOLDERS` | hash | [`HolderKey`] | [`Holder`] | agent, before any process refers to the binary |
 //! | `ITABS` | LRU hash | [`ContextKey`] | [`Holder`] | BPF |
 //! | `CALLERS` | hash | [`Site`] | the [`SiteKind`] of the sites behind such calls (`u64`) | BPF; the agent removes what an ended process left |

@@ -65,6 +65,7 @@ pub fn check_own(entry: &InFlight) {
     // at more closely than it must.
     if let Some(element) = unsafe { find(entry.instance, data).as_mut() }
         && element.start == entry.record.header.start
+        && element.sum == element.sum()
     {
         element.ended = 1;
         return;
@@ -146,6 +147,8 @@ fn adopt(entry: &mut InFlight) -> bool {
     // Another processor may write it at any time, so what is used is what was looked at.
     *element = *found;
     if element.sum != element.sum()
+        || element.key.address != entry.scratch[CONTEXT + 1]
+        || element.key.instance != entry.instance
         || element.itab != entry.scratch[CONTEXT]
         || element.parent != [entry.scratch[HELD], entry.scratch[HELD + 1]]
     {
@@ -215,8 +218,8 @@ pub extern "C" fn way_of(instance: u32, address: u64) -> u64 {
     NO_WAY
 }
 
-/// Which element of its set the context at this address is to have: that which it has already, else one that none has or that
-/// ended first, else the oldest.
+/// Which element of its set the context at this address is to have: that which it has already, else one that none has, else
+/// the oldest that has ended, else the oldest.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn way_for(instance: u32, address: u64) -> u64 {

@@ -157,6 +157,11 @@ pub fn connection_end(registers: Registers, tgid: u32, process: &Process, layout
     let goid = in_flight::goid(process.counters, layout, registers::g(registers));
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { in_flight::part(tgid, goid).as_mut() }) else { return };
+    if entry.record.header.kind != RecordKind::HttpServer as u8 {
+        // A call that was made between two requests, whose end was missed.
+        count(process.counters, Counter::Abandoned);
+        return in_flight::forget(entry);
+    }
     note_hijacking(entry, layout);
     // Where panics can't be told, a handler that has not hijacked must have panicked to come here.
     let has_panicked = if layout.g.panic == NONE {

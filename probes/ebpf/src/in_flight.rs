@@ -102,7 +102,7 @@ pub fn find_stream(tgid: u32, stream: u64) -> *mut InFlight {
 /// Forgets the span of a stream, which has ended.
 #[inline(always)]
 pub fn forget_stream(tgid: u32, stream: u64) {
-    remove(tgid, stream, InFlightKey::STREAM);
+    let _ = IN_FLIGHT.remove(&InFlightKey { tgid, level: InFlightKey::STREAM, goid: stream });
 }
 
 /// The goroutine's outermost open span whose function starts at this depth or deeper, or null.
@@ -186,17 +186,14 @@ pub fn part(tgid: u32, goid: u64) -> *mut InFlight {
 #[inline(never)]
 fn release(tgid: u32, goid: u64, level: u32) {
     let key = InFlightKey { tgid, level, goid };
-    if KEPT.remove(&key).is_err() {
-        return;
-    }
+    let _ = KEPT.remove(&key);
     let Some(entry) = IN_FLIGHT.get_ptr_mut(&key) else { return };
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let entry = unsafe { &mut *entry };
     if entry.state & state::IDLE != 0 {
         let _ = IN_FLIGHT.remove(&key);
-    } else {
-        entry.state &= !state::KEPT;
     }
+    entry.state &= !state::KEPT;
 }
 
 /// Keeps the entry beyond its span, if there is room.
@@ -224,6 +221,8 @@ fn keep_within(entry: &mut InFlight) {
 /// Has a kept entry wait for the next span.
 #[inline(always)]
 fn lay_down(entry: &mut InFlight) {
+    // Without a span id it is no open span for who looks at it while it is taken up again.
+    entry.record.header.span_id = 0;
     entry.state = entry.state & state::KEEPS_WITHIN | state::KEPT | state::IDLE;
 }
 

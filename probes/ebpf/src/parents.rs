@@ -82,7 +82,9 @@ fn adopt_parent_goroutine(entry: &mut InFlight, parent_goid: u64) -> bool {
         if is_younger(entry.record.header.goid, &parent.young_goids) {
             has_parent = adopt(entry, parent, ParentRule::ParentGoroutine)
                 // The goroutine may end the span on another processor at any time, and the kernel use the element again.
-                && is_still(parent, in_flight::find(tgid, parent_goid, level), entry);
+                && is_still(parent, in_flight::find(tgid, parent_goid, level), entry)
+                // An entry that is kept may be that of the connection's next request by now.
+                && is_younger(entry.record.header.goid, &parent.young_goids);
         }
         level += 1;
     }
@@ -91,7 +93,8 @@ fn adopt_parent_goroutine(entry: &mut InFlight, parent_goid: u64) -> bool {
 
 #[inline(always)]
 fn is_still(parent: &InFlight, found: *const InFlight, child: &InFlight) -> bool {
-    core::ptr::eq(parent, found) && parent.record.header.span_id == child.record.header.parent_span_id
+    let (is, was) = (&parent.record.header, &child.record.header);
+    core::ptr::eq(parent, found) && is.span_id == was.parent_span_id && is.trace_id == was.trace_id
 }
 
 #[inline(always)]
