@@ -6,12 +6,18 @@ use std::io::{self, Write as _};
 use lightfoot_probes_abi::Cookie;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{AttachError, Kernel, Method, Probe, links};
+use super::{AttachError, Family, Kernel, Method, Probe, links, load_program};
 
 /// Instructions that do nothing.
 const CODE: [u32; 16] = [if cfg!(target_arch = "aarch64") { 0xd503_201f } else { 0x9090_9090 }; 16];
 
 impl Kernel {
+    /// Loads the programs that no binary has needed so far, too.
+    pub fn load_all(&mut self) -> Result<(), AttachError> {
+        let load = |family| load_program(&mut self.object, self.method, family).map(drop);
+        Family::ALL.into_iter().try_for_each(load)
+    }
+
     /// Places a probe in a file that nobody runs, and takes it away. Some kernels let nobody without CAP_SYS_ADMIN open a uprobe
     /// as a perf event (`perf_uprobe_event_init`, kernel/events/core.c); whoever loads a program for `uprobe_multi` may place it.
     pub(super) fn try_out(&mut self) -> Result<(), AttachError> {
