@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, go and go-tests, and says
+# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, vm, go and go-tests, and says
 # so. What is there already is left alone without a word.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -80,6 +80,17 @@ setup_emulator() {
     fi
 }
 
+# What boots other kernels. They are fetched when they are needed, by scripts/kernel.sh.
+setup_vm() {
+    local part
+    for part in qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm cpio:cpio; do
+        ! command -v "${part%:*}" >/dev/null || continue
+        if [ "$(id -u)" != 0 ] || ! apt_install "${part#*:}"; then
+            say "${part#*:} is missing: other kernels will not be tried"
+        fi
+    done
+}
+
 setup_go() {
     go_command >/dev/null
 }
@@ -93,7 +104,7 @@ setup_go_tests() {
 
 for part in "$@"; do
     case $part in
-        rust | bpf | checks | dist | emulator | go) "setup_$part" ;;
+        rust | bpf | checks | dist | emulator | go | vm) "setup_$part" ;;
         go-tests) setup_go_tests ;;
         *) fail "setup.sh does not know the part $part" ;;
     esac

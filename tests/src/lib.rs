@@ -8,7 +8,7 @@
 //! - [`elf`]: changes of ELF files by hand.
 //! - [`live`]: a running agent, the programs that it watches, their clients, and what each of them says.
 //! - [`expected`]: what a span must say of a request or a call.
-//! - [`support`]: what is found to work, and where it is written down.
+//! - [`support`]: which builds are found to work, [`kernels`]: on which kernels, and [`readme`]: where both are shown.
 //! - [`recordings`]: what came out of the ring buffer once, and how it is made anew.
 //! - [`each`]: many builds at a time; [`extent`]: how many.
 #![forbid(unsafe_code)]
@@ -20,7 +20,9 @@ pub mod expected;
 pub mod extent;
 pub mod go;
 pub mod hostile;
+pub mod kernels;
 pub mod live;
 pub mod oracle;
+pub mod readme;
 pub mod recordings;
 pub mod support;

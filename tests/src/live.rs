@@ -13,6 +13,7 @@
 //! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory; [`processor`]: what it has
 //!   run; [`sink`]: an endpoint for spans that nobody looks at.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,14 @@ pub use watched::Watched;
 /// How long anything may take on a busy machine before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The environment variable that says how many times slower than usual this machine is, if it is not 1.
+pub const SLOWNESS: &str = "LIGHTFOOT_TEST_SLOWNESS";
+
+/// What everything that has a deadline is given times more of: what [`SLOWNESS`] says.
+fn slowness() -> u32 {
+    env::var(SLOWNESS).ok().and_then(|value| value.parse().ok()).unwrap_or(1)
+}
+
 /// Whether this process may load BPF programs. If not, says what is skipped; panics instead if the environment variable
 /// `CI` is `true`.
 ///
@@ -79,7 +88,7 @@ pub fn is_privileged(test: &str) -> bool {
         Err(absent) => absent.to_string(),
         Ok(_) => return true,
     };
-    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{test} cannot be skipped: {reason}");
+    assert!(env::var_os("CI").is_none_or(|value| value != "true"), "{test} cannot be skipped: {reason}");
     println!("skipped: {test}: {reason}");
     false
 }
@@ -89,12 +98,14 @@ pub fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> Result<T, Liv
     wait_within(PATIENCE, what, look)
 }
 
-/// Waits until `look` finds something; an error that names `what` if that takes longer than `within`.
+/// Waits until `look` finds something; an error that names `what` if that takes longer than `within`,
+/// or [`SLOWNESS`] times that.
 pub fn wait_within<T>(
     within: Duration,
     what: &str,
     mut look: impl FnMut() -> Option<T>,
 ) -> Result<T, LiveError> {
+    let within = within * slowness();
     let deadline = Instant::now() + within;
     loop {
         if let Some(found) = look() {

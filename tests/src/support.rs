@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::FileError;
 use crate::go::{Build, Mode, Program, VERSIONS};
+use crate::readme::{self, ReadmeError};
 
-/// Where in README.md the table begins and ends.
-const MARKS: (&str, &str) = ("<!-- support -->\n", "<!-- /support -->");
+/// Where README.md has the table.
+const PLACE: &str = "support";
 
 /// What the spans of an operation are beside the truth, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl Support {
 
     /// What is committed.
     pub fn committed() -> Result<Self, SupportError> {
-        Self::read(&documents().0)
+        Self::read(&results())
     }
 
     /// What a test left.
@@ -94,17 +95,13 @@ impl Support {
         rows.retain(|old| self.rows.iter().all(|new| (&old.go, &old.mode) != (&new.go, &new.mode)));
         rows.extend(self.rows.iter().cloned());
         let all = Self::new(rows);
-        let (results, readme) = documents();
-        all.write(&results)?;
-        let text = read(&readme)?;
-        let (before, _, after) = parts(&text)?;
-        write(&readme, &format!("{before}{}{after}", all.table()))
+        all.write(&results())?;
+        Ok(readme::show(PLACE, &all.table())?)
     }
 
     /// What README.md has of it.
     pub fn shown() -> Result<String, SupportError> {
-        let text = read(&documents().1)?;
-        parts(&text).map(|(_, table, _)| table.to_owned())
+        Ok(readme::shown(PLACE)?)
     }
 
     /// That of one kind of build.
@@ -183,10 +180,8 @@ fn built_with(mode: Mode) -> &'static str {
     }
 }
 
-/// The results and what shows them.
-fn documents() -> (PathBuf, PathBuf) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    (root.join("docs/support.json"), root.join("README.md"))
+fn results() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/support.json")
 }
 
 fn read(path: &Path) -> Result<String, SupportError> {
@@ -195,16 +190,6 @@ fn read(path: &Path) -> Result<String, SupportError> {
 
 fn write(path: &Path, text: &str) -> Result<(), SupportError> {
     Ok(fs::write(path, text).map_err(FileError::at(path))?)
-}
-
-/// What stands before the table, the table, and what stands after it.
-fn parts(text: &str) -> Result<(&str, &str, &str), SupportError> {
-    let found = || {
-        let start = text.find(MARKS.0)? + MARKS.0.len();
-        let end = start + text.get(start..)?.find(MARKS.1)?;
-        Some((text.get(..start)?, text.get(start..end)?, text.get(end..)?))
-    };
-    found().ok_or(SupportError::NoPlace)
 }
 
 /// Why it could not be read or written.
@@ -221,9 +206,9 @@ pub enum SupportError {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// README.md lacks the marks.
-    #[error("README.md has no place for the table")]
-    NoPlace,
+    /// README.md failed.
+    #[error(transparent)]
+    Readme(#[from] ReadmeError),
 }
 
 #[cfg(test)]

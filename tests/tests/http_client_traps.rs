@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use lightfoot::watch::{CALLERS_SETTLE, TRUST};
+use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Build, Mode, Program};
 use lightfoot_tests::live::{Client, Driven, Server, Watched};
 
@@ -65,7 +66,7 @@ fn a_call_takes_two_traps(minor: u32) {
 
 #[test]
 fn a_call_over_http2_takes_two_traps() {
-    for minor in [21, 26, 27] {
+    for &minor in Extent::of_environment().some_of(&[21, 26, 27]) {
         let Some(mut watched) = Watched::start(Program::Clients, minor, Mode::Plain).unwrap() else { return };
         let server = Build { program: Program::Bundled, ..watched.build };
         let server = Driven::start(&server.path().unwrap()).unwrap();
@@ -84,7 +85,7 @@ fn a_call_over_http2_takes_two_traps() {
 /// Two for the request and two for the call.
 #[test]
 fn what_a_reverse_proxy_passes_on_takes_four_traps() {
-    for minor in [21, 24, 26, 27] {
+    for &minor in Extent::of_environment().some_of(&[21, 24, 26, 27]) {
         let Some(mut watched) = Watched::start(Program::Clients, minor, Mode::Plain).unwrap() else { return };
         let server = Server::start(&truth(watched.build)).unwrap();
         let proxy = watched.program.ask(&format!("reverse http://{}", server.address)).unwrap();

@@ -9,21 +9,26 @@ use std::thread;
 use std::time::Duration;
 
 use lightfoot::watch::ROUTE_TRIAL;
+use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Mode, matrix};
 use lightfoot_tests::live::Scene;
 
 const CLIENTS: u64 = 8;
 const EACH: u64 = 100;
 
+/// On arm64 functions are watched at their stack checks: a goroutine whose stack has to grow there is trapped a second time, which
+/// makes no span. Each connection has a goroutine of its own.
+const GROWTHS: u64 = if cfg!(target_arch = "aarch64") { CLIENTS } else { 0 };
+
 /// Two for each request, one for each connection that ends, and not one more.
 #[test]
 fn a_request_takes_two_traps() {
-    for (minor, mode) in matrix::SERVERS {
+    for &(minor, mode) in Extent::of_environment().some_of(&matrix::SERVERS) {
         let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
         // What has no route because it is an error is no reason for a third.
         for path in ["/plain/", "/nested/leaf/", "/nowhere/"] {
             let runs = runs_of(&scene, |scene| send(scene, path));
-            assert_eq!(runs, 2 * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
+            assert_takes(runs, 2 * CLIENTS * EACH + CLIENTS, &format!("{path} {}", scene.build));
         }
         let (_, outcome) = scene.end().unwrap();
         assert_eq!(outcome.spans.len() as u64, 3 * CLIENTS * EACH);
@@ -46,13 +51,13 @@ fn every_way_to_place_probes_takes_the_same_traps() {
 /// Where the routes of copied requests are found, each `ServeMux` that a request passes takes one trap more.
 #[test]
 fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {
-    for (minor, mode) in [(22, Mode::Plain), (26, Mode::Plain), (27, Mode::Plain), (26, Mode::ProfileGuided)]
-    {
+    let builds = [(22, Mode::Plain), (26, Mode::Plain), (27, Mode::Plain), (26, Mode::ProfileGuided)];
+    for &(minor, mode) in Extent::of_environment().some_of(&builds) {
         let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
         scene.learn_copied_routes().unwrap();
         for (path, muxes) in [("/copied/", 1), ("/plain/", 1), ("/prefix/leaf/", 2)] {
             let runs = runs_of(&scene, |scene| send(scene, path));
-            assert_eq!(runs, (2 + muxes) * CLIENTS * EACH + CLIENTS, "{path} {}", scene.build);
+            assert_takes(runs, (2 + muxes) * CLIENTS * EACH + CLIENTS, &format!("{path} {}", scene.build));
         }
         let (_, outcome) = scene.end().unwrap();
         assert!(outcome.messages.contains("watching routes of copied requests"), "{}", outcome.messages);
@@ -128,6 +133,10 @@ fn a_request_refused_for_its_expectation_takes_one_trap_and_its_connection_one()
     let (truth, outcome) = scene.end().unwrap();
     assert_eq!((truth.len(), outcome.spans.len()), (0, 0));
     assert_eq!(outcome.count("end_without_start"), 1, "{}", outcome.messages);
+}
+
+fn assert_takes(runs: u64, wanted: u64, what: &str) {
+    assert!((wanted..=wanted + GROWTHS).contains(&runs), "{runs} traps instead of {wanted}: {what}");
 }
 
 /// So many requests by each of the clients, over one connection each.

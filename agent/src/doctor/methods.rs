@@ -139,6 +139,7 @@ fn name(method: Method) -> &'static str {
 
 fn try_out(object: &[u8], method: Method, code: &OwnCode) -> Result<Kernel, MethodError> {
     let (mut kernel, _ring) = Kernel::load(object, &[method], SIZES).map_err(MethodError::Load)?;
+    kernel.load_all().map_err(MethodError::Load)?;
     // Other Lightfoots run the same file. The kernel asks for the same rights either way (perf_uprobe_event_init,
     // bpf_uprobe_multi_link_attach).
     kernel.act_in_own_process_only();

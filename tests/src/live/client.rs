@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use super::PATIENCE;
+use super::{PATIENCE, slowness};
 
 /// Sends requests over one connection after the other: the next is opened when the server has closed the last.
 pub struct Client {
@@ -109,7 +109,7 @@ impl Client {
 impl Address {
     fn connect(&self) -> io::Result<Box<dyn Stream>> {
         // A server that does not answer fails a test instead of stopping it.
-        let timeout = Some(PATIENCE);
+        let timeout = Some(PATIENCE * slowness());
         match self {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address)?;

@@ -77,7 +77,7 @@ fn works_as_ever(service: &Service, from: Extent) {
     if !is_privileged(&format!("watching {}", service.name)) {
         return;
     }
-    if from == Extent::All && Extent::of_environment() == Extent::Usual {
+    if from == Extent::All && Extent::of_environment() != Extent::All {
         println!("skipped: {} is built and watched where {VARIABLE} is 1", service.name);
         return;
     }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, io};
 
-use lightfoot_tests::live;
+use lightfoot_tests::{live, readme};
 
 use measure::Agents;
 use results::{Plan, Results};
@@ -95,7 +95,7 @@ fn tables(write: bool, names: &[&str]) -> Result<(), Box<dyn Error>> {
         let Some(table) = table(&root, &lightfoot)? else { continue };
         println!("{table}");
         if write {
-            put_into_readme(&root, name, &table)?;
+            readme::show(&format!("bench:{name}"), &table)?;
         }
     }
     if write && (names.is_empty() || names.contains(&"overhead")) {
@@ -183,14 +183,4 @@ fn save(results: &Results, folder: &Path) -> Result<(), Box<dyn Error>> {
 fn write_files(results: &Results, folder: &Path) -> io::Result<()> {
     let files = report::files(results).map_err(io::Error::other)?;
     files.iter().try_for_each(|(name, text)| fs::write(folder.join(name), text))
-}
-
-/// Puts a table between its marks.
-fn put_into_readme(root: &Path, name: &str, table: &str) -> Result<(), Box<dyn Error>> {
-    let (start, end) = (format!("<!-- bench:{name} -->\n"), format!("<!-- /bench:{name} -->"));
-    let path = root.join("README.md");
-    let text = fs::read_to_string(&path)?;
-    let (before, rest) = text.split_once(&start).ok_or("README.md has no place for the table")?;
-    let (_, after) = rest.split_once(&end).ok_or("README.md has no end of the place for the table")?;
-    Ok(fs::write(&path, format!("{before}{start}{table}{end}{after}"))?)
 }

@@ -1,0 +1,29 @@
+#!/bin/busybox sh
+# The first process of a virtual machine: runs trials.sh and switches off. guest.rs writes the path of the cache in here.
+b=/bin/busybox
+$b mount -t proc proc /proc
+$b mount -t sysfs sys /sys
+$b mount -t devtmpfs dev /dev 2>/dev/null
+$b mount -t securityfs security /sys/kernel/security 2>/dev/null
+$b mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
+$b mount -t tmpfs tmp /tmp
+$b ip link set lo up
+$b --install -s /bin
+export PATH=/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=5 LIGHTFOOT_CACHE=@CACHE@
+for go in /go/*; do [ ! -e "$go" ] || export "LIGHTFOOT_GO_1_${go#/go/}=$go"; done
+ulimit -n 65536
+
+# trial NAME COMMAND…
+trial() {
+    name=$1
+    shift
+    echo "VM begins $name"
+    "$@"
+    echo "VM ended $name $?"
+}
+
+echo "VM up $(uname -r) $(nproc) processors, $(free -m | awk '/Mem/ { print $4 }') MB free"
+# shellcheck disable=SC1091 # guest.rs writes it
+. /trials.sh
+echo "VM done"
+poweroff -f

@@ -1,0 +1,84 @@
+//! `make vm`: the end-to-end tests on other kernels and on arm64, in virtual machines that QEMU emulates.
+//!
+//! - `vm` goes through all machines of [`trials`], `vm usual` through those of each run of the tests. `vm programs` goes through
+//!   all, but loads programs and places probes only.
+//! - `vm MACHINE VERSION` takes one kernel, such as `aarch64 6.12`.
+//! - `vm MACHINE VERSION PARAMETERS TEST [FILTER]…` runs one test program's tests there, with further words on the kernel's
+//!   command line.
+//!
+//! With `--write` before them, what is found goes into `docs/kernels.json` and README.md.
+//!
+//! Modules, in reading order:
+//! - [`trials`]: which kernels there are, and what runs on them; [`programs`]: the Go programs that this takes.
+//! - [`executables`]: the tests as Cargo builds them; [`guest`]: the files of a virtual machine; [`machine`]: running it.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::error::Error;
+use std::process::ExitCode;
+
+use lightfoot_tests::kernels::Kernels;
+
+use trials::{Boot, Trial};
+
+mod executables;
+mod guest;
+mod machine;
+mod programs;
+mod trials;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let Some(missing) = machine::missing() {
+        let reason = format!("{missing} is missing: other kernels are not tried");
+        if env::var_os("CI").is_some_and(|value| value == "true") {
+            eprintln!("vm: cannot be skipped: {reason}");
+            return ExitCode::FAILURE;
+        }
+        println!("skipped: {reason}");
+        return ExitCode::SUCCESS;
+    }
+    let (is_written, words) = match words.as_slice() {
+        ["--write", rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    match run(words, is_written) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("vm: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
+    let boots = match words {
+        [] => trials::all(),
+        ["usual"] => trials::usual(),
+        ["programs"] => trials::programs(),
+        [machine, version] => {
+            let is_named = |boot: &Boot| boot.machine.name() == *machine && boot.version == *version;
+            trials::all().into_iter().filter(is_named).collect()
+        }
+        [machine, version, parameters, test, filters @ ..] => {
+            vec![Boot::of(machine.parse()?, version, parameters, vec![Trial::of(test, filters)])]
+        }
+        _ => return Err("usage: vm [usual | programs | MACHINE VERSION [PARAMETERS TEST [FILTER]…]]".into()),
+    };
+    if boots.is_empty() {
+        return Err("no such kernel".into());
+    }
+    let mut is_well = true;
+    for boot in &boots {
+        let ended = machine::run(boot)?;
+        println!("{boot}: {ended}");
+        let row = ended.row(boot);
+        is_well &= row.is_well();
+        if is_written {
+            Kernels::document(row)?;
+        }
+    }
+    Ok(is_well)
+}

@@ -1,0 +1,181 @@
+//! Which kernels there are, and what runs on them.
+
+use std::env::consts::ARCH;
+use std::fmt;
+use std::str::FromStr;
+
+use lightfoot_symbolizer::Architecture;
+
+/// A machine that QEMU emulates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86_64,
+    Aarch64,
+}
+
+/// A kernel, how it is started, and what runs on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Boot {
+    pub machine: Machine,
+    /// What the kernel's version begins with.
+    pub version: String,
+    /// Further words on its command line.
+    pub parameters: String,
+    /// How the agent must place probes, in the words of `lightfoot doctor`; empty if it must say that it cannot.
+    pub method: &'static str,
+    pub trials: Vec<Trial>,
+}
+
+/// Something that runs in a virtual machine, and must succeed.
+#[derive(Clone, Debug)]
+pub(crate) enum Trial {
+    /// Tests of a test program, by parts of their names, as in `cargo test --test PROGRAM FILTER…`.
+    Tests { program: String, filters: Vec<String> },
+    /// `lightfoot doctor`: every way to place probes that the kernel has loads its programs and has a hit told.
+    Doctor,
+}
+
+/// The end-to-end core of HTTP and gRPC: spans beside the truth, and traps by the kernel's own count.
+const CORE: [(&str, &[&str]); 6] = [
+    ("http_server", &["rows"]),
+    ("http_server_traps", &["a_request_takes_two_traps", "takes_one_trap_more"]),
+    ("http_client", &["rows"]),
+    ("http_client_traps", &["over_http2", "reverse_proxy"]),
+    ("grpc", &["rows"]),
+    ("grpc_traps", &[]),
+];
+
+/// What each run of the tests has time for of it: some three minutes on the oldest kernel.
+const USUAL: [(&str, &[&str]); 5] = [
+    ("http_server", &["rows"]),
+    ("http_server_traps", &["a_request_takes_two_traps"]),
+    ("http_client", &["rows"]),
+    ("grpc", &["rows"]),
+    ("grpc_traps", &["a_served_call_takes_two_traps"]),
+];
+
+const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
+
+/// Other ways to start Linux 6.12: kinds of preemption, one processor, and what a distribution may have switched off. Debian's
+/// `perf_event_paranoid` is 3 by itself.
+const PARAMETERS: [&str; 6] = [
+    "preempt=full",
+    "preempt=voluntary",
+    "nosmp",
+    "lockdown=integrity",
+    CONFIDENTIALITY,
+    "sysctl.kernel.perf_event_paranoid=4 sysctl.kernel.unprivileged_bpf_disabled=1",
+];
+
+/// No BPF program may read memory then.
+const CONFIDENTIALITY: &str = "lockdown=confidentiality";
+
+/// All there is.
+pub(crate) fn all() -> Vec<Boot> {
+    let of = |machine| VERSIONS.map(|version| Boot::of(machine, version, "", Trial::and_tests(&CORE)));
+    let started = |parameters| {
+        let trials =
+            if parameters == CONFIDENTIALITY { vec![Trial::Doctor] } else { Trial::and_tests(&CORE) };
+        Boot::of(Machine::X86_64, "6.12", parameters, trials)
+    };
+    let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
+    kernels.chain(PARAMETERS.map(started)).collect()
+}
+
+/// All, with the programs alone.
+pub(crate) fn programs() -> Vec<Boot> {
+    all().into_iter().map(|boot| Boot { trials: vec![Trial::Doctor], ..boot }).collect()
+}
+
+/// What each run of the tests has time for: the core but for a part on the oldest kernel, and the programs alone on arm64.
+pub(crate) fn usual() -> Vec<Boot> {
+    vec![
+        Boot::of(Machine::X86_64, "5.10", "", Trial::and_tests(&USUAL)),
+        Boot::of(Machine::Aarch64, "6.12", "", vec![Trial::Doctor]),
+    ]
+}
+
+impl Boot {
+    pub(crate) fn of(machine: Machine, version: &str, parameters: &str, trials: Vec<Trial>) -> Self {
+        let method = match version {
+            _ if parameters == CONFIDENTIALITY => "",
+            "5.10" => "perf events by address",
+            "6.1" => "perf events",
+            _ => "uprobe_multi",
+        };
+        Self { machine, version: version.to_owned(), parameters: parameters.to_owned(), method, trials }
+    }
+}
+
+impl Trial {
+    pub(crate) fn of(program: &str, filters: &[&str]) -> Self {
+        if program == "doctor" {
+            return Self::Doctor;
+        }
+        Self::Tests {
+            program: program.to_owned(),
+            filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
+        }
+    }
+
+    /// The test program, if it is one.
+    pub(crate) fn program(&self) -> Option<&str> {
+        match self {
+            Self::Tests { program, .. } => Some(program),
+            Self::Doctor => None,
+        }
+    }
+
+    /// `doctor`, and tests.
+    fn and_tests(tests: &[(&str, &[&str])]) -> Vec<Self> {
+        let tests = tests.iter().map(|(program, filters)| Self::of(program, filters));
+        [Self::Doctor].into_iter().chain(tests).collect()
+    }
+}
+
+impl Machine {
+    /// As Rust and the kernel name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::Aarch64 => "aarch64",
+        }
+    }
+
+    /// Whether it is the machine that this runs on.
+    pub(crate) fn is_here(self) -> bool {
+        self.name() == ARCH
+    }
+
+    pub(crate) fn architecture(self) -> Architecture {
+        match self {
+            Self::X86_64 => Architecture::X86_64,
+            Self::Aarch64 => Architecture::Aarch64,
+        }
+    }
+}
+
+impl FromStr for Machine {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = [Self::X86_64, Self::Aarch64].into_iter().find(|machine| machine.name() == name);
+        found.ok_or_else(|| format!("no machine is called {name}: x86_64 and aarch64 are"))
+    }
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linux {} on {}", self.version, self.machine.name())?;
+        if self.parameters.is_empty() { Ok(()) } else { write!(f, " with {}", self.parameters) }
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Doctor => write!(f, "doctor"),
+            Self::Tests { program, .. } => write!(f, "{program}"),
+        }
+    }
+}
