@@ -77,6 +77,9 @@ func (s *scene) answerStream(stream grpc.ServerStream, truth *Handled) error {
 			return err
 		}
 		return send(stream, count)
+	case "gather-and-send":
+		s.crowd.wait()
+		return send(stream, count)
 	case "send-and-abort":
 		if err := send(stream, count); err != nil {
 			return err

@@ -18,6 +18,8 @@ func failures() []row {
 		{"refused-waiting", func(s *scene, name string) {
 			s.onceWithin(100*time.Millisecond, name, dial(s.refused), call{options: waiting})
 		}, true},
+		{"refused-without-port", func(s *scene, name string) { s.once(name, dial("dns:///localhost"), call{}) }, false},
+		{"refused-bare-name", func(s *scene, name string) { s.once(name, dialBy(NewClient, "localhost"), call{}) }, false},
 		{"unknown-host", func(s *scene, name string) { s.once(name, dial("dns:///nowhere.invalid:81"), call{}) }, false},
 		{"no-handshake", func(s *scene, name string) {
 			silent := listen("tcp", "127.0.0.1:0")
@@ -98,6 +100,7 @@ func failures() []row {
 		}, false},
 
 		{"retried", to(func(s *scene) *remote { return s.retrying }, "fail-twice"), true},
+		{"retried-by-interceptor", to(func(s *scene) *remote { return s.insisting }, "code 14"), true},
 		{"retried-in-vain", to(func(s *scene) *remote { return s.retrying }, "code 14"), true},
 	}
 }

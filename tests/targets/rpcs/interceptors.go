@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"lightfoot.example/witness"
 )
 
@@ -18,6 +19,30 @@ func (s *scene) callInside(
 	cause := Cause{Parent: number(method), Of: "called", Rule: byGoroutine}
 	s.unary("client-interceptor-inside", s.plain, call{ctx: context.Background(), cause: cause})
 	return invoker(ctx, method, in, out, cc, options...)
+}
+
+// callInsideStream makes a call before each stream of a client begins.
+func (s *scene) callInsideStream(
+	ctx context.Context, kind *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer,
+	options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	cause := Cause{Parent: number(method), Of: "called", Rule: byGoroutine}
+	s.unary("client-stream-interceptor-inside", s.plain, call{ctx: context.Background(), cause: cause})
+	return streamer(ctx, kind, cc, method, options...)
+}
+
+// insisting calls once more if the first call fails, as middleware for retries does; the second one need not fail.
+func insisting(
+	ctx context.Context, method string, in, out interface{}, cc *grpc.ClientConn, invoker grpc.UnaryInvoker,
+	options ...grpc.CallOption,
+) error {
+	err := invoker(ctx, method, in, out, cc, options...)
+	if err == nil {
+		return nil
+	}
+	md, _ := metadata.FromOutgoingContext(ctx)
+	md.Set("x-do", "answer")
+	return invoker(metadata.NewOutgoingContext(ctx, md), method, in, out, cc, options...)
 }
 
 // getInside makes a call by HTTP inside of each call of a client, with its context, as those do that fetch a token.

@@ -26,7 +26,7 @@ import (
 //	list                      prints the cases, one a line
 //	run CASE [COUNT]          makes the calls of a case, COUNT times one after the other
 //	load COUNT WORKERS SEED   makes the calls of COUNT cases chosen at random among the quick ones, WORKERS at a time
-//	crowd COUNT               makes COUNT calls over one connection that are all open at the same time
+//	crowd COUNT               makes COUNT calls and as many streams over one connection, all open at the same time
 //	hold COUNT, release       makes COUNT calls and as many streams whose handlers wait; lets them go on, and waits for the end
 //	call ADDRESS COUNT KIND   makes COUNT calls of a server that is not its own, one after the other and without truth;
 //	                          KIND is unary, direct, stream, error or panic (of which the server dies)
@@ -83,16 +83,20 @@ func (s *scene) load(command commands.Command) {
 	commands.AtRandom(command, quick, func(row row) { row.run(s, row.name) })
 }
 
-// gather makes calls whose handlers wait for each other, and gives what waits for the end.
+// gather makes calls and streams in turns whose handlers wait for each other, and gives what waits for the end.
 func (s *scene) gather(count int) (wait func()) {
 	s.crowd = &barrier{}
-	s.crowd.missing.Add(count)
+	s.crowd.missing.Add(2 * count)
 	var all sync.WaitGroup
 	for i := 0; i < count; i++ {
-		all.Add(1)
+		all.Add(2)
 		go func() {
 			defer all.Done()
 			s.unary("crowd", s.plain, call{do: "gather"})
+		}()
+		go func() {
+			defer all.Done()
+			s.receiveAll("crowd", s.plain, "gather-and-send 1", 1)
 		}()
 	}
 	return all.Wait

@@ -27,13 +27,15 @@ func related() []row {
 	return []row{
 		served("rpc-context"), served("rpc-background"), served("rpc-pool-context"), served("rpc-pool-bare"),
 		served("rpc-spawned"), served("rpc-spawned-context"), served("stream-context"), served("stream-background"),
-		served("stream-pool-context"), served("http-context"), served("http-background"), served("both"), served("deep"),
+		served("stream-pool-context"), served("http-context"), served("http-background"),
+		served("http-pool-context"), served("both"), served("deep"),
 		streamed("rpc-context"), streamed("rpc-background"), streamed("rpc-spawned"), streamed("stream-context"),
-		streamed("http-context"), streamed("http-background"),
+		streamed("http-context"), streamed("http-background"), streamed("http-pool-context"),
 		web("rpc-context"), web("rpc-background"), web("rpc-pool-context"), web("rpc-spawned"), web("stream-context"),
 		web("both"), web("deep"),
 		{"client-interceptor", func(s *scene, name string) { s.unary(name, s.nosy, call{}) }, true},
 		{"client-interceptor-http", func(s *scene, name string) { s.unary(name, s.curious, call{}) }, true},
+		{"client-stream-interceptor", func(s *scene, name string) { s.echo(name, s.nosyStreams, call{}, 1) }, true},
 		{"server-interceptor", func(s *scene, name string) { s.unary(name, s.checked, call{}) }, true},
 		{"server-interceptor-stream", func(s *scene, name string) { s.echo(name, s.checked, call{}, 1) }, true},
 	}

@@ -53,6 +53,11 @@ func (s *scene) relate(ctx context.Context, number int64, relation string) error
 		s.get(ctx, relation, witness.Call{Parent: number, Rule: byContext, Cause: number})
 	case "http-background":
 		s.get(bare, relation, witness.Call{Parent: number, Rule: byGoroutine, Cause: number})
+	case "http-pool-context":
+		return s.inPool(func() error {
+			s.get(ctx, relation, witness.Call{Parent: number, Rule: byContext, Cause: number})
+			return nil
+		})
 	case "both":
 		// By gRPC to a handler that calls by HTTP, and then by HTTP here.
 		c := call{ctx: ctx, cause: cause(byContext), do: "nest http-context"}

@@ -48,6 +48,8 @@ type scene struct {
 	overWorkers *remote
 	// nosy calls others by gRPC in its client interceptor, curious by HTTP, checked in its server's; failing never calls.
 	nosy, curious, checked, failing *remote
+	// nosyStreams calls others by gRPC before its streams begin; insisting calls twice where the first call fails.
+	nosyStreams, insisting *remote
 	// retrying asks again where the answer is UNAVAILABLE.
 	retrying *remote
 	// refused is an address where nobody listens.
@@ -138,6 +140,8 @@ func (s *scene) serveAll() {
 	}]}`))
 	s.refused = refused()
 	s.nosy = dial(address, grpc.WithChainUnaryInterceptor(s.callInside), grpc.WithChainStreamInterceptor(wrapping))
+	s.nosyStreams = dial(address, grpc.WithStreamInterceptor(s.callInsideStream))
+	s.insisting = dial(address, grpc.WithUnaryInterceptor(insisting))
 	s.curious = dial(address, grpc.WithUnaryInterceptor(s.getInside))
 	s.failing = dial(address, grpc.WithUnaryInterceptor(unwilling))
 	s.checked = dial(serve(s.register(grpc.NewServer(

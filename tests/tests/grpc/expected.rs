@@ -22,7 +22,7 @@ const SERVER_ERRORS: [&str; 6] =
 const OWN_ERRORS: [&str; 2] = ["stream-left-early", "stream-connection-closed"];
 
 /// A unary call that an interceptor makes leads nowhere.
-const INTERCEPTED: [&str; 2] = ["client-interceptor", "client-interceptor-http"];
+const INTERCEPTED: [&str; 3] = ["client-interceptor", "client-interceptor-http", "retried-by-interceptor"];
 
 /// Where all servers are that are reached by TCP.
 const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];

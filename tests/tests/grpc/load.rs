@@ -7,7 +7,7 @@ use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::{Agent, Driven, Facts, Watched, is_privileged, wall_offset};
 
-use crate::expected::{assert_client, assert_server};
+use crate::expected::{assert_client, assert_server, is_stream};
 use crate::pairs::{Call, Calls, SERVER};
 use crate::rows::check_times;
 use crate::{LOSSES, USUAL, all, parents};
@@ -35,12 +35,14 @@ fn spans_are_the_truth() {
 }
 
 #[test]
-fn a_thousand_streams_of_one_connection_are_open_at_once() {
+fn a_thousand_calls_and_a_thousand_streams_of_one_connection_are_open_at_once() {
     let newest = vec![(Program::Rpc, 27, Mode::Plain)];
     for (program, minor, mode) in Extent::of_environment().pick(newest, all()) {
         let Some(mut watched) = Watched::start(program, minor, mode).unwrap() else { return };
         watched.program.ask_within(Duration::from_mins(1), "crowd 1000").unwrap();
-        let facts = check(watched, 1000);
+        let facts = check(watched, 2000);
+        let streams = facts.called.iter().filter(|called| is_stream(called)).count();
+        assert_eq!((facts.called.len(), streams), (2000, 1000));
         let latest_start = facts.handled.iter().map(|handled| handled.start).max();
         let first_end = facts.handled.iter().map(|handled| handled.end).min();
         assert!(latest_start < first_end, "not all of them were open at once");
@@ -63,6 +65,33 @@ fn what_began_before_the_agent_has_no_span() {
             let is_old = call.called.case == "held";
             assert_eq!((call.client.is_none(), call.servers.is_empty()), (is_old, is_old), "{call:?}");
         }
+    }
+}
+
+/// The same below `net/http`, by HTTP/2 over TLS and without it.
+#[test]
+fn what_net_http_received_before_the_agent_has_no_span() {
+    for (program, minor, mode) in oldest_and_newest() {
+        let call = |program: &mut Driven| {
+            ["handler-tls", "handler-h2c"]
+                .iter()
+                .try_for_each(|case| program.ask(&format!("run {case} 5")).map(drop))
+        };
+        let Some(mut watched) = Watched::start_with(program, minor, mode, &[], call).unwrap() else { return };
+        call(&mut watched.program).unwrap();
+        let (offset, uncertainty) = wall_offset();
+        let (facts, outcome) = watched.end().unwrap();
+        let calls = Calls::of(&facts, &outcome.spans, [offset, uncertainty + CLOCK]);
+        assert_eq!((calls.all.len(), calls.rest.len()), (20, 0));
+        for (index, call) in calls.all.iter().enumerate() {
+            let is_old = index < 10;
+            assert_eq!((call.client.is_none(), call.servers.is_empty()), (is_old, is_old), "{call:?}");
+        }
+        assert!(
+            outcome.spans.iter().all(|span| span.text("rpc.system.name") == "grpc"),
+            "{}",
+            outcome.messages
+        );
     }
 }
 

@@ -36,7 +36,7 @@ const LOSSES: [&str; 8] = [
 const USUAL: [(Program, u32, Mode); 4] = [
     (Program::OldRpc, 21, Mode::Plain),
     (Program::Rpc, 21, Mode::Stripped),
-    (Program::OldRpc, 25, Mode::Plain),
+    (Program::OldRpc, 25, Mode::PieStripped),
     (Program::Rpc, 27, Mode::Stripped),
 ];
 

@@ -29,7 +29,7 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             plain(Program::Bundled, &[21, 26, 27]),
         ],
         "grpc" | "grpc_traps" => vec![
-            plain(Program::OldRpc, &[21, 25]),
+            of(Program::OldRpc, &[(21, Mode::Plain), (25, Mode::Plain), (25, Mode::PieStripped)]),
             of(Program::Rpc, &[(21, Mode::Stripped), (27, Mode::Stripped), (27, Mode::Plain)]),
         ],
         "attach_methods" => vec![of(Program::Lifecycle, &[(26, Mode::Pie), (26, Mode::Plain)])],
