@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # demo.sh: watches three small Go services under a light load for a minute; without root it inspects one of them.
-# DEMO_SECONDS sets another time. Ctrl-C ends everything.
+# DEMO_SECONDS sets another time, DEMO_LIGHTFOOT a `lightfoot` that is built already. Ctrl-C ends everything.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
-[ -x target/release/lightfoot ] || say "building Lightfoot (4 min)"
-cargo build --quiet --release --package lightfoot
+program=${DEMO_LIGHTFOOT:-target/release/lightfoot}
+if [ -z "${DEMO_LIGHTFOOT:-}" ]; then
+    [ -x "$program" ] || say "building Lightfoot (4 min)"
+    cargo build --quiet --release --package lightfoot
+fi
 
 go=$(go_command)
 mkdir -p target/demo
@@ -14,7 +17,7 @@ mkdir -p target/demo
 
 if [ "$(id -u)" != 0 ]; then
     say "watching takes root (sudo make demo); this is what could be watched:"
-    exec target/release/lightfoot inspect target/demo/demo
+    exec "$program" inspect target/demo/demo
 fi
 
 started=()
@@ -49,7 +52,7 @@ customers=$!
 started+=("$customers")
 
 say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
-target/release/lightfoot run --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" &
+"$program" run --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" &
 lightfoot=$!
 started+=("$lightfoot")
 wait "$customers" || true

@@ -1,0 +1,67 @@
+//! `make demo`: what it shows.
+//!
+//! Needs root and a kernel that attaches probes; elsewhere it says why it does nothing, and fails where `CI` is `true`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed expectation is a failed test"
+)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use lightfoot_tests::live::{is_privileged, lightfoot};
+
+/// How long customers come, in seconds: some twenty requests, of which every fifth is an order.
+const SECONDS: &str = "8";
+
+/// The value of `key=` in a line.
+fn value<'a>(line: &'a str, key: &str) -> &'a str {
+    let of_key = |word: &'a str| word.strip_prefix(key)?.strip_prefix('=');
+    line.split_whitespace().find_map(of_key).unwrap_or_default()
+}
+
+/// A request of the shop, its call by gRPC, the stock that serves it, its request by HTTP, and the prices that answer.
+#[test]
+fn a_request_goes_through_http_and_grpc_and_http() {
+    if !is_privileged("the demo") {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/demo.sh");
+    let mut command = Command::new(script);
+    command.env("DEMO_SECONDS", SECONDS).env("DEMO_LIGHTFOOT", lightfoot()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let [text, messages] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert!(output.status.success(), "{}: {messages}", output.status);
+    let lines: Vec<&str> = text.lines().collect();
+    // Each tree is of one service, and begins with the time.
+    let trees: Vec<&[&str]> = lines.chunk_by(|_, next| next.starts_with(' ')).collect();
+    let of = |service: &str, trace: &str| -> Vec<&[&str]> {
+        let is_of = |tree: &&&[&str]| {
+            tree[0].split_whitespace().nth(1) == Some(service) && value(tree[0], "trace") == trace
+        };
+        trees.iter().filter(is_of).copied().collect()
+    };
+    let mut whole = 0;
+    for tree in trees.iter().filter(|tree| tree[0].contains(" shop  GET /products/{id}  200 ")) {
+        let trace = value(tree[0], "trace");
+        let ([stock], [prices]) = (&of("stock", trace)[..], &of("prices", trace)[..]) else {
+            panic!("{text}")
+        };
+        let product = value(tree[0], "url.path").rsplit('/').next().unwrap();
+        assert!(matches!(tree, [_, call] if call.contains("└─ shop  shop.Stock/Item  OK ")), "{tree:?}");
+        assert!(stock[0].contains(" stock  shop.Stock/Item  OK "), "{stock:?}");
+        let asked = format!("/prices/{product}");
+        assert!(matches!(stock, [_, call] if call.contains("└─ stock  GET  200 ")), "{stock:?}");
+        assert!(value(stock[1], "url.full").ends_with(&asked), "{stock:?}");
+        assert!(prices[0].contains(" prices  GET /prices/{id}  200 "), "{prices:?}");
+        assert_eq!((prices.len(), value(prices[0], "url.path")), (1, asked.as_str()));
+        // No service has an instrumentation that would pass on another parent than the one which came from outside.
+        for served in [tree, stock, prices] {
+            assert_eq!(value(served[0], "parent"), value(tree[0], "parent"), "{served:?}");
+        }
+        whole += 1;
+    }
+    assert!(whole > 0, "{text}\n{messages}");
+}
