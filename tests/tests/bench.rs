@@ -77,6 +77,34 @@ fn a_short_run_measures_everything() {
     for file in FILES {
         assert!(folder.path().join(file).metadata().unwrap().len() > 1000, "{file}");
     }
+    check_calls(
+        &serde_json::from_str(&fs::read_to_string(folder.path().join("grpc.json")).unwrap()).unwrap(),
+    );
+}
+
+/// Every way on both sides of gRPC calls: each span takes two traps, and spans arrive.
+fn check_calls(results: &Value) {
+    let calls = count(results, "each");
+    for name in ["server", "client"] {
+        let side = results.get(name).unwrap();
+        for way in ["nothing", "lightfoot", "by_hand"] {
+            let costs = list(side, way);
+            assert_eq!(costs.len(), 1, "{name} {way}");
+            assert!(costs.iter().all(|cost| cost.as_f64().unwrap() > 0.0), "{name} {way}: {costs:?}");
+        }
+        let programs = list(side, "programs");
+        assert_eq!(programs.len(), 1, "{name}");
+        for program in programs {
+            assert_eq!(count(program, "runs"), 2 * calls, "{name}: {program}");
+            assert!(count(program, "nanoseconds") > 0, "{name}: {program}");
+        }
+        assert!(count(side, "reads") > calls, "{name}: {side}");
+    }
+    for way in ["lightfoot", "by_hand"] {
+        let one = results.get(way).unwrap();
+        let arrived = count(one, "arrived");
+        assert!(arrived > 0 && arrived <= count(one, "expected"), "{way}: {one}");
+    }
 }
 
 #[test]

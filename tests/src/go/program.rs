@@ -55,6 +55,8 @@ pub enum Program {
     Backend,
     /// Serves as it is or traced by otelhttp, for the benchmark. It has dependencies.
     Bench,
+    /// Serves and calls by gRPC as it is or traced by otelgrpc, for the benchmark. It has dependencies.
+    BenchGrpc,
     /// Structs that are hard to describe. No network.
     Layouts,
     /// Prints what its interfaces hold and where calls return to. It serves itself.
@@ -89,6 +91,7 @@ impl Program {
             Self::Observer => "observer",
             Self::Backend => "backend",
             Self::Bench => "bench",
+            Self::BenchGrpc => "benchgrpc",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
         }

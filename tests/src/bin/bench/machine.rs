@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::thread::available_parallelism;
@@ -21,11 +22,6 @@ pub(crate) fn facts(lightfoot: &Path) -> Result<Machine, Box<dyn Error>> {
     };
     let is_virtual =
         of_processor("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor"));
-    let modules = fs::read_to_string(Program::Bench.folder().join("go.mod"))?;
-    let version_of = |module: &str| {
-        let line = modules.lines().find_map(|line| line.trim().strip_prefix(module)?.strip_prefix(' '));
-        line.unwrap_or("unknown").to_owned()
-    };
     let go = GoToolchain::find(GoVersion::of_minor(26).unwrap_or(NEWEST))?;
     let version = Command::new(lightfoot).arg("--version").output()?;
     Ok(Machine {
@@ -36,7 +32,14 @@ pub(crate) fn facts(lightfoot: &Path) -> Result<Machine, Box<dyn Error>> {
         is_virtual,
         go: go.exact,
         lightfoot: String::from_utf8(version.stdout)?.trim().to_owned(),
-        otelhttp: version_of("go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"),
-        otel_sdk: version_of("go.opentelemetry.io/otel/sdk"),
+        otelhttp: release(Program::Bench, "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp")?,
+        otel_sdk: release(Program::Bench, "go.opentelemetry.io/otel/sdk")?,
     })
+}
+
+/// The release of a module that a program is built with.
+pub(crate) fn release(program: Program, module: &str) -> io::Result<String> {
+    let modules = fs::read_to_string(program.folder().join("go.mod"))?;
+    let release = modules.lines().find_map(|line| line.trim().strip_prefix(module)?.strip_prefix(' '));
+    Ok(release.unwrap_or("unknown").to_owned())
 }

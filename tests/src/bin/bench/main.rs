@@ -1,15 +1,16 @@
 //! `make bench`: what Lightfoot costs, beside what others take for the same, in one run.
 //!
 //! - `bench [--write] [NAME…]` prints the tables, or those with these names. The page of `overhead`, with its data, goes to
-//!   `target/bench`. With `--write` the tables go into README.md between their marks, and the page to `docs/bench`.
-//! - `bench quick FOLDER` goes through all that makes the page, with rounds too short to tell anything.
+//!   `target/bench`, as do the data of `grpc`. With `--write` the tables go into README.md between their marks, and what is in
+//!   `target/bench` to `docs/bench`.
+//! - `bench quick FOLDER` goes through all that makes the page and the data of `grpc`, with rounds too short to tell anything.
 //! - `bench render FOLDER` makes the page anew from the data there.
 //! - `bench against LIGHTFOOT OTHER` compares two builds of the agent.
 //! - `bench measure COMMAND…` runs one command and prints its CPU seconds and its peak memory.
 //!
 //! Modules, in reading order:
-//! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`grpc`]: calls;
-//!   [`agent`]: the agent alone.
+//! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`grpc`]: calls, and
+//!   [`calls`]: what was measured of them; [`agent`]: the agent alone.
 //! - [`scenario`]: what is asked, and who traces; [`service`]: the servers and agents; [`load`]: the
 //!   client; [`measure`]: the turns; [`machine`]: where.
 //! - [`results`]: what was measured; [`spread`]: medians of it; [`report`]: the page; [`plot`]: its plots.
@@ -24,10 +25,12 @@ use std::{env, io};
 
 use lightfoot_tests::{live, readme};
 
+use calls::Calls;
 use measure::Agents;
 use results::{Plan, Results};
 
 mod agent;
+mod calls;
 mod grpc;
 mod inspect;
 mod load;
@@ -44,7 +47,10 @@ mod spread;
 /// How often everything runs; the median is told.
 const ROUNDS: usize = 7;
 const PLAN: Plan = Plan { rounds: ROUNDS, milliseconds: 800, connections: 16 };
+/// Calls of each way and side in a round.
+const CALLS: u32 = 10_000;
 const QUICK: Plan = Plan { rounds: 1, milliseconds: 50, connections: 4 };
+const FEW_CALLS: u32 = 200;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -74,7 +80,7 @@ const TABLES: [(&str, Table); 6] = [
     ("inspect", inspect::table),
     ("overhead", overhead_table),
     ("request", |_, lightfoot| request::table(lightfoot)),
-    ("grpc", |_, lightfoot| grpc::table(lightfoot)),
+    ("grpc", grpc_table),
     ("agent", |_, lightfoot| agent::table(lightfoot)),
     ("delivery", delivery_table),
 ];
@@ -98,11 +104,22 @@ fn tables(write: bool, names: &[&str]) -> Result<(), Box<dyn Error>> {
             readme::show(&format!("bench:{name}"), &table)?;
         }
     }
-    if write && (names.is_empty() || names.contains(&"overhead")) {
-        fs::copy(root.join("target/bench/results.json"), root.join("docs/bench/results.json"))?;
-        render(&root.join("docs/bench"))?;
+    let is_written = |name: &str| write && (names.is_empty() || names.contains(&name));
+    let (made, kept) = (root.join("target/bench"), root.join("docs/bench"));
+    if is_written("grpc") {
+        fs::copy(made.join("grpc.json"), kept.join("grpc.json"))?;
+    }
+    if is_written("overhead") {
+        fs::copy(made.join("results.json"), kept.join("results.json"))?;
+        render(&kept)?;
     }
     Ok(())
+}
+
+fn grpc_table(root: &Path, lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
+    let Some(calls) = grpc::measure(lightfoot, ROUNDS, CALLS)? else { return Ok(None) };
+    save_calls(&calls, &root.join("target/bench"))?;
+    Ok(Some(calls.table()?))
 }
 
 fn overhead_table(root: &Path, lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
@@ -129,10 +146,14 @@ fn delivery_table(root: &Path, _: &Path) -> Result<Option<String>, Box<dyn Error
 
 fn quick(folder: &Path) -> Result<(), Box<dyn Error>> {
     let agents = Agents { lightfoot: live::lightfoot(), other: None };
-    match measure::all(&agents, QUICK)? {
-        Some(results) => save(&results, folder),
-        None => Ok(()),
+    if let Some(results) = measure::all(&agents, QUICK)? {
+        save(&results, folder)?;
     }
+    if let Some(calls) = grpc::measure(&agents.lightfoot, QUICK.rounds, FEW_CALLS)? {
+        println!("{}", calls.table()?);
+        save_calls(&calls, folder)?;
+    }
+    Ok(())
 }
 
 fn render(folder: &Path) -> Result<(), Box<dyn Error>> {
@@ -178,6 +199,11 @@ fn save(results: &Results, folder: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("results.json"), serde_json::to_string_pretty(results)? + "\n")?;
     Ok(write_files(results, folder)?)
+}
+
+fn save_calls(calls: &Calls, folder: &Path) -> Result<(), Box<dyn Error>> {
+    fs::create_dir_all(folder)?;
+    Ok(fs::write(folder.join("grpc.json"), serde_json::to_string_pretty(calls)? + "\n")?)
 }
 
 fn write_files(results: &Results, folder: &Path) -> io::Result<()> {

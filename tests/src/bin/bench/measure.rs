@@ -16,7 +16,7 @@ use crate::scenario::{Pace, SCENARIOS, Scenario, Way};
 use crate::service::{self, Watched};
 
 /// A while for the ends of connections to be noticed.
-const SETTLE: Duration = Duration::from_millis(300);
+pub(crate) const SETTLE: Duration = Duration::from_millis(300);
 /// A while in which an agent that has seen calls learns who makes them, on a busy machine, too.
 const LEARN: Duration = Duration::from_secs(4);
 /// Requests that are counted one by one.
@@ -191,7 +191,7 @@ fn load(
 }
 
 /// What the program has run once it does not run any more.
-fn settled(agent: &Agent) -> Result<service::Programs, Box<dyn Error>> {
+pub(crate) fn settled(agent: &Agent) -> Result<service::Programs, Box<dyn Error>> {
     loop {
         let before = service::programs(agent)?;
         thread::sleep(SETTLE);

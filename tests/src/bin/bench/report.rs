@@ -134,7 +134,7 @@ const BAD: &str = "\
   second.
 - Until the agent has learned which functions call HTTP clients, the ends of calls are single-stepped, some thirty times as
   dear as an emulated trap. That is over after the first calls, and not in these numbers.
-- Spans are lost where more come than are taken: below is how many arrived.
+- Spans are lost where more come than are taken: above is how many arrived.
 ";
 
 fn table(text: &mut String, results: &Results, pace: Pace) -> fmt::Result {
@@ -197,7 +197,11 @@ fn programs(text: &mut String, results: &Results) -> fmt::Result {
             results.run_time(scenario.name, Way::Lightfoot)
         )?;
     }
-    writeln!(text, "\nThe kernel's verifier follows {} instructions.", results.agent.verified_instructions)
+    writeln!(
+        text,
+        "\nThe kernel's verifier follows {} instructions, in all of the agent's programs together.",
+        results.agent.verified_instructions
+    )
 }
 
 fn agent(text: &mut String, results: &Results) -> fmt::Result {
