@@ -33,7 +33,16 @@ fn builds() -> Vec<(Program, u32)> {
 /// Two for each call, whatever comes of it; a stream has to be recognised when it was opened, and takes three.
 #[test]
 fn a_call_takes_two_traps() {
-    let kinds = [("unary", 2), ("direct", 2), ("error", 2), ("stream", 3)];
+    let kinds = [
+        ("unary", 2),
+        ("direct", 2),
+        ("error", 2),
+        ("intercepted", 2),
+        ("retried", 2),
+        ("deadline", 2),
+        ("cancelled", 2),
+        ("stream", 3),
+    ];
     for (program, minor) in builds() {
         let Some(mut watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
         let server = Driven::start(&watched.build.path().unwrap()).unwrap();
@@ -49,8 +58,15 @@ fn a_call_takes_two_traps() {
             });
             assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
         }
+        // Nobody listens there any more; the caller is known.
+        let address = server.url("grpc").unwrap().to_owned();
+        server.stop().unwrap();
+        let runs = runs_of(&watched.agent, || {
+            watched.program.ask(&format!("call {address} {CALLS} error")).unwrap();
+        });
+        assert_eq!(runs, 2 * CALLS, "refused, {}", watched.build);
         let (_, outcome) = watched.end().unwrap();
-        let calls = kinds.len() as u64 * (CALLS + 10);
+        let calls = kinds.len() as u64 * (CALLS + 10) + CALLS;
         assert_eq!(outcome.spans.len() as u64, calls, "each call has its span: {}", outcome.messages);
         assert_eq!(outcome.count("spans_open_at_end"), 0, "{}", outcome.messages);
     }
@@ -83,21 +99,23 @@ fn a_message_takes_a_trap_if_it_is_counted() {
     }
 }
 
-/// Two for each call that is served, by grpc-go's own transport.
+/// Two for each attempt of a call that is served, by grpc-go's own transport.
 #[test]
 fn a_served_call_takes_two_traps() {
     for (program, minor) in builds() {
         let Some(watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
         let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
         let address = watched.program.url("grpc").unwrap();
-        for kind in ["unary", "error", "stream"] {
+        let kinds = [("unary", 1), ("error", 1), ("retried", 3), ("stream", 1)];
+        for (kind, attempts) in kinds {
             let runs = runs_of(&watched.agent, || {
                 client.ask(&format!("call {address} {CALLS} {kind}")).unwrap();
             });
-            assert_eq!(runs, 2 * CALLS, "{kind}, {}", watched.build);
+            assert_eq!(runs, 2 * attempts * CALLS, "{kind}, {}", watched.build);
         }
         let (_, outcome) = watched.end().unwrap();
-        assert_eq!(outcome.spans.len() as u64, 3 * CALLS, "{}", outcome.messages);
+        let attempts: u64 = kinds.iter().map(|(_, attempts)| attempts).sum();
+        assert_eq!(outcome.spans.len() as u64, attempts * CALLS, "{}", outcome.messages);
     }
 }
 

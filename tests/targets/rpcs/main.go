@@ -3,12 +3,8 @@
 package rpcs
 
 import (
-	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"log"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +25,8 @@ import (
 //	crowd COUNT               makes COUNT calls and as many streams over one connection, all open at the same time
 //	hold COUNT, release       makes COUNT calls and as many streams whose handlers wait; lets them go on, and waits for the end
 //	call ADDRESS COUNT KIND   makes COUNT calls of a server that is not its own, one after the other and without truth;
-//	                          KIND is unary, direct, stream, error or panic (of which the server dies)
+//	                          KIND is unary, direct, stream, error, intercepted, retried, deadline, cancelled or panic (of
+//	                          which the server dies)
 //
 // and prints "done" after each.
 func Main() {
@@ -58,11 +55,7 @@ func Main() {
 		case "release":
 			s.release()
 		case "call":
-			remote := dial(words[1])
-			for i := 0; i < words.Number(2, 1); i++ {
-				elsewhere[words[3]](remote)
-			}
-			remote.Close()
+			callElsewhere(words)
 		default:
 			return false
 		}
@@ -100,37 +93,6 @@ func (s *scene) gather(count int) (wait func()) {
 		}()
 	}
 	return all.Wait
-}
-
-// elsewhere are the ways to call a server of another process, each a function of its own as callers are.
-var elsewhere = map[string]func(*remote){
-	"unary": func(to *remote) {
-		if _, err := (&stub{to.ClientConn}).call(context.Background(), "/truth.Unary/N1", message("")); err != nil {
-			log.Fatal(err)
-		}
-	},
-	"direct": func(to *remote) {
-		err := to.Invoke(context.Background(), "/truth.Unary/N1", message(""), message(""))
-		if err != nil {
-			log.Fatal(err)
-		}
-	},
-	"error": func(to *remote) {
-		(&stub{to.ClientConn}).call(context.Background(), "/truth.Unary/Unknown", message(""))
-	},
-	"panic": func(to *remote) {
-		(&stub{to.ClientConn}).call(call{do: "panic"}.context("panic"), "/truth.Unary/N1", message(""))
-	},
-	"stream": func(to *remote) {
-		stream, err := (&stub{to.ClientConn}).open(context.Background(), serverStreams, "/truth.ServerStream/N1")
-		if err != nil {
-			log.Fatal(err)
-		}
-		stream.CloseSend()
-		if _, err := stream.receive(); !errors.Is(err, io.EOF) {
-			log.Fatal(err)
-		}
-	},
 }
 
 var knowsContextErrors = sync.OnceValue(func() bool {

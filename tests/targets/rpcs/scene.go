@@ -132,12 +132,7 @@ func (s *scene) serveAll() {
 	both.InitialState(resolver.State{Addresses: []resolver.Address{{Addr: address}, {Addr: other}}})
 	s.balanced = dial("both:///servers", grpc.WithResolvers(both),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
-	s.retrying = dial(address, grpc.WithDefaultServiceConfig(`{"methodConfig": [{
-		"name": [{"service": "truth.Unary"}, {"service": "truth.BothStreams"}], "retryPolicy": {
-			"maxAttempts": 4, "initialBackoff": "0.005s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
-			"retryableStatusCodes": ["UNAVAILABLE"]
-		}
-	}]}`))
+	s.retrying = dial(address, retries)
 	s.refused = refused()
 	s.nosy = dial(address, grpc.WithChainUnaryInterceptor(s.callInside), grpc.WithChainStreamInterceptor(wrapping))
 	s.nosyStreams = dial(address, grpc.WithStreamInterceptor(s.callInsideStream))
@@ -185,6 +180,14 @@ func (s *scene) serveWeb() {
 	s.upstream = upstream.URL
 	s.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
 }
+
+// retries has calls tried four times.
+var retries = grpc.WithDefaultServiceConfig(`{"methodConfig": [{
+	"name": [{"service": "truth.Unary"}, {"service": "truth.BothStreams"}], "retryPolicy": {
+		"maxAttempts": 4, "initialBackoff": "0.005s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+		"retryableStatusCodes": ["UNAVAILABLE"]
+	}
+}]}`)
 
 // NewClient is grpc.NewClient where it exists, which it does not in the oldest grpc-go that is built here.
 var NewClient = grpc.Dial
