@@ -5,6 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use lightfoot_tests::extent::{Extent, VARIABLE};
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::{
     Agent, Driven, Facts, Folder, Span, Watched, is_privileged, lightfoot, text, wall_offset,
@@ -132,6 +133,39 @@ fn a_call_that_is_open_for_long_is_told_of_in_pieces() {
             ["started", "ended", "segments", "spans_printed"].map(|name| outcome.count(name));
         assert_eq!((started, segments), (ended, pieces as u64), "{}", outcome.messages);
         assert_eq!(printed, ended + segments, "{}", outcome.messages);
+    }
+}
+
+/// The setting that nobody chose, in its own time: an hour, beside the other tests.
+#[test]
+fn an_hour_has_a_piece_for_each_ten_minutes() {
+    if Extent::of_environment() != Extent::All {
+        println!("skipped: it takes an hour, which only {VARIABLE}=1 gives it");
+        return;
+    }
+    let build = Build::here(Program::Rpc, GoVersion::of_minor(27).unwrap(), Mode::Plain);
+    if !is_privileged(&format!("watching {build}")) {
+        return;
+    }
+    let mut watched = Watched::beside_others(build).unwrap();
+    watched.program.ask("hold 1").unwrap();
+    thread::sleep(Duration::from_mins(61));
+    watched.program.ask("release").unwrap();
+    let (_, outcome) = watched.end().unwrap();
+    assert_whole(&outcome.spans);
+    let chains = chains(&outcome.spans);
+    let long: Vec<_> = chains.values().filter(|chain| number(chain[0]) > 0).collect();
+    assert_eq!(long.len(), 4, "a call and a stream, on both sides: {}", outcome.messages);
+    for chain in long {
+        assert_chain(chain, 6);
+        // Each is a little later than it might be, so that the sixth may be the last.
+        assert!(chain.len() <= 7, "{chain:#?}");
+        for piece in chain.iter().filter(|piece| is_open(piece)) {
+            assert!(piece.end - piece.start >= 600_000_000_000, "{piece:#?}");
+        }
+    }
+    for name in LOSSES {
+        assert_eq!(outcome.count(name), 0, "{name}: {}", outcome.messages);
     }
 }
 
