@@ -96,7 +96,7 @@ fn agrees(call: &Call, request: &Truth) -> bool {
 }
 
 /// Cases whose client and handler differ in what became of the call: one of them left, or somebody between them decided.
-const DIFFERING: [&str; 16] = [
+const DIFFERING: [&str; 17] = [
     "goexit",
     "unencodable",
     "answer-too-large",
@@ -112,6 +112,7 @@ const DIFFERING: [&str; 16] = [
     "stream-left-early",
     "stream-deadline",
     "stream-cut",
+    "stream-cancelled-ignored",
     "stream-connection-closed",
 ];
 
