@@ -1,12 +1,6 @@
 //! `make demo`: what it shows.
 //!
 //! Needs root and a kernel that attaches probes; elsewhere it says why it does nothing, and fails where `CI` is `true`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a failed expectation is a failed test"
-)]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

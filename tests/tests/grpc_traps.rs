@@ -59,7 +59,7 @@ fn a_call_takes_two_traps() {
             assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
         }
         // Nobody listens there any more; the caller is known.
-        let address = server.url("grpc").unwrap().to_owned();
+        let address = server.url("grpc").unwrap();
         server.stop().unwrap();
         let runs = runs_of(&watched.agent, || {
             watched.program.ask(&format!("call {address} {CALLS} error")).unwrap();

@@ -22,7 +22,7 @@ import (
 //	list                      prints the cases, one a line
 //	run CASE [COUNT]          makes the calls of a case, COUNT times one after the other
 //	load COUNT WORKERS SEED   makes the calls of COUNT cases chosen at random among the quick ones, WORKERS at a time
-//	crowd COUNT               makes COUNT calls and as many streams over one connection, all open at the same time
+//	crowd COUNT [STREAMS]     makes COUNT calls and STREAMS streams over one connection, all open at the same time
 //	hold COUNT, release       makes COUNT calls and as many streams whose handlers wait; lets them go on, and waits for the end
 //	call ADDRESS COUNT KIND   makes COUNT calls of a server that is not its own, one after the other and without truth;
 //	                          KIND is unary, direct, stream, error, intercepted, retried, deadline, cancelled or panic (of
@@ -49,7 +49,7 @@ func Main() {
 		case "load":
 			s.load(words)
 		case "crowd":
-			s.gather(words.Number(1, 1))()
+			s.gather(words.Number(1, 1), words.Number(2, 0))()
 		case "hold":
 			s.hold(words.Number(1, 1))
 		case "release":
@@ -76,21 +76,25 @@ func (s *scene) load(command commands.Command) {
 	commands.AtRandom(command, quick, func(row row) { row.run(s, row.name) })
 }
 
-// gather makes calls and streams in turns whose handlers wait for each other, and gives what waits for the end.
-func (s *scene) gather(count int) (wait func()) {
+// gather makes calls and streams whose handlers wait for each other, and gives what waits for the end.
+func (s *scene) gather(calls, streams int) (wait func()) {
 	s.crowd = &barrier{}
-	s.crowd.missing.Add(2 * count)
+	s.crowd.missing.Add(calls + streams)
 	var all sync.WaitGroup
-	for i := 0; i < count; i++ {
-		all.Add(2)
-		go func() {
-			defer all.Done()
-			s.unary("crowd", s.plain, call{do: "gather"})
-		}()
-		go func() {
-			defer all.Done()
-			s.receiveAll("crowd", s.plain, "gather-and-send 1", 1)
-		}()
+	all.Add(calls + streams)
+	for i := 0; i < calls || i < streams; i++ {
+		if i < calls {
+			go func() {
+				defer all.Done()
+				s.unary("crowd", s.plain, call{do: "gather"})
+			}()
+		}
+		if i < streams {
+			go func() {
+				defer all.Done()
+				s.receiveAll("crowd", s.plain, "gather-and-send 1", 1)
+			}()
+		}
 	}
 	return all.Wait
 }

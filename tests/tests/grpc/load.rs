@@ -39,7 +39,7 @@ fn a_thousand_calls_and_a_thousand_streams_of_one_connection_are_open_at_once() 
     let newest = vec![(Program::Rpc, 27, Mode::Plain)];
     for (program, minor, mode) in Extent::of_environment().pick(newest, all()) {
         let Some(mut watched) = Watched::start(program, minor, mode).unwrap() else { return };
-        watched.program.ask_within(Duration::from_mins(1), "crowd 1000").unwrap();
+        watched.program.ask_within(Duration::from_mins(1), "crowd 1000 1000").unwrap();
         let facts = check(watched, 2000);
         let streams = facts.called.iter().filter(|called| is_stream(called)).count();
         assert_eq!((facts.called.len(), streams), (2000, 1000));
