@@ -67,7 +67,7 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
         count(entry.counters, Counter::Abandoned);
     }
     if !insert(entry, tgid, stream) {
-        return count(entry.counters, Counter::Abandoned);
+        return count(entry.counters, Counter::InFlightFull);
     }
     let ended = take_end(process.instance, stream);
     if ended < entry.record.header.start {

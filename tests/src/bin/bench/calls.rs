@@ -65,7 +65,7 @@ impl Calls {
     pub(crate) fn table(&self) -> Result<String, fmt::Error> {
         let each = |all: u64| all as f64 / f64::from(self.each);
         let mut text = format!(
-            "Processor time of a unary call, and what is added to it, in µs, one call after the other over one connection, medians \
+            "Processor time of a unary call, and what is added to it, in µs, sixteen calls at once over one connection, medians \
              of {} rounds in turns (lowest to highest).\n\n| | untraced | otelgrpc {}, Go SDK | Lightfoot | of otelgrpc's | BPF run \
              time | traps | reads |\n|---|---|---|---|---|---|---|---|\n",
             self.rounds, self.otelgrpc
