@@ -49,6 +49,17 @@ fn a_thousand_calls_and_a_thousand_streams_of_one_connection_are_open_at_once() 
     }
 }
 
+/// What is kept of an HTTP/1 connection are its own span's place and those of calls, not those of the streams that its handlers
+/// open: there is room for the last of many.
+#[test]
+fn streams_that_handlers_open_leave_nothing_behind() {
+    let few = ["--max-open-spans", "24"];
+    let watched = Watched::start_with(Program::Rpc, 27, Mode::Plain, &few, |_| Ok(())).unwrap();
+    let Some(mut watched) = watched else { return };
+    watched.program.ask_within(Duration::from_mins(1), "run web-stream-context 200").unwrap();
+    check(watched, 200);
+}
+
 /// Calls from before the agent have no spans; what comes after them on the same connection is like anything else.
 #[test]
 fn what_began_before_the_agent_has_no_span() {
