@@ -57,7 +57,14 @@ apt_install() {
         apt_has "$1" || return 1
     fi
     say "installing the package $1"
-    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends "$1"
+    apt_get_install "$1" && return
+    # Lists that are old name packages that are gone.
+    say "fetching the lists of packages anew"
+    quietly apt-get update -qq && apt_get_install "$1"
+}
+
+apt_get_install() {
+    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends -o Acquire::Retries=3 "$1"
 }
 
 apt_has() {
