@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Check;
 use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, Sizes, pid_namespace};
@@ -29,7 +29,7 @@ pub(super) fn checks() -> Vec<Check> {
         setting("unprivileged_bpf_disabled", "it binds whoever lacks CAP_BPF only"),
         namespace(pid_namespace().ok()),
         files(getrlimit(Resource::Nofile).maximum),
-        locked_memory(&release, getrlimit(Resource::Memlock).current),
+        locked_memory(&release, raised_limit_of_locked_memory()),
         memory_limit(memory_limit::check(Sizes::USUAL)),
     ]
 }
@@ -114,6 +114,12 @@ fn files(limit: Option<u64>) -> Check {
     }
 }
 
+/// What it is once it is raised as far as may be, which loading the programs does, too (`aya::EbpfLoader::load`).
+fn raised_limit_of_locked_memory() -> Option<u64> {
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+    getrlimit(Resource::Memlock).current
+}
+
 fn locked_memory(release: &str, limit: Option<u64>) -> Check {
     let id = "memlock";
     match limit {
@@ -123,7 +129,7 @@ fn locked_memory(release: &str, limit: Option<u64>) -> Check {
         None => Check::good(id, "no limit of locked memory"),
         Some(limit) => Check::lost(
             id,
-            format!("at most {limit} bytes may be locked"),
+            format!("at most {limit} bytes may be locked, and the limit cannot be raised"),
             "this kernel counts memory of BPF maps as locked: loading fails",
             "raise it (LimitMEMLOCK=infinity, ulimit -l unlimited)",
         ),

@@ -39,7 +39,7 @@ pub(super) enum MethodError {
 }
 
 pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
-    if let Err(error) = memory_limit::check(SIZES) {
+    if let Err(error) = memory_limit::check(Sizes::USUAL) {
         // The kernel would kill us for it.
         return (vec![Check::note("programs", format!("placing probes was not tried: {error}"))], None);
     }
@@ -55,16 +55,22 @@ pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
             return (vec![Check::note("programs", format!("placing probes was not tried: {error:#}"))], None);
         }
     };
-    let mut tried: Vec<_> =
-        Method::value_variants().iter().map(|method| (*method, try_out(object, *method, &code))).collect();
-    let mut checks: Vec<_> = tried.iter().map(|(method, result)| check(*method, result)).collect();
-    let Some((method, Ok(kernel))) = tried.iter_mut().find(|(_, result)| result.is_ok()) else {
+    let mut checks = Vec::new();
+    // Others are let go of at once: what is loaded counts against our cgroup.
+    let mut first = None;
+    for method in Method::value_variants() {
+        let tried = try_out(object, *method, &code).map(|kernel| {
+            first.get_or_insert((*method, kernel));
+        });
+        checks.push(check(*method, &tried));
+    }
+    let Some((method, mut kernel)) = first else {
         checks.push(none_works());
         checks.push(Check::note("price", "what a trap costs was not measured: no probe can be placed"));
         return (checks, None);
     };
-    checks.push(Check::good("attach", format!("probes are placed by {}", name(*method))));
-    let measured = price::measure(kernel, *method, &code);
+    checks.push(Check::good("attach", format!("probes are placed by {}", name(method))));
+    let measured = price::measure(&mut kernel, method, &code);
     checks.push(price::check(&measured));
     (checks, measured.ok())
 }
@@ -77,10 +83,10 @@ fn none_works() -> Check {
 }
 
 /// A method that does not work costs something only where a later one has to stand in.
-fn check(method: Method, result: &Result<Kernel, MethodError>) -> Check {
+fn check(method: Method, result: &Result<(), MethodError>) -> Check {
     let id = id(method);
     let error = match result {
-        Ok(_) => {
+        Ok(()) => {
             let cookie = if method.is_by_address() { "address" } else { "cookie" };
             let found = format!(
                 "{}: programs and ring buffer load, a probe is placed, its hits are told by {cookie} and process",
