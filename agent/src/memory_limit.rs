@@ -20,7 +20,7 @@ const OF_A_PROCESSOR: u64 = 128 << 10;
 /// What a map takes for an element, besides its value.
 const OF_AN_ELEMENT: u64 = 64;
 /// What the verifier takes at most, for the program of gRPC.
-const VERIFIER: u64 = 46 * MIB;
+const VERIFIER: u64 = 64 * MIB;
 /// So much is enough for a busy agent with the settings that it has by itself.
 pub const RECOMMENDED: u64 = 160 * MIB;
 

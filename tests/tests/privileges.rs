@@ -11,7 +11,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lightfoot::memory_limit::RECOMMENDED;
-use lightfoot_tests::live::{Agent, Crowd, Folder, Target, is_privileged, lightfoot, wait_for};
+use lightfoot_tests::go::Program;
+use lightfoot_tests::live::{
+    Agent, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, wait_for,
+};
 
 /// As README.md says; the last one for the processes of other users.
 const DOCUMENTED: &str = "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
@@ -196,11 +199,27 @@ fn an_agent_works_within_the_recommended_memory() {
     assert_eq!(cgroup.kills(), 0);
 }
 
+/// What is refused is what would not do: with little more than that all programs load, those of gRPC too.
+#[test]
+fn within_little_more_than_it_asks_for_it_loads_everything() {
+    if !is_privileged("an agent with just enough memory") {
+        return;
+    }
+    let Some(cgroup) = Cgroup::limited(112 * MIB) else { return };
+    let program = Driven::start(&binary(Program::Rpc).unwrap()).unwrap();
+    let mut command = cgroup.command(&lightfoot());
+    command.args(["run", "--format", "otlp-json", "--pid", &program.pid().to_string()]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.watches(program.pid()).unwrap();
+    agent.stop().unwrap();
+    assert_eq!(cgroup.kills(), 0);
+}
+
 /// Instead of being killed while it loads.
 #[test]
 fn within_too_little_memory_it_says_so_in_one_sentence() {
     let Some(stage) = Stage::set("an agent with too little memory") else { return };
-    for mib in [8, 40, 80] {
+    for mib in [8, 40, 80, 108] {
         let Some(cgroup) = Cgroup::limited(mib * MIB) else { return };
         let mut command = cgroup.command(&stage.program);
         let output = command.args(["run", "--pid", &stage.target.pid().to_string()]).output().unwrap();
