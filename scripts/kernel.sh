@@ -19,8 +19,8 @@ prepare_apt() {
     mkdir -p "$apt"/etc/{apt.conf.d,preferences.d,sources.list.d} "$apt"/{state/lists,cache/archives}/partial
     touch "$apt/state/status"
     local main security
-    main=$(mirror debian deb.debian.org/debian)
-    security=$(mirror debian-security deb.debian.org/debian-security)
+    main=$(mirror debian)
+    security=$(mirror debian-security)
     source_list "$main" bullseye bookworm bookworm-backports trixie trixie-backports >"$apt/etc/sources.list.d/main.sources"
     source_list "$security" bullseye-security bookworm-security trixie-security >"$apt/etc/sources.list.d/security.sources"
     cat >"$apt/apt.conf" <<END
@@ -35,12 +35,13 @@ END
     fi
 }
 
-# mirror ENDING OTHERWISE: the first of this system's sources whose address ends so.
+# mirror ENDING: the first of this system's sources whose address ends so.
 mirror() {
     local found
     found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         grep -v '^ *#' | grep -oE "[a-z+]+://[^ ]*/$1/?( |\$)" | head -n 1) || true
-    echo "${found:-http://$2}"
+    [ -n "$found" ] || fail "no source of this system's packages ends in /$1: kernels come from Debian's"
+    echo "$found"
 }
 
 # source_list ADDRESS SUITE…
