@@ -192,8 +192,10 @@ fn release(tgid: u32, goid: u64, level: u32) {
     let entry = unsafe { &mut *entry };
     if entry.state & state::IDLE != 0 {
         let _ = IN_FLIGHT.remove(&key);
+    } else {
+        // Not of one that was removed: another processor may have the element by now.
+        entry.state &= !state::KEPT;
     }
-    entry.state &= !state::KEPT;
 }
 
 /// Keeps the entry beyond its span, if there is room.
