@@ -178,6 +178,8 @@ pub struct Settings {
     pub queries: bool,
     /// Whether the messages of streams are counted.
     pub messages: bool,
+    /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
+    pub callers_settle: Duration,
 }
 
 impl Settings {

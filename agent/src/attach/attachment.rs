@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 
 use aya::programs::ProgramError;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
-use lightfoot_probes_abi::{Holder, HolderKey, Layout};
+use lightfoot_probes_abi::{Holder, HolderKey, Layout, SiteKind};
 
 use super::links::{self, Link};
 use super::{AttachError, Family, Kernel, Probe, files, load_program, map_error};
@@ -22,8 +22,8 @@ pub enum Group {
     Routers,
     /// Those that count the messages of streams.
     Messages,
-    /// The returns of client functions, where calls end whose caller is not known.
-    Returns,
+    /// The returns of client functions whose calls end at sites of this kind, where those end whose caller is not known.
+    Returns(SiteKind),
     /// A place behind a call of a client function, by its offset in the file.
     CallSite(u64),
 }

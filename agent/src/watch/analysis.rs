@@ -52,8 +52,9 @@ pub(super) struct Analysis {
 /// Where calls of clients end, besides [`Analysis::probes`].
 #[derive(Default)]
 pub(super) struct Clients {
-    /// The returns of the functions called. Empty where these are emulated: then they are among those that always stand.
-    pub(super) returns: Probes,
+    /// The returns of the functions called, by the kind of their ends. None where these are emulated: then they are among those
+    /// that always stand.
+    pub(super) returns: BTreeMap<SiteKind, Probes>,
     /// Places behind calls that may well be the ones, by their offset in the file, with the function that makes the call.
     pub(super) call_sites: BTreeMap<u64, (&'static str, Probes)>,
 }
@@ -146,7 +147,10 @@ impl Analysis {
     /// How many sites the binary may have, before callers are learned.
     pub(super) fn site_count(&self) -> usize {
         let clients = self.clients.as_ref();
-        let of_clients = clients.map_or(0, |clients| clients.returns.places.len() + clients.call_sites.len());
+        let of_clients = clients.map_or(0, |clients| {
+            let returns = clients.returns.values().map(|probes| probes.places.len());
+            returns.sum::<usize>() + clients.call_sites.len()
+        });
         self.probes.places.len()
             + self.route.places.len()
             + self.routers.places.len()
@@ -259,7 +263,8 @@ impl Analysis {
                         self.probes.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
                     }
                     (Role::End | Role::StandIn, _) => {
-                        clients.returns.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
+                        let returns = clients.returns.entry(SiteKind::HttpClientEnd).or_default();
+                        returns.add(planned, with_condition(SiteKind::HttpClientEnd, planned));
                     }
                     _ => {}
                 }

@@ -88,7 +88,9 @@ fn name(group: Group) -> String {
         Group::Routes => "routes of copied requests".to_owned(),
         Group::Routers => "routes of routers".to_owned(),
         Group::Messages => "messages of streams".to_owned(),
-        Group::Returns => "the returns of client functions".to_owned(),
+        Group::Returns(SiteKind::GrpcClientEnd) => "the returns of gRPC's unary calls".to_owned(),
+        Group::Returns(SiteKind::GrpcStreamOpened) => "the returns of gRPC's streams".to_owned(),
+        Group::Returns(_) => "the returns of HTTP clients".to_owned(),
         Group::CallSite(offset) => format!("behind the call at file offset {offset:#x}"),
     }
 }
@@ -102,7 +104,7 @@ impl Binary {
             Group::Routes => Some(&analysis.route),
             Group::Routers => Some(&analysis.routers),
             Group::Messages => Some(&analysis.messages),
-            Group::Returns => analysis.clients.as_ref().map(|clients| &clients.returns),
+            Group::Returns(end) => analysis.clients.as_ref().and_then(|clients| clients.returns.get(&end)),
             Group::CallSite(offset) => {
                 let trusted = analysis.clients.as_ref().and_then(|clients| clients.call_sites.get(&offset));
                 trusted.map(|(_, probes)| probes).or_else(|| self.callers.sites.get(&offset))
@@ -113,10 +115,9 @@ impl Binary {
     /// The groups that catch the ends of client calls, as they should be now.
     pub(super) fn wanted_call_ends(&self, now: Instant) -> BTreeSet<Group> {
         let clients = self.analysis.as_ref().ok().and_then(|analysis| analysis.clients.as_ref());
-        let has_any =
-            |clients: &&Clients| !(clients.returns.places.is_empty() && clients.call_sites.is_empty());
+        let has_any = |clients: &&Clients| !(clients.returns.is_empty() && clients.call_sites.is_empty());
         let Some(clients) = clients.filter(has_any) else { return BTreeSet::new() };
-        self.callers.wanted(clients.call_sites.keys().copied(), now)
+        self.callers.wanted(clients.returns.keys().copied(), clients.call_sites.keys().copied(), now)
     }
 }
 
@@ -172,7 +173,7 @@ impl Watcher {
         let Some(binary) = self.binaries.get(&file) else { return };
         let Some(attachment) = &binary.attachment else { return };
         let wanted = binary.wanted_call_ends(now);
-        let is_of_clients = |group: &Group| matches!(group, Group::Returns | Group::CallSite(_));
+        let is_of_clients = |group: &Group| matches!(group, Group::Returns(_) | Group::CallSite(_));
         let present: BTreeSet<_> = attachment.groups().filter(is_of_clients).collect();
         let missing: Vec<_> = wanted.difference(&present).copied().collect();
         let surplus: Vec<_> = present.difference(&wanted).copied().collect();
@@ -273,7 +274,7 @@ impl Binary {
                     Err(reason)
                 }
             };
-            self.callers.learn(return_address, site, now);
+            self.callers.learn(return_address, end, site, now);
         }
         changes
     }

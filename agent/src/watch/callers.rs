@@ -6,15 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use lightfoot_probes_abi::SiteKind;
 use lightfoot_symbolizer::VirtualAddress;
 
-use super::analysis::{Analysis, Probes};
+use super::analysis::Probes;
 use crate::attach::Group;
 
 /// At most so many callers of a binary get a probe of their own; with more, the callee's returns are probed throughout.
 pub const MAX_CALLERS_OF_BINARY: usize = 256;
-/// So long after the last new caller the callee's returns are still probed. Later new callers cost the ends of their first calls,
-/// until they are noticed.
+/// So long after the last new caller of a client function its returns are still probed, unless the user says otherwise. Later new
+/// callers cost the ends of their first calls, until they are noticed.
 pub const CALLERS_SETTLE: Duration = Duration::from_secs(5);
 /// So long after the first caller a place that was probed on trust is given up, unless it was one of the callers.
 pub const TRUST: Duration = Duration::from_secs(10);
@@ -23,11 +24,14 @@ pub const TRUST: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Callers {
     /// What their calls return to, each with the place behind it by its offset in the file, or why there is none.
-    seen: BTreeMap<VirtualAddress, Result<u64, String>>,
+    seen: BTreeMap<VirtualAddress, (SiteKind, Result<u64, String>)>,
     /// The probes at the places that were learned.
     pub(super) sites: BTreeMap<u64, Probes>,
     first: Option<Instant>,
-    latest: Option<Instant>,
+    /// When the latest of those was seen whose calls end at sites of a kind. Where none was, the first has yet to come.
+    latest: BTreeMap<SiteKind, Instant>,
+    /// How long the returns outlast it.
+    settle: Duration,
     /// There are callers that are not known, or may be.
     has_unknown: bool,
     /// What cannot be probed.
@@ -36,12 +40,8 @@ pub(super) struct Callers {
 
 impl Callers {
     /// None was seen yet.
-    pub(super) fn of(analysis: &Analysis) -> Self {
-        let mut callers = Self::default();
-        if analysis.clients.as_ref().is_some_and(|clients| clients.returns.places.is_empty()) {
-            callers.give_up(Group::Returns);
-        }
-        callers
+    pub(super) fn new(settle: Duration) -> Self {
+        Self { settle, ..Self::default() }
     }
 
     /// Whether the caller was not seen before. If there is no room for more, it is never known.
@@ -54,10 +54,12 @@ impl Callers {
         is_new
     }
 
-    /// A caller was seen for the first time. `site` is where its calls end, or why that cannot be told.
+    /// A caller was seen for the first time, whose calls end at a site of the kind `end`: at `site`, or it says why that cannot be
+    /// told.
     pub(super) fn learn(
         &mut self,
         address: VirtualAddress,
+        end: SiteKind,
         site: Result<(u64, Probes), String>,
         now: Instant,
     ) {
@@ -68,9 +70,9 @@ impl Callers {
             self.sites.insert(offset, probes);
             Ok(offset)
         });
-        self.seen.insert(address, site);
+        self.seen.insert(address, (end, site));
         self.first.get_or_insert(now);
-        self.latest = Some(now);
+        self.latest.insert(end, now);
     }
 
     /// A group cannot be placed. Callers that return there are ones without a place.
@@ -78,7 +80,7 @@ impl Callers {
         self.given_up.insert(group);
         if let Group::CallSite(offset) = group {
             self.sites.remove(&offset);
-            for site in self.seen.values_mut().filter(|site| **site == Ok(offset)) {
+            for (_, site) in self.seen.values_mut().filter(|(_, site)| *site == Ok(offset)) {
                 *site = Err("no probe could be placed there".to_owned());
             }
         }
@@ -89,19 +91,26 @@ impl Callers {
         self.has_unknown = true;
     }
 
-    /// The groups of probes that should be in place now. `trusted` are the places that are probed before anything is known.
-    pub(super) fn wanted(&self, trusted: impl Iterator<Item = u64>, now: Instant) -> BTreeSet<Group> {
+    /// The groups of probes that should be in place now. `returns` are the kinds of ends for which there are returns, `trusted` the
+    /// places that are probed before anything is known.
+    pub(super) fn wanted(
+        &self,
+        returns: impl Iterator<Item = SiteKind>,
+        trusted: impl Iterator<Item = u64>,
+        now: Instant,
+    ) -> BTreeSet<Group> {
         let since = |time: Option<Instant>| time.map(|time| now.saturating_duration_since(time));
-        let is_used = |offset: &u64| self.seen.values().any(|site| *site == Ok(*offset));
+        let is_used = |offset: &u64| self.seen.values().any(|(_, site)| *site == Ok(*offset));
         let is_on_trust = since(self.first).is_none_or(|age| age < TRUST);
         let trusted = trusted.filter(|offset| is_on_trust || is_used(offset));
         let mut wanted: BTreeSet<_> =
             trusted.chain(self.sites.keys().copied()).map(Group::CallSite).collect();
-        let all_have_sites = !self.has_unknown && self.seen.values().all(Result::is_ok);
-        let are_settled = since(self.latest).is_some_and(|age| age >= CALLERS_SETTLE);
-        if !(all_have_sites && are_settled) {
-            wanted.insert(Group::Returns);
-        }
+        let are_needed = |end: &SiteKind| {
+            let all_have_sites = self.seen.values().all(|(of, site)| of != end || site.is_ok());
+            let are_settled = since(self.latest.get(end).copied()).is_some_and(|age| age >= self.settle);
+            self.has_unknown || !all_have_sites || !are_settled
+        };
+        wanted.extend(returns.filter(are_needed).map(Group::Returns));
         wanted.difference(&self.given_up).copied().collect()
     }
 }
@@ -113,7 +122,13 @@ mod tests {
     /// net/http.send's call, the place that is trusted.
     const SEND: u64 = 0x1000;
     const OTHER: u64 = 0x2000;
-    const RETURNS: Group = Group::Returns;
+    const HTTP: SiteKind = SiteKind::HttpClientEnd;
+    const STREAMS: SiteKind = SiteKind::GrpcStreamOpened;
+    const RETURNS: Group = Group::Returns(HTTP);
+
+    fn callers() -> Callers {
+        Callers::new(CALLERS_SETTLE)
+    }
 
     fn caller(address: u64) -> VirtualAddress {
         VirtualAddress(address)
@@ -125,7 +140,7 @@ mod tests {
     }
 
     fn wanted(callers: &Callers, now: Instant) -> Vec<Group> {
-        callers.wanted([SEND].into_iter(), now).into_iter().collect()
+        callers.wanted([HTTP].into_iter(), [SEND].into_iter(), now).into_iter().collect()
     }
 
     fn after(start: Instant, milliseconds: u64) -> Instant {
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn with_nothing_seen_the_returns_and_what_is_trusted_stand_for_good() {
-        let (callers, start) = (Callers::default(), Instant::now());
+        let (callers, start) = (callers(), Instant::now());
         for second in [0, 1, 11, 100_000] {
             let now = start + Duration::from_secs(second);
             assert_eq!(wanted(&callers, now), [RETURNS, Group::CallSite(SEND)]);
@@ -143,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_trusted_caller_that_is_seen_takes_the_returns_away() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
+        let (mut callers, start) = (callers(), Instant::now());
         assert!(callers.is_new(caller(1)));
-        callers.learn(caller(1), site(SEND), start);
+        callers.learn(caller(1), HTTP, site(SEND), start);
         assert!(!callers.is_new(caller(1)));
         assert_eq!(wanted(&callers, after(start, 4_999)), [RETURNS, Group::CallSite(SEND)]);
         assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
@@ -154,40 +169,57 @@ mod tests {
 
     #[test]
     fn a_new_caller_brings_the_returns_back() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
-        callers.learn(caller(1), site(SEND), start);
+        let (mut callers, start) = (callers(), Instant::now());
+        callers.learn(caller(1), HTTP, site(SEND), start);
         assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
         assert!(callers.is_new(caller(2)));
-        callers.learn(caller(2), site(OTHER), after(start, 7_000));
+        callers.learn(caller(2), HTTP, site(OTHER), after(start, 7_000));
         let both = [Group::CallSite(SEND), Group::CallSite(OTHER)];
         assert_eq!(wanted(&callers, after(start, 11_999)), [RETURNS, both[0], both[1]]);
         assert_eq!(wanted(&callers, after(start, 12_000)), both);
     }
 
     #[test]
+    fn what_was_never_called_keeps_its_returns() {
+        let (mut callers, start) = (callers(), Instant::now());
+        callers.learn(caller(1), HTTP, site(SEND), start);
+        let wanted = |callers: &Callers, milliseconds| {
+            let now = after(start, milliseconds);
+            callers.wanted([HTTP, STREAMS].into_iter(), [].into_iter(), now).into_iter().collect::<Vec<_>>()
+        };
+        let [streams, send] = [Group::Returns(STREAMS), Group::CallSite(SEND)];
+        assert_eq!(wanted(&callers, 4_999), [RETURNS, streams, send]);
+        assert_eq!(wanted(&callers, 100_000), [streams, send]);
+        callers.learn(caller(2), STREAMS, site(OTHER), after(start, 100_000));
+        let other = Group::CallSite(OTHER);
+        assert_eq!(wanted(&callers, 104_999), [streams, send, other]);
+        assert_eq!(wanted(&callers, 105_000), [send, other]);
+    }
+
+    #[test]
     fn what_was_trusted_in_vain_goes_after_ten_seconds_and_comes_when_it_is_seen() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
-        callers.learn(caller(2), site(OTHER), start);
+        let (mut callers, start) = (callers(), Instant::now());
+        callers.learn(caller(2), HTTP, site(OTHER), start);
         let both = [Group::CallSite(SEND), Group::CallSite(OTHER)];
         assert_eq!(wanted(&callers, after(start, 9_999)), both);
         assert_eq!(wanted(&callers, after(start, 10_000)), [Group::CallSite(OTHER)]);
-        callers.learn(caller(1), site(SEND), after(start, 60_000));
+        callers.learn(caller(1), HTTP, site(SEND), after(start, 60_000));
         assert_eq!(wanted(&callers, after(start, 65_000)), both);
     }
 
     #[test]
     fn a_caller_without_a_place_keeps_the_returns() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
-        callers.learn(caller(1), site(SEND), start);
-        callers.learn(caller(2), Err("in a tail call".to_owned()), start);
+        let (mut callers, start) = (callers(), Instant::now());
+        callers.learn(caller(1), HTTP, site(SEND), start);
+        callers.learn(caller(2), HTTP, Err("in a tail call".to_owned()), start);
         assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
     }
 
     #[test]
     fn a_place_that_cannot_be_probed_is_none() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
-        callers.learn(caller(1), site(SEND), start);
-        callers.learn(caller(2), site(OTHER), start);
+        let (mut callers, start) = (callers(), Instant::now());
+        callers.learn(caller(1), HTTP, site(SEND), start);
+        callers.learn(caller(2), HTTP, site(OTHER), start);
         callers.give_up(Group::CallSite(OTHER));
         assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
         // A trusted one as well.
@@ -195,16 +227,16 @@ mod tests {
         assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS]);
         assert_eq!(wanted(&callers, start), [RETURNS]);
         // Nor is it tried again for another caller.
-        callers.learn(caller(3), site(OTHER), after(start, 60_000));
+        callers.learn(caller(3), HTTP, site(OTHER), after(start, 60_000));
         assert_eq!(wanted(&callers, after(start, 120_000)), [RETURNS]);
     }
 
     #[test]
     fn with_too_many_callers_the_returns_stay() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
+        let (mut callers, start) = (callers(), Instant::now());
         for number in 0..MAX_CALLERS_OF_BINARY as u64 {
             assert!(callers.is_new(caller(number)));
-            callers.learn(caller(number), site(SEND), start);
+            callers.learn(caller(number), HTTP, site(SEND), start);
         }
         assert_eq!(wanted(&callers, after(start, 60_000)), [Group::CallSite(SEND)]);
         assert!(!callers.is_new(caller(1_000)));
@@ -213,8 +245,8 @@ mod tests {
 
     #[test]
     fn whatever_is_overlooked_ends_at_the_returns() {
-        let (mut callers, start) = (Callers::default(), Instant::now());
-        callers.learn(caller(1), site(SEND), start);
+        let (mut callers, start) = (callers(), Instant::now());
+        callers.learn(caller(1), HTTP, site(SEND), start);
         callers.overlook();
         assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
     }

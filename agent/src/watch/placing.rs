@@ -104,7 +104,7 @@ impl Watcher {
             return Ok(());
         }
         // What was learned holds for the calls of processes that are gone.
-        binary.callers = Callers::of(analysis);
+        binary.callers = Callers::new(self.settings.callers_settle);
         let mut groups = binary.wanted_call_ends(Instant::now());
         if self.settings.router_routes && !analysis.routers.places.is_empty() {
             groups.insert(Group::Routers);

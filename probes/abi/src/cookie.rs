@@ -4,7 +4,7 @@
 ///
 /// Unless a kind says otherwise its site is the entry of the named function: the `push %rbp` after the stack check on
 /// x86-64, the stack check's branch on arm64 (with [`Cookie::IF_NOT_TAKEN`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum SiteKind {
     /// `net/http.serverHandler.ServeHTTP`: a request starts, over HTTP/1 or HTTP/2. HTTP/3 passes here too and is left alone.

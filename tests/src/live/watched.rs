@@ -11,6 +11,10 @@ use super::{Agent, Driven, Facts, Folder, LiveError, Outcome, Span, is_privilege
 use crate::go::version::NEWEST;
 use crate::go::{Build, GoVersion, Mode, Program};
 
+/// Arguments with which no first call of a caller is missed, however much time passes between two new ones: for tests that ask for
+/// the span of each call.
+pub const NO_CALLER_IS_LATE: [&str; 2] = ["--callers-settle", "3600"];
+
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A driven program and the agent that watches it.

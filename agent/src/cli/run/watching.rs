@@ -21,7 +21,7 @@ use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
-use crate::watch::{self, Watcher};
+use crate::watch::{self, CALLERS_SETTLE, Watcher};
 
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -67,6 +67,12 @@ pub(in crate::cli) struct WatchingArguments {
     /// receives in the same way.
     #[arg(long)]
     count_messages: bool,
+    /// Probe the returns of client functions until so many seconds after the last new caller
+    ///
+    /// Client spans end behind the call in the caller, which is learned from the first call; until then they end at the return, which
+    /// is single-stepped and costs more. The first calls of a caller that comes later have no span, until it is noticed.
+    #[arg(long, value_name = "SECONDS", default_value_t = CALLERS_SETTLE.as_secs(), value_parser = clap::value_parser!(u64).range(..=86_400))]
+    callers_settle: u64,
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two
     #[arg(long, value_name = "KIB", default_value_t = Sizes::USUAL.ring_bytes / 1024, value_parser = ring_size)]
     ring_size: u32,
@@ -156,6 +162,7 @@ pub(in crate::cli) fn watch<S: Output>(
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
             messages: arguments.count_messages,
+            callers_settle: Duration::from_secs(arguments.callers_settle),
         };
         let length = Duration::from_secs(arguments.segment_after.into());
         let open_spans = kernel.take_open_spans().filter(|_| !length.is_zero());

@@ -69,7 +69,10 @@ impl Analysis {
             };
             // Emulated, returns are the place where all calls end.
             let stands_in = is_return && cfg!(target_arch = "x86_64");
-            let chosen = if stands_in { &mut clients.returns } else { &mut self.probes };
+            if point.chosen.is_none() {
+                continue;
+            }
+            let chosen = if stands_in { clients.returns.entry(kind).or_default() } else { &mut self.probes };
             for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
                 chosen.add(planned, with_condition(kind, planned));
             }
