@@ -10,6 +10,7 @@
 //! - [`expected`]: what a span must say of a request or a call.
 //! - [`support`]: which builds are found to work, [`kernels`]: on which kernels, and [`readme`]: where both are shown.
 //! - [`recordings`]: what came out of the ring buffer once, and how it is made anew.
+//! - [`probes`]: what the tests of the BPF programs share.
 //! - [`each`]: many builds at a time; [`extent`]: how many.
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod hostile;
 pub mod kernels;
 pub mod live;
 pub mod oracle;
+pub mod probes;
 pub mod readme;
 pub mod recordings;
 pub mod support;

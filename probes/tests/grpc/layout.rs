@@ -7,16 +7,7 @@ use lightfoot::inspect::Program;
 use lightfoot::plan::{Plan, holders, layouts};
 use lightfoot_probes_abi::context::HolderKind;
 use lightfoot_probes_abi::{Cookie, Holder, Layout, SiteKind};
-
-/// A probe.
-#[derive(Clone, Copy)]
-pub(crate) struct PlacedSite {
-    /// In the file.
-    pub(crate) offset: u64,
-    /// In the process, for programs that are not position independent.
-    pub(crate) address: u64,
-    pub(crate) cookie: Cookie,
-}
+use lightfoot_tests::probes::PlacedSite;
 
 /// What is probed and read of a binary.
 pub(crate) struct Facts {

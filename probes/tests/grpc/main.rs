@@ -20,8 +20,9 @@ use lightfoot_probes_abi::process::process_flags::{CHILDREN, INFER_PARENTS};
 use lightfoot_probes_abi::{HolderKey, Process, Sampler, SamplerKind};
 use lightfoot_tests::go::Build;
 use lightfoot_tests::live::Driven;
+use lightfoot_tests::probes::PlacedSite;
 
-use layout::{Facts, PlacedSite, inspect};
+use layout::{Facts, inspect};
 use watch::{Options, Watch};
 
 const ALWAYS_ON: Sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };

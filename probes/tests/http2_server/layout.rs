@@ -10,6 +10,7 @@ use lightfoot_symbolizer::binary::Binary;
 use lightfoot_symbolizer::functions::Functions;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::{self, Code, Price};
+use lightfoot_tests::probes::PlacedSite;
 
 /// A function, what its entry means, which argument words are read there, and whether it is golang.org/x/net's.
 type Entry = (&'static str, SiteKind, &'static [u8], bool);
@@ -24,16 +25,6 @@ const ENTRIES: [Entry; 8] = [
     ("golang.org/x/net/http2.(*serverConn).runHandler", SiteKind::Http2ServerStart, &[1, 2], true),
     ("golang.org/x/net/http2.(*serverConn).runHandler.func1", SiteKind::Http2ServerEnd, &[], true),
 ];
-
-/// A probe.
-#[derive(Clone, Copy)]
-pub(crate) struct PlacedSite {
-    /// In the file.
-    pub(crate) offset: u64,
-    /// In the process, for programs that are not position independent.
-    pub(crate) address: u64,
-    pub(crate) cookie: Cookie,
-}
 
 /// What is probed and read of a binary.
 pub(crate) struct Facts {

@@ -2,8 +2,8 @@
 
 use lightfoot_probes_abi::{Counter, Text, limits};
 use lightfoot_tests::live::http2::Request;
+use lightfoot_tests::probes::HttpSpan;
 
-use crate::compare::Span;
 use crate::{Scene, alone, traceparent};
 
 #[test]
@@ -33,7 +33,7 @@ fn long_strings_are_cut_and_flagged() {
             all,
         ];
         let records = scene.send(server, 1, requests);
-        let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+        let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
         let [long, kept, dropped, fits, host, all] = &spans[..] else { panic!("{}", spans.len()) };
         let line = 1 << Text::RequestLine as u16;
         assert_eq!(long.text(Text::RequestLine), &format!("GET {target}")[..limits::REQUEST_LINE]);
@@ -65,7 +65,8 @@ fn two_hundred_headers() {
             });
             let records = scene.send(server, 5, requests.collect());
             assert_eq!(records.len(), 20);
-            let found = records.iter().filter(|record| Span::parse(record).fixed.header.parent_span_id != 0);
+            let found =
+                records.iter().filter(|record| HttpSpan::parse(record).fixed.header.parent_span_id != 0);
             let (found, bounds) = (found.count() as u64, scene.watch.counter(Counter::HeaderBound));
             // The order in a map is random: the header may lie beyond the bound, and then that is counted.
             println!("Go 1.{minor}, {server}: {found} of 20 found, {bounds} bounds");

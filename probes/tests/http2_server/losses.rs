@@ -4,8 +4,8 @@ use lightfoot_probes_abi::layout::Http2;
 use lightfoot_probes_abi::{Counter, Layout, Process, Sampler, SiteKind, Text};
 use lightfoot_tests::go::Mode;
 use lightfoot_tests::live::http2::{Batch, Request};
+use lightfoot_tests::probes::HttpSpan;
 
-use crate::compare::Span;
 use crate::watch::Options;
 use crate::{ALWAYS_ON, BINARY, Scene, alone, traceparent};
 
@@ -62,7 +62,7 @@ fn a_request_with_larger_headers_than_are_allowed() {
     });
     let requests = vec![Request::get("/plain/1"), large];
     let records = scene.send_batch(2, &Batch { server: "h2c", upgrade: true, at_once: 1, requests });
-    let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+    let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
     assert_eq!(spans.iter().map(|span| span.fixed.status).collect::<Vec<_>>(), [0, 431]);
     assert_eq!((spans[1].target(), spans[1].text(Text::Route)), ("/plain/2", ""));
     assert_eq!(scene.program.stop().unwrap().len(), 1, "no handler of the program got it");

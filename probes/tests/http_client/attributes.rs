@@ -5,8 +5,8 @@ use lightfoot_probes_abi::record::http_flags::{DECODED_PATH, OPAQUE, TLS, USER_I
 use lightfoot_probes_abi::record::{MISSING_FIELDS, ParentRule};
 use lightfoot_probes_abi::{Counter, Text};
 use lightfoot_tests::go::VERSIONS;
+use lightfoot_tests::probes::HttpSpan;
 
-use crate::spans::Span;
 use crate::watch::Options;
 use crate::{Watched, alone, usual_go};
 
@@ -39,7 +39,7 @@ const GET: Expected<'_> = Expected {
 };
 const FAILED: Expected<'_> = Expected { status: 0, protocol: (0, 0), size: 0, ..GET };
 
-fn assert_equal(span: &Span, expected: &Expected<'_>, watched: &Watched) {
+fn assert_equal(span: &HttpSpan, expected: &Expected<'_>, watched: &Watched) {
     let http = &span.fixed;
     assert!(span.is_client());
     assert_eq!(span.method(), expected.method, "{expected:?}");

@@ -1,8 +1,8 @@
 //! Whose a context is, and how far chains are followed.
 
 use lightfoot_probes_abi::{ContextKey, ContextSet, Counter, ParentRule, SpanContext};
+use lightfoot_tests::probes::HttpSpan;
 
-use crate::spans::Span;
 use crate::watch::Options;
 use crate::{INSTANCE, Watched, alone};
 
@@ -43,7 +43,7 @@ fn note(watched: &mut Watched, element: SpanContext) {
     map.set(set, &noted, 0).unwrap();
 }
 
-fn has_noted_parent(span: &Span) -> bool {
+fn has_noted_parent(span: &HttpSpan) -> bool {
     let header = &span.fixed.header;
     let is_child = header.trace_id == TRACE && header.parent_span_id == SPAN;
     assert_eq!(span.rule(), if is_child { ParentRule::Context } else { ParentRule::Root });

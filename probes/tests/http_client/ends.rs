@@ -2,8 +2,8 @@
 
 use lightfoot_probes_abi::record::http_flags::ENDED_BY_OUTER;
 use lightfoot_probes_abi::{Counter, ParentRule, Text};
+use lightfoot_tests::probes::PlacedSite;
 
-use crate::layout::PlacedSite;
 use crate::watch::Options;
 use crate::{Watched, alone, usual_go};
 

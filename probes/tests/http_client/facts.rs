@@ -12,9 +12,10 @@ use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::{self, Code, Price, Site};
 use lightfoot_symbolizer::types::{StructLayout, Types};
+use lightfoot_tests::probes::PlacedSite;
 use object::{Object as _, ObjectSymbol as _};
 
-use crate::layout::{End, PlacedSite, inspect};
+use crate::layout::{End, inspect};
 
 const START: &str = "net/http.(*Transport).RoundTrip";
 const INNER: &str = "main.(*inner).RoundTrip";

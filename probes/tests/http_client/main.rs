@@ -3,7 +3,6 @@
 //!
 //! Modules, in reading order:
 //! - [`target`]: the Go program; [`layout`], [`facts`]: what is known of its binary; [`watch`]: the loaded programs;
-//!   [`spans`]: records, taken apart.
 //! - [`attributes`], [`ends`], [`parents`], [`contexts`], [`cost`]: the tests.
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +16,6 @@ mod facts;
 #[path = "../http_server/layout.rs"]
 #[expect(dead_code, reason = "the tests of servers use the rest")]
 mod layout;
-mod spans;
 mod target;
 #[path = "../http_server/watch.rs"]
 mod watch;
@@ -33,11 +31,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{Counter, Process, Sampler, SamplerKind, Site, SiteKind};
 use lightfoot_tests::go::GoVersion;
+use lightfoot_tests::probes::{HttpSpan, PlacedSite, Target};
 
 use facts::{Facts, examine};
-use layout::PlacedSite;
-use spans::Span;
-use target::{Target, build};
+use target::{bias, build};
 use watch::{Options, Watch};
 
 const ALWAYS_ON: Sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
@@ -77,7 +74,7 @@ impl Watched {
             layout: BINARY,
             instance: INSTANCE,
             sampler: ALWAYS_ON,
-            bias: target.bias(position_independent),
+            bias: if position_independent { bias(&target) } else { 0 },
             flags: process_flags::CHILDREN | process_flags::INFER_PARENTS | process_flags::CONNECTIONS,
             ..Process::default()
         };
@@ -131,20 +128,20 @@ impl Watched {
     }
 
     /// Has the target do something and returns the `wanted` spans of it in the order of their ends.
-    fn spans(&mut self, wanted: usize, commands: &[&str]) -> Vec<Span> {
+    fn spans(&mut self, wanted: usize, commands: &[&str]) -> Vec<HttpSpan> {
         let Self { watch, target, .. } = self;
         let (records, ()) = watch.collect(wanted, || {
             for command in commands {
                 assert_eq!(target.ask(command), "done", "{command}");
             }
         });
-        let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+        let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
         assert_eq!(spans.len(), wanted, "{:?} {spans:#?}", watch.counters());
         spans
     }
 
     /// The only span of what the target does.
-    fn span(&mut self, command: &str) -> Span {
+    fn span(&mut self, command: &str) -> HttpSpan {
         self.spans(1, &[command]).remove(0)
     }
 

@@ -11,8 +11,8 @@ use lightfoot_probes_abi::record::http_flags;
 use lightfoot_probes_abi::{Counter, InFlight, InFlightKey, ParentRule, Text};
 use lightfoot_tests::go::VERSIONS;
 use lightfoot_tests::live::Client;
+use lightfoot_tests::probes::HttpSpan;
 
-use crate::spans::Span;
 use crate::watch::Options;
 use crate::{Watched, alone, usual_go};
 
@@ -46,7 +46,7 @@ fn watched(options: Options) -> Option<Watched> {
 }
 
 /// Requests each of these over one connection and returns the spans. `wanted` is their number, once the last is there.
-fn requested(watched: &mut Watched, paths: &[String], headers: &str, wanted: usize) -> Vec<Span> {
+fn requested(watched: &mut Watched, paths: &[String], headers: &str, wanted: usize) -> Vec<HttpSpan> {
     let Watched { watch, target, .. } = watched;
     let (records, ()) = watch.collect(wanted, || {
         let mut client = Client::tcp(target.address);
@@ -55,12 +55,12 @@ fn requested(watched: &mut Watched, paths: &[String], headers: &str, wanted: usi
         }
         target.ask("wait");
     });
-    records.iter().map(|record| Span::parse(record)).collect()
+    records.iter().map(|record| HttpSpan::parse(record)).collect()
 }
 
 /// The client's spans of requests for `/back/…`, and the server's span of `/front/…` for each that has one.
-fn pairs(spans: &[Span]) -> Vec<(&Span, Option<&Span>)> {
-    let is_front = |span: &&Span| !span.is_client() && span.target().starts_with("/front/");
+fn pairs(spans: &[HttpSpan]) -> Vec<(&HttpSpan, Option<&HttpSpan>)> {
+    let is_front = |span: &&HttpSpan| !span.is_client() && span.target().starts_with("/front/");
     let fronts: HashMap<_, _> = spans
         .iter()
         .filter(is_front)
@@ -71,7 +71,7 @@ fn pairs(spans: &[Span]) -> Vec<(&Span, Option<&Span>)> {
 }
 
 /// No parent is better than a wrong one.
-fn assert_right(client: &Span, front: Option<&Span>) {
+fn assert_right(client: &HttpSpan, front: Option<&HttpSpan>) {
     match client.rule() {
         ParentRule::Root => assert_eq!(client.fixed.header.parent_span_id, 0),
         _ => assert!(front.is_some_and(|front| client.is_child_of(front)), "{client:#?} {front:#?}"),
@@ -109,7 +109,7 @@ fn calls_from_the_handlers_of_one_connection() {
             assert_eq!(client.status(&format!("/front/goroutine/{number}"), "").unwrap(), 200);
         }
     });
-    let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+    let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
     let pairs = pairs(&spans);
     assert_eq!(pairs.len(), 3);
     for (client, front) in pairs {
@@ -121,7 +121,7 @@ fn calls_from_the_handlers_of_one_connection() {
     let (records, ()) = watched.watch.collect(1, || {
         assert!(client.get("/front/panicking/1", "").is_ok_and(|response| response.is_none()));
     });
-    let [panicked] = &records.iter().map(|record| Span::parse(record)).collect::<Vec<_>>()[..] else {
+    let [panicked] = &records.iter().map(|record| HttpSpan::parse(record)).collect::<Vec<_>>()[..] else {
         panic!()
     };
     assert!(panicked.has(http_flags::PANICKED));
@@ -144,7 +144,7 @@ fn a_call_between_two_requests_of_a_connection() {
             thread::sleep(Duration::from_millis(200));
         }
     });
-    let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+    let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
     let of = |target: &str, is_client| {
         let mut found = spans.iter().filter(|span| span.is_client() == is_client && span.target() == target);
         found.next().unwrap_or_else(|| panic!("{target} in {spans:#?}"))
@@ -194,7 +194,7 @@ fn every_rule(watched: &mut Watched, name: &str) {
         }
     }
     assert!(inferred > EACH / 2, "{name}: {inferred} of {EACH} children were proven younger");
-    let is_back = |span: &&Span| !span.is_client() && span.target().starts_with("/back/");
+    let is_back = |span: &&HttpSpan| !span.is_client() && span.target().starts_with("/back/");
     assert!(spans.iter().filter(is_back).all(|span| span.rule() == ParentRule::Root), "{name}");
     let expected = [(Counter::Started, wanted as u64), (Counter::Ended, wanted as u64)];
     let mut counters = watched.watch.counters();
@@ -288,7 +288,7 @@ fn nothing_is_linked_wrongly() {
         // A server notices a moment later that it is done.
         thread::sleep(Duration::from_millis(200));
         watch.drain(&mut records);
-        let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+        let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
         let pairs = pairs(&spans);
         let mut found = HashMap::<_, usize>::new();
         for (client, front) in &pairs {

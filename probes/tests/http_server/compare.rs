@@ -3,49 +3,10 @@
 use std::collections::HashMap;
 
 use lightfoot_probes_abi::record::http_flags::{HIJACKED, PANICKED, TLS, WROTE_HEADER};
-use lightfoot_probes_abi::{Http, ParentRule, Record, Text};
+use lightfoot_probes_abi::{ParentRule, Text};
+use lightfoot_tests::probes::{HttpSpan, hex};
 
 use crate::target::Truth;
-
-/// A record, taken apart.
-#[derive(Clone, Debug)]
-pub(crate) struct Span {
-    pub(crate) fixed: Http,
-    pub(crate) texts: [String; Text::COUNT],
-}
-
-impl Span {
-    pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let Record::HttpServer(fixed, texts) = Record::parse(bytes).unwrap() else { panic!("no server's") };
-        assert_eq!(bytes.len(), usize::try_from(fixed.header.length).unwrap());
-        Self { fixed, texts: Text::ALL.map(|text| String::from_utf8(texts.get(text).to_vec()).unwrap()) }
-    }
-
-    pub(crate) fn text(&self, text: Text) -> &str {
-        &self.texts[text as usize]
-    }
-
-    pub(crate) fn method(&self) -> &str {
-        &self.text(Text::RequestLine)[..usize::from(self.fixed.method_length)]
-    }
-
-    pub(crate) fn target(&self) -> &str {
-        &self.text(Text::RequestLine)[usize::from(self.fixed.method_length) + 1..]
-    }
-
-    pub(crate) fn has(&self, flag: u16) -> bool {
-        self.fixed.flags & flag != 0
-    }
-
-    pub(crate) fn trace_id(&self) -> String {
-        self.fixed.header.trace_id.iter().map(|half| hex(*half)).collect()
-    }
-}
-
-/// An id as it is written.
-pub(crate) fn hex(id: u64) -> String {
-    format!("{:016x}", u64::from_be_bytes(id.to_ne_bytes()))
-}
 
 /// Of which requests the route is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,8 +21,8 @@ pub(crate) enum Routes {
 
 /// Pairs records and truth by their targets, each of which must be there once, and compares all attributes.
 pub(crate) fn assert_equal(records: &[Vec<u8>], truth: &[Truth], routes: Routes) {
-    let mut spans: HashMap<String, Span> = HashMap::new();
-    for span in records.iter().map(|record| Span::parse(record)) {
+    let mut spans: HashMap<String, HttpSpan> = HashMap::new();
+    for span in records.iter().map(|record| HttpSpan::parse(record)) {
         let twice = spans.insert(span.target().to_owned(), span);
         assert!(twice.is_none(), "two spans of one request: {twice:?}");
     }
@@ -72,7 +33,7 @@ pub(crate) fn assert_equal(records: &[Vec<u8>], truth: &[Truth], routes: Routes)
     assert!(spans.is_empty(), "spans of no request: {spans:?}");
 }
 
-fn assert_one(span: &Span, truth: &Truth, routes: Routes) {
+fn assert_one(span: &HttpSpan, truth: &Truth, routes: Routes) {
     let header = &span.fixed.header;
     let text = |text| span.text(text);
     assert_eq!(span.method(), truth.method);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::{Counter, InFlight, InFlightKey, Process, Text};
 use lightfoot_tests::live::Client;
+use lightfoot_tests::probes::HttpSpan;
 
-use crate::compare::Span;
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, BINARY, alone, selected, usual_go, watched};
 use crate::{layout::End, send};
@@ -45,7 +45,7 @@ fn requests_of_one_connection_after_the_other() {
             }
         }
     });
-    let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+    let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
     let texts: Vec<_> = spans
         .iter()
         .map(|span| {

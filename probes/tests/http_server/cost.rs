@@ -10,6 +10,7 @@ use lightfoot_probes_abi::user::Record;
 use lightfoot_probes_abi::{Counter, Sampler};
 use lightfoot_tests::go::VERSIONS;
 use lightfoot_tests::go::version::{NEWEST, OLDEST};
+use lightfoot_tests::live::processor_time;
 
 use crate::layout::End;
 use crate::watch::{Options, Watch};
@@ -168,10 +169,10 @@ fn time() {
         let mut times: Vec<_> = (0..7)
             .map(|_| {
                 let (_, run_time) = watch.runs();
-                let processor_time = server.processor_time();
+                let before = processor_time(server.pid()).unwrap();
                 watch.collect(0, || send(server.address, clients, each, fixed));
                 let run_time = watch.runs().1.saturating_sub(run_time);
-                (server.processor_time().saturating_sub(processor_time) / requests, run_time / requests)
+                (processor_time(server.pid()).unwrap().saturating_sub(before) / requests, run_time / requests)
             })
             .collect();
         times.sort();

@@ -10,6 +10,7 @@ use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::{self, Code, Price, Site};
 use lightfoot_symbolizer::types::{self, Types};
+use lightfoot_tests::probes::PlacedSite;
 
 const FUNCTIONS: [&str; 7] = [
     "net/http.serverHandler.ServeHTTP",
@@ -38,16 +39,6 @@ pub(crate) enum End {
     FinishRequest,
     CallOfHijacked,
     ReturnOfServeHttp,
-}
-
-/// A probe.
-#[derive(Clone, Copy)]
-pub(crate) struct PlacedSite {
-    /// In the file.
-    pub(crate) offset: u64,
-    /// In the process, for programs that are not position independent.
-    pub(crate) address: u64,
-    pub(crate) cookie: Cookie,
 }
 
 /// What is probed and read of a binary.

@@ -2,13 +2,13 @@
 
 use lightfoot_probes_abi::{Counter, Text, limits};
 use lightfoot_tests::live::Client;
+use lightfoot_tests::probes::{HttpSpan, hex};
 
-use crate::compare::{Span, hex};
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, alone, traceparent, watched};
 
 /// Sends the requests over one connection and returns their spans in order.
-fn spans(requests: &[String]) -> Option<(Vec<Span>, Watch)> {
+fn spans(requests: &[String]) -> Option<(Vec<HttpSpan>, Watch)> {
     let (mut watch, server) = watched(Options::default(), ALWAYS_ON)?;
     let (records, ()) = watch.collect(requests.len(), || {
         let mut client = Client::tcp(server.address);
@@ -17,7 +17,7 @@ fn spans(requests: &[String]) -> Option<(Vec<Span>, Watch)> {
         }
     });
     drop(server.stop());
-    Some((records.iter().map(|record| Span::parse(record)).collect(), watch))
+    Some((records.iter().map(|record| HttpSpan::parse(record)).collect(), watch))
 }
 
 #[test]

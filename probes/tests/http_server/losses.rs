@@ -7,8 +7,9 @@ use lightfoot_probes_abi::layout::{Layout, NONE};
 use lightfoot_probes_abi::limits::{LARGE_STRUCT, SMALL_STRUCT};
 use lightfoot_probes_abi::{Cookie, Counter, Process};
 use lightfoot_tests::live::Client;
+use lightfoot_tests::probes::{PlacedSite, Target};
 
-use crate::layout::{End, PlacedSite};
+use crate::layout::End;
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, BINARY, alone, selected, send, usual_go, watched};
 
@@ -83,7 +84,7 @@ fn processes_that_are_not_selected_and_files_attached_twice() {
     watch.attach(&server.binary, server.pid(), &facts.sites[..2]);
     let twice: Vec<_> = facts.sites[..2].iter().map(|site| foreign(site, BINARY + 1)).collect();
     watch.attach(&server.binary, server.pid(), &twice);
-    let other = crate::target::Server::start(server.binary.clone());
+    let other = Target::start(server.binary.clone());
     let requests = 50;
     let (records, ()) = watch.collect(requests, || {
         send(other.address, 2, requests, |number| get("body", number));

@@ -32,9 +32,10 @@ use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{Process, Sampler, SamplerKind};
 use lightfoot_tests::go::GoVersion;
 use lightfoot_tests::live::Client;
+use lightfoot_tests::probes::Target;
 
 use layout::{End, Facts, inspect};
-use target::{Server, build};
+use target::build;
 use watch::{Options, Watch};
 
 const ALWAYS_ON: Sampler = Sampler { kind: SamplerKind::AlwaysOn as u32, parent_based: 1, threshold: 0 };
@@ -58,17 +59,17 @@ fn process(sampler: Sampler) -> Process {
 }
 
 /// Starts a server and selects it; nothing is attached yet.
-fn selected(watch: &mut Watch, version: GoVersion, end: End, sampler: Sampler) -> (Server, Facts) {
+fn selected(watch: &mut Watch, version: GoVersion, end: End, sampler: Sampler) -> (Target, Facts) {
     let binary = build(version);
     let facts = inspect(&binary, BINARY, end);
-    let server = Server::start(binary);
+    let server = Target::start(binary);
     watch.add_layout(BINARY, &facts.layout);
     watch.select(server.pid(), process(sampler));
     (server, facts)
 }
 
 /// Starts a server of the usual Go and watches it. `None` with a message where that is not possible.
-fn watched(options: Options, sampler: Sampler) -> Option<(Watch, Server)> {
+fn watched(options: Options, sampler: Sampler) -> Option<(Watch, Target)> {
     let mut watch = Watch::load(options)?;
     let (server, facts) = selected(&mut watch, usual_go(), End::FinishRequest, sampler);
     watch.attach(&server.binary, server.pid(), &facts.sites);

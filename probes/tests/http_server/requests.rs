@@ -5,6 +5,7 @@ use lightfoot_tests::go::{GoVersion, VERSIONS};
 
 use crate::compare::{Routes, assert_equal};
 use crate::layout::End;
+use crate::target::truth;
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, alone, selected, send, traceparent, usual_go, watched};
 
@@ -53,9 +54,9 @@ fn process_ids_of_a_pid_namespace() {
 fn encrypted_connections_and_http2() {
     let _alone = alone();
     let Some((mut watch, mut server)) = watched(Options::default(), ALWAYS_ON) else { return };
-    let (records, ()) = watch.collect(3, || server.over_tls("http1", 3));
-    server.over_tls("http2", 5);
-    let truth = server.stop();
+    let (records, ()) = watch.collect(3, || assert_eq!(server.ask("http1 3"), "done"));
+    assert_eq!(server.ask("http2 5"), "done");
+    let truth = truth(server);
     assert_equal(&records, &truth[..3], Routes::Originals);
     let expected = [(Counter::Started, 3), (Counter::Ended, 3), (Counter::UnknownProtocol, 5)];
     assert_eq!(watch.counters(), expected);
@@ -73,7 +74,7 @@ fn every_kind_of_request(options: Options, version: GoVersion, end: End, with_ro
     watch.attach(&server.binary, server.pid(), &sites);
     let (clients, each) = (16, 170);
     let (records, _) = watch.collect(clients * each, || send(server.address, clients, each, mixed));
-    let truth = server.stop();
+    let truth = truth(server);
     assert_eq!(truth.len(), clients * each);
     let routes = match version.minor {
         ..22 => Routes::None,

@@ -2,8 +2,8 @@
 
 use lightfoot_probes_abi::{Counter, ParentRule, Sampler, SamplerKind, Text};
 use lightfoot_tests::live::Client;
+use lightfoot_tests::probes::{HttpSpan, hex};
 
-use crate::compare::{Span, hex};
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, alone, traceparent, watched};
 
@@ -11,7 +11,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
 /// Sends one request for each set of header lines and returns their spans in order.
-fn spans(requests: &[String], sampler: Sampler) -> Option<(Vec<Span>, Watch)> {
+fn spans(requests: &[String], sampler: Sampler) -> Option<(Vec<HttpSpan>, Watch)> {
     let (mut watch, server) = watched(Options::default(), sampler)?;
     let (records, ()) = watch.collect(requests.len(), || {
         let mut client = Client::tcp(server.address);
@@ -20,7 +20,7 @@ fn spans(requests: &[String], sampler: Sampler) -> Option<(Vec<Span>, Watch)> {
         }
     });
     drop(server.stop());
-    Some((records.iter().map(|record| Span::parse(record)).collect(), watch))
+    Some((records.iter().map(|record| HttpSpan::parse(record)).collect(), watch))
 }
 
 #[test]
@@ -98,13 +98,13 @@ fn samplers_decide_before_anything_is_copied() {
         });
         let mut records = records;
         watch.drain(&mut records);
-        let spans: Vec<_> = records.iter().map(|record| Span::parse(record)).collect();
+        let spans: Vec<_> = records.iter().map(|record| HttpSpan::parse(record)).collect();
         let counts = ["/body/root", "/body/on", "/body/off"]
             .map(|target| spans.iter().filter(|span| span.target() == target).count());
         if let Some(expected) = expected {
             assert_eq!(counts, expected, "{sampler:?}");
         } else {
-            let is_in_half = |span: &Span| u64::from_be(span.fixed.header.trace_id[1]) >> 1 < half;
+            let is_in_half = |span: &HttpSpan| u64::from_be(span.fixed.header.trace_id[1]) >> 1 < half;
             assert!(spans.iter().all(is_in_half));
             // Of a fair coin's 100 throws; missed by five standard deviations once in a million runs.
             assert!((25..75).contains(&counts[0]), "{counts:?}");

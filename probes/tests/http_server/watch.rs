@@ -16,8 +16,7 @@ use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::{
     ContextSet, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
 };
-
-use crate::layout::PlacedSite;
+use lightfoot_tests::probes::PlacedSite;
 
 /// The element of `COUNTERS` that the process under test gets if none is chosen.
 const SLOT: u32 = 1;
