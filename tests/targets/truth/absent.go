@@ -10,20 +10,53 @@ import (
 	"unsafe"
 )
 
+// advisePageOut is MADV_PAGEOUT, which package syscall does not know (Linux 5.4).
+const advisePageOut = 21
+
 func init() {
-	leave := func(pattern string, protection int) {
-		file := fileOf(pattern)
+	leave := func(pattern string, protection int, take func(*os.File, []byte)) {
 		absent = append(absent, spoiler{pattern, func(r *http.Request) {
+			// Each has its own: the kernel pages nothing out that is mapped twice.
+			file := fileOf(pattern)
+			defer file.Close()
 			page, err := syscall.Mmap(int(file.Fd()), 0, os.Getpagesize(), protection, syscall.MAP_PRIVATE)
 			if err != nil {
 				log.Fatal(err)
 			}
+			take(file, page)
 			// It stays: whoever reads the route does so later.
 			r.Pattern = unsafe.String(&page[0], len(pattern))
 		}})
 	}
-	leave("/not-yet-there/", syscall.PROT_READ)
-	leave("/never-there/", syscall.PROT_NONE)
+	leave("/not-yet-there/", syscall.PROT_READ, func(*os.File, []byte) {})
+	leave("/never-there/", syscall.PROT_NONE, func(*os.File, []byte) {})
+	leave("/taken-away/", syscall.PROT_READ, func(_ *os.File, page []byte) {
+		look(page)
+		advise(page, syscall.MADV_DONTNEED)
+	})
+	leave("/paged-out/", syscall.PROT_READ, func(file *os.File, page []byte) {
+		// Nor one that is not written yet.
+		if err := file.Sync(); err != nil {
+			log.Fatal(err)
+		}
+		look(page)
+		advise(page, advisePageOut)
+		// Files in memory alone stay there.
+		advise(page, syscall.MADV_DONTNEED)
+	})
+}
+
+// look has a page present.
+func look(page []byte) {
+	if page[0] != '/' {
+		log.Fatal("the page does not begin with a route")
+	}
+}
+
+func advise(page []byte, advice int) {
+	if err := syscall.Madvise(page, advice); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // fileOf is a file of one page that begins with a text.
