@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{logs, sys};
 
+mod config;
 mod counts;
 mod doctor;
 mod events;
@@ -50,6 +51,7 @@ enum Command {
     Record(record::Arguments),
     Replay(replay::Arguments),
     Doctor(doctor::Arguments),
+    Config(config::Arguments),
     /// Become a program when told, as `run -- COMMAND` starts it
     #[command(hide = true)]
     Exec(run::ExecArguments),
@@ -69,12 +71,15 @@ enum Command {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     sys::share_arena();
-    let result = match Arguments::parse().command {
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments, &matches),
         Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::config::{Config, ConfigError};
 use crate::deliver::Flags;
 
 mod rights;
@@ -89,13 +90,13 @@ impl Check {
 
 impl Findings {
     /// Looks at everything. Takes some seconds, and up to three more for an endpoint.
-    pub fn gather(flags: &Flags) -> Self {
+    pub fn gather(flags: &Flags, config: Result<Config, ConfigError>) -> Self {
         let mut checks = host::checks();
         checks.extend(rights::checks());
         let (methods, price) = methods::checks();
         checks.extend(methods);
         checks.extend(host::services());
-        checks.extend(delivery::checks(flags));
+        checks.extend(delivery::checks(flags, config));
         checks.extend(host::quirks());
         Self { checks, price }
     }

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod capabilities;
+pub mod config;
 pub mod quirks;
 pub mod state;
 pub mod variables;

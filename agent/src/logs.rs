@@ -36,7 +36,10 @@ static STANDARD_ERROR: Queue = Queue::new();
 static FORMAT: OnceLock<Format> = OnceLock::new();
 
 /// How much is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Spans are lost, or somebody must do something
     Error,
@@ -52,7 +55,10 @@ pub enum Level {
 }
 
 /// How a line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// For people: the message and its fields, on a terminal without time and level
     #[default]

@@ -2,6 +2,7 @@
 //! before anything starts. An empty value is none, times are in milliseconds, and upper case is as good as lower case
 //! where words are fixed, as the specification of OpenTelemetry has it (specification/configuration/common.md).
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -21,8 +22,19 @@ pub struct SettingsError(pub Vec<Refused>);
 pub struct Refused {
     /// The variable, or the flag.
     pub setting: &'static str,
+    /// The place in a file that said it instead.
+    pub place: Option<String>,
     /// What is wrong with it, and what is allowed. Never a value that may be a secret.
     pub reason: String,
+}
+
+/// What a file says in place of a variable.
+#[derive(Clone, Debug)]
+pub struct FromFile {
+    /// As the variable would have it.
+    pub text: String,
+    /// Where it stands, for people.
+    pub place: String,
 }
 
 type Variable<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
@@ -30,25 +42,48 @@ type Variable<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 /// Reads variables, and collects what is wrong with them.
 pub struct Variables<'a> {
     variable: Box<Variable<'a>>,
+    of_file: HashMap<String, FromFile>,
     refused: Vec<Refused>,
+}
+
+impl Refused {
+    /// What to correct.
+    pub fn name(&self) -> &str {
+        self.place.as_deref().unwrap_or(self.setting)
+    }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "settings that cannot be followed:")?;
-        self.0.iter().try_for_each(|refused| write!(f, "\n  {}: {}", refused.setting, refused.reason))
+        self.0.iter().try_for_each(|refused| write!(f, "\n  {}: {}", refused.name(), refused.reason))
     }
 }
 
 impl<'a> Variables<'a> {
     /// Variables as `variable` has them, which is as `std::env::var_os`.
     pub fn new(variable: impl Fn(&str) -> Option<OsString> + 'a) -> Self {
-        Self { variable: Box::new(variable), refused: Vec::new() }
+        Self { variable: Box::new(variable), of_file: HashMap::new(), refused: Vec::new() }
+    }
+
+    /// What a file says, by the names of variables, holds where none of those that mean the same says anything.
+    #[must_use]
+    pub fn with_file(mut self, of_file: HashMap<String, FromFile>) -> Self {
+        self.of_file = of_file;
+        self
+    }
+
+    /// As a variable, or the file in its place, has it.
+    pub fn value(&self, name: &str) -> Option<OsString> {
+        let of_file = || self.of_file.get(name).map(|said| OsString::from(&said.text));
+        (self.variable)(name).filter(|value| !value.is_empty()).or_else(of_file)
     }
 
     /// Refuses a setting.
     pub fn refuse(&mut self, setting: &'static str, reason: impl Into<String>) {
-        self.refused.push(Refused { setting, reason: reason.into() });
+        let is_set = (self.variable)(setting).is_some_and(|value| !value.to_string_lossy().trim().is_empty());
+        let place = self.of_file.get(setting).filter(|_| !is_set).map(|said| said.place.clone());
+        self.refused.push(Refused { setting, place, reason: reason.into() });
     }
 
     /// The settings that were read, unless something was refused on the way.
@@ -66,7 +101,8 @@ impl<'a> Variables<'a> {
                 Err(_) => self.refuse(name, "is no valid UTF-8"),
             }
         }
-        None
+        let mut of_file = names.iter().filter_map(|name| Some((*name, self.of_file.get(*name)?)));
+        of_file.next().map(|(name, said)| (name, said.text.clone()))
     }
 
     /// As [`Variables::first`], of variables whose words are fixed: in lower case.

@@ -3,7 +3,10 @@
 use lightfoot_probes_abi::{Cookie, SiteKind};
 
 /// How probes are placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum Method {
     /// One `uprobe_multi` link for each binary (Linux 6.6): fast, and without CAP_SYS_ADMIN.
     UprobeMulti,

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::config::ConfigArguments;
 use super::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use super::{NOTHING_TO_WATCH, SUCCESS, WITH_LOSSES, page};
 use crate::deliver::Flags;
@@ -35,6 +36,8 @@ pub(super) struct Arguments {
     /// How to speak to it: grpc, http/protobuf or http/json, as OTEL_EXPORTER_OTLP_PROTOCOL
     #[arg(long, value_name = "PROTOCOL")]
     protocol: Option<String>,
+    #[command(flatten)]
+    config: ConfigArguments,
 }
 
 #[derive(Serialize)]
@@ -53,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         protocol: arguments.protocol.clone(),
         ..Flags::default()
     };
-    let findings = Findings::gather(&flags);
+    let findings = Findings::gather(&flags, arguments.config.load());
     let (verdict, exit_code) = match findings.worst() {
         Status::Missing => ("impossible", NOTHING_TO_WATCH),
         Status::Lost => ("with_losses", WITH_LOSSES),

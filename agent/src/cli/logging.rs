@@ -1,5 +1,6 @@
 //! The flags that say how much is said, and how.
 
+use crate::config::file::Log;
 use crate::logs::{self, Format, Level};
 use crate::variables::Variables;
 
@@ -11,9 +12,9 @@ pub(super) struct LogArguments {
     /// As --log-level debug: say also how the ends of client calls are found
     #[arg(short, long, conflicts_with = "log_level")]
     verbose: bool,
-    /// How what is said looks
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    log_format: Format,
+    /// How what is said looks; text if nothing else is said
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<Format>,
 }
 
 impl LogArguments {
@@ -26,7 +27,7 @@ impl LogArguments {
     }
 
     /// Begins to say things.
-    pub(super) fn start(&self, level: Level) -> std::io::Result<()> {
-        logs::start(level, self.log_format)
+    pub(super) fn start(&self, file: &Log, level: Level) -> std::io::Result<()> {
+        logs::start(level, self.log_format.or(file.format).unwrap_or_default())
     }
 }

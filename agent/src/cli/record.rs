@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::config::{ConfigArguments, variables};
 use super::counts::Counts;
 use super::logging::LogArguments;
 use super::run::{Program, WatchingArguments, complain, watch};
 use crate::recording::{Recorder, Writer};
 use crate::resource::Host;
 use crate::sampler;
-use crate::variables::Variables;
 
 mod output;
 
@@ -46,10 +46,13 @@ pub(super) struct Arguments {
     watching: WatchingArguments,
     #[command(flatten)]
     logs: LogArguments,
+    #[command(flatten)]
+    config: ConfigArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut variables = Variables::new(|name| std::env::var_os(name));
+    let config = arguments.config.load()?;
+    let mut variables = variables(&config);
     let sampler = sampler::read(&mut variables);
     let level = arguments.logs.level(&mut variables);
     let (sampler, level) = variables.finish((sampler, level))?;
@@ -57,10 +60,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Ok(program) => program,
         Err(error) => return Ok(complain(&error)),
     };
-    arguments.logs.start(level)?;
+    arguments.logs.start(&config.file.log, level)?;
     // Whoever looks for spans that are missing does not look for those of a recording.
     let no_mark = |_: &Counts| Ok(None);
-    watch(&arguments.watching, program.as_ref(), sampler, None, no_mark, |counts| {
+    watch(&arguments.watching, &config, program.as_ref(), sampler, None, no_mark, |counts| {
         let file = create(&arguments.file, arguments.force)?;
         let host = Host::detect(Path::new("/proc"));
         let limit = u64::from(arguments.limit) << 20;

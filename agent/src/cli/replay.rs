@@ -15,6 +15,7 @@ use super::logging::LogArguments;
 use super::spans::{Known, Spans};
 use super::{SUCCESS, events};
 use crate::clock::{Clock, Reading};
+use crate::config::file::Log;
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
 use crate::discover::{FileIdentity, ProcessKey};
@@ -81,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         () => To::Json,
     });
     let (settings, level) = settings(arguments, to)?;
-    arguments.logs.start(level)?;
+    arguments.logs.start(&Log::default(), level)?;
     let of_file = || arguments.file.display().to_string();
     let file = File::open(&arguments.file).with_context(of_file)?;
     let reader = Reader::new(BufReader::new(file)).with_context(of_file)?;

@@ -2,21 +2,28 @@
 
 use std::path::PathBuf;
 
+use lightfoot_probes_abi::Sampler;
 use tokio::sync::oneshot;
 use tracing::info;
 
 use super::SUCCESS;
+use super::config::{ConfigArguments, variables};
 use super::counts::Counts;
 use super::logging::LogArguments;
+use crate::config::Config;
+use crate::deliver;
 use crate::describe;
+use crate::logs::{self, Level};
 use crate::sampler;
-use crate::variables::Variables;
+use crate::variables::{SettingsError, Variables};
 
 mod capabilities;
 mod command;
 mod output;
 mod state;
 mod watching;
+
+use output::OutputArguments;
 
 pub(super) use command::ExecArguments;
 pub(super) use command::{Program, complain, exec};
@@ -35,9 +42,11 @@ pub(super) struct Arguments {
     #[command(flatten)]
     watching: WatchingArguments,
     #[command(flatten)]
-    output: output::OutputArguments,
+    output: OutputArguments,
     #[command(flatten)]
     logs: LogArguments,
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
     /// Where to leave a mark while running, by which the next Lightfoot tells that this one was killed, and since when spans
     /// may be missing. Without it the first that can be written of /run/lightfoot, $XDG_RUNTIME_DIR/lightfoot,
     /// /dev/shm/lightfoot-UID and /tmp/lightfoot-UID
@@ -45,25 +54,45 @@ pub(super) struct Arguments {
     state_dir: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// What flags, environment and file come to.
+    pub(super) fn read(
+        &self,
+        config: &Config,
+    ) -> Result<(deliver::Settings, describe::Settings, Sampler, Level), SettingsError> {
+        let mut variables = variables(config);
+        let settings = self.output.settings(&config.file.export, &mut variables);
+        let sampler = sampler::read(&mut variables);
+        let level = self.logs.level(&mut variables);
+        let mut describing = describe::Settings::from_env(|name| variables.value(name));
+        describing.http.query = self.watching.queries(&config.file.watching);
+        variables.finish((settings, describing, sampler, level))
+    }
+}
+
+/// Whether a file alone can be followed.
+pub(super) fn check(config: &Config) -> Result<(), SettingsError> {
+    let mut variables = Variables::new(|_| None).with_file(config.in_place_of_variables());
+    OutputArguments::default().settings(&config.file.export, &mut variables);
+    sampler::read(&mut variables);
+    logs::level(&mut variables);
+    variables.finish(())
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut variables = Variables::new(|name| std::env::var_os(name));
-    let settings = arguments.output.settings(&mut variables);
-    let sampler = sampler::read(&mut variables);
-    let level = arguments.logs.level(&mut variables);
-    let (settings, sampler, level) = variables.finish((settings, sampler, level))?;
+    let config = arguments.config.load()?;
+    let (settings, describing, sampler, level) = arguments.read(&config)?;
     let program = match Program::find(&arguments.watching.command) {
         Ok(program) => program,
         Err(error) => return Ok(complain(&error)),
     };
-    arguments.logs.start(level)?;
+    arguments.logs.start(&config.file.log, level)?;
     if settings.is_disabled {
         return without_watching(program.as_ref());
     }
     let export_port = output::local_export_port(&settings);
-    let mark = |counts: &Counts| state::leave(arguments, counts);
-    watch(&arguments.watching, program.as_ref(), sampler, export_port, mark, |counts| {
-        let mut describing = describe::Settings::from_env(|name| std::env::var_os(name));
-        describing.http.query = arguments.watching.queries;
+    let mark = |counts: &Counts| state::leave(arguments, &config, counts);
+    watch(&arguments.watching, &config, program.as_ref(), sampler, export_port, mark, |counts| {
         output::Sink::start(&settings, describing, counts, program.is_none())
     })
 }

@@ -26,7 +26,8 @@ const MAX_AT_ONCE: usize = 256;
 const TICK: Duration = Duration::from_millis(20);
 
 /// How spans are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// A tree for each trace, for people
     Tree,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Check;
+use crate::config::{Config, ConfigError};
 use crate::deliver::{self, Flags, OtlpSettings, Settings};
 use crate::logs;
 use crate::sampler;
@@ -13,28 +14,45 @@ use crate::variables::Variables;
 /// So long an endpoint may take to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
-pub(super) fn checks(flags: &Flags) -> Vec<Check> {
-    let mut variables = Variables::new(|name| std::env::var_os(name));
+pub(super) fn checks(flags: &Flags, config: Result<Config, ConfigError>) -> Vec<Check> {
+    let mut checks = match config {
+        Ok(config) => of_config(flags, &config),
+        Err(error) => vec![refused(format!("{:#}", anyhow::Error::from(error)))],
+    };
+    checks.push(state_folder(&default_folders()));
+    checks
+}
+
+fn refused(reasons: String) -> Check {
+    Check::lost("settings", reasons, "`lightfoot run` refuses to start", "correct or unset them").fatal()
+}
+
+fn of_config(flags: &Flags, config: &Config) -> Vec<Check> {
+    let mut variables =
+        Variables::new(|name| std::env::var_os(name)).with_file(config.in_place_of_variables());
     let settings = Settings::read(&mut variables, flags);
     sampler::read(&mut variables);
     logs::level(&mut variables);
-    let mut checks = match variables.finish(settings) {
+    match variables.finish(settings) {
         Err(error) => {
             let refused: Vec<_> =
-                error.0.iter().map(|refused| format!("{}: {}", refused.setting, refused.reason)).collect();
-            let lost = "`lightfoot run` refuses to start";
-            vec![Check::lost("settings", refused.join("; "), lost, "correct or unset them").fatal()]
+                error.0.iter().map(|refused| format!("{}: {}", refused.name(), refused.reason)).collect();
+            vec![self::refused(refused.join("; "))]
         }
         Ok(settings) if settings.is_disabled => {
             vec![Check::lost("settings", "OTEL_SDK_DISABLED is true", "nothing is watched", "unset it")]
         }
         Ok(settings) => vec![
-            Check::good("settings", "what the environment says can be followed"),
+            Check::good(
+                "settings",
+                match &config.path {
+                    None => "what the environment says can be followed".to_owned(),
+                    Some(path) => format!("what the environment and {} say can be followed", path.display()),
+                },
+            ),
             endpoint(settings.otlp),
         ],
-    };
-    checks.push(state_folder(&default_folders()));
-    checks
+    }
 }
 
 /// Sends a request without spans, as `run` sends those with.

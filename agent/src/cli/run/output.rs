@@ -12,6 +12,7 @@ use crate::cli::counts::Counts;
 use crate::cli::events;
 use crate::cli::spans::{Known, Spans};
 use crate::clock::{Clock, REANCHOR_INTERVAL};
+use crate::config::file::Export;
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
 use crate::resource::{Host, ProcessIdentity};
@@ -22,7 +23,7 @@ use crate::watch::Event;
 /// How long a resolver may hold up the start; where it does not answer at all, it takes 10 seconds to say so.
 const RESOLVE: Duration = Duration::from_secs(2);
 
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(super) struct OutputArguments {
     /// Send spans to this OTLP endpoint, as OTEL_EXPORTER_OTLP_ENDPOINT (which sudo drops)
     #[arg(long, value_name = "URL")]
@@ -33,23 +34,24 @@ pub(super) struct OutputArguments {
     /// Print spans in this form; without an endpoint they are printed as trees anyway
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Memory for spans that wait to be sent, for all processes together, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    queue_size: u16,
+    /// Memory for spans that wait to be sent, for all processes together, in MiB; 16 if nothing else is said
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    queue_size: Option<u16>,
     /// How long the last spans may take at the end, in seconds; 5 if OTEL_BSP_EXPORT_TIMEOUT says nothing else
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(0..=3600))]
     flush_timeout: Option<u16>,
 }
 
 impl OutputArguments {
-    /// What flags and environment say of delivery.
-    pub(super) fn settings(&self, variables: &mut Variables<'_>) -> Settings {
+    /// What flags, environment and file say of delivery.
+    pub(super) fn settings(&self, file: &Export, variables: &mut Variables<'_>) -> Settings {
+        let flush = self.flush_timeout.map(|seconds| Duration::from_secs(seconds.into()));
         let flags = Flags {
             endpoint: self.endpoint.clone(),
             protocol: self.protocol.clone(),
-            format: self.format,
-            queue_size: Some(self.queue_size),
-            flush_timeout: self.flush_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            format: self.format.or(file.format),
+            queue_size: self.queue_size.or(file.queue_size_mib),
+            flush_timeout: flush.or(file.flush_timeout.map(|time| time.0)),
         };
         Settings::read(variables, &flags)
     }

@@ -6,15 +6,17 @@ use tracing::{debug, error, warn};
 
 use super::Arguments;
 use crate::cli::counts::Counts;
+use crate::config::Config;
 use crate::counters::SessionCounter;
 use crate::state::{Finding, Mark, REFRESH, default_folders, shown};
 
 /// Leaves a mark, and tells of those that were left. `None` if nothing was asked for and there is no place for it.
-pub(super) fn leave(arguments: &Arguments, counts: &Counts) -> anyhow::Result<Option<Mark>> {
+pub(super) fn leave(arguments: &Arguments, config: &Config, counts: &Counts) -> anyhow::Result<Option<Mark>> {
     let watched = watched(arguments);
-    let (mark, found) = match &arguments.state_dir {
-        Some(folder) => {
-            let (mark, found) = Mark::leave(folder, &watched).context("--state-dir")?;
+    let flag = arguments.state_dir.as_ref().map(|folder| ("--state-dir", folder));
+    let (mark, found) = match flag.or(config.file.state_dir.as_ref().map(|folder| ("state_dir", folder))) {
+        Some((name, folder)) => {
+            let (mark, found) = Mark::leave(folder, &watched).context(name)?;
             (Ok(mark), found)
         }
         None => Mark::leave_in_first(&default_folders(), &watched),

@@ -16,6 +16,7 @@ use super::{capabilities, state};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
+use crate::config::{Config, file};
 use crate::discover::{Proc, Selection};
 use crate::memory_limit;
 use crate::segments::Segments;
@@ -23,8 +24,10 @@ use crate::session::{self, Report, Session};
 use crate::state::Mark;
 use crate::watch::{self, CALLERS_SETTLE, Watcher};
 
+/// After how long a call of gRPC that is open gets a span for what there was.
+const SEGMENT_AFTER: Duration = Duration::from_mins(10);
+
 #[derive(clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(in crate::cli) struct WatchingArguments {
     /// Watch this process; may be given several times
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
@@ -39,43 +42,43 @@ pub(in crate::cli) struct WatchingArguments {
     ///
     /// It is placed only in programs where spans lack a route, and costs one trap more for a request that passes
     /// http.ServeMux.
-    #[arg(long)]
-    no_copied_routes: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_copied_routes: Option<bool>,
     /// Leave out the routes of gin, chi, echo and gorilla/mux: never place the third probe that they take
     ///
     /// It is placed only in programs that have one of these routers, and costs one trap more for a request that it serves.
-    #[arg(long)]
-    no_router_routes: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_router_routes: Option<bool>,
     /// Link no span to the goroutine that started its own: such a parent is inferred, and can be wrong
     ///
     /// A span is linked so only if nothing better is known and the goroutine was started while that span was open. A worker
     /// that is started by a request and serves others later, without their context, is linked to the wrong one.
-    #[arg(long)]
-    no_inferred_parents: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    no_inferred_parents: Option<bool>,
     /// Record the queries of URLs; in spans the values of keys that are known to be secret are redacted
-    #[arg(long)]
-    pub(in crate::cli) queries: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    queries: Option<bool>,
     /// After so many seconds a gRPC call that is still open gets a span for what there was so far, and again after as many; 0 for
-    /// never
+    /// never; 600 if nothing else is said
     ///
     /// Such spans are linked to each other, the last one has the status. Nothing of that costs the watched program anything.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(..=86_400))]
-    segment_after: u32,
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    segment_after: Option<u32>,
     /// Count the messages that streams of gRPC send and receive
     ///
     /// That takes one trap more for each message on each side, and two more for each unary call of a client, which sends and
     /// receives in the same way.
-    #[arg(long)]
-    count_messages: bool,
-    /// Probe the returns of client functions until so many seconds after the last new caller
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    count_messages: Option<bool>,
+    /// Probe the returns of client functions until so many seconds after the last new caller; 5 if nothing else is said
     ///
     /// Client spans end behind the call in the caller, which is learned from the first call; until then they end at the return, which
     /// is single-stepped and costs more. The first calls of a caller that comes later have no span, until it is noticed.
-    #[arg(long, value_name = "SECONDS", default_value_t = CALLERS_SETTLE.as_secs(), value_parser = clap::value_parser!(u64).range(..=86_400))]
-    callers_settle: u64,
-    /// Size of the ring buffer between kernel and agent, in KiB; a power of two
-    #[arg(long, value_name = "KIB", default_value_t = Sizes::USUAL.ring_bytes / 1024, value_parser = ring_size)]
-    ring_size: u32,
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=86_400))]
+    callers_settle: Option<u64>,
+    /// Size of the ring buffer between kernel and agent, in KiB; a power of two, 4096 if nothing else is said
+    #[arg(long, value_name = "KIB", value_parser = ring_size)]
+    ring_size: Option<u32>,
     /// At most so many spans are open at once
     #[arg(long, hide = true, value_name = "SPANS", default_value_t = Sizes::USUAL.open_spans, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_open_spans: u32,
@@ -100,6 +103,42 @@ pub(in crate::cli) struct WatchingArguments {
     pub(in crate::cli) command: Vec<OsString>,
 }
 
+/// What flags and file come to.
+struct Settled {
+    ring_size_kib: u32,
+    attach_methods: Vec<Method>,
+    segment_after: Duration,
+    settings: watch::Settings,
+}
+
+impl WatchingArguments {
+    /// Whether queries of URLs are recorded.
+    pub(in crate::cli) fn queries(&self, file: &file::Watching) -> bool {
+        self.queries.or(file.queries).unwrap_or(false)
+    }
+
+    fn settled(&self, file: &file::Watching, sampler: Sampler) -> Settled {
+        let unless = |no: Option<bool>, file: Option<bool>| no.map(|no| !no).or(file).unwrap_or(true);
+        let seconds = self.segment_after.map(|seconds| Duration::from_secs(seconds.into()));
+        let settle = self.callers_settle.map(Duration::from_secs);
+        let methods = Some(&self.attach_method).filter(|methods| !methods.is_empty());
+        Settled {
+            ring_size_kib: self.ring_size.or(file.ring_size_kib).unwrap_or(Sizes::USUAL.ring_bytes / 1024),
+            attach_methods: methods.or(file.attach_methods.as_ref()).cloned().unwrap_or_default(),
+            segment_after: seconds.or(file.segment_after.map(|time| time.0)).unwrap_or(SEGMENT_AFTER),
+            settings: watch::Settings {
+                sampler,
+                copied_routes: unless(self.no_copied_routes, file.copied_routes),
+                router_routes: unless(self.no_router_routes, file.router_routes),
+                inferred_parents: unless(self.no_inferred_parents, file.inferred_parents),
+                queries: self.queries(file),
+                messages: self.count_messages.or(file.count_messages).unwrap_or(false),
+                callers_settle: settle.or(file.callers_settle.map(|time| time.0)).unwrap_or(CALLERS_SETTLE),
+            },
+        }
+    }
+}
+
 /// Who takes what a session brings, to its end.
 pub(in crate::cli) trait Output: session::Sink {
     /// Ends it, and says what became of everything.
@@ -109,6 +148,7 @@ pub(in crate::cli) trait Output: session::Sink {
 /// Watches until a signal comes, the command has ended, or the output is done.
 pub(in crate::cli) fn watch<S: Output>(
     arguments: &WatchingArguments,
+    config: &Config,
     program: Option<&Program>,
     sampler: Sampler,
     export_port: Option<u16>,
@@ -116,6 +156,7 @@ pub(in crate::cli) fn watch<S: Output>(
     start: impl FnOnce(&Arc<Counts>) -> anyhow::Result<S>,
 ) -> anyhow::Result<u8> {
     let object = lightfoot_probes::OBJECT?;
+    let settled = arguments.settled(&config.file.watching, sampler);
     capabilities::check()?;
     let mut selection = Selection {
         pids: arguments.pid.iter().copied().collect(),
@@ -131,7 +172,7 @@ pub(in crate::cli) fn watch<S: Output>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let sizes = Sizes {
-            ring_bytes: arguments.ring_size * 1024,
+            ring_bytes: settled.ring_size_kib * 1024,
             open_spans: arguments.max_open_spans,
             contexts: arguments.max_contexts,
             callers: arguments.max_callers,
@@ -140,7 +181,7 @@ pub(in crate::cli) fn watch<S: Output>(
         };
         memory_limit::check(sizes).context("cannot watch anything")?;
         let (mut kernel, ring) =
-            Kernel::load(object, &arguments.attach_method, sizes).context("cannot watch anything")?;
+            Kernel::load(object, &settled.attach_methods, sizes).context("cannot watch anything")?;
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
@@ -155,18 +196,10 @@ pub(in crate::cli) fn watch<S: Output>(
         }
         // The command keeps the limit that it would have without us.
         raise_file_limit();
-        let settings = watch::Settings {
-            sampler,
-            copied_routes: !arguments.no_copied_routes,
-            router_routes: !arguments.no_router_routes,
-            inferred_parents: !arguments.no_inferred_parents,
-            queries: arguments.queries,
-            messages: arguments.count_messages,
-            callers_settle: Duration::from_secs(arguments.callers_settle),
-        };
-        let length = Duration::from_secs(arguments.segment_after.into());
-        let open_spans = kernel.take_open_spans().filter(|_| !length.is_zero());
-        let segments = open_spans.map(|spans| Segments::new(spans, length));
+        let segment_after = settled.segment_after;
+        let open_spans = kernel.take_open_spans().filter(|_| !segment_after.is_zero());
+        let segments = open_spans.map(|spans| Segments::new(spans, segment_after));
+        let settings = settled.settings;
         let watcher = |events| Watcher::new(processes, selection, settings, kernel, events);
         let mut session = Session::start(ring, segments, watcher)?;
         if let (Some(child), Some(program)) = (&mut child, program) {

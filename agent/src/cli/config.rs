@@ -1,0 +1,99 @@
+//! `lightfoot config`: what the configuration file may say, whether one can be followed, and what holds.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use super::{SUCCESS, page, run};
+use crate::config::{Config, ConfigError, schema};
+use crate::variables::Variables;
+
+mod show;
+
+/// Check a configuration file, print an example, or show what holds
+#[derive(clap::Args)]
+#[command(after_help = "Exit codes: 0 all can be followed, 1 something cannot, 2 wrong usage.\n\n\
+                        Examples:\n  lightfoot config example > config.yaml\n  \
+                        lightfoot config check config.yaml\n  \
+                        lightfoot config show --config config.yaml --endpoint http://127.0.0.1:4318")]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Say all that is wrong with a configuration file, with the lines
+    ///
+    /// The environment is left out: it is the file alone that is checked, and the files of certificates that it names.
+    Check {
+        /// The file; without it the one that `run` would read
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print a configuration file with every setting and its default, as comments
+    Example,
+    /// Print the JSON schema of the configuration file
+    ///
+    /// For an editor that knows the YAML language server: put `# yaml-language-server: $schema=FILE` into the first line.
+    Schema,
+    /// Show the value of each setting, and where it comes from
+    ///
+    /// It takes the flags of `run`: they win over the environment, which wins over the file.
+    Show {
+        /// Print everything as JSON, for machines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        run: Box<run::Arguments>,
+    },
+}
+
+/// The flag that names the file.
+#[derive(clap::Args)]
+pub(super) struct ConfigArguments {
+    /// The configuration file; without it $LIGHTFOOT_CONFIG or, if that is there, /etc/lightfoot/config.yaml
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArguments {
+    /// What the file says; nothing if there is none.
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        let place = Config::place(self.config.as_deref(), |name| std::env::var_os(name));
+        place.as_deref().map_or_else(|| Ok(Config::default()), Config::load)
+    }
+}
+
+/// The environment above the file.
+pub(super) fn variables(config: &Config) -> Variables<'static> {
+    Variables::new(|name| std::env::var_os(name)).with_file(config.in_place_of_variables())
+}
+
+pub(super) fn run(arguments: &Arguments, matches: &ArgMatches) -> anyhow::Result<u8> {
+    let mut page = page();
+    match &arguments.command {
+        Command::Check { file } => {
+            let place = Config::place(file.as_deref(), |name| std::env::var_os(name));
+            let Some(place) = place else { anyhow::bail!("there is no configuration file; name one") };
+            let config = Config::load(&place)?;
+            run::check(&config)?;
+            writeln!(page, "{} can be followed: it says {} settings", place.display(), config.said.len())?;
+        }
+        Command::Example => write!(page, "{}", schema::example())?,
+        Command::Schema => {
+            serde_json::to_writer_pretty(&mut page, &schema::schema())?;
+            writeln!(page)?;
+        }
+        Command::Show { json, run } => {
+            let config = run.config.load()?;
+            let given = matches.subcommand_matches("config").and_then(|of| of.subcommand_matches("show"));
+            let rows = show::rows(&config, given, |name| std::env::var_os(name));
+            show::write(&rows, *json, &mut page)?;
+            // What is shown may be what is refused.
+            run.read(&config)?;
+        }
+    }
+    Ok(SUCCESS)
+}

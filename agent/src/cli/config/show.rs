@@ -1,0 +1,87 @@
+//! The value of each setting, and which of flag, environment, file and default it comes from.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::config::schema::Setting;
+use crate::escape::printable;
+
+/// What stands for a secret.
+const SECRET: &str = "(a secret)";
+
+/// A setting as it holds.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Row {
+    key: String,
+    /// `None` if nobody says anything and there is no default.
+    value: Option<String>,
+    source: String,
+}
+
+/// Every setting; `flags` are those of `run`.
+pub(super) fn rows(
+    config: &Config,
+    flags: Option<&ArgMatches>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Vec<Row> {
+    let row = |setting: Setting| {
+        let of_flag = || {
+            let flag = setting.flag()?;
+            Some((given(flags?, flag)?, flag.to_owned()))
+        };
+        let of_variable = || {
+            let value = |name: &str| variable(name).map(|value| value.to_string_lossy().trim().to_owned());
+            let mut said = setting.variables().filter_map(|name| Some((value(name)?, name.to_owned())));
+            said.find(|(value, _)| !value.is_empty())
+        };
+        let of_file = || {
+            let said = config.said.get(&setting.key)?;
+            Some((said.shown.clone(), config.place_of(said)))
+        };
+        let of_default = || Some((setting.default_text()?, "default".to_owned()));
+        let found = of_flag().or_else(of_variable).or_else(of_file).or_else(of_default);
+        let (value, source) =
+            found.map_or((None, "not set".to_owned()), |(value, source)| (Some(value), source));
+        let value = value.map(|value| if setting.is_secret() { SECRET.to_owned() } else { value });
+        Row { key: setting.key, value, source }
+    };
+    Setting::all().into_iter().map(row).collect()
+}
+
+/// The value of a flag on the command line. One that says no to something has the opposite value.
+fn given(flags: &ArgMatches, flag: &str) -> Option<String> {
+    let name = flag.trim_start_matches('-');
+    let id = name.replace('-', "_");
+    // A flag of a file that a command does not have is not given to it.
+    let source = flags.try_contains_id(&id).ok().and_then(|_| flags.value_source(&id));
+    if source != Some(ValueSource::CommandLine) {
+        return (name == "log-level" && flags.get_flag("verbose")).then(|| "debug".to_owned());
+    }
+    let values: Vec<_> = flags.get_raw(&id)?.map(|value| value.to_string_lossy()).collect();
+    let value = values.join(",");
+    Some(match (name.starts_with("no-"), value.as_str()) {
+        (true, "true") => "false".to_owned(),
+        (true, "false") => "true".to_owned(),
+        _ => value,
+    })
+}
+
+pub(super) fn write(rows: &[Row], json: bool, page: &mut impl Write) -> io::Result<()> {
+    if json {
+        serde_json::to_writer_pretty(&mut *page, rows)?;
+        return writeln!(page);
+    }
+    let width = |column: fn(&Row) -> usize| rows.iter().map(column).max().unwrap_or_default();
+    let key = width(|row| row.key.len());
+    let value = width(|row| row.value.as_deref().map_or(0, |value| value.chars().count())).min(48);
+    for row in rows {
+        let shown = row.value.as_deref().unwrap_or("–");
+        writeln!(page, "{:key$}  {:value$}  {}", row.key, printable(shown), printable(&row.source))?;
+    }
+    Ok(())
+}

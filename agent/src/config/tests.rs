@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use super::*;
+use crate::attach::Method;
+
+fn mistakes(text: &str) -> Vec<(u64, String)> {
+    let mistakes = Config::parse(text.as_bytes()).unwrap_err();
+    mistakes.into_iter().map(|mistake| (mistake.line, mistake.reason)).collect()
+}
+
+#[test]
+fn what_a_file_says_is_read_with_its_place() {
+    let text = "export:\n  endpoint: http://c:4318\n  timeout: 3s\n  headers:\n    a: b c\n    n: 7\n\
+                watching:\n  ring_size_kib: 1024\n  segment_after: 1m\n  attach_methods: [tracefs, perf-event]\n\
+                log: {level: debug}\n";
+    let config = Config::parse(text.as_bytes()).unwrap();
+    assert_eq!(config.file.export.timeout, Some(Time(Duration::from_secs(3))));
+    assert_eq!(config.file.watching.ring_size_kib, Some(1024));
+    assert_eq!(config.file.watching.attach_methods, Some(vec![Method::Tracefs, Method::PerfEvent]));
+    assert_eq!(config.file.log.level, Some(crate::logs::Level::Debug));
+    let said = |key: &str| config.said.get(key).map(|said| (said.line, said.text.as_str()));
+    assert_eq!(said("export.endpoint"), Some((2, "http://c:4318")));
+    assert_eq!(said("export.timeout"), Some((3, "3000")));
+    assert_eq!(said("export.headers"), Some((4, "a=b%20c,n=7")));
+    assert_eq!(said("watching.queries"), None);
+}
+
+#[test]
+fn an_empty_file_says_nothing() {
+    for text in ["", "\n", "# nothing\n", "export:\nlog: {}\n", "---\n"] {
+        let config = Config::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text:?}: {error:?}"));
+        assert_eq!(config.file, File::default(), "{text:?}");
+        assert!(config.said.is_empty(), "{text:?}: {:?}", config.said);
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_line_and_nearest_key() {
+    let text = "exprot:\n  endpoint: x\nexport:\n  endpiont: http://c\n  protocol: gprc\n  queue_size_mib: 5000\n\
+                \x20 timeout: soon\nendpoint: http://c\nwatching:\n  queries: maybe\n  ring_size_kib: 1000\nlog: 7\n\
+                traces:\n  ratio: 1.5\n  unheard_of: 1\n";
+    let expected = [
+        (1, "exprot is no known key; did you mean export?"),
+        (4, "export.endpiont is no known key; did you mean endpoint?"),
+        (5, "export.protocol \"gprc\" is none of grpc, http/protobuf, http/json; did you mean grpc?"),
+        (6, "export.queue_size_mib 5000 is not from 1 to 4096"),
+        (7, "export.timeout \"soon\" is no time such as 500ms, 10s or 5m"),
+        (8, "endpoint is no known key; did you mean export.endpoint?"),
+        (10, "watching.queries \"maybe\" where true or false belongs"),
+        (11, "watching.ring_size_kib 1000 is none of 4, 8, 16"),
+        (12, "log 7 where a map of keys belongs"),
+        (14, "traces.ratio 1.5 is not from 0 to 1"),
+        (15, "traces.unheard_of is no known key"),
+    ];
+    let found = mistakes(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.0 == expected.0 && found.1.starts_with(expected.1), "{found:?}, not {expected:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn what_is_no_yaml_is_told_with_its_line() {
+    for (text, line) in [
+        ("export:\n\tendpoint: x\n", 2),
+        ("export: {\n", 1),
+        ("log: {}\nlog: {}\n", 2),
+        ("a: &x 1\nb: *x\n", 1),
+        ("log: {}\n--- \nlog: {}\n", 1),
+        ("- a\n", 1),
+    ] {
+        let found = mistakes(text);
+        assert!(matches!(&found[..], [(found, _)] if *found >= line), "{text:?}: {found:?}");
+    }
+    assert_eq!(Config::parse(b"log: {}\n# \xff\n").unwrap_err()[0].line, 2);
+}
+
+#[test]
+fn hostile_files_are_refused_within_bounds() {
+    let deep = "[".repeat(100_000);
+    let long = format!("export:\n{}", "  x: 1\n".repeat(100_000));
+    let bomb = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n";
+    let wide = format!("traces:\n  known_methods: [{}]\n", "a,".repeat(200_000));
+    for text in [deep, long, bomb.to_owned(), wide] {
+        assert!(Config::parse(text.as_bytes()).is_err(), "{}", &text[..40]);
+    }
+    let many: String = (0..1000).map(|number| format!("x{number}: 1\n")).collect();
+    assert_eq!(mistakes(&many).len(), check::MAX_MISTAKES);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_read_or_refused() {
+    let text = schema::example();
+    for end in 0..=text.len() {
+        let _ = Config::parse(&text.as_bytes()[..end]);
+    }
+}
+
+/// So the schema's defaults, which `config show` and the example print, are the ones in the code.
+#[test]
+fn the_example_says_what_holds_without_it() {
+    let spelled: String = schema::example().lines().map(|line| line.replacen("#= ", "", 1) + "\n").collect();
+    let config = Config::parse(spelled.as_bytes()).unwrap_or_else(|error| panic!("{error:#?}\n{spelled}"));
+    let with_default = schema::Setting::all().into_iter().filter(|setting| setting.default_text().is_some());
+    for setting in with_default {
+        assert!(config.said.contains_key(&setting.key), "{} is not in\n{spelled}", setting.key);
+    }
+    assert_eq!(Config::parse(schema::example().as_bytes()).unwrap().said.len(), 0);
+}
