@@ -95,7 +95,7 @@ pub(in crate::cli) struct WatchingArguments {
     #[arg(long, value_name = "METHOD", value_delimiter = ',', hide_possible_values = false)]
     attach_method: Vec<Method>,
     /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
-    /// servers that it starts are watched too, from a second or so after their start
+    /// servers that it starts are watched too
     #[arg(last = true, value_name = "COMMAND")]
     pub(in crate::cli) command: Vec<OsString>,
 }
@@ -167,7 +167,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let length = Duration::from_secs(arguments.segment_after.into());
         let open_spans = kernel.take_open_spans().filter(|_| !length.is_zero());
         let segments = open_spans.map(|spans| Segments::new(spans, length));
-        let watcher = |events| Watcher::new(processes, selection, settings, kernel, events);
+        let watcher = |events, inbox: &_| Watcher::new(processes, selection, settings, kernel, events, inbox);
         let mut session = Session::start(ring, segments, watcher)?;
         if let (Some(child), Some(program)) = (&mut child, program) {
             child.go_when(session.expect(child.pid, program.path.clone()));
