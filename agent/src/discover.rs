@@ -11,6 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::resource::{Facts, ResourceError};
+
 pub mod listeners;
 pub mod selection;
 
@@ -98,6 +100,13 @@ impl Proc {
         Ok(self.pids()?.filter_map(|pid| self.process(pid)).collect())
     }
 
+    /// Whoever runs this file now, or one that is alike.
+    pub fn running(&self, file: &FileIdentity) -> io::Result<Vec<ProcessKey>> {
+        let runs =
+            |pid: &u32| FileIdentity::of(&self.executable(*pid)).is_ok_and(|other| other.is_alike(file));
+        Ok(self.pids()?.filter(runs).filter_map(|pid| self.process(pid)).collect())
+    }
+
     /// The numbers of all processes.
     pub fn pids(&self) -> io::Result<impl Iterator<Item = u32> + use<>> {
         Ok(fs::read_dir(&self.root)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
@@ -134,6 +143,11 @@ impl Proc {
         let bytes = path.as_os_str().as_bytes();
         let kept = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
         Some(PathBuf::from(OsStr::from_bytes(kept)))
+    }
+
+    /// What is known of a process besides its program.
+    pub fn facts(&self, pid: u32) -> Result<Box<Facts>, ResourceError> {
+        Facts::read(&self.root, pid).map(Box::new)
     }
 
     /// The folder of one process.

@@ -3,8 +3,6 @@
 //! Everything here is the target's word and bounded: see [`environment`] for what is read of its environment. The
 //! target's own `OTEL_RESOURCE_ATTRIBUTES` win over what is detected, except for `telemetry.*`, which says who measured.
 
-use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -16,12 +14,17 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::semconv as name;
 
+mod container;
 pub mod environment;
+mod facts;
+mod host;
 mod naming;
 
+pub use facts::Facts;
+pub use host::{Host, Os};
 pub use naming::NamedBy;
 
-use environment::{Environment, Problem};
+use environment::Problem;
 
 /// The namespace that the semantic conventions ask for in a `service.instance.id` made from what identifies the process.
 const INSTANCES: Uuid = Uuid::from_u128(0x4d63_009a_8d0f_11ee_aad7_4c79_6ed8_e320);
@@ -45,19 +48,6 @@ pub enum ResourceError {
     },
 }
 
-/// What all processes of a host share.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// The name in the agent's UTS namespace.
-    pub name: String,
-    /// The processor, as Go calls it, which is what the conventions have: `amd64`, `arm64`.
-    pub architecture: &'static str,
-    /// Random, from each boot; without it process start times would repeat. Empty if unknown.
-    pub boot_id: String,
-    /// Clock ticks a second, the unit of start times.
-    pub ticks_per_second: u64,
-}
-
 /// One process and its Resource.
 #[derive(Debug)]
 pub struct ProcessIdentity {
@@ -75,23 +65,6 @@ pub struct ProcessIdentity {
     pub problems: Vec<Problem>,
 }
 
-impl Host {
-    /// Finds out about this host, with procfs at `procfs`.
-    pub fn detect(procfs: &Path) -> Self {
-        let boot_id = fs::read_to_string(procfs.join("sys/kernel/random/boot_id")).unwrap_or_default();
-        Self {
-            name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            architecture: match std::env::consts::ARCH {
-                "x86_64" => "amd64",
-                "aarch64" => "arm64",
-                other => other,
-            },
-            boot_id: boot_id.trim().to_owned(),
-            ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
-        }
-    }
-}
-
 impl ProcessIdentity {
     /// Reads the process `pid` from the procfs at `procfs`.
     pub fn read(
@@ -101,14 +74,12 @@ impl ProcessIdentity {
         host: &Host,
         clock: &Clock,
     ) -> Result<Self, ResourceError> {
-        let process = procfs.join(pid.to_string());
-        let path = process.join("stat");
-        let stat = fs::read(&path).map_err(|source| ResourceError::Read { path: path.clone(), source })?;
-        let (command, start_time) = parse_stat(&stat).ok_or(ResourceError::Malformed { path })?;
-        let executable = fs::read_link(process.join("exe")).ok();
-        let executable = executable.as_ref().map(|path| without_deleted(path.as_os_str().as_bytes()));
-        let environment = Environment::read(&process.join("environ"));
+        Ok(Self::new(pid, Facts::read(procfs, pid)?, build_info, host, clock))
+    }
 
+    /// That of the process `pid`, of which all is read.
+    pub fn new(pid: u32, facts: Facts, build_info: &BuildInfo, host: &Host, clock: &Clock) -> Self {
+        let Facts { command, start_time, parent, executable, own_pid, container_id, environment } = facts;
         let executable_name = match &executable {
             Some(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
             None => command,
@@ -132,7 +103,21 @@ impl ProcessIdentity {
             KeyValue::new(name::HOST_ARCH, host.architecture),
             KeyValue::new(name::OS_TYPE, "linux"),
         ];
-        if let Some(own) = own_pid(&process.join("status")).filter(|own| *own != pid) {
+        let of_host = [
+            (name::HOST_ID, &host.id),
+            (name::OS_NAME, &host.os.name),
+            (name::OS_VERSION, &host.os.version),
+            (name::OS_DESCRIPTION, &host.os.description),
+        ];
+        attributes
+            .extend(of_host.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value.clone()?))));
+        if let Some(parent) = parent {
+            attributes.push(KeyValue::new(name::PROCESS_PARENT_PID, i64::from(parent)));
+        }
+        if let Some(container_id) = container_id {
+            attributes.push(KeyValue::new(name::CONTAINER_ID, container_id));
+        }
+        if let Some(own) = own_pid.filter(|own| *own != pid) {
             attributes.push(KeyValue::new(name::PROCESS_VPID, i64::from(own)));
         }
         if !executable_name.is_empty() {
@@ -143,6 +128,8 @@ impl ProcessIdentity {
         }
         if !build_info.go_version.is_empty() {
             attributes.push(KeyValue::new(name::PROCESS_RUNTIME_VERSION, build_info.go_version.clone()));
+            let description = format!("go version {} linux/{}", build_info.go_version, host.architecture);
+            attributes.push(KeyValue::new(name::PROCESS_RUNTIME_DESCRIPTION, description));
         }
         if let Some(version) = naming::service_version(build_info) {
             attributes.push(KeyValue::new(name::SERVICE_VERSION, version.to_owned()));
@@ -158,30 +145,8 @@ impl ProcessIdentity {
             KeyValue::new(name::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION")),
         ]);
         let resource = Resource::builder_empty().with_schema_url(attributes, name::SCHEMA_URL).build();
-        Ok(Self { pid, start_time, service_name, named_by, resource, problems: environment.problems })
+        Self { pid, start_time, service_name, named_by, resource, problems: environment.problems }
     }
-}
-
-/// The command and the start time of `/proc/PID/stat` (proc(5): fields 2 and 22). The command may contain anything.
-fn parse_stat(stat: &[u8]) -> Option<(String, u64)> {
-    let text = String::from_utf8_lossy(stat);
-    let (_, rest) = text.split_once('(')?;
-    let (command, fields) = rest.rsplit_once(')')?;
-    let start_time = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
-    Some((command.to_owned(), start_time))
-}
-
-/// The kernel marks the path of a file that is no longer there (fs/d_path.c).
-fn without_deleted(path: &[u8]) -> String {
-    String::from_utf8_lossy(path.strip_suffix(b" (deleted)").unwrap_or(path)).into_owned()
-}
-
-/// The process's number in its own PID namespace, the last one of `NSpid`.
-fn own_pid(status: &Path) -> Option<u32> {
-    let status = fs::read(status).ok()?;
-    let text = String::from_utf8_lossy(&status);
-    let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    line.split_ascii_whitespace().last()?.parse().ok()
 }
 
 #[cfg(test)]

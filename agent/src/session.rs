@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::segments::Segments;
 use crate::sys;
-use crate::watch::{Command, Event, Watcher};
+use crate::watch::{self, Command, Commands, Event, Inbox, Watcher};
 
 /// How often the ring is read. A span waits so long at most before it is described.
 const DRAIN: Duration = Duration::from_millis(20);
@@ -49,7 +48,7 @@ pub type Report = Vec<(Option<u32>, Counters)>;
 pub struct Session {
     ring: AsyncFd<RingBuf<MapData>>,
     events: mpsc::Receiver<Event>,
-    commands: SyncSender<Command>,
+    commands: Commands,
     /// Processes that have ended, until all that they left in the ring is read.
     ended: Vec<Event>,
     /// Unless that is switched off.
@@ -61,12 +60,12 @@ impl Session {
     pub fn start(
         ring: RingBuf<MapData>,
         segments: Option<Segments>,
-        watcher: impl FnOnce(mpsc::Sender<Event>) -> Watcher,
+        watcher: impl FnOnce(mpsc::Sender<Event>, &Inbox) -> io::Result<Watcher>,
     ) -> io::Result<Self> {
         let (tell, events) = mpsc::channel(EVENTS);
-        let (commands, obey) = sync_channel(4);
-        let watcher = watcher(tell);
-        thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&obey))?;
+        let (commands, inbox) = watch::channel()?;
+        let watcher = watcher(tell, &inbox)?;
+        thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&inbox))?;
         Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new(), segments })
     }
 

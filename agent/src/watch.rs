@@ -1,7 +1,7 @@
 //! The life of what is watched: sweep, decide, inspect, plan, attach, and back.
 //!
-//! One thread does all of it, once a second and whenever it is told something. A target that fails is remembered and
-//! left alone; it never stops another. The thread that reads the ring learns of processes through [`Event`]s, each
+//! One thread does all of it when it is told something, by us or by the kernel, and sweeps over all processes now and then; threads
+//! of their own analyse files. A target that fails is remembered and left alone; it never stops another. The thread that reads the ring learns of processes through [`Event`]s, each
 //! sent before the first record of that process can be.
 
 use std::collections::{HashMap, HashSet};
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::process::process_flags;
@@ -26,31 +26,37 @@ use crate::attach::{AttachError, Attachment, Kernel, Recording};
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Selection};
 use crate::inspect::InspectError;
-use crate::sys;
+use crate::resource::{Facts, ResourceError};
 use crate::type_names::TypeNames;
 
+mod analyses;
 mod analysis;
 mod call_sites;
 mod callers;
 mod deciding;
 mod expected;
+mod following;
+mod inbox;
 mod loaded;
 mod placing;
 mod routes;
 
+use analyses::Analyses;
 use analysis::Analysis;
 pub use call_sites::CallEnd;
 use callers::Callers;
 pub use callers::{CALLERS_SETTLE, MAX_CALLERS_OF_BINARY, TRUST};
 use expected::Expected;
+pub use inbox::{Commands, Inbox, channel};
 pub use loaded::LoadedError;
 pub(crate) use loaded::Mapping;
+pub use placing::LINGER;
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 
-/// How often /proc is swept.
-const SWEEP: Duration = Duration::from_secs(1);
-/// At most so many binaries are remembered that nothing runs any more; then all of them are forgotten.
+/// How often is looked at what nobody tells.
+const TICK: Duration = Duration::from_secs(1);
+/// At most so many binaries are remembered, those that are no Go programs among them; then all that are not watched are forgotten.
 const MAX_REMEMBERED: usize = 1024;
 
 /// What happened to a process.
@@ -64,6 +70,8 @@ pub enum Event {
         executable: PathBuf,
         /// What it was built from.
         build_info: Arc<BuildInfo>,
+        /// What is known of it besides: by now it may have ended.
+        facts: Result<Box<Facts>, ResourceError>,
         /// The names of its types, if its records mention any.
         type_names: Option<Arc<TypeNames>>,
         /// Nanoseconds since boot: each of its spans starts later, and each of a process that had its number, earlier.
@@ -154,6 +162,12 @@ pub enum WatchError {
     /// The kernel's programs cannot tell its number.
     #[error("it is in a PID namespace below Lightfoot's own; run Lightfoot in the host's")]
     PidNamespace,
+    /// That is a bug; the file may be a hostile one.
+    #[error("the analysis of its file has failed, which is a bug of Lightfoot")]
+    Analysis,
+    /// Who else runs its file is not known.
+    #[error("processes cannot be listed")]
+    Processes(#[source] Arc<io::Error>),
     /// What it has loaded is not what its file says.
     #[error(transparent)]
     Loaded(#[from] Arc<LoadedError>),
@@ -216,6 +230,15 @@ pub struct Watcher {
     waiting: HashSet<ProcessKey>,
     /// Whether one of these may be tried again: another was left, and none has failed since.
     has_room_again: bool,
+    /// Watched processes that were told to end, and until when that is looked for.
+    ending: Vec<(ProcessKey, Instant)>,
+    /// Those that have been watched since shortly after their start.
+    young: Vec<(ProcessKey, Instant)>,
+    analyses: Analyses,
+    /// Something may have been overlooked.
+    sweep_soon: bool,
+    /// How often that was, as far as the kernel's programs counted it.
+    overlooked: u64,
     expected: Option<Expected>,
     /// When to look for new callers of clients, if there are any clients.
     callers_due: Option<Instant>,
@@ -226,6 +249,8 @@ struct Binary {
     analysis: Result<Analysis, WatchError>,
     attachment: Option<Attachment>,
     processes: HashSet<ProcessKey>,
+    /// Since when there have been none.
+    unused_since: Option<Instant>,
     route: RouteTrial,
     callers: Callers,
     /// Its file and the names of its types, while probes are in place.
@@ -234,39 +259,31 @@ struct Binary {
 }
 
 impl Binary {
-    /// The analysis of a file, remembered from the first time.
-    fn analysis<'a>(
-        binaries: &'a mut HashMap<FileIdentity, Self>,
-        identity: FileIdentity,
-        file: &File,
-    ) -> &'a Result<Analysis, WatchError> {
-        let binary = binaries.entry(identity).or_insert_with(|| {
-            let analysis = Analysis::of(file);
-            sys::give_back_memory();
-            Self {
-                analysis,
-                attachment: None,
-                processes: HashSet::new(),
-                route: RouteTrial::default(),
-                callers: Callers::default(),
-                open: None,
-                type_names: None,
-            }
-        });
-        &binary.analysis
+    fn new(analysis: Result<Analysis, WatchError>) -> Self {
+        Self {
+            analysis,
+            attachment: None,
+            processes: HashSet::new(),
+            unused_since: None,
+            route: RouteTrial::default(),
+            callers: Callers::default(),
+            open: None,
+            type_names: None,
+        }
     }
 }
 
 impl Watcher {
-    /// A watcher of the processes that `selection` chooses.
+    /// A watcher of the processes that `selection` chooses, and that is to be told by way of `inbox`.
     pub fn new(
         proc: Proc,
         selection: Selection,
         settings: Settings,
         kernel: Kernel,
         events: Sender<Event>,
-    ) -> Self {
-        Self {
+        inbox: &Inbox,
+    ) -> io::Result<Self> {
+        Ok(Self {
             own: FileIdentity::of(&proc.executable(std::process::id())).ok(),
             proc,
             selection,
@@ -278,47 +295,78 @@ impl Watcher {
             left: HashSet::new(),
             waiting: HashSet::new(),
             has_room_again: false,
+            ending: Vec::new(),
+            young: Vec::new(),
+            analyses: Analyses::start(&inbox.waker)?,
+            sweep_soon: true,
+            overlooked: 0,
             expected: None,
             callers_due: None,
-        }
+        })
     }
 
     /// Watches until [`Command::Stop`], or until nobody could tell it any more.
-    pub fn run(mut self, commands: &Receiver<Command>) {
-        let mut next_sweep = Instant::now();
+    pub fn run(mut self, inbox: &Inbox) {
+        let mut events = self.follow();
+        let (mut next_sweep, mut next_tick) = (Instant::now(), Instant::now());
         loop {
             self.meet_expected();
-            if Instant::now() >= next_sweep {
+            match &mut events {
+                Some(events) => self.take_events(events),
+                None => self.leave_ended(),
+            }
+            self.take_analyses();
+            if Instant::now() >= next_sweep || self.sweep_soon {
+                self.sweep_soon = false;
                 self.sweep();
-                next_sweep = Instant::now() + SWEEP;
+                next_sweep = Instant::now() + self.sweep_interval(events.is_some());
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
             }
             if self.callers_due.is_some_and(|due| Instant::now() >= due) {
                 self.callers_due = self.learn_callers();
             }
-            let next = self.callers_due.map_or(next_sweep, |due| due.min(next_sweep));
-            let until_next = next.saturating_duration_since(Instant::now());
-            let wait = if self.expected.is_some() { expected::POLL.min(until_next) } else { until_next };
-            match commands.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Command::Report(answer)) => {
-                    // Whoever asked may have gone meanwhile.
-                    let _ = answer.send(self.report());
+            match inbox.command() {
+                Ok(command) => {
+                    if self.obey(command) {
+                        return;
+                    }
                 }
-                Ok(Command::Expect { pid, program, answer }) => {
-                    self.expect(pid, &program);
-                    let _ = answer.send(());
-                }
-                Ok(Command::Stop(answer)) => {
-                    self.stop();
-                    let _ = answer.send(());
-                    return;
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.stop();
-                    return;
+                Err(TryRecvError::Disconnected) => return self.stop(),
+                Err(TryRecvError::Empty) if self.sweep_soon => {}
+                Err(TryRecvError::Empty) => {
+                    let due = self.callers_due.map_or(next_tick, |due| due.min(next_tick));
+                    let mut wait = due.min(next_sweep).saturating_duration_since(Instant::now());
+                    if self.expected.is_some() {
+                        wait = wait.min(expected::POLL);
+                    }
+                    if !self.ending.is_empty() {
+                        wait = wait.min(following::ENDING_POLL);
+                    }
+                    inbox.wait(events.as_ref(), wait);
                 }
             }
         }
+    }
+
+    /// Does what it is told; true if that was to end.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            // Whoever asked may have gone meanwhile.
+            Command::Report(answer) => drop(answer.send(self.report())),
+            Command::Expect { pid, program, answer } => {
+                self.expect(pid, &program);
+                let _ = answer.send(());
+            }
+            Command::Stop(answer) => {
+                self.stop();
+                let _ = answer.send(());
+                return true;
+            }
+        }
+        false
     }
 
     fn sweep(&mut self) {
@@ -332,33 +380,39 @@ impl Watcher {
         }
         self.left.retain(|key| running.contains(key));
         self.waiting.retain(|key| running.contains(key));
-        let own = std::process::id();
         let proc = self.proc.clone();
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
-        for key in &running {
-            // Another of ours is no Go program, and one that is about to execute a command is not yet what it will be.
-            if key.pid == own || Some(key.file) == self.own || self.left.contains(key) {
-                continue;
-            }
+        for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
             if self.watched.contains_key(key) {
                 let ports = listeners.ports(key.pid);
                 if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
-                    self.leave(*key);
-                    self.forbid(*key, Rule::ExportEndpoint);
+                    self.leave_alone(*key, Rule::ExportEndpoint);
                 }
-                continue;
+            } else if !self.is_decided(key) {
+                self.consider(*key, &listeners.ports(key.pid));
             }
-            // An attempt that fails for lack of room may take the kernel a while to undo.
-            if self.waiting.contains(key) && !self.has_room_again {
-                continue;
-            }
-            self.consider(*key, &listeners.ports(key.pid), &running);
         }
-        self.weigh_routes(&running);
-        self.weigh_callers();
-        if self.binaries.len() > MAX_REMEMBERED {
+    }
+
+    /// Another of ours is no Go program, and one that is about to execute a command is not yet what it will be.
+    fn is_eligible(&self, key: &ProcessKey) -> bool {
+        let is_expected = self.expected.as_ref().is_some_and(|expected| expected.pid == key.pid);
+        key.pid != std::process::id() && Some(key.file) != self.own && !is_expected
+    }
+
+    /// Whether nothing is to be done about it now.
+    fn is_decided(&self, key: &ProcessKey) -> bool {
+        // An attempt that fails for lack of room may take the kernel a while to undo.
+        let waits = self.waiting.contains(key) && !self.has_room_again;
+        waits || self.left.contains(key) || self.watched.contains_key(key)
+    }
+
+    /// Keeps what became known of a file.
+    fn remember(&mut self, file: FileIdentity, analysis: Result<Analysis, WatchError>) {
+        if self.binaries.len() >= MAX_REMEMBERED {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
         }
+        self.binaries.entry(file).or_insert_with(|| Binary::new(analysis));
     }
 
     fn report(&self) -> Vec<(Option<u32>, Counters)> {

@@ -69,6 +69,7 @@ mod tests {
         let expected: Vec<_> = ["on_site", "on_site_grpc"]
             .iter()
             .flat_map(|family| ways.map(|way| format!("{family}{way}")))
+            .chain(["on_exec", "on_exit"].map(str::to_owned))
             .collect();
         assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), expected.iter().map(String::as_str).collect());
     }

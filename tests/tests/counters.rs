@@ -42,6 +42,11 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "what_the_kernel_skipped_is_added_up"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
     ("user_reads", "probes/tests/http_server/cost.rs", "reads_of_user_memory"),
+    (
+        "process_events_full",
+        "tests/tests/discovery.rs",
+        "what_is_not_told_in_time_is_counted_and_found_by_a_sweep_at_once",
+    ),
     // Between them and delivery.
     (
         "spans_open_at_end",

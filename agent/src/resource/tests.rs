@@ -1,10 +1,11 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use lightfoot_symbolizer::build_info::Module;
 use opentelemetry::{Key, Value};
 use tempfile::TempDir;
 
-use super::environment::{AttributesError, MAX_VALUE, parse_attributes};
+use super::environment::{AttributesError, Environment, MAX_VALUE, parse_attributes};
 use super::*;
 use crate::clock::Reading;
 
@@ -21,6 +22,8 @@ impl Process {
         fs::write(process.join("stat"), format!("42 (ser) ver (x) {fields}\n")).unwrap();
         fs::write(process.join("environ"), environ).unwrap();
         fs::write(process.join("status"), "Name:\tserver\nNSpid:\t42\t7\nThreads:\t1\n").unwrap();
+        fs::write(process.join("cgroup"), format!("0::/system.slice/docker-{}.scope\n", "c0".repeat(32)))
+            .unwrap();
         symlink("/opt/bin/serverd (deleted)", process.join("exe")).unwrap();
         Self(root)
     }
@@ -31,7 +34,15 @@ impl Process {
 }
 
 fn host() -> Host {
-    Host { name: "node-1".into(), architecture: "amd64", boot_id: "b".into(), ticks_per_second: 100 }
+    let os = Os { name: Some("Debian GNU/Linux".into()), version: Some("12".into()), description: None };
+    Host {
+        name: "node-1".into(),
+        id: Some("d0".repeat(16)),
+        architecture: "amd64",
+        os,
+        boot_id: "b".into(),
+        ticks_per_second: 100,
+    }
 }
 
 fn clock() -> Clock {
@@ -59,15 +70,22 @@ fn a_resource_says_all_that_is_known() {
     all.sort();
     let id = get(&identity, name::SERVICE_INSTANCE_ID).unwrap();
     let version = env!("CARGO_PKG_VERSION");
+    let container = "c0".repeat(32);
     let expected = [
+        ("container.id", container.as_str()),
         ("deployment.environment.name", "prod"),
         ("host.arch", "amd64"),
+        ("host.id", "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0"),
         ("host.name", "node-1"),
+        ("os.name", "Debian GNU/Linux"),
         ("os.type", "linux"),
+        ("os.version", "12"),
         ("process.creation.time", "2023-11-14T22:33:54.560Z"),
         ("process.executable.name", "serverd"),
         ("process.executable.path", "/opt/bin/serverd"),
+        ("process.parent_pid", "1"),
         ("process.pid", "42"),
+        ("process.runtime.description", "go version go1.26.8 linux/amd64"),
         ("process.runtime.name", "go"),
         ("process.runtime.version", "go1.26.8"),
         ("process.vpid", "7"),

@@ -2,7 +2,7 @@
 //!
 //! What is decided is in [`super::callers`]; here it is done.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use super::{Binary, Event, WatchError, Watcher, loaded};
 use crate::attach::{Group, Kernel, count};
 use crate::catalog::grpc::{INVOKE_RESULTS, NEW_STREAM_RESULTS};
 use crate::catalog::net_http::ROUND_TRIP_RESULTS;
-use crate::discover::{FileIdentity, ProcessKey};
+use crate::discover::FileIdentity;
 use crate::inspect;
 use crate::plan::caller;
 
@@ -177,17 +177,14 @@ impl Watcher {
         let present: BTreeSet<_> = attachment.groups().filter(is_of_clients).collect();
         let missing: Vec<_> = wanted.difference(&present).copied().collect();
         let surplus: Vec<_> = present.difference(&wanted).copied().collect();
-        if !missing.is_empty() {
-            let Ok(running) = self.proc.sweep() else { return };
-            for group in missing {
-                let result = self.add(file, group, &running);
-                if result.is_err()
-                    && let Some(binary) = self.binaries.get_mut(&file)
-                {
-                    binary.callers.give_up(group);
-                }
-                self.tell_call_end(file, CallEnd::Placed { group, result });
+        for group in missing {
+            let result = self.add(file, group);
+            if result.is_err()
+                && let Some(binary) = self.binaries.get_mut(&file)
+            {
+                binary.callers.give_up(group);
             }
+            self.tell_call_end(file, CallEnd::Placed { group, result });
         }
         // Whatever could not be placed may change what is wanted: then this has time until the next look.
         let is_wanted = |group: &Group| {
@@ -201,15 +198,10 @@ impl Watcher {
     }
 
     /// Places a further group of a watched binary's probes.
-    pub(super) fn add(
-        &mut self,
-        file: FileIdentity,
-        group: Group,
-        running: &HashSet<ProcessKey>,
-    ) -> Result<(), WatchError> {
+    pub(super) fn add(&mut self, file: FileIdentity, group: Group) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get(&file) else { return Ok(()) };
         let Some(probes) = binary.probes(group).cloned() else { return Ok(()) };
-        self.agree(file, &probes, running)?;
+        self.agree(&self.running(&file)?, &probes)?;
         let Some(binary) = self.binaries.get_mut(&file) else { return Ok(()) };
         let (Some(attachment), Some(open)) = (&mut binary.attachment, &binary.open) else { return Ok(()) };
         self.kernel.add(open, attachment, group, &probes.places).map_err(Arc::new)?;

@@ -23,7 +23,7 @@ impl Watcher {
     }
 
     /// Decides about a process that is neither watched nor left alone.
-    pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>, running: &HashSet<ProcessKey>) {
+    pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
         let descends = self.selection.ancestor.is_some_and(|ancestor| self.proc.descends(key.pid, ancestor));
         let early = self.selection.before_inspection(key.pid, &executable, ports, descends);
@@ -33,7 +33,7 @@ impl Watcher {
             Some(Decision::Watch(_)) | None => {}
         }
         let opened = File::open(self.proc.executable(key.pid));
-        // It may have gone, or executed something else: the next sweep knows.
+        // It may have gone, or executed something else, which is told or found by a sweep.
         if self.proc.process(key.pid) != Some(key) {
             return debug!(pid = key.pid, path = %executable.display(), "gone before it was inspected");
         }
@@ -46,7 +46,9 @@ impl Watcher {
         if !FileIdentity::of_open(&file).is_ok_and(|identity| identity == key.file) {
             return;
         }
-        let analysis = Binary::analysis(&mut self.binaries, key.file, &file);
+        let Some(Binary { analysis, .. }) = self.binaries.get(&key.file) else {
+            return self.analyses.ask(key, file);
+        };
         if let Err(reason) = analysis
             && AttachError::of_open_files(reason).is_some()
         {
@@ -64,7 +66,7 @@ impl Watcher {
             self.left.insert(key);
             return;
         }
-        match self.start(key, &executable, &file, running) {
+        match self.start(key, &executable, &file) {
             Ok(()) => {
                 self.waiting.remove(&key);
             }

@@ -8,15 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Binary, Event, Watcher, boot_time, loaded};
+use super::analysis::Analysis;
+use super::{Event, Watcher, boot_time, loaded};
 use crate::discover::{FileIdentity, ProcessKey};
+use crate::sys;
 
 /// How often is looked whether it has executed the program.
 pub(super) const POLL: Duration = Duration::from_millis(1);
 
 /// A process whose number is selected in the kernel before it runs the program.
 pub(super) struct Expected {
-    pid: u32,
+    pub(super) pid: u32,
     pub(super) file: FileIdentity,
     since: u64,
     /// What it was when it was looked at last.
@@ -28,9 +30,12 @@ impl Watcher {
     pub(super) fn expect(&mut self, pid: u32, program: &Path) {
         let Ok(file) = File::open(program) else { return };
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
-        let Ok(running) = self.proc.sweep() else { return };
-        let analysis = Binary::analysis(&mut self.binaries, identity, &file);
-        if analysis.is_err() || self.attach(identity, program, &file, &running).is_err() {
+        if !self.binaries.contains_key(&identity) {
+            // The command waits for it.
+            self.remember(identity, Analysis::of(&file));
+            sys::give_back_memory();
+        }
+        if self.attach(identity, program, &file).is_err() {
             return;
         }
         let since = boot_time();
@@ -42,7 +47,7 @@ impl Watcher {
         if self.kernel.watch(pid, attachment, recording).is_ok() {
             self.expected = Some(Expected { pid, file: identity, since, seen: None });
         } else {
-            self.detach_unused(identity);
+            self.detach_if_unused(identity);
         }
     }
 
@@ -71,17 +76,20 @@ impl Watcher {
             self.kernel.set_bias(pid, loaded.bias).ok()?;
             // Only now is it known where they are, if the kernel has no cookies: a request before that is not seen.
             self.locate(pid, file, &loaded.addresses).ok()?;
-            self.binaries.get_mut(&file)?.processes.insert(key);
+            let binary = self.binaries.get_mut(&file)?;
+            binary.processes.insert(key);
+            binary.unused_since = None;
             Some((key, build_info, type_names))
         });
         if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
             let executable = self.proc.executable_path(pid).unwrap_or_default();
-            self.tell(Event::Started { key, executable, build_info, type_names, since });
+            let facts = self.proc.facts(pid);
+            self.tell(Event::Started { key, executable, build_info, facts, type_names, since });
         } else {
             // Nothing that it did is of interest; a sweep looks at what it is instead.
             let _ = self.kernel.leave(pid);
-            self.detach_unused(file);
+            self.detach_if_unused(file);
         }
     }
 }

@@ -1,10 +1,9 @@
-//! Probes come with the first process that is watched of a file, and go with the last.
+//! Probes come with the first process that is watched of a file, and go some time after the last.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::Counters;
 
@@ -12,8 +11,12 @@ use super::analysis::Probes;
 use super::callers::Callers;
 use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::attach::Group;
+use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, ProcessKey};
 use crate::type_names::TypeNames;
+
+/// So long the probes of a binary stay without a watched process: one that is started again is watched at once.
+pub const LINGER: Duration = Duration::from_secs(10);
 
 impl Watcher {
     /// Watches a process whose file has been analysed.
@@ -22,27 +25,42 @@ impl Watcher {
         key: ProcessKey,
         executable: &Path,
         file: &File,
-        running: &HashSet<ProcessKey>,
     ) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get(&key.file) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         if !self.kernel.knows_numbers_of(&self.proc.folder(key.pid)) {
             return Err(WatchError::PidNamespace);
         }
-        self.kernel.check_room(analysis.site_count()).map_err(Arc::new)?;
+        let sites = analysis.site_count();
+        if self.kernel.check_room(sites).is_err() {
+            self.detach_unused(None);
+        }
+        self.kernel.check_room(sites).map_err(Arc::new)?;
+        let Some(Ok(analysis)) = self.binaries.get(&key.file).map(|binary| &binary.analysis) else {
+            return Ok(());
+        };
         let build_info = Arc::clone(&analysis.build_info);
         let loaded = loaded::verify(&self.proc, key.pid, &analysis.probes).map_err(Arc::new)?;
         let twin = if loaded.has_all_breakpoints { self.attached_twin(key.file) } else { None };
         if twin.is_none() {
-            self.attach(key.file, executable, file, running)?;
+            let attached = self.attach(key.file, executable, file);
+            let is_full = matches!(&attached, Err(WatchError::Attach(error)) if error.is_for_lack_of_room());
+            if is_full && self.detach_unused(None) {
+                self.attach(key.file, executable, file)?;
+            } else {
+                attached?;
+            }
         }
         let owner = twin.unwrap_or(key.file);
         let since = boot_time();
         self.watched.insert(key, owner);
         let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
         binary.processes.insert(key);
+        binary.unused_since = None;
+        self.young.push((key, Instant::now()));
         let type_names = binary.type_names.clone();
-        self.tell(Event::Started { key, executable: executable.into(), build_info, type_names, since });
+        let (executable, facts) = (executable.into(), self.proc.facts(key.pid));
+        self.tell(Event::Started { key, executable, build_info, facts, type_names, since });
         let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
         let recording = self.settings.recording(analysis, Some(loaded.bias));
@@ -96,7 +114,6 @@ impl Watcher {
         identity: FileIdentity,
         executable: &Path,
         file: &File,
-        running: &HashSet<ProcessKey>,
     ) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get_mut(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
@@ -114,9 +131,10 @@ impl Watcher {
         }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
-        self.agree(identity, &analysis.probes, running)?;
+        let others = self.running(&identity)?;
+        self.agree(&others, &analysis.probes)?;
         for probes in groups.iter().filter_map(|group| binary.probes(*group)) {
-            self.agree(identity, probes, running)?;
+            self.agree(&others, probes)?;
         }
         let open = Arc::new(file.try_clone().map_err(|error| WatchError::Open(Arc::new(error)))?);
         let (layout, holders) = (&analysis.layout, analysis.holders.as_slice());
@@ -145,14 +163,14 @@ impl Watcher {
         Ok(())
     }
 
-    /// Probes act on every process that runs the file, selected or not: all must have loaded what the file says.
-    pub(super) fn agree(
-        &self,
-        identity: FileIdentity,
-        probes: &Probes,
-        running: &HashSet<ProcessKey>,
-    ) -> Result<(), WatchError> {
-        for other in running.iter().filter(|other| other.file.is_alike(&identity)) {
+    /// Whoever runs the file now.
+    pub(super) fn running(&self, file: &FileIdentity) -> Result<Vec<ProcessKey>, WatchError> {
+        self.proc.running(file).map_err(|error| WatchError::Processes(Arc::new(error)))
+    }
+
+    /// Probes act on every process that runs their file, selected or not: all of these must have loaded what the file says.
+    pub(super) fn agree(&self, others: &[ProcessKey], probes: &Probes) -> Result<(), WatchError> {
+        for other in others {
             match loaded::verify(&self.proc, other.pid, probes) {
                 Err(error @ LoadedError::Changed { .. }) if self.proc.process(other.pid) == Some(*other) => {
                     return Err(Arc::new(error).into());
@@ -163,7 +181,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Stops watching a process; its binary is detached with its last one.
+    /// Stops watching a process. The probes of its binary stay for a while after the last one, for it may be started again.
     pub(super) fn leave(&mut self, key: ProcessKey) {
         let Some(owner) = self.watched.remove(&key) else { return };
         self.has_room_again = true;
@@ -172,19 +190,41 @@ impl Watcher {
         if let Some(binary) = self.binaries.get_mut(&owner) {
             binary.processes.remove(&key);
             binary.route.gone.add(&counters);
+            binary.unused_since = binary.processes.is_empty().then(Instant::now);
         }
-        self.detach_unused(owner);
         self.tell(Event::Ended { key, counters: Box::new(counters), open });
     }
 
-    pub(super) fn detach_unused(&mut self, file: FileIdentity) {
+    /// Stops watching a process that goes on, and pays for probes.
+    pub(super) fn leave_alone(&mut self, key: ProcessKey, rule: Rule) {
+        let owner = self.watched.get(&key).copied();
+        self.leave(key);
+        self.forbid(key, rule);
+        if let Some(owner) = owner {
+            self.detach_if_unused(owner);
+        }
+    }
+
+    /// Detaches from all binaries that no watched process has run for [`LINGER`] until `now`, or no matter for how long. True if there
+    /// were any.
+    pub(super) fn detach_unused(&mut self, now: Option<Instant>) -> bool {
+        let is_over = |since: Instant| now.is_none_or(|now| now.saturating_duration_since(since) >= LINGER);
+        let unused = self.binaries.iter().filter(|(_, binary)| binary.unused_since.is_some_and(is_over));
+        let unused: Vec<_> = unused.map(|(file, _)| *file).collect();
+        for file in &unused {
+            self.detach_if_unused(*file);
+        }
+        !unused.is_empty()
+    }
+
+    pub(super) fn detach_if_unused(&mut self, file: FileIdentity) {
         let is_expected = self.expected.as_ref().is_some_and(|expected| expected.file == file);
         if let Some(binary) = self.binaries.get_mut(&file)
             && binary.processes.is_empty()
             && !is_expected
         {
             self.kernel.detach(binary.attachment.take().into_iter().collect());
-            (binary.open, binary.type_names) = (None, None);
+            (binary.open, binary.type_names, binary.unused_since) = (None, None, None);
         }
     }
 }

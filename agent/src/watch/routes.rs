@@ -5,7 +5,6 @@
 //! stays once it has brought a route. What a whole trial of hits brings nothing goes again, and the next trial waits
 //! ever longer.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::{Counter, Counters};
@@ -13,7 +12,6 @@ use tracing::debug;
 
 use super::{Event, Watcher};
 use crate::attach::{Group, count};
-use crate::discover::ProcessKey;
 
 /// After so many hits that brought no route the site is taken away.
 pub const ROUTE_TRIAL: u64 = 1_000;
@@ -105,7 +103,7 @@ impl RouteTrial {
 
 impl Watcher {
     /// Places the site where spans lack a route, and takes it away where it brought none.
-    pub(super) fn weigh_routes(&mut self, running: &HashSet<ProcessKey>) {
+    pub(super) fn weigh_routes(&mut self) {
         if !self.settings.copied_routes {
             return;
         }
@@ -129,7 +127,7 @@ impl Watcher {
         }
         for (file, counts, verdict) in verdicts {
             let result = match verdict {
-                Verdict::Place => self.add(file, Group::Routes, running).map(|()| None),
+                Verdict::Place => self.add(file, Group::Routes).map(|()| None),
                 Verdict::Keep => Ok(Some(())),
                 Verdict::TakeAway => {
                     debug!(

@@ -22,13 +22,14 @@
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
 //! | `EVENTS` | ring buffer | | records | BPF |
+//! | `PROCESS_EVENTS` | ring buffer | | [`ProcessEvent`] | BPF |
 //!
 //! An element of `IN_FLIGHT` takes 3 KiB, and the kernel allocates all at once: the number of elements is for the agent to
 //! choose, as are the size of `EVENTS` and the number of processes.
 //!
 //! The programs `on_site_multi` (Linux 6.6), `on_site` (5.15) and `on_site_by_address` (5.10) do the same; one of them is
 //! loaded and attached to all sites of HTTP, and of `on_site_grpc_multi` and so on the same one to those of gRPC
-//! ([`SiteKind::is_grpc`]). The globals that the agent sets before:
+//! ([`SiteKind::is_grpc`]). `on_exec` and `on_exit`, at raw tracepoints, tell of processes. The globals that the agent sets before:
 //!
 //! | global | type | meaning |
 //! |---|---|---|
@@ -61,7 +62,7 @@ pub use counters::{Counter, Counters};
 pub use grpc::{Grpc, GrpcText};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
-pub use process::{PidNamespace, Process, Sampler, SamplerKind, Settings};
+pub use process::{PidNamespace, Process, ProcessEvent, Sampler, SamplerKind, Settings};
 pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
 pub use user::{GrpcTexts, Record, RecordError, Texts};

@@ -36,6 +36,25 @@ impl PidNamespace {
     }
 }
 
+/// What is told of a process through `PROCESS_EVENTS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ProcessEvent {
+    /// Its id.
+    pub tgid: u32,
+    /// [`Self::EXECUTED`] or [`Self::ENDED`].
+    pub kind: u32,
+}
+
+const _: () = assert!(size_of::<ProcessEvent>() == 8);
+
+impl ProcessEvent {
+    /// It has executed a program.
+    pub const EXECUTED: u32 = 1;
+    /// It is about to end. Told of selected processes alone.
+    pub const ENDED: u32 = 2;
+}
+
 /// A selected process. A process without an element is left alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]

@@ -112,12 +112,19 @@ pub fn cookie_by_address(registers: Registers) -> Option<Cookie> {
     unsafe { SITES.get(&site) }.map(|cookie| Cookie(*cookie))
 }
 
-/// The id of the current process in the agent's PID namespace.
+/// The id of the current process in the agent's PID namespace; 0 if it has none there.
 #[inline(always)]
 fn current_process() -> u32 {
+    current_thread().tgid
+}
+
+/// The ids of the current thread (`pid`) and of its process (`tgid`), as above.
+#[inline(always)]
+pub fn current_thread() -> bpf_pidns_info {
     let namespace = pid_namespace();
     if namespace.inode == 0 {
-        return (bpf_get_current_pid_tgid() >> 32) as u32;
+        let both = bpf_get_current_pid_tgid();
+        return bpf_pidns_info { pid: both as u32, tgid: (both >> 32) as u32 };
     }
     let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
     // SAFETY: `ids` is written as a whole, with zeros if the process is not in the namespace.
@@ -129,5 +136,5 @@ fn current_process() -> u32 {
             size_of::<bpf_pidns_info>() as u32,
         );
     }
-    ids.tgid
+    ids
 }

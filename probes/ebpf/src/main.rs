@@ -34,12 +34,16 @@ mod connect;
 mod grpc;
 mod http_client;
 mod http_server;
+mod life;
 mod record;
 
 mod dispatch;
 
 use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_get_attach_cookie, macros::uprobe, programs::ProbeContext,
+    EbpfContext,
+    helpers::generated::bpf_get_attach_cookie,
+    macros::{raw_tracepoint, uprobe},
+    programs::{ProbeContext, RawTracePointContext},
 };
 use lightfoot_probes_abi::Cookie;
 
@@ -87,6 +91,20 @@ pub fn on_site_grpc_by_address(context: ProbeContext) -> u32 {
     if let Some(cookie) = dispatch::cookie_by_address(context.regs) {
         dispatch::grpc(context.regs, cookie);
     }
+    0
+}
+
+/// A process has executed a program: `sched_process_exec`, in its only thread, when the new program is in place.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn on_exec(_context: RawTracePointContext) -> i32 {
+    life::executed();
+    0
+}
+
+/// A thread ends: `sched_process_exit`.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn on_exit(_context: RawTracePointContext) -> i32 {
+    life::ended();
     0
 }
 

@@ -37,6 +37,8 @@ pub static STREAM_ENDS: LruHashMap<ContextKey, u64> = LruHashMap::with_max_entri
 pub static MESSAGES: LruHashMap<ContextKey, Messages> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+#[map]
+pub static PROCESS_EVENTS: RingBuf = RingBuf::with_byte_size(16 << 10, 0);
 
 /// One element of zeros, from which entries of `IN_FLIGHT` are made: they are too large for the stack.
 #[map]

@@ -58,6 +58,7 @@ const NO_LOSSES: &[&str] = &[
     "wakeups",
     "user_reads",
     "export_retries",
+    "process_events_full",
 ];
 
 /// All counters by name, each with whether it says of itself that it counts spans that are lost.

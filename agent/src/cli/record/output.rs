@@ -181,16 +181,15 @@ impl<W: Write> session::Sink for Recording<W> {
         }
         events::count(&event, &self.counts);
         match event {
-            Event::Started { key, executable, build_info, type_names, since } => {
-                let procfs = Path::new("/proc");
-                match ProcessIdentity::read(procfs, key.pid, &build_info, &self.host, &self.clock) {
-                    Ok(identity) => {
-                        let (id, named) = (self.next_id, HashSet::new());
-                        self.started(Known { id, key, since, type_names, named }, &executable, &identity);
-                    }
-                    Err(error) => events::unidentified(key.pid, &error, &self.counts),
+            Event::Started { key, executable, build_info, facts, type_names, since } => match facts {
+                Ok(facts) => {
+                    let identity =
+                        ProcessIdentity::new(key.pid, *facts, &build_info, &self.host, &self.clock);
+                    let (id, named) = (self.next_id, HashSet::new());
+                    self.started(Known { id, key, since, type_names, named }, &executable, &identity);
                 }
-            }
+                Err(error) => events::unidentified(key.pid, &error, &self.counts),
+            },
             Event::Ended { key, .. } => {
                 if let Some(index) = self.processes.iter().position(|known| known.key == key) {
                     let known = self.processes.remove(index);

@@ -110,17 +110,16 @@ impl session::Sink for Sink {
         events::say(&event);
         events::count(&event, &self.spans.counts);
         match event {
-            Event::Started { key, executable, build_info, type_names, since } => {
-                let clock = &self.spans.clock;
-                match ProcessIdentity::read(Path::new("/proc"), key.pid, &build_info, &self.host, clock) {
-                    Ok(identity) => {
-                        events::say_watching(&identity, &executable);
-                        self.spans.announce(Known { key, since, identity: Arc::new(identity), type_names });
-                    }
-                    // Its records, if any, are counted.
-                    Err(error) => events::unidentified(key.pid, &error, &self.spans.counts),
+            Event::Started { key, executable, build_info, facts, type_names, since } => match facts {
+                Ok(facts) => {
+                    let clock = &self.spans.clock;
+                    let identity = ProcessIdentity::new(key.pid, *facts, &build_info, &self.host, clock);
+                    events::say_watching(&identity, &executable);
+                    self.spans.announce(Known { key, since, identity: Arc::new(identity), type_names });
                 }
-            }
+                // Its records, if any, are counted.
+                Err(error) => events::unidentified(key.pid, &error, &self.spans.counts),
+            },
             Event::Ended { key, .. } => self.spans.ended(key),
             _ => {}
         }

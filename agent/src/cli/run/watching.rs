@@ -98,7 +98,7 @@ pub(in crate::cli) struct WatchingArguments {
     #[arg(long, value_name = "METHOD", value_delimiter = ',', hide_possible_values = false)]
     attach_method: Vec<Method>,
     /// Start this program under watch, as the user who called sudo; signals go to it, and its exit code comes back. Go
-    /// servers that it starts are watched too, from a second or so after their start
+    /// servers that it starts are watched too
     #[arg(last = true, value_name = "COMMAND")]
     pub(in crate::cli) command: Vec<OsString>,
 }
@@ -200,7 +200,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let open_spans = kernel.take_open_spans().filter(|_| !segment_after.is_zero());
         let segments = open_spans.map(|spans| Segments::new(spans, segment_after));
         let settings = settled.settings;
-        let watcher = |events| Watcher::new(processes, selection, settings, kernel, events);
+        let watcher = |events, inbox: &_| Watcher::new(processes, selection, settings, kernel, events, inbox);
         let mut session = Session::start(ring, segments, watcher)?;
         if let (Some(child), Some(program)) = (&mut child, program) {
             child.go_when(session.expect(child.pid, program.path.clone()));

@@ -93,6 +93,7 @@ fn a_process_that_ends_before_it_is_known_is_counted() {
         key,
         executable: "gone".into(),
         build_info: Arc::default(),
+        facts: Proc::default().facts(key.pid),
         type_names: None,
         since: 0,
     };

@@ -1,0 +1,111 @@
+//! Analyses of files that are not known yet, by threads of their own: a large program keeps no other one waiting.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::process::setpriority_process;
+use tracing::debug;
+
+use super::analysis::Analysis;
+use super::inbox::Waker;
+use super::{WatchError, Watcher};
+use crate::discover::{FileIdentity, Listeners, ProcessKey};
+use crate::sys;
+
+/// So many files are analysed at once.
+const ANALYSTS: usize = 2;
+/// At most so many wait for that, each an open file; the others are asked for again when one is done.
+const MAX_WAITING_FILES: usize = 64;
+/// Whatever the host is meant for comes first (setpriority(2)).
+const NICENESS: i32 = 10;
+
+/// What is known of a file.
+type Known = Result<Analysis, WatchError>;
+
+/// The threads, and what they are asked for.
+pub(super) struct Analyses {
+    jobs: SyncSender<(FileIdentity, File)>,
+    done: Receiver<(FileIdentity, Known)>,
+    /// Each file that was asked for, with the processes that run it.
+    asked: HashMap<FileIdentity, HashSet<ProcessKey>>,
+    /// Whether there was no room for a file.
+    is_full: bool,
+}
+
+impl Analyses {
+    pub(super) fn start(waker: &Waker) -> io::Result<Self> {
+        let (jobs, queue) = sync_channel(MAX_WAITING_FILES);
+        let (tell, done) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..ANALYSTS {
+            let (queue, tell, waker) = (Arc::clone(&queue), tell.clone(), waker.clone());
+            thread::Builder::new()
+                .name("analyse".to_owned())
+                .spawn(move || analyse(&queue, &tell, &waker))?;
+        }
+        Ok(Self { jobs, done, asked: HashMap::new(), is_full: false })
+    }
+
+    /// Has the file of a process analysed, which comes up again when that is done.
+    pub(super) fn ask(&mut self, key: ProcessKey, file: File) {
+        if let Some(processes) = self.asked.get_mut(&key.file) {
+            processes.insert(key);
+            return;
+        }
+        match self.jobs.try_send((key.file, file)) {
+            Ok(()) => drop(self.asked.insert(key.file, HashSet::from([key]))),
+            Err(TrySendError::Full(_)) => self.is_full = true,
+            // No thread is left: each has failed outside of what is caught, which cannot be.
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+}
+
+/// What one of the threads does.
+fn analyse(
+    queue: &Mutex<Receiver<(FileIdentity, File)>>,
+    tell: &Sender<(FileIdentity, Known)>,
+    waker: &Waker,
+) {
+    // Linux has a niceness for each thread, and lets anyone be nicer.
+    if let Err(error) = setpriority_process(None, NICENESS) {
+        debug!(%error, "programs are analysed with the usual priority");
+    }
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((identity, file)) = next else { return };
+        let known = catch_unwind(AssertUnwindSafe(|| Analysis::of(&file)));
+        let known = known.unwrap_or(Err(WatchError::Analysis));
+        sys::give_back_memory();
+        if tell.send((identity, known)).is_err() {
+            return;
+        }
+        waker.wake();
+    }
+}
+
+impl Watcher {
+    /// Goes on with the processes whose files are analysed now.
+    pub(super) fn take_analyses(&mut self) {
+        while let Ok((file, known)) = self.analyses.done.try_recv() {
+            let processes = self.analyses.asked.remove(&file).unwrap_or_default();
+            self.remember(file, known);
+            let proc = self.proc.clone();
+            let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+            for key in processes {
+                if !self.is_decided(&key) && self.proc.process(key.pid) == Some(key) {
+                    self.consider(key, &listeners.ports(key.pid));
+                }
+            }
+            // Those for which there was no room are found by looking at all once more.
+            if std::mem::take(&mut self.analyses.is_full) {
+                self.sweep_soon = true;
+            }
+        }
+    }
+}

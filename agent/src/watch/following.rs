@@ -1,0 +1,121 @@
+//! What processes do, as the kernel tells at once, and how long sweeps can wait for that.
+
+use std::time::{Duration, Instant};
+
+use lightfoot_probes_abi::{Counter, ProcessEvent};
+use tracing::{debug, info};
+
+use super::Watcher;
+use crate::attach::{ProcessEvents, count};
+use crate::discover::selection::Rule;
+use crate::discover::{Listeners, ProcessKey};
+
+/// How often /proc is swept where nobody tells what processes do, or a port may be opened at any time …
+const SWEEP: Duration = Duration::from_secs(1);
+/// … and where that is told, for what was not.
+const SLOW_SWEEP: Duration = Duration::from_secs(10);
+/// So long it is looked whether a process that is about to end has ended; then the next sweep knows.
+const ENDING: Duration = Duration::from_secs(1);
+/// How often.
+pub(super) const ENDING_POLL: Duration = Duration::from_millis(10);
+/// So long a new process is looked at each second, for it may open the port that spans are sent to.
+const YOUNG: Duration = Duration::from_secs(10);
+/// When so many processes are left alone, those that have ended are forgotten.
+const MAX_LEFT: usize = 65_536;
+
+impl Watcher {
+    /// From now on nothing that processes do is missed, if the kernel tells of it.
+    pub(super) fn follow(&mut self) -> Option<ProcessEvents> {
+        match self.kernel.follow_processes() {
+            Ok(events) => Some(events),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                info!(error, "new processes are found by a look each second");
+                None
+            }
+        }
+    }
+
+    /// Until when the next sweep can wait.
+    pub(super) fn sweep_interval(&self, is_told: bool) -> Duration {
+        if is_told && self.selection.ports.is_empty() { SLOW_SWEEP } else { SWEEP }
+    }
+
+    /// Looks at processes that have done something.
+    pub(super) fn take_events(&mut self, events: &mut ProcessEvents) {
+        for ProcessEvent { tgid, kind } in events {
+            match kind {
+                ProcessEvent::EXECUTED => self.executed(tgid),
+                _ => self.ending.extend(self.watched_as(tgid).map(|key| (key, Instant::now() + ENDING))),
+            }
+        }
+        self.leave_ended();
+    }
+
+    fn watched_as(&self, pid: u32) -> Option<ProcessKey> {
+        self.watched.keys().find(|key| key.pid == pid).copied()
+    }
+
+    fn executed(&mut self, pid: u32) {
+        let key = self.proc.process(pid);
+        if let Some(before) = self.watched_as(pid).filter(|before| Some(*before) != key) {
+            self.leave(before);
+        }
+        let Some(key) = key.filter(|key| self.is_eligible(key) && !self.is_decided(key)) else { return };
+        // Most programs of a host are not Go's, and known as such.
+        let is_refused = self.binaries.get(&key.file).is_some_and(|binary| binary.analysis.is_err());
+        if is_refused && !self.selection.is_explicit() {
+            return;
+        }
+        let proc = self.proc.clone();
+        let ports = Listeners::new(&proc, self.selection.relevant_ports()).ports(pid);
+        self.consider(key, &ports);
+        if self.left.len() > MAX_LEFT {
+            self.sweep_soon = true;
+        }
+    }
+
+    /// Some kernels tell of an end before, some after the process has let its program go.
+    pub(super) fn leave_ended(&mut self) {
+        for (key, until) in std::mem::take(&mut self.ending) {
+            if self.proc.process(key.pid) != Some(key) {
+                self.leave(key);
+            } else if Instant::now() < until {
+                self.ending.push((key, until));
+            }
+        }
+    }
+
+    /// What is looked at each second.
+    pub(super) fn tick(&mut self) {
+        self.weigh_routes();
+        self.weigh_callers();
+        self.look_at_young();
+        self.detach_unused(Some(Instant::now()));
+        if self.has_room_again && !self.waiting.is_empty() {
+            self.sweep_soon = true;
+        }
+        let overlooked =
+            self.kernel.counts(None).map_or(0, |counts| count(&counts, Counter::ProcessEventsFull));
+        if overlooked != self.overlooked {
+            debug!(
+                count = overlooked.wrapping_sub(self.overlooked),
+                "what processes did was not told in time"
+            );
+            (self.overlooked, self.sweep_soon) = (overlooked, true);
+        }
+    }
+
+    /// Leaves whoever has opened the port that spans are sent to, shortly after its start.
+    fn look_at_young(&mut self) {
+        let Some(port) = self.selection.export_port else { return self.young.clear() };
+        self.young.retain(|(key, since)| since.elapsed() < YOUNG && self.watched.contains_key(key));
+        let proc = self.proc.clone();
+        let mut listeners = Listeners::new(&proc, [port].into());
+        for (key, _) in self.young.clone() {
+            if listeners.ports(key.pid).contains(&port) {
+                self.leave_alone(key, Rule::ExportEndpoint);
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Processes are found the moment that they execute a program, and left the moment that they end.
+//!
+//! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
+//! `true`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use lightfoot_tests::go::Program;
+use lightfoot_tests::live::code::{BREAKPOINT, code_at, probes};
+use lightfoot_tests::live::{Agent, Client, Folder, PATIENCE, Target, text, wait_for, wait_within, watching};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::Signal;
+
+/// Sweeps come every ten seconds: what takes less was told by the kernel. Some milliseconds are meant.
+const WITHOUT_A_SWEEP: Duration = Duration::from_secs(4);
+
+/// Waits for a process to be watched, for less time than a sweep takes to come.
+fn watches_soon(agent: &Agent, target: &Target) {
+    let started = Instant::now();
+    let is_watched = || agent.messages().contains(&watching(target.pid())).then_some(());
+    wait_within(WITHOUT_A_SWEEP, "it to be watched", is_watched).unwrap();
+    println!("watched after {:?}", started.elapsed());
+    // It says so just before the kernel is told, and tells the kernel before it answers.
+    agent.counts().unwrap();
+}
+
+fn is_watching(agent: &Agent, number: usize) -> bool {
+    agent.counts().is_ok() && agent.messages().ends_with(&format!("which watches {number} processes now\n"))
+}
+
+/// A server that listens where the first request waits for it.
+fn start_and_get_at_once(path: &Path, request: &str) -> Target {
+    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = Target::spawn(Command::new(path).args(["-listen", &address.to_string()])).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < deadline, "nobody listens");
+    }
+    assert_eq!(Client::tcp(address).status(request, "").unwrap(), 200);
+    target
+}
+
+#[test]
+fn a_process_of_a_known_binary_is_watched_before_its_first_request() {
+    let Some(folder) = Folder::for_test("the first request of a known binary") else { return };
+    let path = folder.server().unwrap();
+    let agent = Agent::watching(&path).unwrap();
+    let first = Target::start(&path).unwrap();
+    agent.watches(first.pid()).unwrap();
+    // As a supervisor does, it is started again and again; nobody watches the file in between.
+    drop(first);
+    let rounds = 50;
+    for round in 0..rounds {
+        let mut target = start_and_get_at_once(&path, &format!("/{round}"));
+        target.signal(Signal::KILL);
+        target.wait().unwrap();
+    }
+    wait_for("all to be left", || is_watching(&agent, 0).then_some(())).unwrap();
+    let outcome = agent.stop().unwrap();
+    let seen = outcome.spans.len() as u64 + outcome.count("spans_open_at_end");
+    println!("{seen} first requests of {rounds} were seen");
+    // Nothing holds a process up until it is watched; on a busy machine the agent may get its turn too late.
+    assert!(seen >= rounds * 4 / 5, "{}", outcome.messages);
+    assert!(seen == rounds || outcome.count("unselected_process") > 0, "{}", outcome.messages);
+    // However short its life was.
+    assert_eq!(outcome.count("processes_unidentified"), 0, "{}", outcome.messages);
+    assert_eq!(outcome.count("records_without_process"), 0, "{}", outcome.messages);
+}
+
+#[test]
+fn a_new_binary_is_watched_when_it_is_analysed_and_left_when_it_ends() {
+    let Some(folder) = Folder::for_test("a new binary") else { return };
+    let agent = Agent::start(["--exe", &format!("{}/*", text(folder.path()))], &[]).unwrap();
+    for round in 0..4 {
+        let target =
+            Target::start(&folder.copy_of(Program::Lifecycle, &format!("{round}")).unwrap()).unwrap();
+        // The agent has to start first.
+        if round == 0 {
+            agent.watches(target.pid()).unwrap()
+        } else {
+            watches_soon(&agent, &target)
+        }
+        assert_eq!(target.get(&format!("/{round}")).unwrap(), 200);
+        agent.span(&format!("/{round}")).unwrap();
+        drop(target);
+        wait_within(WITHOUT_A_SWEEP, "it to be left", || is_watching(&agent, 0).then_some(())).unwrap();
+    }
+    assert_eq!(agent.stop().unwrap().paths(), ["/0", "/1", "/2", "/3"]);
+}
+
+#[test]
+fn what_is_not_told_in_time_is_counted_and_found_by_a_sweep_at_once() {
+    let Some(folder) = Folder::for_test("more processes than can be told of") else { return };
+    let path = folder.server().unwrap();
+    let agent = Agent::watching(&path).unwrap();
+    let first = Target::start(&path).unwrap();
+    watches_soon(&agent, &first);
+    agent.signal(Signal::STOP);
+    // The ring has room for 1024.
+    for _ in 0..1_100 {
+        assert!(Command::new("/bin/true").status().unwrap().success());
+    }
+    let second = Target::start(&path).unwrap();
+    second.address().unwrap();
+    agent.signal(Signal::CONT);
+    watches_soon(&agent, &second);
+    assert_eq!(second.get("/second").unwrap(), 200);
+    agent.span("/second").unwrap();
+    let outcome = agent.stop().unwrap();
+    assert!(outcome.count("process_events_full") > 0, "{}", outcome.messages);
+}
+
+#[test]
+fn more_new_files_than_wait_for_an_analysis_are_all_looked_at() {
+    let Some(folder) = Folder::for_test("many new files") else { return };
+    // No Go programs: that is found out of each by itself.
+    let sleep = fs::canonicalize("/bin/sleep").unwrap();
+    let start = |number: usize| {
+        let path = folder.copy(&sleep, &format!("sleep-{number}")).unwrap();
+        Target::spawn(Command::new(path).arg("1000")).unwrap()
+    };
+    let others: Vec<_> = (0..150).map(start).collect();
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    target.address().unwrap();
+    let agent = Agent::start(["--exe", &format!("{}/*", text(folder.path()))], &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
+    agent.says_times("not watching", others.len()).unwrap();
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.messages.matches("not watching").count(), others.len());
+}
+
+#[test]
+fn probes_stay_for_a_while_after_the_last_process_and_go_then() {
+    let Some(folder) = Folder::for_test("probes without a process") else { return };
+    let path = folder.server().unwrap();
+    let offsets = probes(&path).unwrap();
+    let (target, other) = (Target::start(&path).unwrap(), Target::start(&path).unwrap());
+    let has_probes = || code_at(other.pid(), &offsets).unwrap().contains(&BREAKPOINT);
+    let agent = Agent::start(["--pid", &target.pid().to_string()], &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
+    assert!(has_probes());
+    drop(target);
+    wait_within(WITHOUT_A_SWEEP, "it to be left", || is_watching(&agent, 0).then_some(())).unwrap();
+    assert!(has_probes(), "it may be started again");
+    wait_for("the probes to go", || (!has_probes()).then_some(())).unwrap();
+    agent.stop().unwrap();
+}
+
+#[test]
+fn a_program_without_a_file_is_watched() {
+    let Some(folder) = Folder::for_test("a program in memory, and a deleted one") else { return };
+    let path = folder.server().unwrap();
+    let name = CStr::from_bytes_with_nul(b"server\0").unwrap();
+    let mut memory = File::from(memfd_create(name, MemfdFlags::empty()).unwrap());
+    memory.write_all(&fs::read(&path).unwrap()).unwrap();
+    // Nobody can execute what is open for writing.
+    let in_memory = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());
+    let read_only = File::open(in_memory).unwrap();
+    drop(memory);
+    let in_memory = format!("/proc/{}/fd/{}", std::process::id(), read_only.as_raw_fd());
+    let deleted = Target::start(&path).unwrap();
+    deleted.address().unwrap();
+    fs::remove_file(&path).unwrap();
+    let in_memory = Target::start(Path::new(&in_memory)).unwrap();
+    for (target, request) in [(&deleted, "/deleted"), (&in_memory, "/in-memory")] {
+        let agent = Agent::start(["--pid", &target.pid().to_string()], &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(target.get(request).unwrap(), 200);
+        agent.span(request).unwrap();
+        agent.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_number_that_is_used_again_is_another_process() {
+    let Some(folder) = Folder::for_test("a number that is used again") else { return };
+    let last = Path::new("/proc/sys/kernel/ns_last_pid");
+    let (one, two) = (
+        folder.copy_of(Program::Lifecycle, "one").unwrap(),
+        folder.copy_of(Program::Backend, "two").unwrap(),
+    );
+    let agent = Agent::start(["--exe", &format!("{}/*", text(folder.path()))], &[]).unwrap();
+    let first = Target::start(&one).unwrap();
+    agent.watches(first.pid()).unwrap();
+    let pid = first.pid();
+    // It learns of the end and of the new one together.
+    agent.signal(Signal::STOP);
+    drop(first);
+    let again = wait_for("the number to come again", || {
+        if fs::write(last, (pid - 1).to_string()).is_err() {
+            return Some(None);
+        }
+        let target = Target::start(&two).unwrap();
+        (target.pid() == pid).then_some(Some(target))
+    });
+    agent.signal(Signal::CONT);
+    let Some(second) = again.unwrap() else {
+        println!("skipped: a number that is used again: the next one cannot be chosen here");
+        return;
+    };
+    agent.says_times(&watching(pid), 2).unwrap();
+    agent.counts().unwrap();
+    assert_eq!(second.get("/second").unwrap(), 200);
+    let span = agent.span("/second").unwrap();
+    assert_eq!((span.pid(), span.service()), (u64::from(pid), "lookalike"));
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.count("foreign_binary"), 0, "{}", outcome.messages);
+}
+
+#[test]
+fn a_container_is_told_by_its_cgroup() {
+    let Some(folder) = Folder::for_test("containers") else { return };
+    let path = folder.server().unwrap();
+    let mut tried = 0;
+    // Version 1, then 2 beside it or alone.
+    for (number, mount) in ["freezer", "unified", ""].into_iter().enumerate() {
+        let id = format!("{:08x}{number:056x}", std::process::id());
+        let cgroup = Path::new("/sys/fs/cgroup").join(mount).join(format!("docker-{id}.scope"));
+        if fs::create_dir(&cgroup).is_err() || !cgroup.join("cgroup.procs").exists() {
+            let _ = fs::remove_dir(&cgroup);
+            continue;
+        }
+        let script = format!("echo $$ > {}/cgroup.procs && exec {}", text(&cgroup), text(&path));
+        let mut target = Target::spawn(Command::new("sh").args(["-c", &script])).unwrap();
+        target.address().unwrap();
+        let agent = Agent::start(["--pid", &target.pid().to_string()], &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(target.get("/contained").unwrap(), 200);
+        let span = agent.span("/contained").unwrap();
+        assert_eq!(
+            span.resource.get("container.id").and_then(|id| id.as_str()),
+            Some(id.as_str()),
+            "{mount}"
+        );
+        agent.stop().unwrap();
+        target.signal(Signal::KILL);
+        target.wait().unwrap();
+        wait_for("an empty cgroup", || fs::remove_dir(&cgroup).ok()).unwrap();
+        tried += 1;
+    }
+    if tried == 0 {
+        println!("skipped: containers: there are no cgroups to be made here");
+    }
+}
