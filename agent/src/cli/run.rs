@@ -15,6 +15,7 @@ use crate::variables::Variables;
 mod capabilities;
 mod command;
 mod output;
+mod propagation;
 mod state;
 mod watching;
 

@@ -21,6 +21,7 @@
 //! | `SITES` | hash | [`Site`] | cookie (`u64`) | agent, only where the kernel has no cookies |
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
+//! | `PENDING` | LRU hash | [`PendingKey`] | [`Pending`] | BPF; only in the object that writes |
 //! | `EVENTS` | ring buffer | | records | BPF |
 //!
 //! An element of `IN_FLIGHT` takes 3 KiB, and the kernel allocates all at once: the number of elements is for the agent to
@@ -28,7 +29,8 @@
 //!
 //! The programs `on_site_multi` (Linux 6.6), `on_site` (5.15) and `on_site_by_address` (5.10) do the same; one of them is
 //! loaded and attached to all sites of HTTP, and of `on_site_grpc_multi` and so on the same one to those of gRPC
-//! ([`SiteKind::is_grpc`]). The globals that the agent sets before:
+//! ([`SiteKind::is_grpc`]). An object of its own has the same programs, and `on_site_propagate_multi` and so on for sites at which
+//! something is written ([`SiteKind::is_propagation`]). The globals that the agent sets before:
 //!
 //! | global | type | meaning |
 //! |---|---|---|
@@ -48,6 +50,7 @@ pub mod in_flight;
 pub mod layout;
 pub mod limits;
 pub mod process;
+pub mod propagation;
 pub mod record;
 pub mod segment;
 pub mod trace_context;
@@ -62,6 +65,7 @@ pub use grpc::{Grpc, GrpcText};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
 pub use process::{PidNamespace, Process, Sampler, SamplerKind, Settings};
+pub use propagation::{Pending, PendingKey, PendingState};
 pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
 pub use user::{GrpcTexts, Record, RecordError, Texts};

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{self, Program};
-use super::{capabilities, state};
+use super::{capabilities, propagation, state};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
@@ -67,6 +67,13 @@ pub(in crate::cli) struct WatchingArguments {
     /// receives in the same way.
     #[arg(long)]
     count_messages: bool,
+    /// Add the header `traceparent` to requests that clients send over HTTP/1, so that traces go on in the services that are called
+    ///
+    /// It writes to the memory of the programs that are watched, which nothing else here does, and takes CAP_SYS_ADMIN and a kernel
+    /// that is not in lockdown. Where that is missing, or a program is not as it must be, nothing is added, and it says why. It takes
+    /// one trap more a request.
+    #[arg(long)]
+    propagate: bool,
     /// Probe the returns of client functions until so many seconds after the last new caller
     ///
     /// Client spans end behind the call in the caller, which is learned from the first call; until then they end at the return, which
@@ -139,8 +146,13 @@ pub(in crate::cli) fn watch<S: Output>(
             counts_reads: arguments.count_reads,
         };
         memory_limit::check(sizes).context("cannot watch anything")?;
-        let (mut kernel, ring) =
-            Kernel::load(object, &arguments.attach_method, sizes).context("cannot watch anything")?;
+        let writing =
+            arguments.propagate.then(|| propagation::load(&arguments.attach_method, sizes)).flatten();
+        let propagates = writing.is_some();
+        let (mut kernel, ring) = match writing {
+            Some(loaded) => loaded,
+            None => Kernel::load(object, &arguments.attach_method, sizes).context("cannot watch anything")?,
+        };
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
@@ -162,6 +174,7 @@ pub(in crate::cli) fn watch<S: Output>(
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
             messages: arguments.count_messages,
+            propagates,
             callers_settle: Duration::from_secs(arguments.callers_settle),
         };
         let length = Duration::from_secs(arguments.segment_after.into());
