@@ -8,15 +8,35 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use lightfoot_probes_verify::Exemption;
+use lightfoot_probes_verify::{Exemption, Permissions};
 
 /// The functions whose frames may exceed the limit. A reason is an argument why the private stack can't hurt them.
 const EXEMPTIONS: &[Exemption] = &[];
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// The programs of `ebpf/`: those of the agent, and those that tests count hits with.
-const OBJECTS: [&str; 2] = ["lightfoot-ebpf", "hits"];
+/// An object of `ebpf/`.
+struct Object {
+    /// The name of the file that is embedded.
+    name: &'static str,
+    /// The binary of the crate, and its feature.
+    binary: &'static str,
+    feature: Option<&'static str>,
+    /// A part of the names of functions that may write to the watched process.
+    writer: Option<&'static str>,
+}
+
+/// The programs of the agent, the same with those that write, and those that tests count hits with.
+const OBJECTS: [Object; 3] = [
+    Object { name: "lightfoot-ebpf", binary: "lightfoot-ebpf", feature: None, writer: None },
+    Object { name: "hits", binary: "hits", feature: None, writer: None },
+    Object {
+        name: "propagate",
+        binary: "lightfoot-ebpf",
+        feature: Some("propagate"),
+        writer: Some("propagate10write_user"),
+    },
+];
 
 /// Only these warn that programs are missing; all else that goes wrong ends the build.
 enum Outcome {
@@ -49,8 +69,8 @@ fn fail(message: &str) -> ExitCode {
 fn build() -> Result<Outcome, Box<dyn Error>> {
     let probes = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
-    for name in OBJECTS {
-        fs::write(out.join(name).with_extension("o"), [])?;
+    for object in &OBJECTS {
+        fs::write(out.join(object.name).with_extension("o"), [])?;
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=LIGHTFOOT_BPF_LINKER");
@@ -85,11 +105,11 @@ fn build() -> Result<Outcome, Box<dyn Error>> {
 
     // Cargo gives each set of features an output folder of its own; the programs are the same for all of them.
     let target = out.ancestors().nth(3).unwrap_or(&out).join("lightfoot-ebpf");
-    let built = compile(&probes, &target, &linker, &sysroot)?;
     let mut largest = 0;
-    for name in OBJECTS {
-        let (bytes, frame) = checked(&built.join(name))?;
-        fs::write(out.join(name).with_extension("o"), bytes)?;
+    for object in &OBJECTS {
+        let built = compile(object, &probes, &target, &linker, &sysroot)?;
+        let (bytes, frame) = checked(&built.join(object.binary), object.writer)?;
+        fs::write(out.join(object.name).with_extension("o"), bytes)?;
         largest = largest.max(frame);
     }
     println!("cargo::rustc-env=LIGHTFOOT_LARGEST_FRAME={largest}");
@@ -97,9 +117,10 @@ fn build() -> Result<Outcome, Box<dyn Error>> {
 }
 
 /// The bytes of an object that fulfils what it must, and its largest frame.
-fn checked(built: &Path) -> Result<(Vec<u8>, u32), Box<dyn Error>> {
+fn checked(built: &Path, writer: Option<&'static str>) -> Result<(Vec<u8>, u32), Box<dyn Error>> {
     let bytes = fs::read(built).map_err(|error| format!("reading {}: {error}", built.display()))?;
-    let violations = match lightfoot_probes_verify::check(&bytes, EXEMPTIONS) {
+    let violations = match lightfoot_probes_verify::check(&bytes, Permissions { frames: EXEMPTIONS, writer })
+    {
         Ok(functions) => {
             let largest = functions.iter().map(|function| function.frame).max().unwrap_or(0);
             return Ok((bytes, largest));
@@ -165,8 +186,14 @@ fn watch_for_toolchain(sysroot: &Path) {
     }
 }
 
-/// Compiles the BPF crate with a cargo of its own and returns the folder of the objects.
-fn compile(probes: &Path, target: &Path, linker: &Path, sysroot: &Path) -> Result<PathBuf, Box<dyn Error>> {
+/// Compiles an object with a cargo of its own and returns the folder that it is in, until another is compiled.
+fn compile(
+    object: &Object,
+    probes: &Path,
+    target: &Path,
+    linker: &Path,
+    sysroot: &Path,
+) -> Result<PathBuf, Box<dyn Error>> {
     // Debug information names source files; where they lie on the building machine is nobody's business.
     let registry = env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_default().join("registry/src");
     let prefixes = [(probes, "/lightfoot/probes"), (&registry, "/registry"), (sysroot, "/rust")];
@@ -175,8 +202,9 @@ fn compile(probes: &Path, target: &Path, linker: &Path, sysroot: &Path) -> Resul
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
         .current_dir(probes.join("ebpf")) // for its .cargo/config.toml
-        .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .args(["build", "--release", "--locked", "--bin", object.binary, "--target", TARGET, "--target-dir"])
         .arg(target)
+        .args(object.feature.into_iter().flat_map(|feature| ["--features", feature]))
         .arg("--config")
         .arg(format!("build.rustflags=[{}]", flags.join(",")))
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)

@@ -1,6 +1,6 @@
 //! The only room that knows aya: loading the BPF object, filling its maps, attaching and detaching.
 //!
-//! Two programs, for HTTP and for gRPC; one link of each for each binary where the kernel has uprobe_multi. The cookie says which site
+//! Two programs, for HTTP and for gRPC, and a third where something may be written; one link of each for each binary where the kernel has uprobe_multi. The cookie says which site
 //! was hit. A link is owned by its [`Attachment`]: dropping that detaches.
 
 use std::collections::HashMap as StdHashMap;
@@ -109,6 +109,9 @@ pub struct Recording {
     pub bias: Option<u64>,
 }
 
+/// An object that was loaded, and its ring buffer.
+pub type Loaded = (Kernel, RingBuf<MapData>);
+
 /// A process as the programs know it.
 struct Selected {
     process: Process,
@@ -198,6 +201,10 @@ impl Kernel {
             .map_max_entries("CALLERS", sizes.callers)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
+        // First what is refused most often: it may write.
+        if has_program(&object, method, Family::Propagation) {
+            load_program(&mut object, method, Family::Propagation)?;
+        }
         load_program(&mut object, method, Family::Http)?;
         let ring = RingBuf::try_from(take(&mut object, "EVENTS")?).map_err(map_error("EVENTS"))?;
         let addresses = if method.is_by_address() {
@@ -418,6 +425,11 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
         return Ok(PidNamespace::default());
     }
     Ok(PidNamespace { device: metadata.dev(), inode: metadata.ino() })
+}
+
+/// Whether an object has the programs of a family: those that write are in one of its own.
+fn has_program(object: &Ebpf, method: Method, family: Family) -> bool {
+    object.program(method.program(family)).is_some()
 }
 
 /// A program that is loaded, if need be now: that of gRPC is with the first binary that has a site for it.

@@ -112,6 +112,8 @@ pub enum Role {
     /// The pattern that a router has matched, for the span that is open: one trap more for each request that it serves.
     /// Optional, and placed in programs that have the router and an HTTP server.
     Router,
+    /// The headers of a request are about to end: one trap more for each. Only if asked for, for a header is written there.
+    Written,
     /// Nothing: what is read of a request for its span tells that it is such an operation.
     Told,
 }
@@ -123,7 +125,13 @@ impl Operation {
         let is_start = |point: &&Point| {
             matches!(
                 point.role,
-                Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received | Role::Told
+                Role::Start
+                    | Role::Router
+                    | Role::Status
+                    | Role::Sent
+                    | Role::Received
+                    | Role::Written
+                    | Role::Told
             )
         };
         self.points.iter().filter(is_start).flat_map(|point| point.ways)
@@ -142,6 +150,7 @@ impl Role {
                 | Self::Status
                 | Self::Sent
                 | Self::Received
+                | Self::Written
                 | Self::Told
         )
     }

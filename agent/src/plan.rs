@@ -158,7 +158,16 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
     let is_start = |role| {
-        matches!(role, Role::Start | Role::Router | Role::Status | Role::Sent | Role::Received | Role::Told)
+        matches!(
+            role,
+            Role::Start
+                | Role::Router
+                | Role::Status
+                | Role::Sent
+                | Role::Received
+                | Role::Written
+                | Role::Told
+        )
     };
     let start = points.iter().find(|point| is_start(point.role));
     let other = operation.only_with.filter(|(function, _)| program.functions.get(function).is_err());

@@ -112,6 +112,13 @@ pub enum Event {
         /// Why not.
         result: Result<(), WatchError>,
     },
+    /// Nothing is added to what it sends, though that was asked for.
+    NotPropagated {
+        /// The path of the program.
+        executable: PathBuf,
+        /// Why not.
+        reason: WatchError,
+    },
     /// It was to be watched, and cannot be.
     Refused {
         /// The process.
@@ -168,6 +175,9 @@ pub enum WatchError {
     /// Who else runs its file is not known.
     #[error("processes cannot be listed")]
     Processes(#[source] Arc<io::Error>),
+    /// What its clients send cannot be added to.
+    #[error("{0}")]
+    Unproven(String),
     /// What it has loaded is not what its file says.
     #[error(transparent)]
     Loaded(#[from] Arc<LoadedError>),
@@ -192,6 +202,8 @@ pub struct Settings {
     pub queries: bool,
     /// Whether the messages of streams are counted.
     pub messages: bool,
+    /// Whether trace contexts are added to what clients send; the kernel has the programs for it.
+    pub propagates: bool,
     /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
     pub callers_settle: Duration,
 }
@@ -204,6 +216,7 @@ impl Settings {
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
             (analysis.has_connection_ends(), process_flags::CONNECTIONS),
+            (self.propagates && analysis.propagation.is_ok(), process_flags::PROPAGATE),
         ];
         let flags = flags
             .into_iter()

@@ -12,6 +12,13 @@ pub const OBJECT: Result<&[u8], NoObject> = match option_env!("LIGHTFOOT_NO_BPF_
     None => Ok(&BYTES.0),
 };
 
+/// The same with what writes to processes: the programs `on_site_propagate` and so on, by which trace contexts are passed on. Loaded
+/// in place of [`OBJECT`] where that is asked for and allowed.
+pub const PROPAGATE: Result<&[u8], NoObject> = match OBJECT {
+    Err(absent) => Err(absent),
+    Ok(_) => Ok(&PROPAGATE_BYTES.0),
+};
+
 /// The object that does nothing but count how often each site is hit, for tests: the program `on_hit` and the array `HITS`,
 /// by cookie.
 pub const HITS: Result<&[u8], NoObject> = match OBJECT {
@@ -42,13 +49,32 @@ struct Aligned<T: ?Sized>(T);
 
 static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/lightfoot-ebpf.o")));
 
+static PROPAGATE_BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/propagate.o")));
+
 static HITS_BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/hits.o")));
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{LARGEST_FRAME, OBJECT};
+    use lightfoot_probes_verify::{Function, Permissions};
+
+    use super::{HITS, LARGEST_FRAME, OBJECT, PROPAGATE};
+
+    /// The names of an object's programs: for each family one for each way to place them, and those that tell of processes.
+    fn programs(families: &[&str]) -> BTreeSet<String> {
+        let ways = ["", "_by_address", "_multi"];
+        let at_sites = families.iter().flat_map(|family| ways.map(|way| format!("{family}{way}")));
+        at_sites.chain(["on_exec", "on_exit"].map(str::to_owned)).collect()
+    }
+
+    fn names(functions: &[Function]) -> BTreeSet<String> {
+        functions
+            .iter()
+            .filter(|function| function.is_program())
+            .map(|program| program.name.clone())
+            .collect()
+    }
 
     #[test]
     fn the_embedded_object_is_aligned_and_passes_the_checks() {
@@ -60,17 +86,31 @@ mod tests {
             }
         };
         assert_eq!(object.as_ptr().align_offset(8), 0);
-        let functions = lightfoot_probes_verify::check(object, &[]).unwrap();
-        let largest = functions.iter().map(|function| function.frame).max();
-        assert_eq!(largest, Some(LARGEST_FRAME));
-        let programs: Vec<_> = functions.iter().filter(|function| function.is_program()).collect();
-        let names: Vec<_> = programs.iter().map(|program| program.name.as_str()).collect();
-        let ways = ["", "_by_address", "_multi"];
-        let expected: Vec<_> = ["on_site", "on_site_grpc"]
-            .iter()
-            .flat_map(|family| ways.map(|way| format!("{family}{way}")))
-            .chain(["on_exec", "on_exit"].map(str::to_owned))
-            .collect();
-        assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), expected.iter().map(String::as_str).collect());
+        let functions = lightfoot_probes_verify::check(object, Permissions::NONE).unwrap();
+        assert_eq!(names(&functions), programs(&["on_site", "on_site_grpc"]));
+        assert!(functions.iter().all(|function| function.frame <= LARGEST_FRAME));
+    }
+
+    #[test]
+    fn only_the_object_that_is_asked_for_writes_and_only_one_function_of_it() {
+        let (Ok(object), Ok(hits), Ok(propagate)) = (OBJECT, HITS, PROPAGATE) else {
+            println!("nothing to check: there are no programs");
+            return;
+        };
+        assert_eq!(propagate.as_ptr().align_offset(8), 0);
+        for reads_only in [object, hits] {
+            let functions = lightfoot_probes_verify::check(reads_only, Permissions::NONE).unwrap();
+            assert!(functions.iter().all(|function| !function.writes));
+        }
+        // The same check refuses the one that writes, so it would see such a call in the others.
+        let refused = lightfoot_probes_verify::check(propagate, Permissions::NONE).unwrap_err();
+        assert!(
+            refused.iter().all(|why| why.to_string().contains("calls bpf_probe_write_user")),
+            "{refused:?}"
+        );
+        let permissions = Permissions { writer: Some("propagate10write_user"), ..Permissions::NONE };
+        let functions = lightfoot_probes_verify::check(propagate, permissions).unwrap();
+        assert_eq!(names(&functions), programs(&["on_site", "on_site_grpc", "on_site_propagate"]));
+        assert_eq!(functions.iter().filter(|function| function.writes).count(), 1);
     }
 }

@@ -39,6 +39,12 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("ended_by_outer", PROBES_ENDS, "by_the_return_of_a_call_around"),
     ("nested_client", PROBES_ENDS, "a_transport_within_a_transport"),
     ("hidden_stream", "tests/tests/grpc/load.rs", "a_stream_that_an_interceptor_hides_is_counted"),
+    ("propagated", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("propagation_own", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("propagation_no_room", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("propagation_shared", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("propagation_unknown", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("propagation_unproven", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "what_the_kernel_skipped_is_added_up"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
     ("user_reads", "probes/tests/http_server/cost.rs", "reads_of_user_memory"),
@@ -86,6 +92,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("export_retries", "agent/src/deliver/tests.rs", "a_batch_is_given_up_after_the_time_that_was_set"),
 ];
 
+const PROPAGATE: &str = "tests/tests/propagate/cases.rs";
 const TRAPS: &str = "tests/tests/http_server_traps.rs";
 const LOSSES: &str = "tests/tests/losses.rs";
 const LIFE: &str = "tests/tests/life.rs";

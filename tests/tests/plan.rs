@@ -44,8 +44,22 @@ fn caught(operation: &OperationPlan, role: Role) -> (&'static str, Vec<Price>) {
     (function, sites.iter().map(|planned| planned.site.price).collect())
 }
 
+/// A header is written at the call that ends the others, where the request stands on the stack: nowhere else, and on x86-64 alone.
+fn check_propagation(build: &Build, operation: &OperationPlan) {
+    if build.architecture == Architecture::Aarch64 {
+        let request = "net/http.(*Request).write";
+        assert_eq!(operation.refusals, [format!("{request} does not keep its receiver on the stack")]);
+        return;
+    }
+    assert!(operation.can_be_watched(), "{:?}", operation.refusals);
+    assert_eq!(caught(operation, Role::Written), ("net/http.(*Request).write", vec![Price::Emulated]));
+    let layout = layout(&Facts::inspect(&build.path().expect("it was built")).expect("it was inspected"));
+    assert!(layout.propagation.is_known(), "{:?}", layout.propagation);
+}
+
 fn check_http(build: &Build, path: &Path) {
     let operations = operations(path);
+    check_propagation(build, &operations["HTTP/1 client propagation"]);
     for title in ["HTTP/1 server request", "HTTP/2 server request", "HTTP client request"] {
         let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
         assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);

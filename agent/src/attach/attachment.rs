@@ -22,6 +22,8 @@ pub enum Group {
     Routers,
     /// Those that count the messages of streams.
     Messages,
+    /// Those at which something is written.
+    Propagation,
     /// The returns of client functions whose calls end at sites of this kind, where those end whose caller is not known.
     Returns(SiteKind),
     /// A place behind a call of a client function, by its offset in the file.

@@ -1,6 +1,6 @@
 //! The ways to place probes.
 
-use lightfoot_probes_abi::{Cookie, SiteKind};
+use lightfoot_probes_abi::Cookie;
 
 /// How probes are placed.
 #[derive(
@@ -28,14 +28,20 @@ pub(super) enum Family {
     Http,
     /// For those of gRPC.
     Grpc,
+    /// For those at which something is written; only in an object of its own.
+    Propagation,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 2] = [Self::Http, Self::Grpc];
+    pub(super) const ALL: [Self; 3] = [Self::Http, Self::Grpc, Self::Propagation];
 
     /// That of a site.
     pub(super) fn of(cookie: Cookie) -> Self {
-        if cookie.kind().is_some_and(SiteKind::is_grpc) { Self::Grpc } else { Self::Http }
+        match cookie.kind() {
+            Some(kind) if kind.is_grpc() => Self::Grpc,
+            Some(kind) if kind.is_propagation() => Self::Propagation,
+            _ => Self::Http,
+        }
     }
 }
 
@@ -54,10 +60,15 @@ impl Method {
         match (self, family) {
             (Self::UprobeMulti, Family::Http) => "on_site_multi",
             (Self::UprobeMulti, Family::Grpc) => "on_site_grpc_multi",
+            (Self::UprobeMulti, Family::Propagation) => "on_site_propagate_multi",
             (Self::PerfEvent | Self::Tracefs, Family::Http) => "on_site",
             (Self::PerfEvent | Self::Tracefs, Family::Grpc) => "on_site_grpc",
+            (Self::PerfEvent | Self::Tracefs, Family::Propagation) => "on_site_propagate",
             (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Http) => "on_site_by_address",
             (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Grpc) => "on_site_grpc_by_address",
+            (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Propagation) => {
+                "on_site_propagate_by_address"
+            }
         }
     }
 }

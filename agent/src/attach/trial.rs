@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use lightfoot_probes_abi::Cookie;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{AttachError, Family, Kernel, Probe, links, load_program};
+use super::{AttachError, Family, Kernel, Probe, has_program, links, load_program};
 use crate::quirks::{PRIVATE_STACK, Release};
 
 /// Instructions that do nothing.
@@ -15,8 +15,12 @@ const CODE: [u32; 16] = [if cfg!(target_arch = "aarch64") { 0xd503_201f } else {
 impl Kernel {
     /// Loads the programs that no binary has needed so far, too.
     pub fn load_all(&mut self) -> Result<(), AttachError> {
-        let load = |family| load_program(&mut self.object, self.method, family).map(drop);
-        Family::ALL.into_iter().try_for_each(load)
+        let families =
+            Family::ALL.into_iter().filter(|family| has_program(&self.object, self.method, *family));
+        let families: Vec<_> = families.collect();
+        families
+            .into_iter()
+            .try_for_each(|family| load_program(&mut self.object, self.method, family).map(drop))
     }
 
     /// Places a probe in a file that nobody runs, and takes it away. Some kernels let nobody without CAP_SYS_ADMIN open a uprobe

@@ -32,7 +32,7 @@ pub const ERROR_STRING: Layout =
 pub const CLASSIC_MAP: Layout = Layout {
     name: "runtime.hmap",
     required: &["B", "buckets", "oldbuckets"],
-    optional: &[],
+    optional: &["count"],
     is_optional: true,
 };
 
@@ -40,7 +40,7 @@ pub const CLASSIC_MAP: Layout = Layout {
 pub const SWISS_MAP: Layout = Layout {
     name: "internal/runtime/maps.Map",
     required: &["dirPtr", "dirLen"],
-    optional: &[],
+    optional: &["used"],
     is_optional: true,
 };
 

@@ -8,7 +8,7 @@ use super::{Inlined, Layout, Library, MapField, Operation, Place, Point, Role, W
 
 /// The library.
 pub const LIBRARY: Library =
-    Library { name: "net/http", module: None, operations: &[SERVER_1, http2::SERVER, CLIENT] };
+    Library { name: "net/http", module: None, operations: &[SERVER_1, http2::SERVER, CLIENT, PROPAGATION_1] };
 
 /// A request over HTTP/1.
 pub const SERVER_1: Operation = Operation {
@@ -96,6 +96,29 @@ pub const CLIENT: Operation = Operation {
     layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
     maps: &[],
 };
+
+/// The header `traceparent` in what a client sends over HTTP/1 (with `--propagate`).
+///
+/// `(*Request).write` writes all of a request's headers into its connection's buffer, and then the empty line, by its only call of
+/// `io.WriteString`: there the buffer holds the headers so far, and no register has anything of it.
+pub const PROPAGATION_1: Operation = Operation {
+    title: "HTTP/1 client propagation",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Written,
+        ways: &[Way {
+            function: "net/http.(*Request).write",
+            place: Place::WithReceiver(&Place::CallOf("io.WriteString")),
+        }],
+    }],
+    layouts: &[&REQUEST, &WRITER, &CLASSIC_MAP, &SWISS_MAP, &SWISS_TABLE, &SWISS_GROUPS],
+    maps: &[HEADER],
+};
+
+/// The buffer that a connection is written through (bufio/bufio.go).
+pub const WRITER: Layout =
+    Layout { name: "bufio.Writer", required: &["buf", "n"], optional: &[], is_optional: false };
 
 /// `func (sh serverHandler) ServeHTTP(rw ResponseWriter, req *Request)`: every request of a server passes it.
 pub const SERVE_HTTP: Way = Way {

@@ -31,6 +31,9 @@ pub(super) fn say(event: &Event) {
                 Err(reason) => warn!(%path, reason = chain(reason), "not watching routes of copied requests"),
             }
         }
+        Event::NotPropagated { executable, reason } => {
+            warn!(path = %executable.display(), reason = chain(reason), "not passing trace contexts on");
+        }
         Event::Refused { key, executable, reason } => {
             warn!(path = %executable.display(), pid = key.pid, reason = chain(reason), "not watching");
         }
@@ -54,6 +57,10 @@ pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
                 }
             }
         }
+        Event::NotPropagated { executable, reason } => (
+            "warning",
+            format!("{}: trace contexts are not passed on: {}", executable.display(), chain(reason)),
+        ),
         Event::Refused { key, executable, reason } => {
             ("not watching", format!("{} (process {}): {}", executable.display(), key.pid, chain(reason)))
         }

@@ -269,6 +269,7 @@ impl Point {
             Role::Sent => "sent",
             Role::Received => "got",
             Role::Route | Role::Router => "route",
+            Role::Written => "write",
             Role::Told => "told",
         };
         let Some(function) = self.function else {
@@ -298,7 +299,7 @@ impl Point {
         let why = match self.role {
             Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
             Role::Router => "for requests that the router serves, unless switched off",
-            Role::Received => "only if asked for",
+            Role::Received | Role::Written => "only if asked for",
             Role::ErrorEnd => "for calls that end otherwise",
             Role::Status => "for calls that net/http receives",
             Role::InlinedEnd => "for calls of a function that was inlined",

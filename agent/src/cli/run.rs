@@ -20,6 +20,7 @@ use crate::variables::{SettingsError, Variables};
 mod capabilities;
 mod command;
 mod output;
+mod propagation;
 mod state;
 mod watching;
 

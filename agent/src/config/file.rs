@@ -137,6 +137,9 @@ pub struct Watching {
     /// Whether messages of gRPC streams are counted, with a trap for each
     #[schemars(extend("x-flag" = "--count-messages", "default" = false))]
     pub count_messages: Option<bool>,
+    /// Whether `traceparent` is added to what clients send, by writing to the memory of programs
+    #[schemars(extend("x-flag" = "--propagate", "default" = false))]
+    pub propagate: Option<bool>,
     /// After how long a call of gRPC that is open gets a span for what there was; 0s for never
     #[schemars(extend("x-flag" = "--segment-after", "default" = "10m"))]
     pub segment_after: Option<Time>,

@@ -45,6 +45,8 @@ pub(super) struct Analysis {
     /// Those that count the messages of streams, if it has any, and the bits of `process_flags` that say of whose.
     pub(super) messages: Probes,
     pub(super) counted: u64,
+    /// Those at which trace contexts are added to what clients send, or why it has none.
+    pub(super) propagation: Result<Probes, String>,
     /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
 }
@@ -108,10 +110,14 @@ impl Analysis {
             routers: Probes::default(),
             messages: Probes::default(),
             counted: 0,
+            propagation: Err("it has no client of HTTP/1".to_owned()),
             clients: None,
         };
         let mut refusals = Vec::new();
         for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {
+            if operation.operation.title == net_http::PROPAGATION_1.title {
+                analysis.propagation = propagation(operation, &analysis.layout);
+            }
             let Some(add) = Self::adder(operation) else { continue };
             if operation.can_be_watched() {
                 add(&mut analysis, operation);
@@ -155,6 +161,7 @@ impl Analysis {
             + self.route.places.len()
             + self.routers.places.len()
             + self.messages.places.len()
+            + self.propagation.as_ref().map_or(0, |probes| probes.places.len())
             + of_clients
     }
 
@@ -273,6 +280,29 @@ impl Analysis {
     }
 }
 
+/// The probes at which a header is written, or why there are none: all of it is proven, or nothing is written.
+fn propagation(plan: &OperationPlan, layout: &Layout) -> Result<Probes, String> {
+    if let Some(refusal) = plan.refusals.first() {
+        return Err(refusal.clone());
+    }
+    if !layout.propagation.is_known() {
+        return Err("the layout of its buffers or maps is not known".to_owned());
+    }
+    let mut probes = Probes::default();
+    for planned in plan.points.iter().flat_map(|point| &point.chosen).flat_map(|(_, sites)| sites) {
+        let words = receiver(planned).ok_or("where the request stands is not known")?;
+        let cookie = with_condition(SiteKind::HttpClientHead, planned).with_receiver(words);
+        probes.add(planned, cookie);
+    }
+    Ok(probes)
+}
+
+/// How many words above the stack pointer at a site the function's receiver stands: beside the return address.
+fn receiver(planned: &PlannedSite) -> Option<u16> {
+    let bytes = u16::try_from(planned.site.stack_delta?.checked_neg()?.checked_add(8)?).ok()?;
+    (bytes.is_multiple_of(8) && bytes / 8 <= Cookie::RECEIVER).then_some(bytes / 8)
+}
+
 /// What a call of a client tells the programs.
 fn at_call(kind: SiteKind, planned: &PlannedSite) -> Cookie {
     let cookie = with_condition(kind, planned);
@@ -316,6 +346,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
         | Role::Sent
         | Role::Received
         | Role::Router
+        | Role::Written
         | Role::Told => None,
     }
 }

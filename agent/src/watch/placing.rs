@@ -129,6 +129,13 @@ impl Watcher {
         if self.settings.messages && !analysis.messages.places.is_empty() {
             groups.insert(Group::Messages);
         }
+        let mut not_propagated = None;
+        if self.settings.propagates && analysis.clients.is_some() {
+            match &analysis.propagation {
+                Ok(_) => drop(groups.insert(Group::Propagation)),
+                Err(reason) => not_propagated = Some(WatchError::Unproven(reason.clone())),
+            }
+        }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         let others = self.running(&identity)?;
@@ -143,6 +150,10 @@ impl Watcher {
         for group in groups {
             let Some(probes) = binary.probes(group) else { continue };
             if let Err(error) = self.kernel.add(file, &mut attachment, group, &probes.places) {
+                if group == Group::Propagation {
+                    not_propagated = Some(Arc::new(error).into());
+                    continue;
+                }
                 self.kernel.detach(vec![attachment]);
                 return Err(Arc::new(error).into());
             }
@@ -156,6 +167,9 @@ impl Watcher {
             binary.attachment = Some(attachment);
             binary.type_names = has_clients.then(|| Arc::new(TypeNames::new(Arc::clone(&open))));
             binary.open = Some(open);
+        }
+        if let Some(reason) = not_propagated {
+            self.tell(Event::NotPropagated { executable: executable.into(), reason });
         }
         if contexts != 0 {
             self.tell(Event::ContextsLeftOut { executable: executable.into(), count: contexts });

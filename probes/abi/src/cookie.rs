@@ -40,6 +40,9 @@ pub enum SiteKind {
     /// An instruction behind the call of one of these in its caller, where the results are still in registers
     /// ([`Cookie::stack_words`] is 1 on x86-64: the return address is gone), or their own `ret` (0).
     HttpClientEnd = 18,
+    /// The call of `io.WriteString` in `net/http.(*Request).write`, which ends the headers of a request over HTTP/1: a header can be
+    /// added before it. [`Cookie::receiver`] tells where the request is. For the programs that write alone.
+    HttpClientHead = 24,
     /// `google.golang.org/grpc.(*Server).handleStream`: a gRPC call starts.
     GrpcServerStart = 32,
     /// `internal/transport.(*http2Server).writeStatus`, `WriteStatus` before grpc-go 1.69: its status is sent.
@@ -77,6 +80,11 @@ impl SiteKind {
         self as u8 >= Self::GrpcServerStart as u8
     }
 
+    /// Whether it is for the programs that write.
+    pub const fn is_propagation(self) -> bool {
+        matches!(self, Self::HttpClientHead)
+    }
+
     /// The kind of that number.
     pub const fn of(number: u64) -> Option<Self> {
         match number {
@@ -91,6 +99,7 @@ impl SiteKind {
             16 => Some(Self::HttpClientStart),
             17 => Some(Self::HttpClientStartInner),
             18 => Some(Self::HttpClientEnd),
+            24 => Some(Self::HttpClientHead),
             32 => Some(Self::GrpcServerStart),
             33 => Some(Self::GrpcServerEnd),
             34 => Some(Self::GrpcServerGone),
@@ -109,7 +118,7 @@ impl SiteKind {
     }
 
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -121,6 +130,7 @@ impl SiteKind {
         Self::HttpClientStart,
         Self::HttpClientStartInner,
         Self::HttpClientEnd,
+        Self::HttpClientHead,
         Self::GrpcServerStart,
         Self::GrpcServerEnd,
         Self::GrpcServerGone,

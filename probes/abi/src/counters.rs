@@ -99,6 +99,18 @@ counters! {
     /// Streams of gRPC clients that an interceptor has hidden behind a type of its own: their end cannot be told, and each is
     /// also counted as abandoned.
     HiddenStream,
+    /// Requests to which a trace context was added for the service that is called.
+    Propagated,
+    /// Requests that had one from the program itself: nothing was added.
+    PropagationOwn,
+    /// Requests without one because the buffer that they were written to had no room left.
+    PropagationNoRoom,
+    /// Requests without one because an open one has the same header map and URL: nobody could tell whose it is.
+    PropagationShared,
+    /// Requests without one because they belong to no open span: proxies are asked to connect, or a program writes a request itself.
+    PropagationUnknown,
+    /// Requests without one because what was found in memory is not what was proven, or could not be read or written.
+    PropagationUnproven,
     /// Hits at which the kernel ran no program, as far as it tells: spans may be missing. The agent reads it from the kernel; in
     /// element 0.
     RecursionMisses,

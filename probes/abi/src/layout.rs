@@ -11,9 +11,11 @@
 use crate::limits;
 
 mod grpc;
+mod propagation;
 mod router;
 
 pub use grpc::{Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
+pub use propagation::Propagation;
 pub use router::Router;
 
 /// No such field, or no such address.
@@ -61,9 +63,11 @@ pub struct Layout {
     pub routers: [Router; limits::ROUTERS],
     /// `google.golang.org/grpc`.
     pub grpc: Grpc,
+    /// What the programs that write need.
+    pub propagation: Propagation,
 }
 
-const _: () = assert!(size_of::<Layout>() == (113 + 36) * 8);
+const _: () = assert!(size_of::<Layout>() == (113 + 36 + 4) * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -123,6 +127,7 @@ impl Layout {
         },
         routers: [Router::UNKNOWN; limits::ROUTERS],
         grpc: Grpc::UNKNOWN,
+        propagation: Propagation::UNKNOWN,
     };
 }
 

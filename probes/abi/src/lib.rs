@@ -21,6 +21,7 @@
 //! | `SITES` | hash | [`Site`] | cookie (`u64`) | agent, only where the kernel has no cookies |
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
+//! | `PENDING` | LRU hash | [`PendingKey`] | [`Pending`] | BPF; only in the object that writes |
 //! | `EVENTS` | ring buffer | | records | BPF |
 //! | `PROCESS_EVENTS` | ring buffer | | [`ProcessEvent`] | BPF |
 //!
@@ -29,7 +30,9 @@
 //!
 //! The programs `on_site_multi` (Linux 6.6), `on_site` (5.15) and `on_site_by_address` (5.10) do the same; one of them is
 //! loaded and attached to all sites of HTTP, and of `on_site_grpc_multi` and so on the same one to those of gRPC
-//! ([`SiteKind::is_grpc`]). `on_exec` and `on_exit`, at raw tracepoints, tell of processes. The globals that the agent sets before:
+//! ([`SiteKind::is_grpc`]). An object of its own has the same programs, and `on_site_propagate_multi` and so on for sites at which
+//! something is written ([`SiteKind::is_propagation`]). `on_exec` and `on_exit`, at
+//! raw tracepoints, tell of processes. The globals that the agent sets before:
 //!
 //! | global | type | meaning |
 //! |---|---|---|
@@ -49,6 +52,7 @@ pub mod in_flight;
 pub mod layout;
 pub mod limits;
 pub mod process;
+pub mod propagation;
 pub mod record;
 pub mod segment;
 pub mod trace_context;
@@ -63,6 +67,7 @@ pub use grpc::{Grpc, GrpcText};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
 pub use process::{PidNamespace, Process, ProcessEvent, Sampler, SamplerKind, Settings};
+pub use propagation::{Pending, PendingKey, PendingState};
 pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
 pub use user::{GrpcTexts, Record, RecordError, Texts};

@@ -91,6 +91,8 @@ pub mod process_flags {
     pub const SERVER_MESSAGES: u64 = 1 << 4;
     /// Those of clients' streams are.
     pub const CLIENT_MESSAGES: u64 = 1 << 5;
+    /// Trace contexts are added to what is sent: programs that write are loaded.
+    pub const PROPAGATE: u64 = 1 << 6;
 }
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.

@@ -6,6 +6,8 @@ use aya_ebpf::{
 };
 use lightfoot_probes_abi::{Cookie, Counter, Layout, Process, Site, SiteKind};
 
+#[cfg(feature = "propagate")]
+use crate::propagate;
 use crate::{
     counters::{NO_PROCESS, count},
     grpc, http_client, http_server,
@@ -67,6 +69,17 @@ pub fn grpc(registers: Registers, cookie: Cookie) {
         Some(SiteKind::GrpcServerReceived) => {
             grpc::message(registers, process, layout, cookie.0, grpc::RECEIVED | grpc::SERVER);
         }
+        _ => count(process.counters, Counter::UnknownSite),
+    }
+}
+
+/// Runs what belongs to a site at which something is written.
+#[cfg(feature = "propagate")]
+#[inline(always)]
+pub fn propagation(registers: Registers, cookie: Cookie) {
+    let Some(Hit { tgid: _, process, layout }) = hit(registers, cookie) else { return };
+    match cookie.kind() {
+        Some(SiteKind::HttpClientHead) => propagate::head(registers, process, layout, cookie.0),
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

@@ -22,13 +22,16 @@ use crate::{
 const SLOTS: usize = 8;
 /// What distinguishes a letter in lower case, the first of a name.
 const LOWER_CASE: u64 = 0x20;
+/// The same of eight letters.
+const ALL_LOWER_CASE: u64 = LOWER_CASE * 0x0101_0101_0101_0101;
 const TYPE: u32 = u32::from_le_bytes(*b"Type");
 
 // The scratch memory, in words: what is read of the map's header and of names, how many runs were noted, how many of
-// them are done, how many candidates were noted, and from `RUN` on the runs, each with address and length.
+// them are done, how many candidates were noted, whether something was not looked at, and from `RUN` on the runs, each with address and length.
 const RUNS_NOTED: usize = MAP_HEADER / 8;
 const RUNS_DONE: usize = RUNS_NOTED + 1;
 const CANDIDATES_NOTED: usize = RUNS_NOTED + 2;
+const INCOMPLETE: usize = RUNS_NOTED + 3;
 const RUN: usize = RUNS_NOTED + 4;
 /// Where in the strings the candidates stand, behind the groups: each has two words of its name and two of its values.
 const CANDIDATE: usize = (PEER + LARGE_STRUCT) / 8;
@@ -46,7 +49,7 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
     let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), size, header) };
     if !read || !note_groups(entry, layout) {
-        return count(entry.counters, Counter::ReadFault);
+        return overlook(entry, Counter::ReadFault);
     }
     let mut read = 0;
     while read < HEADER_READS {
@@ -56,7 +59,7 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
         read += 1;
     }
     if read == HEADER_READS {
-        count(entry.counters, Counter::HeaderBound);
+        overlook(entry, Counter::HeaderBound);
     }
     let mut candidate = 0;
     while candidate < HEADER_CANDIDATES {
@@ -68,11 +71,29 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
     }
 }
 
+/// As [`find`], and returns whether all headers were looked at.
+#[cfg(feature = "propagate")]
+#[inline(always)]
+pub fn find_all(entry: &mut InFlight, layout: &Map, header: u64) -> bool {
+    entry.scratch[INCOMPLETE] = 0;
+    entry.headers[HeaderName::Traceparent as usize].length = 0;
+    find(entry, layout, header);
+    entry.scratch[INCOMPLETE] == 0
+}
+
+/// Counts what was not looked at, and notes that it was not all.
+#[inline(always)]
+fn overlook(entry: &mut InFlight, counter: Counter) {
+    entry.scratch[INCOMPLETE] = 1;
+    count(entry.counters, counter);
+}
+
 /// Notes where the groups of the map are whose header was read.
 #[inline(always)]
 fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
     entry.scratch[RUNS_NOTED] = 0;
     entry.scratch[RUNS_DONE] = 0;
+    entry.scratch[INCOMPLETE] = 0;
     entry.scratch[CANDIDATES_NOTED] = 0;
     let scratch = entry.scratch.as_ptr();
     // SAFETY: the scratch memory is larger.
@@ -99,7 +120,7 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
     }
     if tables > 1 {
         // Maps with so many entries have more groups than are searched.
-        count(entry.counters, Counter::HeaderBound);
+        overlook(entry, Counter::HeaderBound);
     }
     note_table(entry, layout, groups)
 }
@@ -132,7 +153,7 @@ fn note_run(entry: &mut InFlight, groups: u64, length: u64) {
     }
     let noted = entry.scratch[RUNS_NOTED] as usize;
     if noted >= HEADER_RUNS {
-        return count(entry.counters, Counter::HeaderBound);
+        return overlook(entry, Counter::HeaderBound);
     }
     entry.scratch[RUN + 2 * noted] = groups;
     entry.scratch[RUN + 2 * noted + 1] = length;
@@ -172,7 +193,7 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
 #[inline(never)]
 fn read_to_page_end(entry: &mut InFlight, groups: u64) {
     const PAGE: usize = 4096; // or a multiple
-    count(entry.counters, Counter::ReadFault);
+    overlook(entry, Counter::ReadFault);
     let rest = PAGE - groups as usize % PAGE;
     // Verifiers of before Linux 6.8 understand comparisons with constants alone. More than failed is not read: it would
     // fail again.
@@ -225,7 +246,7 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
     }
     let noted = entry.scratch[CANDIDATES_NOTED] as usize;
     if noted >= HEADER_CANDIDATES {
-        return count(entry.counters, Counter::HeaderBound);
+        return overlook(entry, Counter::HeaderBound);
     }
     // SAFETY: within the strings, by the comparisons; the candidates stand behind the groups.
     unsafe {
@@ -256,12 +277,14 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
     };
     // SAFETY: the scratch memory has more than 24 bytes.
     if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), bytes, name) } {
-        return count(entry.counters, Counter::ReadFault);
+        return overlook(entry, Counter::ReadFault);
     }
     let (head, tail) = (entry.scratch[0] | LOWER_CASE, entry.scratch[1] & 0xff_ffff);
-    let header = if length == 11 && head == chars(*b"tracepar") && tail == chars(*b"ent\0\0\0\0\0") {
+    // A client may have put these into its map as it likes; a server's names are always as Go writes them.
+    let (folded, rest) = (entry.scratch[0] | ALL_LOWER_CASE, tail | ALL_LOWER_CASE & 0xff_ffff);
+    let header = if length == 11 && folded == chars(*b"tracepar") && rest == chars(*b"ent\0\0\0\0\0") {
         HeaderName::Traceparent
-    } else if length == 10 && head == chars(*b"tracesta") && tail & 0xffff == chars(*b"te\0\0\0\0\0\0") {
+    } else if length == 10 && folded == chars(*b"tracesta") && rest & 0xffff == chars(*b"te\0\0\0\0\0\0") {
         HeaderName::Tracestate
     } else if length == 10 && head == chars(*b"user-Age") && tail & 0xffff == chars(*b"nt\0\0\0\0\0\0") {
         HeaderName::UserAgent
@@ -277,6 +300,9 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
         }
         return;
     };
+    if entry.strings[at + 3] == 0 {
+        return; // the name alone is not sent
+    }
     entry.headers[header as usize] = Slice { pointer: entry.strings[at + 2], length: entry.strings[at + 3] };
 }
 

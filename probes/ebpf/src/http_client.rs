@@ -10,6 +10,8 @@ use lightfoot_probes_abi::{
     Counter, Layout, Process, RecordKind, SiteKind, in_flight::state, record::http_flags,
 };
 
+#[cfg(feature = "propagate")]
+use crate::propagate;
 use crate::{
     calls,
     counters::count,
@@ -29,6 +31,8 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     let Some(entry) = (unsafe { entry.as_mut() }) else { return };
     entry.record.header.kind = KIND;
     calls::note_caller(entry, registers, stack_words, SiteKind::HttpClientEnd);
+    #[cfg(feature = "propagate")]
+    propagate::search(entry, process, layout, registers::argument(registers, 1));
     if !request::read(entry, layout, registers::argument(registers, 1)) {
         count(process.counters, Counter::NoRequest);
         return in_flight::forget(entry);
@@ -36,6 +40,8 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     count(process.counters, Counter::Started);
     parents::adopt_or_root(registers, entry, process, layout);
     trace::sample(entry, &process.sampler);
+    #[cfg(feature = "propagate")]
+    propagate::note(entry, layout);
     if entry.state & state::UNSAMPLED == 0 {
         request::copy(entry, process, layout);
     }
@@ -73,6 +79,8 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout, 
     if calls::ends_by_outer(entry) {
         entry.record.flags |= http_flags::ENDED_BY_OUTER;
     }
+    #[cfg(feature = "propagate")]
+    propagate::forget(entry);
     response::finish(registers, entry, process, layout);
     in_flight::forget(entry);
 }

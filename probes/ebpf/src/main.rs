@@ -1,4 +1,5 @@
-//! The BPF programs that run at probe sites. They only read the program they watch.
+//! The BPF programs that run at probe sites. They only read the program they watch, unless the feature `propagate` is on, which makes an
+//! object of its own.
 //!
 //! # Design constraints
 //! - Functions use at most 48 bytes of stack frame (`probes/verify`), so what is read goes into map elements, and what needs
@@ -28,6 +29,9 @@ mod contexts;
 mod headers;
 mod parents;
 mod trace;
+
+#[cfg(feature = "propagate")]
+mod propagate;
 
 mod calls;
 mod connect;
@@ -105,6 +109,32 @@ pub fn on_exec(_context: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn on_exit(_context: RawTracePointContext) -> i32 {
     life::ended();
+    0
+}
+
+/// Every site at which something is written, as [`on_site_multi`].
+#[cfg(feature = "propagate")]
+#[uprobe(multi, sleepable)]
+pub fn on_site_propagate_multi(context: ProbeContext) -> u32 {
+    dispatch::propagation(context.regs, attach_cookie(&context));
+    0
+}
+
+/// The same, as [`on_site`].
+#[cfg(feature = "propagate")]
+#[uprobe]
+pub fn on_site_propagate(context: ProbeContext) -> u32 {
+    dispatch::propagation(context.regs, attach_cookie(&context));
+    0
+}
+
+/// The same, as [`on_site_by_address`].
+#[cfg(feature = "propagate")]
+#[uprobe]
+pub fn on_site_propagate_by_address(context: ProbeContext) -> u32 {
+    if let Some(cookie) = dispatch::cookie_by_address(context.regs) {
+        dispatch::propagation(context.regs, cookie);
+    }
     0
 }
 

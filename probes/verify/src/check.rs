@@ -13,13 +13,12 @@ use crate::instruction::{Instruction, SLOT};
 /// so two tasks would write to the same one.
 pub const FRAME_LIMIT: u32 = 48;
 
+/// Writes to the watched process.
+const WRITE_USER: (i32, &str) = (36, "bpf_probe_write_user");
+
 /// The helpers that change or disturb the watched process.
-const FORBIDDEN_HELPERS: [(i32, &str); 4] = [
-    (36, "bpf_probe_write_user"),
-    (58, "bpf_override_return"),
-    (109, "bpf_send_signal"),
-    (117, "bpf_send_signal_thread"),
-];
+const FORBIDDEN_HELPERS: [(i32, &str); 4] =
+    [WRITE_USER, (58, "bpf_override_return"), (109, "bpf_send_signal"), (117, "bpf_send_signal_thread")];
 
 /// The licences for which the kernel offers all helpers (`include/linux/license.h`).
 const LICENSES: [&str; 6] =
@@ -39,6 +38,20 @@ pub struct Exemption {
     pub reason: &'static str,
 }
 
+/// What an object is allowed to do beyond the rules.
+#[derive(Clone, Copy, Debug)]
+pub struct Permissions<'a> {
+    /// The functions that may use a larger frame.
+    pub frames: &'a [Exemption],
+    /// A part of the names, as Rust mangles them, of the functions that may write to the watched process; without it none may.
+    pub writer: Option<&'static str>,
+}
+
+impl Permissions<'_> {
+    /// Nothing beyond the rules.
+    pub const NONE: Self = Self { frames: &[], writer: None };
+}
+
 /// A function of an object that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
@@ -48,6 +61,8 @@ pub struct Function {
     pub section: String,
     /// The bytes of stack frame that it uses, not rounded.
     pub frame: u32,
+    /// Whether it writes to the watched process.
+    pub writes: bool,
 }
 
 impl Function {
@@ -98,6 +113,12 @@ pub enum Violation {
         /// The call's place in the function.
         slot: usize,
     },
+    /// Nothing writes: the permission to is needless.
+    #[error("`{function}` may write to the watched process and does not")]
+    NeedlessWriter {
+        /// The function that the permission names.
+        function: &'static str,
+    },
     /// A call of an address in a register.
     #[error("`{function}` calls an address in a register in slot {slot}, so what it calls cannot be checked")]
     IndirectCall {
@@ -143,9 +164,9 @@ pub enum Violation {
 }
 
 /// Checks a BPF object and returns its functions, or everything that is wrong with it.
-pub fn check(object: &[u8], exemptions: &[Exemption]) -> Result<Vec<Function>, Vec<Violation>> {
+pub fn check(object: &[u8], permissions: Permissions<'_>) -> Result<Vec<Function>, Vec<Violation>> {
     let mut violations = vec![];
-    let functions = functions(object, exemptions, &mut violations).unwrap_or_else(|error| {
+    let functions = functions(object, permissions, &mut violations).unwrap_or_else(|error| {
         violations.push(error.into());
         vec![]
     });
@@ -154,7 +175,7 @@ pub fn check(object: &[u8], exemptions: &[Exemption]) -> Result<Vec<Function>, V
 
 fn functions(
     object: &[u8],
-    exemptions: &[Exemption],
+    permissions: Permissions<'_>,
     violations: &mut Vec<Violation>,
 ) -> Result<Vec<Function>, object::Error> {
     let object = object::File::parse(object)?;
@@ -181,13 +202,18 @@ fn functions(
             let code = code(data, symbol.address(), symbol.size());
             let (true, Some(code)) = (symbol.address() == end, code) else { break };
             end += symbol.size();
-            functions.extend(check_function(symbol.name()?, name, &code, exemptions, violations));
+            functions.extend(check_function(symbol.name()?, name, &code, permissions, violations));
         }
         if end != section.size() {
             violations.push(Violation::NotAFunction { section: name.to_owned(), offset: end });
         }
     }
-    for exemption in exemptions {
+    if let Some(writer) = permissions.writer
+        && !functions.iter().any(|function| function.writes)
+    {
+        violations.push(Violation::NeedlessWriter { function: writer });
+    }
+    for exemption in permissions.frames {
         let needed =
             |function: &Function| function.name == exemption.function && function.frame > FRAME_LIMIT;
         if !functions.iter().any(needed) {
@@ -220,12 +246,15 @@ fn check_function(
     name: &str,
     section: &str,
     code: &[Instruction],
-    exemptions: &[Exemption],
+    permissions: Permissions<'_>,
     violations: &mut Vec<Violation>,
 ) -> Option<Function> {
     let function = || name.to_owned();
+    let writes = code.iter().any(|call| call.helper() == Some(WRITE_USER.0));
+    let may_write = permissions.writer.is_some_and(|writer| name.contains(writer));
     for (slot, instruction) in code.iter().enumerate() {
         let forbidden = FORBIDDEN_HELPERS.iter().find(|(number, _)| instruction.helper() == Some(*number));
+        let forbidden = forbidden.filter(|helper| !(may_write && **helper == WRITE_USER));
         if let Some(&(_, helper)) = forbidden {
             violations.push(Violation::ForbiddenHelper { function: function(), helper, slot });
         }
@@ -247,12 +276,12 @@ fn check_function(
             return None;
         }
     };
-    let exemption = exemptions.iter().find(|exemption| exemption.function == name);
+    let exemption = permissions.frames.iter().find(|exemption| exemption.function == name);
     let limit = exemption.map_or(FRAME_LIMIT, |exemption| exemption.bytes);
     if frame > limit {
         violations.push(Violation::FrameTooLarge { function: function(), bytes: frame, limit });
     }
-    Some(Function { name: function(), section: section.to_owned(), frame })
+    Some(Function { name: function(), section: section.to_owned(), frame, writes })
 }
 
 #[cfg(test)]

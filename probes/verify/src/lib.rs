@@ -14,4 +14,4 @@ pub mod instruction;
 #[cfg(test)]
 mod testing;
 
-pub use check::{Exemption, FRAME_LIMIT, Function, Violation, check};
+pub use check::{Exemption, FRAME_LIMIT, Function, Permissions, Violation, check};

@@ -57,6 +57,8 @@ pub enum Program {
     Bench,
     /// Serves and calls by gRPC as it is or traced by otelgrpc, for the benchmark. It has dependencies.
     BenchGrpc,
+    /// Sends requests in all the ways that matter to whoever adds a header to them.
+    Propagation,
     /// Structs that are hard to describe. No network.
     Layouts,
     /// Prints what its interfaces hold and where calls return to. It serves itself.
@@ -92,6 +94,7 @@ impl Program {
             Self::Backend => "backend",
             Self::Bench => "bench",
             Self::BenchGrpc => "benchgrpc",
+            Self::Propagation => "propagation",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
         }

@@ -53,6 +53,13 @@ const NO_LOSSES: &[&str] = &[
     "context_evicted",
     "context_types_left_out",
     "callers_full",
+    // What became of what is sent, not of its span.
+    "propagated",
+    "propagation_own",
+    "propagation_no_room",
+    "propagation_shared",
+    "propagation_unknown",
+    "propagation_unproven",
     // What things cost.
     "page_waits",
     "wakeups",

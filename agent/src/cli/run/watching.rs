@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{self, Program};
-use super::{capabilities, state};
+use super::{capabilities, propagation, state};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
@@ -70,6 +70,13 @@ pub(in crate::cli) struct WatchingArguments {
     /// receives in the same way.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     count_messages: Option<bool>,
+    /// Add the header `traceparent` to requests that clients send over HTTP/1, so that traces go on in the services that are called
+    ///
+    /// It writes to the memory of the programs that are watched, which nothing else here does, and takes CAP_SYS_ADMIN and a kernel
+    /// that is not in lockdown. Where that is missing, or a program is not as it must be, nothing is added, and it says why. It takes
+    /// one trap more a request.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    propagate: Option<bool>,
     /// Probe the returns of client functions until so many seconds after the last new caller; 5 if nothing else is said
     ///
     /// Client spans end behind the call in the caller, which is learned from the first call; until then they end at the return, which
@@ -133,6 +140,7 @@ impl WatchingArguments {
                 inferred_parents: unless(self.no_inferred_parents, file.inferred_parents),
                 queries: self.queries(file),
                 messages: self.count_messages.or(file.count_messages).unwrap_or(false),
+                propagates: self.propagate.or(file.propagate).unwrap_or(false),
                 callers_settle: settle.or(file.callers_settle.map(|time| time.0)).unwrap_or(CALLERS_SETTLE),
             },
         }
@@ -180,8 +188,14 @@ pub(in crate::cli) fn watch<S: Output>(
             counts_reads: arguments.count_reads,
         };
         memory_limit::check(sizes).context("cannot watch anything")?;
-        let (mut kernel, ring) =
-            Kernel::load(object, &settled.attach_methods, sizes).context("cannot watch anything")?;
+        let mut settings = settled.settings;
+        let writing =
+            settings.propagates.then(|| propagation::load(&settled.attach_methods, sizes)).flatten();
+        settings.propagates = writing.is_some();
+        let (mut kernel, ring) = match writing {
+            Some(loaded) => loaded,
+            None => Kernel::load(object, &settled.attach_methods, sizes).context("cannot watch anything")?,
+        };
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.
@@ -199,7 +213,6 @@ pub(in crate::cli) fn watch<S: Output>(
         let segment_after = settled.segment_after;
         let open_spans = kernel.take_open_spans().filter(|_| !segment_after.is_zero());
         let segments = open_spans.map(|spans| Segments::new(spans, segment_after));
-        let settings = settled.settings;
         let watcher = |events, inbox: &_| Watcher::new(processes, selection, settings, kernel, events, inbox);
         let mut session = Session::start(ring, segments, watcher)?;
         if let (Some(child), Some(program)) = (&mut child, program) {

@@ -1,17 +1,11 @@
 //! The probes of gRPC's operations.
 
+use lightfoot_probes_abi::SiteKind;
 use lightfoot_probes_abi::process::process_flags;
-use lightfoot_probes_abi::{Cookie, SiteKind};
 
-use super::{Analysis, with_condition};
+use super::{Analysis, receiver, with_condition};
 use crate::catalog::{Role, grpc};
-use crate::plan::{OperationPlan, PlannedSite};
-
-/// How many words above the stack pointer at a site the function's receiver stands: beside the return address.
-fn receiver(planned: &PlannedSite) -> Option<u16> {
-    let bytes = u16::try_from(planned.site.stack_delta?.checked_neg()?.checked_add(8)?).ok()?;
-    (bytes.is_multiple_of(8) && bytes / 8 <= Cookie::RECEIVER).then_some(bytes / 8)
-}
+use crate::plan::OperationPlan;
 
 impl Analysis {
     pub(super) fn add_grpc_server(&mut self, server: &OperationPlan) {

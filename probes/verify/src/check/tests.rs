@@ -1,7 +1,7 @@
 use object::write::{Object, StandardSegment, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SectionKind, SymbolFlags, SymbolKind, SymbolScope};
 
-use super::{Exemption, Violation, check};
+use super::{Exemption, Permissions, Violation, check};
 use crate::instruction::Instruction;
 use crate::testing::{add, atomic, call, call_register, encode, exit, mov, mov_constant, store};
 
@@ -63,14 +63,19 @@ impl Parts {
 
     /// What is wrong with it, in words.
     fn complaints(&self) -> Vec<String> {
-        check(&self.build(), &[]).err().unwrap_or_default().iter().map(Violation::to_string).collect()
+        check(&self.build(), Permissions::NONE)
+            .err()
+            .unwrap_or_default()
+            .iter()
+            .map(Violation::to_string)
+            .collect()
     }
 }
 
 #[test]
 fn a_sound_object_passes_and_its_functions_are_named() {
     let object = Parts::with(&[mov(2, 10), add(2, -48), store(2, 0, 1), call(1), atomic(0), exit()]).build();
-    let functions = check(&object, &[]).unwrap();
+    let functions = check(&object, Permissions::NONE).unwrap();
     let [function] = functions.as_slice() else { panic!("{functions:?}") };
     assert_eq!(
         (function.name.as_str(), function.section.as_str(), function.frame),
@@ -83,6 +88,24 @@ fn a_sound_object_passes_and_its_functions_are_named() {
 fn writing_into_the_process_is_refused() {
     let complaints = Parts::with(&[mov_constant(0, 0), call(36), exit()]).complaints();
     assert_eq!(complaints, ["`program` calls bpf_probe_write_user in slot 1"]);
+}
+
+#[test]
+fn only_the_function_that_may_write_does_and_it_must() {
+    let outcome = |code: &[Instruction], writer| {
+        let permissions = Permissions { frames: &[], writer: Some(writer) };
+        check(&Parts::with(code).build(), permissions).map_err(|violations| violations[0].to_string())
+    };
+    let writes = [mov_constant(0, 0), call(36), exit()];
+    assert!(outcome(&writes, "progr").unwrap()[0].writes);
+    assert_eq!(outcome(&writes, "another"), Err("`program` calls bpf_probe_write_user in slot 1".to_owned()));
+    let needless = Err("`progr` may write to the watched process and does not".to_owned());
+    assert_eq!(outcome(&[mov_constant(0, 0), exit()], "progr"), needless);
+    // No other helper that disturbs is permitted with it.
+    assert_eq!(
+        outcome(&[call(109), exit()], "progr"),
+        Err("`program` calls bpf_send_signal in slot 0".to_owned())
+    );
 }
 
 #[test]
@@ -123,10 +146,11 @@ fn atomic_operations_newer_than_the_oldest_kernel_are_refused() {
 #[test]
 fn a_large_frame_needs_an_exemption_that_is_large_enough() {
     let object = Parts::with(&[store(10, -56, 1), exit()]).build();
-    let outcome = |exemptions: &[Exemption]| match check(&object, exemptions) {
-        Ok(functions) => functions.iter().map(|function| function.frame.to_string()).collect::<Vec<_>>(),
-        Err(violations) => violations.iter().map(Violation::to_string).collect(),
-    };
+    let outcome =
+        |exemptions: &[Exemption]| match check(&object, Permissions { frames: exemptions, writer: None }) {
+            Ok(functions) => functions.iter().map(|function| function.frame.to_string()).collect::<Vec<_>>(),
+            Err(violations) => violations.iter().map(Violation::to_string).collect(),
+        };
     let exempt = |function, bytes| Exemption { function, bytes, reason: "a test" };
     let complaint = "`program` uses 56 bytes of stack frame, 48 are permitted";
     assert_eq!(outcome(&[]), [complaint]);
@@ -175,10 +199,10 @@ fn code_outside_functions_is_refused() {
 
 #[test]
 fn bytes_that_are_no_object_are_refused() {
-    let violations = check(b"\x7fELF and no more", &[]).unwrap_err();
+    let violations = check(b"\x7fELF and no more", Permissions::NONE).unwrap_err();
     assert!(matches!(violations.as_slice(), [Violation::Malformed(_), ..]), "{violations:?}");
     let object = Parts::default().build();
     for length in 0..object.len() {
-        assert!(check(&object[..length], &[]).is_err(), "an object cut after {length} bytes");
+        assert!(check(&object[..length], Permissions::NONE).is_err(), "an object cut after {length} bytes");
     }
 }

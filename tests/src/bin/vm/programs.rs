@@ -32,6 +32,10 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             of(Program::OldRpc, &[(21, Mode::Plain), (25, Mode::Plain), (25, Mode::PieStripped)]),
             of(Program::Rpc, &[(21, Mode::Stripped), (27, Mode::Stripped), (27, Mode::Plain)]),
         ],
+        "propagate" => vec![
+            plain(Program::Propagation, &[21, 26, 27]),
+            of(Program::Propagation, &[(25, Mode::PieStripped)]),
+        ],
         "attach_methods" => vec![of(Program::Lifecycle, &[(26, Mode::Pie), (26, Mode::Plain)])],
         _ => Vec::new(),
     };

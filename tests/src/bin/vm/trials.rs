@@ -36,22 +36,24 @@ pub(crate) enum Trial {
 }
 
 /// The end-to-end core of HTTP and gRPC: spans beside the truth, and traps by the kernel's own count.
-const CORE: [(&str, &[&str]); 6] = [
+const CORE: [(&str, &[&str]); 7] = [
     ("http_server", &["rows"]),
     ("http_server_traps", &["a_request_takes_two_traps", "takes_one_trap_more"]),
     ("http_client", &["rows"]),
     ("http_client_traps", &["over_http2", "reverse_proxy"]),
     ("grpc", &["rows"]),
     ("grpc_traps", &[]),
+    ("propagate", &[]),
 ];
 
 /// What each run of the tests has time for of it: some three minutes on the oldest kernel.
-const USUAL: [(&str, &[&str]); 5] = [
+const USUAL: [(&str, &[&str]); 6] = [
     ("http_server", &["rows"]),
     ("http_server_traps", &["a_request_takes_two_traps"]),
     ("http_client", &["rows"]),
     ("grpc", &["rows"]),
     ("grpc_traps", &["a_served_call_takes_two_traps"]),
+    ("propagate", &["cases", "flags"]),
 ];
 
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];

@@ -1,0 +1,69 @@
+//! Requests of clients that wait to be written, for the programs that write.
+//!
+//! A client hands a request to the goroutine that writes to the connection, so the span's goroutine is not the one that writes. What
+//! tells the request there is what all copies that `net/http.Transport` makes of it share: its header map and its URL.
+
+/// Tells a request of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct PendingKey {
+    /// [`crate::Process::instance`].
+    pub instance: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The address of the header map.
+    pub header: u64,
+    /// The address of the URL.
+    pub url: u64,
+}
+
+const _: () = assert!(size_of::<PendingKey>() == 24);
+
+/// The bytes of the header that is added: `traceparent: 00-…-…-01`, and the end of the line.
+pub const HEADER: usize = 70;
+/// The same in words.
+pub const HEADER_WORDS: usize = HEADER.div_ceil(8);
+
+/// What is to be added to a request: an element of `PENDING`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Pending {
+    /// The id of the request's span, as in [`crate::RecordHeader`].
+    pub span_id: u64,
+    /// The key of its element of `IN_FLIGHT`.
+    pub goid: u64,
+    /// As above.
+    pub tgid: u32,
+    /// As above.
+    pub level: u32,
+    /// A [`PendingState`].
+    pub state: u64,
+    /// As in the key: elements are used anew while programs look at them.
+    pub header: u64,
+    /// As above.
+    pub url: u64,
+    /// How many headers the map had when it was searched.
+    pub headers: u64,
+    /// The header, of [`HEADER`] bytes.
+    pub text: [u64; HEADER_WORDS],
+    /// Where it is read back to.
+    pub back: [u64; HEADER_WORDS],
+    /// [`Self::span_id`] again: of an element that is just used anew the two differ, or have changed.
+    pub span_id_again: u64,
+}
+
+const _: () = assert!(size_of::<Pending>() == (8 + 2 * HEADER_WORDS) * 8);
+
+/// What may be done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum PendingState {
+    /// It has no trace context.
+    Free = 1,
+    /// It has one.
+    Own = 2,
+    /// Another one that is open has the same key.
+    Shared = 3,
+    /// Not all of its headers could be searched.
+    Unproven = 4,
+}

@@ -1,0 +1,253 @@
+//! Passing a span's context on with what a client sends: the only module that writes to the program it watches.
+//!
+//! A request over HTTP/1 is written by the goroutine of its connection into a `bufio.Writer` that nobody else uses. Before the line
+//! that ends the headers, the header is written behind what the buffer holds, where the program looks at nothing, and read back; then
+//! the one word that says how much the buffer holds makes it part of the request. Whatever is not as it must be is counted, and
+//! nothing is written.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::BPF_ANY, cty::c_void, helpers::generated::bpf_probe_write_user, macros::map, maps::LruHashMap,
+};
+use lightfoot_probes_abi::{
+    Cookie, Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process,
+    in_flight::{HeaderName, Slice},
+    layout::{ITAB_TYPE, MapKind},
+    limits::STRINGS,
+    process::process_flags,
+    propagation::{HEADER, HEADER_WORDS},
+};
+
+use crate::{
+    counters, headers, in_flight,
+    memory::{read_user, read_word},
+    registers::{self, Registers},
+};
+
+#[map]
+static PENDING: LruHashMap<PendingKey, Pending> = LruHashMap::with_max_entries(8192, 0);
+
+/// Where in a span's strings an element is made, in words: behind what a client's span has there.
+const STAGING: usize = (STRINGS - size_of::<Pending>()) / 8;
+
+/// What a line of a header ends with, as the last bytes of a word.
+const LINE_END: u64 = u16::from_le_bytes(*b"\r\n") as u64;
+
+/// Looks through the headers of a request that is about to be sent. Overwrites the scratch memory and the strings.
+#[inline(never)]
+pub fn search(entry: &mut InFlight, process: &Process, layout: &Layout, request: u64) {
+    if process.flags & process_flags::PROPAGATE == 0 || !layout.propagation.is_known() {
+        return;
+    }
+    let header = read_word(entry.counters, request.wrapping_add(layout.request.header));
+    let url = read_word(entry.counters, request.wrapping_add(layout.request.url));
+    if header == 0 || url == 0 || layout.header.kind == MapKind::Unknown as u64 {
+        return;
+    }
+    entry.target = Slice { pointer: header, length: url };
+    let is_searched = headers::find_all(entry, &layout.header, header);
+    let state = if entry.headers[HeaderName::Traceparent as usize].length != 0 {
+        PendingState::Own
+    } else if is_searched {
+        PendingState::Free
+    } else {
+        PendingState::Unproven
+    };
+    entry.response = state as u64;
+}
+
+/// Notes what is to be added to the request, whose span has its ids.
+#[inline(never)]
+pub fn note(entry: &mut InFlight, layout: &Layout) {
+    if entry.response == 0 {
+        return;
+    }
+    let headers = read_word(entry.counters, entry.target.pointer.wrapping_add(layout.propagation.headers));
+    // SAFETY: the place lies within the strings, and all bytes are a valid value.
+    let pending = unsafe { &mut *entry.strings.as_mut_ptr().add(STAGING).cast::<Pending>() };
+    let header = &entry.record.header;
+    pending.span_id = header.span_id;
+    pending.span_id_again = header.span_id;
+    pending.goid = header.goid;
+    pending.tgid = header.tgid;
+    pending.level = entry.level;
+    pending.state = entry.response;
+    pending.header = entry.target.pointer;
+    pending.url = entry.target.length;
+    pending.headers = headers;
+    pending.text[0] = u64::from_le_bytes(*b"tracepar");
+    pending.text[1] = u64::from_le_bytes(*b"ent: 00-");
+    pending.text[2] = hexadecimal(header.trace_id[0]);
+    pending.text[3] = hexadecimal(header.trace_id[0] >> 32);
+    pending.text[4] = hexadecimal(header.trace_id[1]);
+    pending.text[5] = hexadecimal(header.trace_id[1] >> 32);
+    let (first, last) = (hexadecimal(header.span_id), hexadecimal(header.span_id >> 32));
+    // The flag that says that it is recorded: the others are not defined, and must not be passed on (section 3.2.2.5).
+    let flags = u64::from(header.trace_flags & 1);
+    pending.text[6] = u64::from(b'-') | first << 8;
+    pending.text[7] = first >> 56 | last << 8;
+    pending.text[8] = last >> 56 | u64::from_le_bytes(*b"\0-00\r\n\0\0") | flags << 24;
+    if !insert(entry) {
+        entry.response = 0;
+    }
+}
+
+/// Forgets what was noted for a span that ends.
+#[inline(never)]
+pub fn forget(entry: &InFlight) {
+    if entry.response != 0 {
+        let _ = PENDING.remove(&key(entry));
+    }
+}
+
+/// The headers of a request over HTTP/1 are written but for the empty line: `io.WriteString(w, "\r\n")`.
+#[inline(never)]
+pub fn head(registers: Registers, process: &Process, layout: &Layout, cookie: u64) {
+    let outcome = add(registers, process, layout, Cookie(cookie).receiver());
+    counters::count(process.counters, outcome);
+}
+
+#[inline(always)]
+fn add(registers: Registers, process: &Process, layout: &Layout, receiver: u64) -> Counter {
+    let slot = process.counters;
+    let request = read_word(slot, registers::stack_pointer(registers).wrapping_add(receiver * 8));
+    let header = read_word(slot, request.wrapping_add(layout.request.header));
+    let url = read_word(slot, request.wrapping_add(layout.request.url));
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(pending) = (unsafe { find(process.instance, header, url).as_mut() }) else {
+        return Counter::PropagationUnknown;
+    };
+    let state = pending.state;
+    if pending.header != header || pending.url != url || !is_open(pending) {
+        return Counter::PropagationUnknown;
+    }
+    if state == PendingState::Own as u64 {
+        return Counter::PropagationOwn;
+    }
+    if state == PendingState::Shared as u64 {
+        return Counter::PropagationShared;
+    }
+    let itab = registers::argument(registers, 0);
+    let writer_type = read_word(slot, itab.wrapping_add(ITAB_TYPE)).wrapping_sub(process.bias);
+    if state != PendingState::Free as u64
+        || registers::argument(registers, 3) != 2
+        || writer_type != layout.propagation.writer_type
+        || read_word(slot, header.wrapping_add(layout.propagation.headers)) != pending.headers
+    {
+        return Counter::PropagationUnproven;
+    }
+    write(slot, layout, pending, registers::argument(registers, 1))
+}
+
+/// Adds the header to what the `bufio.Writer` holds.
+#[inline(never)]
+fn write(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64) -> Counter {
+    let place = writer.wrapping_add(layout.propagation.used);
+    let used = read_word(slot, place);
+    let buffer = read_word(slot, writer.wrapping_add(layout.propagation.buffer));
+    let length = read_word(slot, writer.wrapping_add(layout.propagation.buffer).wrapping_add(8));
+    if place % 8 != 0 || used < 8 || used > length {
+        return Counter::PropagationUnproven;
+    }
+    if length - used < HEADER as u64 {
+        return Counter::PropagationNoRoom;
+    }
+    let end = buffer.wrapping_add(used);
+    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END || !write_payload(slot, pending, end) {
+        return Counter::PropagationUnproven;
+    }
+    let used = used + HEADER as u64;
+    // SAFETY: the word has eight bytes.
+    let is_published = unsafe { write_user(place, (&raw const used).cast(), 8) };
+    if is_published && read_word(slot, place) == used {
+        Counter::Propagated
+    } else {
+        Counter::PropagationUnproven
+    }
+}
+
+/// Writes the header to where nobody looks, and reads it back. False unless it stands there, and is that of the span that was found.
+#[inline(never)]
+fn write_payload(slot: u32, pending: &mut Pending, to: u64) -> bool {
+    let span_id = pending.span_id;
+    // SAFETY: both places have room for the header.
+    let is_written = unsafe {
+        write_user(to, pending.text.as_ptr().cast(), HEADER as u32)
+            && read_user(slot, pending.back.as_mut_ptr().cast(), HEADER, to)
+    };
+    let mut difference = u64::from(!is_written);
+    let mut word = 0;
+    while word < HEADER_WORDS {
+        let mask = if word == HEADER_WORDS - 1 { (1 << (HEADER % 8 * 8)) - 1 } else { u64::MAX };
+        difference |= (pending.text[word] ^ pending.back[word]) & mask;
+        word += 1;
+    }
+    // SAFETY: fields of the element. Volatile, for another span may just use the element anew.
+    unsafe {
+        difference |= (&raw const pending.span_id).read_volatile() ^ span_id;
+        difference |= (&raw const pending.span_id_again).read_volatile() ^ span_id;
+    }
+    difference == 0
+}
+
+/// The only place that changes anything of the program. False if the memory cannot be written now.
+///
+/// # Safety
+/// `from` must be valid for reads of `length` bytes. The verifier proves it again.
+#[inline(never)]
+unsafe fn write_user(to: u64, from: *const u8, length: u32) -> bool {
+    // SAFETY: the caller vouches for `from`; the helper checks `to`.
+    unsafe { bpf_probe_write_user(to as *mut c_void, from.cast::<c_void>(), length) == 0 }
+}
+
+#[inline(never)]
+fn find(instance: u32, header: u64, url: u64) -> *mut Pending {
+    let key = PendingKey { instance, reserved: 0, header, url };
+    PENDING.get_ptr_mut(&key).unwrap_or(ptr::null_mut())
+}
+
+/// Whether the span for which it was noted is still open.
+#[inline(never)]
+fn is_open(pending: &Pending) -> bool {
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let entry = unsafe { in_flight::find(pending.tgid, pending.goid, pending.level).as_ref() };
+    entry.is_some_and(|entry| entry.record.header.span_id == pending.span_id)
+}
+
+#[inline(never)]
+fn insert(entry: &InFlight) -> bool {
+    let key = key(entry);
+    if let Some(other) = PENDING.get_ptr_mut(&key)
+        // SAFETY: the kernel hands out elements that live at least until the program ends.
+        && is_open(unsafe { &*other })
+    {
+        // SAFETY: as above.
+        unsafe { (*other).state = PendingState::Shared as u64 };
+        return false;
+    }
+    // SAFETY: it was made there.
+    let pending = unsafe { &*entry.strings.as_ptr().add(STAGING).cast::<Pending>() };
+    PENDING.insert(&key, pending, u64::from(BPF_ANY)).is_ok()
+}
+
+#[inline(always)]
+fn key(entry: &InFlight) -> PendingKey {
+    PendingKey {
+        instance: entry.instance,
+        reserved: 0,
+        header: entry.target.pointer,
+        url: entry.target.length,
+    }
+}
+
+/// The lower four bytes of a number in memory, as eight digits in memory.
+#[inline(always)]
+fn hexadecimal(bytes: u64) -> u64 {
+    let spread = bytes & 0xffff_ffff;
+    let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = spread >> 4 & 0x000f_000f_000f_000f | (spread & 0x000f_000f_000f_000f) << 8;
+    let letters = digits.wrapping_add(0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    digits + 0x3030_3030_3030_3030 + letters * 39
+}

@@ -1,0 +1,38 @@
+//! What a request costs in traps, by the kernel's own statistics.
+
+use std::thread;
+use std::time::Duration;
+
+use lightfoot::watch::CALLERS_SETTLE;
+use lightfoot_tests::go::{Mode, Program};
+use lightfoot_tests::live::Watched;
+
+use super::refusal::is_refused;
+use super::runs::runs_of;
+use super::wire::Wire;
+
+const REQUESTS: u64 = 100;
+
+#[test]
+fn a_request_takes_one_trap_more() {
+    let wire = Wire::start();
+    let address = wire.address;
+    for (arguments, traps) in [(&["--propagate"][..], 3), (&[], 2)] {
+        let watched =
+            Watched::start_with(Program::Propagation, 26, Mode::Plain, arguments, |_| Ok(())).unwrap();
+        let Some(mut watched) = watched else { return };
+        let load = |count| format!("load {count} 1 http://{address}");
+        watched.program.ask(&load(10)).unwrap();
+        thread::sleep(CALLERS_SETTLE.saturating_add(Duration::from_secs(2)));
+        let Watched { program, agent, .. } = &mut watched;
+        let runs = runs_of(agent, || {
+            program.ask(&load(REQUESTS)).unwrap();
+        });
+        let (_, outcome) = watched.end().unwrap();
+        if is_refused(&outcome) {
+            println!("skipped: this kernel lets no program write");
+            return;
+        }
+        assert_eq!(runs, traps * REQUESTS, "{arguments:?} {}", outcome.messages);
+    }
+}

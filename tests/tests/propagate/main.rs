@@ -1,0 +1,15 @@
+//! Trace contexts on the wire: what clients send is compared byte by byte with what they send without us.
+//!
+//! The kernel must permit programs that write, which one in lockdown does not: there the refusal is tested, and all else in virtual
+//! machines (`target/debug/vm x86_64 6.12 '' propagate`).
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+#[path = "../common/runs.rs"]
+mod runs;
+
+mod cases;
+mod cost;
+mod flags;
+mod load;
+mod refusal;
+mod wire;
