@@ -39,7 +39,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("ended_by_outer", PROBES_ENDS, "by_the_return_of_a_call_around"),
     ("nested_client", PROBES_ENDS, "a_transport_within_a_transport"),
     ("hidden_stream", "tests/tests/grpc/load.rs", "a_stream_that_an_interceptor_hides_is_counted"),
-    ("recursion_misses", "agent/src/attach/misses/tests.rs", "what_the_kernel_skipped_is_added_up"),
+    ("recursion_misses", "agent/src/attach/misses/tests.rs", "hits_that_the_kernel_skips_are_counted"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
     ("user_reads", "probes/tests/http_server/cost.rs", "reads_of_user_memory"),
     // Between them and delivery.

@@ -32,6 +32,12 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             of(Program::OldRpc, &[(21, Mode::Plain), (25, Mode::Plain), (25, Mode::PieStripped)]),
             of(Program::Rpc, &[(21, Mode::Stripped), (27, Mode::Stripped), (27, Mode::Plain)]),
         ],
+        "privileges" => vec![
+            plain(Program::Lifecycle, &[26]),
+            plain(Program::Truth, &[26]),
+            plain(Program::Clients, &[26]),
+            plain(Program::Rpc, &[26]),
+        ],
         "attach_methods" => vec![of(Program::Lifecycle, &[(26, Mode::Pie), (26, Mode::Plain)])],
         _ => Vec::new(),
     };
