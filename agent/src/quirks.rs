@@ -118,7 +118,8 @@ pub const QUIRKS: &[Quirk] = &[
     },
     Quirk {
         id: "quirk_skipped_hits",
-        since: None,
+        // Before, whoever used a map could not be preempted: `migrate_disable` was `preempt_disable`.
+        since: Some(Release(5, 11)),
         until: Some(Release(6, 0)),
         machine: None,
         symptom: "a hit is skipped while a system call uses a BPF map on the same processor and was preempted \

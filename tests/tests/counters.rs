@@ -45,7 +45,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("propagation_shared", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unknown", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unproven", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
-    ("recursion_misses", "agent/src/attach/misses/tests.rs", "what_the_kernel_skipped_is_added_up"),
+    ("recursion_misses", "agent/src/attach/misses/tests.rs", "hits_that_the_kernel_skips_are_counted"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
     ("user_reads", "probes/tests/http_server/cost.rs", "reads_of_user_memory"),
     (

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::trials::Machine;
+use crate::trials::{AGENT, Machine};
 
 /// A line of `cargo --message-format=json`.
 #[derive(Deserialize)]
@@ -25,7 +25,10 @@ struct Target {
 pub(crate) fn of(machine: Machine, programs: &[&str]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut command = Command::new("cargo");
     command.args(["test", "--quiet", "--no-run", "--message-format=json", "--package", "lightfoot-tests"]);
-    command.args(programs.iter().flat_map(|program| ["--test", program]));
+    if programs.contains(&AGENT) {
+        command.args(["--package", AGENT, "--lib"]);
+    }
+    command.args(programs.iter().filter(|name| **name != AGENT).flat_map(|program| ["--test", program]));
     if !machine.is_here() {
         let target = format!("{}-unknown-linux-musl", machine.name());
         let compiler = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/zig-cc.sh");

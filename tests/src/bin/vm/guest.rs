@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use lightfoot_tests::cache;
 use lightfoot_tests::go::VERSIONS;
 
-use crate::trials::{Boot, Trial};
+use crate::trials::{AGENT, Boot, Trial};
 use crate::{executables, programs};
 
 /// Where the tests and the agent are.
@@ -52,15 +52,21 @@ pub(crate) fn write(boot: &Boot, kernel: &Path, to: &Path) -> Result<(), Box<dyn
                 } else {
                     fs::copy(test, inside)?;
                 }
-                for library in executables::libraries(test)? {
-                    copy(root, &library, &library)?;
-                }
-                format!("{PROGRAMS}/{program} --test-threads=1 {}", filters.join(" "))
+                add_libraries(root, test)?;
+                // What ends up in a test program's own process does not mount it.
+                let before = if program == AGENT { "with_tracefs " } else { "" };
+                format!("{before}{PROGRAMS}/{program} --test-threads=1 {}", filters.join(" "))
             }
         };
         let _ = writeln!(script, "trial {trial} {command}");
     }
     if !names.is_empty() {
+        if boot.machine.is_here() {
+            // busybox's own knows neither users nor bounding sets.
+            let setpriv = Path::new("/usr/bin/setpriv");
+            copy(root, setpriv, setpriv)?;
+            add_libraries(root, setpriv)?;
+        }
         add_programs(root, boot)?;
         for read in ["tests/targets", "docs"] {
             copy_folder(root, &sources.join(read))?;
@@ -87,6 +93,14 @@ fn add_programs(root: &Path, boot: &Boot) -> Result<(), Box<dyn Error>> {
     for version in VERSIONS {
         let text = format!("#!/bin/sh\n[ \"$*\" = 'env GOVERSION' ] && echo go{version}\n");
         executable(&root.join("go").join(version.minor.to_string()), &text)?;
+    }
+    Ok(())
+}
+
+/// Adds the libraries that an executable is linked with.
+fn add_libraries(root: &Path, executable: &Path) -> Result<(), Box<dyn Error>> {
+    for library in executables::libraries(executable)? {
+        copy(root, &library, &library)?;
     }
     Ok(())
 }

@@ -6,10 +6,11 @@ $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev 2>/dev/null
 $b mount -t securityfs security /sys/kernel/security 2>/dev/null
 $b mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 $b mount -t tmpfs tmp /tmp
 $b ip link set lo up
 $b --install -s /bin
-export PATH=/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=5 LIGHTFOOT_CACHE=@CACHE@
+export PATH=/usr/bin:/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=5 LIGHTFOOT_CACHE=@CACHE@
 for go in /go/*; do [ ! -e "$go" ] || export "LIGHTFOOT_GO_1_${go#/go/}=$go"; done
 ulimit -n 65536
 
@@ -20,6 +21,11 @@ trial() {
     echo "VM begins $name"
     "$@"
     echo "VM ended $name $?"
+}
+
+# with_tracefs COMMAND…: where tracefs is mounted, if the kernel permits; tests mount it for themselves.
+with_tracefs() {
+    unshare --mount sh -c 'mount -t tracefs tracefs /sys/kernel/tracing; exec "$@"' sh "$@"
 }
 
 echo "VM up $(uname -r) $(nproc) processors, $(free -m | awk '/Mem/ { print $4 }') MB free"

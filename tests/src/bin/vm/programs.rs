@@ -36,6 +36,12 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             plain(Program::Propagation, &[21, 26, 27]),
             of(Program::Propagation, &[(25, Mode::PieStripped)]),
         ],
+        "privileges" => vec![
+            plain(Program::Lifecycle, &[26]),
+            plain(Program::Truth, &[26]),
+            plain(Program::Clients, &[26]),
+            plain(Program::Rpc, &[26]),
+        ],
         "attach_methods" => vec![of(Program::Lifecycle, &[(26, Mode::Pie), (26, Mode::Plain)])],
         _ => Vec::new(),
     };

@@ -35,6 +35,9 @@ pub(crate) enum Trial {
     Doctor,
 }
 
+/// The agent's own tests, among the test programs.
+pub(crate) const AGENT: &str = "lightfoot";
+
 /// The end-to-end core of HTTP and gRPC: spans beside the truth, and traps by the kernel's own count.
 const CORE: [(&str, &[&str]); 7] = [
     ("http_server", &["rows"]),
@@ -56,6 +59,20 @@ const USUAL: [(&str, &[&str]); 6] = [
     ("propagate", &["cases", "flags"]),
 ];
 
+/// Rights and limits, where `uprobe_multi` takes no more than is documented, and cgroups are of version 2.
+const RIGHTS: [(&str, &[&str]); 3] = [
+    ("privileges", &[]),
+    ("attach_methods", &["takes_no_sys_admin"]),
+    // This kernel has kprobes, and counts what it skips there.
+    (AGENT, &["misses"]),
+];
+
+/// Without CAP_SYS_ADMIN, where it is missing: perf events if they do without, else tracefs.
+const OLDER_RIGHTS: [(&str, &[&str]); 1] = [("attach_methods", &["takes_no_sys_admin"])];
+
+/// What most distributions have; at Debian's 3 tracefs takes CAP_SYS_ADMIN, too.
+const USUAL_PARANOID: &str = "sysctl.kernel.perf_event_paranoid=2";
+
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
 
 /// Other ways to start Linux 6.12: kinds of preemption, one processor, and what a distribution may have switched off. Debian's
@@ -74,14 +91,22 @@ const CONFIDENTIALITY: &str = "lockdown=confidentiality";
 
 /// All there is.
 pub(crate) fn all() -> Vec<Boot> {
-    let of = |machine| VERSIONS.map(|version| Boot::of(machine, version, "", Trial::and_tests(&CORE)));
+    let of = |machine| {
+        VERSIONS.map(|version| {
+            let has_rights = (machine, version) == (Machine::X86_64, "6.12");
+            let rights = if has_rights { Trial::tests(&RIGHTS) } else { Vec::new() };
+            Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights].concat())
+        })
+    };
+    let older = ["5.10", "6.1"]
+        .map(|version| Boot::of(Machine::X86_64, version, USUAL_PARANOID, Trial::and_tests(&OLDER_RIGHTS)));
     let started = |parameters| {
         let trials =
             if parameters == CONFIDENTIALITY { vec![Trial::Doctor] } else { Trial::and_tests(&CORE) };
         Boot::of(Machine::X86_64, "6.12", parameters, trials)
     };
     let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
-    kernels.chain(PARAMETERS.map(started)).collect()
+    kernels.chain(older).chain(PARAMETERS.map(started)).collect()
 }
 
 /// All, with the programs alone.
@@ -130,8 +155,11 @@ impl Trial {
 
     /// `doctor`, and tests.
     fn and_tests(tests: &[(&str, &[&str])]) -> Vec<Self> {
-        let tests = tests.iter().map(|(program, filters)| Self::of(program, filters));
-        [Self::Doctor].into_iter().chain(tests).collect()
+        [vec![Self::Doctor], Self::tests(tests)].concat()
+    }
+
+    fn tests(tests: &[(&str, &[&str])]) -> Vec<Self> {
+        tests.iter().map(|(program, filters)| Self::of(program, filters)).collect()
     }
 }
 
