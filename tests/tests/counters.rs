@@ -40,6 +40,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("nested_client", PROBES_ENDS, "a_transport_within_a_transport"),
     ("hidden_stream", "tests/tests/grpc/load.rs", "a_stream_that_an_interceptor_hides_is_counted"),
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "what_the_kernel_skipped_is_added_up"),
+    ("stack_checks_failed", PROBES_LOSSES, "a_stack_check_that_fails_is_counted_beside_the_calls"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
     ("user_reads", "probes/tests/http_server/cost.rs", "reads_of_user_memory"),
     // Between them and delivery.

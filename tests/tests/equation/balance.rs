@@ -55,6 +55,7 @@ const NO_LOSSES: &[&str] = &[
     "callers_full",
     // What things cost.
     "page_waits",
+    "stack_checks_failed",
     "wakeups",
     "user_reads",
     "export_retries",
