@@ -26,6 +26,7 @@ use crate::quirks::Release;
 mod addresses;
 mod attachment;
 mod callers;
+mod closer;
 mod error;
 mod files;
 mod holders;
@@ -41,11 +42,14 @@ mod trial;
 use addresses::Addresses;
 pub use attachment::{Attachment, Group};
 pub use callers::MAX_CALLERS;
+use closer::Closer;
+pub use closer::MAX_CLOSING;
 pub use error::AttachError;
 pub use files::RESERVED_FILES;
 pub use holders::MAX_HOLDERS;
 pub use life::ProcessEvents;
 pub use lightfoot_probes_abi::PidNamespace;
+use links::Link;
 use method::Family;
 pub use method::Method;
 pub use open_spans::OpenSpans;
@@ -145,6 +149,8 @@ pub struct Kernel {
     addresses: Option<Addresses>,
     /// Where probes are its events.
     tracefs: Option<Tracefs>,
+    /// Where the kernel takes long to take probes away. It ends with all of them.
+    closer: Option<Closer<Link>>,
 }
 
 impl Kernel {
@@ -235,6 +241,10 @@ impl Kernel {
             by_process: StdHashMap::new(),
             addresses,
             tracefs,
+            closer: (method != Method::UprobeMulti)
+                .then(Closer::start)
+                .transpose()
+                .map_err(AttachError::Closer)?,
         };
         kernel.enable(u64::from(sizes.ring_bytes / 4))?;
         Ok((kernel, ring))

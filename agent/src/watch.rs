@@ -438,6 +438,7 @@ impl Watcher {
         let _ = self.kernel.disable();
         let attachments = self.binaries.values_mut().filter_map(|binary| binary.attachment.take());
         self.kernel.detach(attachments.collect());
+        self.kernel.settle();
         // Only now does no program run any more, and the counts are final.
         let watched: Vec<_> = self.watched.keys().copied().collect();
         for key in watched {

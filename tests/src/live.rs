@@ -68,7 +68,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const SLOWNESS: &str = "LIGHTFOOT_TEST_SLOWNESS";
 
 /// What everything that has a deadline is given times more of: what [`SLOWNESS`] says.
-fn slowness() -> u32 {
+pub fn slowness() -> u32 {
     env::var(SLOWNESS).ok().and_then(|value| value.parse().ok()).unwrap_or(1)
 }
 

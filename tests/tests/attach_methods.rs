@@ -123,6 +123,37 @@ fn a_command_is_watched_from_its_start() {
     }
 }
 
+/// The kernel takes 0.1 s for each. An agent that waited for that would answer before and after it only.
+#[test]
+fn an_agent_answers_while_probes_are_taken_away() {
+    let Some(folder) = Folder::for_test("probes that are taken away") else { return };
+    let pattern = folder.path().join("leaving-*");
+    for method in ["perf-event-by-address", "tracefs"] {
+        let agent = Agent::start(["--exe", text(&pattern), "--attach-method", method], &[]).unwrap();
+        let files = || fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
+        let copies = (0..6).map(|number| folder.copy_of(Program::Lifecycle, &format!("leaving-{number}")));
+        let paths: Vec<_> = copies.map(Result::unwrap).collect();
+        let targets: Vec<_> = paths.iter().map(|path| Target::start(path).unwrap()).collect();
+        for target in &targets {
+            agent.watches(target.pid()).unwrap();
+        }
+        let with_probes = files();
+        let without = with_probes - targets.len() * probes(&paths[0]).unwrap().len();
+        drop(targets);
+        let mut seen = BTreeSet::new();
+        let are_gone = || {
+            agent.counts().unwrap();
+            seen.insert(files());
+            seen.first().is_some_and(|least| *least <= without).then_some(())
+        };
+        wait_for("all probes to be gone", are_gone).unwrap();
+        // Each has a file.
+        let between = seen.range(without + 1..with_probes).count();
+        assert!(between > 1, "{method}: {seen:?} of {without} to {with_probes}");
+        agent.stop().unwrap();
+    }
+}
+
 /// Our events in the list of tracefs.
 fn events() -> Vec<String> {
     let output = with_tracefs("cat").arg("/sys/kernel/tracing/uprobe_events").output().unwrap();

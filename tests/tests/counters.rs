@@ -46,6 +46,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("propagation_unknown", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unproven", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "hits_that_the_kernel_skips_are_counted"),
+    ("stack_checks_failed", PROBES_LOSSES, "a_stack_check_that_fails_is_counted_beside_the_calls"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
     ("user_reads", "probes/tests/http_server/cost.rs", "reads_of_user_memory"),
     (

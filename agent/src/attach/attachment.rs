@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use aya::programs::ProgramError;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
 use lightfoot_probes_abi::{Holder, HolderKey, Layout, SiteKind};
 
+use super::closer::{Closing, Placed};
 use super::links::{self, Link};
 use super::{AttachError, Family, Kernel, Probe, files, load_program, map_error};
 
@@ -39,7 +41,7 @@ pub struct Attachment {
     pub holders_left_out: usize,
     pub(super) layout: u32,
     holders: Vec<HolderKey>,
-    links: BTreeMap<Group, Vec<Link>>,
+    links: BTreeMap<Group, Placed<Link>>,
 }
 
 impl Attachment {
@@ -64,6 +66,12 @@ impl Kernel {
         holders: &[(u64, Holder)],
         probes: &[Probe],
     ) -> Result<Attachment, AttachError> {
+        // Programs would run twice at each site that both have.
+        let inode = inode(file);
+        self.settle_while(|closing| closing.is_of(inode));
+        if self.layout_slots.is_empty() {
+            self.settle_while(|_| true);
+        }
         let slot = self.layout_slots.take().ok_or(AttachError::TooManyBinaries)?;
         let binary = self.next_binary;
         self.next_binary = self.next_binary.wrapping_add(1).max(1);
@@ -95,26 +103,51 @@ impl Kernel {
         probes: &[Probe],
     ) -> Result<(), AttachError> {
         if !attachment.has(group) {
+            let (inode, offsets) = (inode(file), offsets(probes));
+            self.settle_while(|closing| closing.has_any(inode, &offsets));
             let placed = self.place(file, attachment.binary, probes)?;
             attachment.links.insert(group, placed);
         }
         Ok(())
     }
 
-    /// Takes groups of probes away. Waits until no processor can be within a program that they started.
-    pub fn remove(attachment: &mut Attachment, groups: &[Group]) {
-        links::close(groups.iter().filter_map(|group| attachment.links.remove(group)).flatten().collect());
+    /// Takes groups of probes away. They may be hit for a moment after that, where the kernel takes long to close them.
+    pub fn remove(&mut self, attachment: &mut Attachment, groups: &[Group]) {
+        let placed = groups.iter().filter_map(|group| attachment.links.remove(group)).collect();
+        self.close(placed, Vec::new());
     }
 
-    /// Takes the probes of binaries away. Their processes must have been left before.
+    /// Takes the probes of binaries away, in the same way. Their processes must have been left before.
     pub fn detach(&mut self, attachments: Vec<Attachment>) {
-        let mut all = Vec::new();
+        let (mut placed, mut layouts) = (Vec::new(), Vec::new());
         for attachment in attachments {
-            self.layout_slots.give_back(attachment.layout);
             self.forget_holders(&attachment.holders);
-            all.extend(attachment.links.into_values().flatten());
+            layouts.push(attachment.layout);
+            placed.extend(attachment.links.into_values());
         }
-        links::close(all);
+        self.close(placed, layouts);
+    }
+
+    /// Waits until all that was taken away is gone, and no processor can be within a program that it started.
+    pub fn settle(&mut self) {
+        self.settle_while(|_| true);
+    }
+
+    fn close(&mut self, placed: Vec<Placed<Link>>, layouts: Vec<u32>) {
+        if placed.is_empty() && layouts.is_empty() {
+            return;
+        }
+        if let Some(closer) = &self.closer {
+            return closer.close(placed, layouts);
+        }
+        links::close(placed.into_iter().flat_map(|placed| placed.links).collect());
+        layouts.into_iter().for_each(|layout| self.layout_slots.give_back(layout));
+    }
+
+    /// Waits until nothing is being closed that is like that.
+    fn settle_while(&mut self, is_awaited: impl Fn(&Closing) -> bool) {
+        let free = self.closer.iter().flat_map(|closer| closer.wait_while(&is_awaited));
+        free.for_each(|layout| self.layout_slots.give_back(layout));
     }
 
     pub(super) fn place(
@@ -122,8 +155,11 @@ impl Kernel {
         file: &File,
         binary: u32,
         probes: &[Probe],
-    ) -> Result<Vec<Link>, AttachError> {
-        // Perf events take one each.
+    ) -> Result<Placed<Link>, AttachError> {
+        // Perf events take one each, until they are closed.
+        if files::check(probes.len()).is_err() {
+            self.settle();
+        }
         files::check(probes.len())?;
         let mut placed = Vec::new();
         for family in Family::ALL {
@@ -139,7 +175,7 @@ impl Kernel {
                 }
             }
         }
-        Ok(placed)
+        Ok(Placed { inode: inode(file), offsets: offsets(probes), links: placed })
     }
 
     fn place_for<'a>(
@@ -173,4 +209,13 @@ impl Kernel {
         let id = program.attach(points, path, self.scope).map_err(placed)?;
         Ok(vec![Link::Uprobes(program.take_link(id).map_err(placed)?)])
     }
+}
+
+/// 0 where it cannot be told: all such files are taken for one.
+fn inode(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.ino())
+}
+
+fn offsets(probes: &[Probe]) -> Vec<u64> {
+    probes.iter().map(|probe| probe.offset).collect()
 }

@@ -57,6 +57,9 @@ pub enum AttachError {
     /// The number of processors is unknown.
     #[error("the number of processors cannot be told")]
     Processors(#[source] io::Error),
+    /// There is no thread to close probes.
+    #[error("no thread can be started")]
+    Closer(#[source] io::Error),
     /// [`super::MAX_BINARIES`] are watched already.
     #[error(
         "{MAX_BINARIES} binaries are watched already; choose with --exe, --port or --pid, or wait for one to end"

@@ -22,8 +22,8 @@ pub(super) enum Link {
 /// Closes all of them. Each waits until no processor can be within a program any more. `uprobe_multi` links wait together;
 /// perf events, those of tracefs too, one after the other all the same: `perf_uprobe_destroy` (kernel/trace/trace_event_perf.c) waits for its
 /// grace periods under `event_mutex`, some 0.09 s for each site on Linux 6.18.
-pub(super) fn close(links: Vec<Link>) {
-    let mut shares: Vec<Vec<Link>> = Vec::new();
+pub(super) fn close<L: Send>(links: Vec<L>) {
+    let mut shares: Vec<Vec<L>> = Vec::new();
     shares.resize_with(CLOSERS.min(links.len()), Vec::new);
     for (number, link) in links.into_iter().enumerate() {
         if let Some(share) = shares.get_mut(number % CLOSERS) {

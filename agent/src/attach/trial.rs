@@ -29,7 +29,7 @@ impl Kernel {
     pub(super) fn try_out(&mut self) -> Result<(), AttachError> {
         // Where there is no such file, the first program that is to be watched shows it.
         let Ok(file) = code() else { return Ok(()) };
-        links::close(self.place(&file, 0, &[Probe { offset: 0, cookie: Cookie(0) }])?);
+        links::close(self.place(&file, 0, &[Probe { offset: 0, cookie: Cookie(0) }])?.links);
         Ok(())
     }
 }

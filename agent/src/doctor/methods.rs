@@ -169,6 +169,7 @@ pub(super) fn prove(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Resu
             kernel.leave(own)
         });
     kernel.detach(vec![attachment]);
+    kernel.settle();
     let counts = counts.map_err(MethodError::Place)?;
     let counted = counts.map_or(0, |(counters, _)| count(&counters, Counter::UnknownSite));
     let after = kernel.counts(None).map_err(MethodError::Load)?;

@@ -57,6 +57,7 @@ pub(super) fn measure(kernel: &mut Kernel, method: Method, code: &OwnCode) -> Re
         let attachment = methods::place(kernel, code, site)?;
         let (with, hits) = time(BATCH);
         kernel.detach(vec![attachment]);
+        kernel.settle();
         let nanoseconds = (with - bare).max(0.0);
         Ok(Measured { instruction: site.text.clone(), nanoseconds, hits })
     };

@@ -16,7 +16,7 @@ use lightfoot_symbolizer::go_abi::GoType;
 
 use super::analysis::{self, Clients, Probes};
 use super::{Binary, Event, WatchError, Watcher, loaded};
-use crate::attach::{Group, Kernel, count};
+use crate::attach::{Group, count};
 use crate::catalog::grpc::{INVOKE_RESULTS, NEW_STREAM_RESULTS};
 use crate::catalog::net_http::ROUND_TRIP_RESULTS;
 use crate::discover::FileIdentity;
@@ -219,7 +219,7 @@ impl Watcher {
     /// Takes groups of a binary's probes away.
     pub(super) fn take_away(&mut self, file: FileIdentity, groups: &[Group]) {
         if let Some(attachment) = self.binaries.get_mut(&file).and_then(|binary| binary.attachment.as_mut()) {
-            Kernel::remove(attachment, groups);
+            self.kernel.remove(attachment, groups);
         }
     }
 

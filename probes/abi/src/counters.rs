@@ -114,6 +114,9 @@ counters! {
     /// Hits at which the kernel ran no program, as far as it tells: spans may be missing. The agent reads it from the kernel; in
     /// element 0.
     RecursionMisses,
+    /// Hits of a stack check that fails, for the stack must grow or Go preempts the goroutine, each one trap more: the function
+    /// starts over. Only sites on arm64 are there.
+    StackChecksFailed,
     /// Times the reader was woken because the ring buffer filled.
     Wakeups,
     /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in

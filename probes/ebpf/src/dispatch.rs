@@ -39,6 +39,7 @@ fn hit(registers: Registers, cookie: Cookie) -> Option<Hit> {
         return None;
     }
     if cookie.0 & Cookie::IF_NOT_TAKEN != 0 && registers::lower_or_same(registers) {
+        count(process.counters, Counter::StackChecksFailed);
         return None;
     }
     Some(Hit { tgid, process, layout: LAYOUTS.get(process.layout)? })

@@ -6,6 +6,7 @@ use lightfoot_probes_abi::layout::{Connection, G, Layout, Map, MapKind, NONE, Re
 use lightfoot_probes_abi::{Cookie, SiteKind};
 use lightfoot_symbolizer::Architecture;
 use lightfoot_symbolizer::binary::Binary;
+use lightfoot_symbolizer::decode;
 use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::{self, Code, Price, Site};
@@ -120,6 +121,23 @@ pub(crate) fn inspect(path: &Path, id: u32, end: End) -> Facts {
         ],
         route,
     }
+}
+
+/// The conditional branch of a function's stack check, before the site at its entry.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn stack_check(path: &Path, name: &str, cookie: Cookie) -> PlacedSite {
+    let bytes = std::fs::read(path).unwrap();
+    let binary = Binary::open(&bytes[..]).unwrap();
+    let functions = binary.functions(&[name]).unwrap();
+    let function = functions.get(name).unwrap();
+    let code = function.code(&binary.image).unwrap();
+    let entry = site::entry(view(binary.image.architecture, function, &code), &[]).unwrap();
+    let before = decode::instructions(binary.image.architecture, function.entry, &code)
+        .map(Result::unwrap)
+        .take_while(|instruction| instruction.address < entry.address);
+    let branch = before.filter(|instruction| instruction.text().starts_with("jbe")).last().unwrap();
+    let offset = binary.image.file_offset(branch.address).unwrap().0;
+    PlacedSite { offset, address: branch.address.0, cookie }
 }
 
 fn view<'a>(architecture: Architecture, function: &Function, bytes: &'a [u8]) -> Code<'a> {

@@ -3,13 +3,14 @@
 use std::thread;
 use std::time::Duration;
 
+use aya::sys::{Stats, enable_stats};
 use lightfoot_probes_abi::layout::{Layout, NONE};
 use lightfoot_probes_abi::limits::{LARGE_STRUCT, SMALL_STRUCT};
 use lightfoot_probes_abi::{Cookie, Counter, Process};
 use lightfoot_tests::live::Client;
 use lightfoot_tests::probes::{PlacedSite, Target};
 
-use crate::layout::End;
+use crate::layout::{End, stack_check};
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, BINARY, alone, selected, send, usual_go, watched};
 
@@ -196,6 +197,28 @@ fn what_is_not_where_it_should_be_is_counted() {
         assert_eq!(watch.counter(Counter::PageWaits), faults, "{what}");
     }
     drop(server.stop());
+}
+
+/// A function that calls itself a hundred times, with a probe on the branch that its stack check ends with.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_stack_check_that_fails_is_counted_beside_the_calls() {
+    let _alone = alone();
+    let Some(mut watch) = Watch::load(Options::default()) else { return };
+    let (server, _) = selected(&mut watch, usual_go(), End::FinishRequest, ALWAYS_ON);
+    // What is no growth is counted as a hit of an unknown kind.
+    let cookie = Cookie(u64::from(BINARY) << 32 | 0xff).if_not_taken();
+    watch.attach(&server.binary, server.pid(), &[stack_check(&server.binary, "main.deeper", cookie)]);
+    let _statistics = enable_stats(Stats::RunTime).unwrap();
+    let before = watch.runs().0;
+    let mut client = Client::tcp(server.address);
+    let _ = client.exchange(b"GET /late-panic/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop(server.stop());
+    let (calls, growths) = (watch.counter(Counter::UnknownSite), watch.counter(Counter::StackChecksFailed));
+    assert_eq!(calls, 101);
+    // Each doubles the stack, which has 2 KiB at least and takes 101 frames of 4 KiB and more.
+    assert!((1..=9).contains(&growths), "{growths}");
+    assert_eq!(watch.runs().0 - before, calls + growths);
 }
 
 #[test]

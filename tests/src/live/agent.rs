@@ -257,12 +257,13 @@ impl Outcome {
 
     /// The counts that tell of something lost, or out of the ordinary: all but those of usual work.
     pub fn oddities(&self) -> Vec<(&str, u64)> {
-        const USUAL: [&str; 10] = [
+        const USUAL: [&str; 11] = [
             // Of another test's agent.
             "unclean_stops",
             "started",
             "ended",
             "page_waits",
+            "stack_checks_failed",
             "wakeups",
             "spans_pushed",
             "spans_printed",

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
-use lightfoot_tests::live::{Agent, wait_for};
+use lightfoot_tests::live::{Agent, slowness, wait_for};
+
+/// So long nothing may come before what has come is taken for all.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// How often the agent's programs ran for what `work` does.
 pub(crate) fn runs_of(agent: &Agent, work: impl FnOnce()) -> u64 {
@@ -23,7 +26,7 @@ fn settled(agent: &Agent) -> u64 {
         if now != last.0 {
             last = (now, Instant::now());
         }
-        (last.1.elapsed() > Duration::from_millis(300)).then_some(now)
+        (last.1.elapsed() > QUIET * slowness()).then_some(now)
     })
     .unwrap()
 }

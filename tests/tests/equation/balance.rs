@@ -62,6 +62,7 @@ const NO_LOSSES: &[&str] = &[
     "propagation_unproven",
     // What things cost.
     "page_waits",
+    "stack_checks_failed",
     "wakeups",
     "user_reads",
     "export_retries",

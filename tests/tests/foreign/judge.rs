@@ -18,6 +18,7 @@ const HARMLESS: &[&str] = &[
     "started",
     "ended",
     "page_waits",
+    "stack_checks_failed",
     "wakeups",
     "user_reads",
     "spans_pushed",

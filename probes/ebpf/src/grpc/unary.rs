@@ -1,7 +1,8 @@
 //! What a unary call leaves on the stack: its stream, which leads to the connection.
 //!
 //! Nothing else is left of it when it has returned. The frame of `grpc.invoke` lies untouched below the stack pointer then, for Go
-//! handles signals on other stacks. That it is the frame of this call shows where it has returned to: with interceptors that is
+//! handles signals on other stacks; unless it preempts the goroutine there (`asyncPreempt`, runtime/preempt_amd64.s), which writes
+//! below the stack pointer downwards, so over the address of the return first. That it is the frame of this call shows where it has returned to: with interceptors that is
 //! elsewhere. That this call has set the stream in it shows its success, or another value in the same place than before.
 
 use lightfoot_probes_abi::{InFlight, Layout, Process, layout::NONE, limits::SMALL_STRUCT};
