@@ -11,12 +11,16 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::resource::{Facts, ResourceError};
+use crate::resource::{self, ResourceError};
 
+pub mod facts;
 pub mod listeners;
+pub mod rules;
 pub mod selection;
 
+pub use facts::{Details, Facts};
 pub use listeners::Listeners;
+pub use rules::{Rules, Treatment};
 pub use selection::{Decision, Selection};
 
 /// At most so many ancestors of a process are looked at.
@@ -146,8 +150,8 @@ impl Proc {
     }
 
     /// What is known of a process besides its program.
-    pub fn facts(&self, pid: u32) -> Result<Box<Facts>, ResourceError> {
-        Facts::read(&self.root, pid).map(Box::new)
+    pub fn facts(&self, pid: u32) -> Result<Box<resource::Facts>, ResourceError> {
+        resource::Facts::read(&self.root, pid).map(Box::new)
     }
 
     /// The folder of one process.

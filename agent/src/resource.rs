@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::semconv as name;
 
-mod container;
+pub(crate) mod container;
 pub mod environment;
 mod facts;
 mod host;
@@ -66,25 +66,34 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Reads the process `pid` from the procfs at `procfs`.
+    /// Reads the process `pid` from the procfs at `procfs`. What a rule has `named` it is called.
     pub fn read(
         procfs: &Path,
         pid: u32,
         build_info: &BuildInfo,
+        named: Option<&str>,
         host: &Host,
         clock: &Clock,
     ) -> Result<Self, ResourceError> {
-        Ok(Self::new(pid, Facts::read(procfs, pid)?, build_info, host, clock))
+        Ok(Self::new(pid, Facts::read(procfs, pid)?, build_info, named, host, clock))
     }
 
-    /// That of the process `pid`, of which all is read.
-    pub fn new(pid: u32, facts: Facts, build_info: &BuildInfo, host: &Host, clock: &Clock) -> Self {
+    /// That of the process `pid`, of which all is read. What a rule has `named` it is called.
+    pub fn new(
+        pid: u32,
+        facts: Facts,
+        build_info: &BuildInfo,
+        named: Option<&str>,
+        host: &Host,
+        clock: &Clock,
+    ) -> Self {
         let Facts { command, start_time, parent, executable, own_pid, container_id, environment } = facts;
         let executable_name = match &executable {
             Some(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
             None => command,
         };
-        let (service_name, named_by) = naming::service_name(&environment, build_info, &executable_name);
+        let (service_name, named_by) =
+            naming::service_name(named, &environment, build_info, &executable_name);
 
         let since_boot = u128::from(start_time) * 1_000_000_000 / u128::from(host.ticks_per_second);
         // A clock in nanoseconds ends in 2554, so that RFC 3339 can always write it.

@@ -24,7 +24,7 @@ use tracing::debug;
 
 use crate::attach::{AttachError, Attachment, Kernel, Recording};
 use crate::discover::selection::Rule;
-use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Selection};
+use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Rules, Selection, Treatment};
 use crate::inspect::InspectError;
 use crate::resource::{Facts, ResourceError};
 use crate::type_names::TypeNames;
@@ -40,6 +40,7 @@ mod inbox;
 mod loaded;
 mod placing;
 mod routes;
+pub mod survey;
 
 use analyses::Analyses;
 use analysis::Analysis;
@@ -76,6 +77,19 @@ pub enum Event {
         type_names: Option<Arc<TypeNames>>,
         /// Nanoseconds since boot: each of its spans starts later, and each of a process that had its number, earlier.
         since: u64,
+        /// What rules say of its spans.
+        treatment: Arc<Treatment>,
+    },
+    /// Rules say something else of its spans than they did.
+    Treated {
+        /// The process.
+        key: ProcessKey,
+        /// What it was built from.
+        build_info: Arc<BuildInfo>,
+        /// What is known of it besides: by now it may have ended.
+        facts: Result<Box<Facts>, ResourceError>,
+        /// What they say.
+        treatment: Arc<Treatment>,
     },
     /// Its spans are no longer recorded.
     Ended {
@@ -144,6 +158,8 @@ pub enum Command {
         /// Who waits.
         answer: oneshot::Sender<()>,
     },
+    /// Follow other rules.
+    Follow(Rules),
     /// Detach from everything and end; answered when no probe is left.
     Stop(oneshot::Sender<()>),
 }
@@ -373,6 +389,10 @@ impl Watcher {
                 self.expect(pid, &program);
                 let _ = answer.send(());
             }
+            Command::Follow(rules) => {
+                self.follow_rules(rules);
+                self.sweep_soon = true;
+            }
             Command::Stop(answer) => {
                 self.stop();
                 let _ = answer.send(());
@@ -397,9 +417,8 @@ impl Watcher {
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
         for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
             if self.watched.contains_key(key) {
-                let ports = listeners.ports(key.pid);
-                if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
-                    self.leave_alone(*key, Rule::ExportEndpoint);
+                if let Some(rule) = self.forbidden_by_port(key.pid, &listeners.ports(key.pid)) {
+                    self.leave_alone(*key, rule);
                 }
             } else if !self.is_decided(key) {
                 self.consider(*key, &listeners.ports(key.pid));

@@ -141,7 +141,9 @@ impl Kernel {
             return closer.close(placed, layouts);
         }
         links::close(placed.into_iter().flat_map(|placed| placed.links).collect());
-        layouts.into_iter().for_each(|layout| self.layout_slots.give_back(layout));
+        for layout in layouts {
+            self.layout_slots.give_back(layout);
+        }
     }
 
     /// Waits until nothing is being closed that is like that.

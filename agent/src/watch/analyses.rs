@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -40,7 +40,7 @@ pub(super) struct Analyses {
 impl Analyses {
     pub(super) fn start(waker: &Waker) -> io::Result<Self> {
         let (jobs, queue) = sync_channel(MAX_WAITING_FILES);
-        let (tell, done) = channel();
+        let (tell, done) = sync_channel(MAX_WAITING_FILES);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..ANALYSTS {
             let (queue, tell, waker) = (Arc::clone(&queue), tell.clone(), waker.clone());
@@ -69,7 +69,7 @@ impl Analyses {
 /// What one of the threads does.
 fn analyse(
     queue: &Mutex<Receiver<(FileIdentity, File)>>,
-    tell: &Sender<(FileIdentity, Known)>,
+    tell: &SyncSender<(FileIdentity, Known)>,
     waker: &Waker,
 ) {
     // Linux has a niceness for each thread, and lets anyone be nicer.

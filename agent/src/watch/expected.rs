@@ -3,6 +3,7 @@
 //! `lightfoot run -- COMMAND` starts a process that waits until [`Command::Expect`](super::Command) is answered, and
 //! then executes the command. Were the command found by a sweep, its first requests could be missed.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -85,7 +86,9 @@ impl Watcher {
             self.watched.insert(key, file);
             let executable = self.proc.executable_path(pid).unwrap_or_default();
             let facts = self.proc.facts(pid);
-            self.tell(Event::Started { key, executable, build_info, facts, type_names, since });
+            let treatment = self.selection.look(&self.proc, pid, &executable, &HashSet::new()).treatment;
+            let treatment = Arc::new(treatment);
+            self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment });
         } else {
             // Nothing that it did is of interest; a sweep looks at what it is instead.
             let _ = self.kernel.leave(pid);

@@ -15,7 +15,7 @@ use crate::attach::ProcessEvents;
 const COMMANDS: usize = 4;
 
 /// The end that tells.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Commands {
     sender: SyncSender<Command>,
     waker: Waker,

@@ -12,7 +12,7 @@ use super::callers::Callers;
 use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::attach::Group;
 use crate::discover::selection::Rule;
-use crate::discover::{FileIdentity, ProcessKey};
+use crate::discover::{FileIdentity, ProcessKey, Treatment};
 use crate::type_names::TypeNames;
 
 /// So long the probes of a binary stay without a watched process: one that is started again is watched at once.
@@ -25,6 +25,7 @@ impl Watcher {
         key: ProcessKey,
         executable: &Path,
         file: &File,
+        treatment: Treatment,
     ) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get(&key.file) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
@@ -59,8 +60,9 @@ impl Watcher {
         binary.unused_since = None;
         self.young.push((key, Instant::now()));
         let type_names = binary.type_names.clone();
-        let (executable, facts) = (executable.into(), self.proc.facts(key.pid));
-        self.tell(Event::Started { key, executable, build_info, facts, type_names, since });
+        let (executable, facts, treatment) =
+            (executable.into(), self.proc.facts(key.pid), Arc::new(treatment));
+        self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment });
         let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
         let recording = self.settings.recording(analysis, Some(loaded.bias));

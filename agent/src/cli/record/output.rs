@@ -181,15 +181,23 @@ impl<W: Write> session::Sink for Recording<W> {
         }
         events::count(&event, &self.counts);
         match event {
-            Event::Started { key, executable, build_info, facts, type_names, since } => match facts {
-                Ok(facts) => {
-                    let identity =
-                        ProcessIdentity::new(key.pid, *facts, &build_info, &self.host, &self.clock);
-                    let (id, named) = (self.next_id, HashSet::new());
-                    self.started(Known { id, key, since, type_names, named }, &executable, &identity);
+            Event::Started { key, executable, build_info, facts, type_names, since, treatment } => {
+                match facts {
+                    Ok(facts) => {
+                        let identity = ProcessIdentity::new(
+                            key.pid,
+                            *facts,
+                            &build_info,
+                            treatment.name(),
+                            &self.host,
+                            &self.clock,
+                        );
+                        let (id, named) = (self.next_id, HashSet::new());
+                        self.started(Known { id, key, since, type_names, named }, &executable, &identity);
+                    }
+                    Err(error) => events::unidentified(key.pid, &error, &self.counts),
                 }
-                Err(error) => events::unidentified(key.pid, &error, &self.counts),
-            },
+            }
             Event::Ended { key, .. } => {
                 if let Some(index) = self.processes.iter().position(|known| known.key == key) {
                     let known = self.processes.remove(index);
