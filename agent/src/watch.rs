@@ -105,6 +105,13 @@ pub enum Event {
         /// How many types.
         count: usize,
     },
+    /// Something in a binary that is watched is left to its own instrumentation.
+    LeftToItself {
+        /// The path of the program.
+        executable: PathBuf,
+        /// What, and to which instrumentation.
+        covered: String,
+    },
     /// The routes of copied requests are found by one more site from now on, or cannot be.
     CopiedRoutes {
         /// The path of the program.
@@ -162,6 +169,16 @@ pub enum WatchError {
     /// The kernel's programs cannot tell its number.
     #[error("it is in a PID namespace below Lightfoot's own; run Lightfoot in the host's")]
     PidNamespace,
+    /// Its own instrumentation makes the spans that could be had.
+    #[error("left to its own instrumentation: {covered} (--sdk both watches it all the same)")]
+    Covered {
+        /// What it does, and by which instrumentation.
+        covered: String,
+        /// What it was built from.
+        build_info: Arc<BuildInfo>,
+        /// Whether it serves HTTP or gRPC.
+        is_server: bool,
+    },
     /// That is a bug; the file may be a hostile one.
     #[error("the analysis of its file has failed, which is a bug of Lightfoot")]
     Analysis,
@@ -174,6 +191,18 @@ pub enum WatchError {
     /// The kernel refuses.
     #[error(transparent)]
     Attach(#[from] Arc<AttachError>),
+}
+
+/// What is done about programs that trace themselves by an OpenTelemetry SDK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Coexistence {
+    /// They are watched for what their own instrumentation does not cover.
+    #[default]
+    FillGaps,
+    /// They are left alone.
+    Off,
+    /// They are watched like any other.
+    Both,
 }
 
 /// How processes are watched.
@@ -192,6 +221,8 @@ pub struct Settings {
     pub queries: bool,
     /// Whether the messages of streams are counted.
     pub messages: bool,
+    /// What is done about programs that trace themselves.
+    pub coexistence: Coexistence,
     /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
     pub callers_settle: Duration,
 }
@@ -297,7 +328,7 @@ impl Watcher {
             has_room_again: false,
             ending: Vec::new(),
             young: Vec::new(),
-            analyses: Analyses::start(&inbox.waker)?,
+            analyses: Analyses::start(&inbox.waker, settings.coexistence)?,
             sweep_soon: true,
             overlooked: 0,
             expected: None,

@@ -59,6 +59,9 @@ impl Watcher {
         let decision = match (&early, analysis) {
             (Some(decision), _) => decision.clone(),
             (None, Ok(analysis)) if analysis.is_server => self.selection.by_default(&analysis.build_info),
+            (None, Err(WatchError::Covered { build_info, is_server: true, .. })) => {
+                self.selection.by_default(build_info)
+            }
             // Nobody asked for it; that most programs are not Go's, or serve nothing, is no news.
             (None, _) => Decision::Leave(Rule::NotSelected),
         };

@@ -147,6 +147,7 @@ impl Watcher {
                 return Err(Arc::new(error).into());
             }
         }
+        let covered = analysis.covered.join(", ");
         let contexts = attachment.holders_left_out.saturating_add(analysis.holders_left_out);
         let has_clients = analysis.clients.is_some();
         if has_clients {
@@ -156,6 +157,9 @@ impl Watcher {
             binary.attachment = Some(attachment);
             binary.type_names = has_clients.then(|| Arc::new(TypeNames::new(Arc::clone(&open))));
             binary.open = Some(open);
+        }
+        if !covered.is_empty() {
+            self.tell(Event::LeftToItself { executable: executable.into(), covered });
         }
         if contexts != 0 {
             self.tell(Event::ContextsLeftOut { executable: executable.into(), count: contexts });

@@ -21,7 +21,7 @@ use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
-use crate::watch::{self, CALLERS_SETTLE, Watcher};
+use crate::watch::{self, CALLERS_SETTLE, Coexistence, Watcher};
 
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -67,6 +67,12 @@ pub(in crate::cli) struct WatchingArguments {
     /// receives in the same way.
     #[arg(long)]
     count_messages: bool,
+    /// What to do about programs that trace themselves by otelhttp, otelgrpc or the like, and an OpenTelemetry SDK
+    ///
+    /// fill-gaps leaves to them what these cover, off leaves such programs alone, both watches them like any other: then there are
+    /// two spans of each request. Spans of calls are children of the SDK's spans in each case.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Coexistence::FillGaps, hide_possible_values = false)]
+    sdk: Coexistence,
     /// Probe the returns of client functions until so many seconds after the last new caller
     ///
     /// Client spans end behind the call in the caller, which is learned from the first call; until then they end at the return, which
@@ -162,6 +168,7 @@ pub(in crate::cli) fn watch<S: Output>(
             inferred_parents: !arguments.no_inferred_parents,
             queries: arguments.queries,
             messages: arguments.count_messages,
+            coexistence: arguments.sdk,
             callers_settle: Duration::from_secs(arguments.callers_settle),
         };
         let length = Duration::from_secs(arguments.segment_after.into());
