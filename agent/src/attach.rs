@@ -60,7 +60,7 @@ pub use tracefs::TracefsError;
 /// At most so many binaries are watched at once: the size of `LAYOUTS`.
 pub const MAX_BINARIES: u32 = 256;
 /// At most so many processes are watched at once: the size of `COUNTERS`, less the one that counts for nobody.
-pub const MAX_PROCESSES: u32 = 255;
+pub const MAX_PROCESSES: u32 = 511;
 /// At most so many sites are told apart by their addresses, where the kernel has no cookies: the size of `SITES`.
 pub const MAX_SITES: usize = 4096;
 

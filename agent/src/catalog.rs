@@ -12,6 +12,7 @@ pub mod go_runtime;
 pub mod grpc;
 pub mod http2;
 pub mod net_http;
+pub mod own_instrumentation;
 pub mod routers;
 
 /// Every library, in the order in which people read about them.

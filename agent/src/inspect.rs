@@ -19,7 +19,9 @@ use lightfoot_symbolizer::{
 };
 use thiserror::Error;
 
-use crate::catalog::{LIBRARIES, MapField, Operation, Place, connect, contexts, go_runtime, grpc};
+use crate::catalog::{
+    LIBRARIES, MapField, Operation, Place, connect, contexts, go_runtime, grpc, own_instrumentation,
+};
 
 /// The code of so many functions is kept because something that the catalogue names was inlined there.
 pub const MAX_HOSTS: usize = 256;
@@ -115,7 +117,8 @@ impl Program {
         }
         let wanted = wanted_types(&found);
         let through_request = contexts::THROUGH_REQUEST.iter().map(|layout| layout.name);
-        let with_contexts: Vec<_> = wanted.iter().copied().chain(through_request).collect();
+        let of_contexts = through_request.chain(own_instrumentation::structs());
+        let with_contexts: Vec<_> = wanted.iter().copied().chain(of_contexts).collect();
         let mut types = binary
             .types(&with_contexts)
             .map_err(|source| InspectError::Types { path: path.into(), source })?;
@@ -179,6 +182,7 @@ fn wanted_functions() -> Vec<&'static str> {
     names.extend(grpc::PROCESS_CALL);
     names.extend(grpc::UNARY);
     names.insert(connect::OF_NOTHING);
+    names.extend(own_instrumentation::functions());
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));
     let inlined = operations().filter_map(|operation| operation.inlined);
     names.extend(inlined.flat_map(|inlined| inlined.functions.iter().chain(inlined.callees)));

@@ -16,7 +16,7 @@ const OWN: u64 = 8 * MIB;
 /// All maps but the ring buffer and the open spans.
 const OTHER_MAPS: u64 = 8 * MIB;
 /// A processor's share of the counts of processes.
-const OF_A_PROCESSOR: u64 = 128 << 10;
+const OF_A_PROCESSOR: u64 = 256 << 10;
 /// What a map takes for an element, besides its value.
 const OF_AN_ELEMENT: u64 = 64;
 /// What the verifier takes at most, for the program of gRPC.

@@ -12,6 +12,7 @@ use crate::catalog::{LIBRARIES, Layout, Library, Operation, Place, Point, Role, 
 use crate::inspect::Program;
 
 pub mod caller;
+mod coverage;
 pub mod holders;
 mod inlined;
 pub mod layouts;
@@ -46,6 +47,8 @@ pub struct OperationPlan {
     pub layouts: Vec<LayoutPlan>,
     /// Why it cannot be watched; empty if it can.
     pub refusals: Vec<String>,
+    /// The program's own instrumentation that makes spans of it.
+    pub covered_by: Option<String>,
 }
 
 /// Where one moment of an operation is caught.
@@ -177,7 +180,8 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
         other.map(|(_, what_it_does)| what_it_does)
     };
     if let Some(refusal) = elsewhere {
-        return OperationPlan { operation, points, layouts, refusals: vec![refusal.to_owned()] };
+        let refusals = vec![refusal.to_owned()];
+        return OperationPlan { operation, points, layouts, refusals, covered_by: None };
     }
     for point in points.iter().filter(|point| point.role.is_required() && point.chosen.is_none()) {
         // The first way is the usual one; the others stand in for it, and their absence says less.
@@ -195,7 +199,9 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
             refusals.push(format!("{} has no field {}", layout.layout.name, missing.join(", ")));
         }
     }
-    OperationPlan { operation, points, layouts, refusals }
+    let has = |function: &str| program.functions.get(function).is_ok();
+    let covered_by = coverage::covered_by(&program.build_info, has, operation);
+    OperationPlan { operation, points, layouts, refusals, covered_by }
 }
 
 fn plan_point(program: &Program, role: Role, ways: &'static [Way]) -> PointPlan {

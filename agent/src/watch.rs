@@ -119,6 +119,13 @@ pub enum Event {
         /// How many types.
         count: usize,
     },
+    /// Something in a binary that is watched is left to its own instrumentation.
+    LeftToItself {
+        /// The path of the program.
+        executable: PathBuf,
+        /// What, and to which instrumentation.
+        covered: String,
+    },
     /// The routes of copied requests are found by one more site from now on, or cannot be.
     CopiedRoutes {
         /// The path of the program.
@@ -185,6 +192,16 @@ pub enum WatchError {
     /// The kernel's programs cannot tell its number.
     #[error("it is in a PID namespace below Lightfoot's own; run Lightfoot in the host's")]
     PidNamespace,
+    /// Its own instrumentation makes the spans that could be had.
+    #[error("left to its own instrumentation: {covered} (--sdk both watches it all the same)")]
+    Covered {
+        /// What it does, and by which instrumentation.
+        covered: String,
+        /// What it was built from.
+        build_info: Arc<BuildInfo>,
+        /// Whether it serves HTTP or gRPC.
+        is_server: bool,
+    },
     /// That is a bug; the file may be a hostile one.
     #[error("the analysis of its file has failed, which is a bug of Lightfoot")]
     Analysis,
@@ -200,6 +217,21 @@ pub enum WatchError {
     /// The kernel refuses.
     #[error(transparent)]
     Attach(#[from] Arc<AttachError>),
+}
+
+/// What is done about programs that trace themselves by an OpenTelemetry SDK.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coexistence {
+    /// They are watched for what their own instrumentation does not cover.
+    #[default]
+    FillGaps,
+    /// They are left alone.
+    Off,
+    /// They are watched like any other.
+    Both,
 }
 
 /// How processes are watched.
@@ -220,6 +252,8 @@ pub struct Settings {
     pub messages: bool,
     /// Whether trace contexts are added to what clients send; the kernel has the programs for it.
     pub propagates: bool,
+    /// What is done about programs that trace themselves.
+    pub coexistence: Coexistence,
     /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
     pub callers_settle: Duration,
 }
@@ -326,7 +360,7 @@ impl Watcher {
             has_room_again: false,
             ending: Vec::new(),
             young: Vec::new(),
-            analyses: Analyses::start(&inbox.waker)?,
+            analyses: Analyses::start(&inbox.waker, settings.coexistence)?,
             sweep_soon: true,
             overlooked: 0,
             expected: None,

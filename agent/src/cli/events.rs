@@ -24,6 +24,9 @@ pub(super) fn say(event: &Event) {
         Event::ContextsLeftOut { executable, count } => {
             warn!(path = %executable.display(), types = count, "contexts of some types are not followed");
         }
+        Event::LeftToItself { executable, covered } => {
+            info!(path = %executable.display(), covered, "left to the program's own instrumentation");
+        }
         Event::CopiedRoutes { executable, result } => {
             let path = executable.display();
             match result {
@@ -49,6 +52,9 @@ pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
         Event::CallEnd { executable, change } => (CALLS, format!("{}: {change}", executable.display())),
         Event::ContextsLeftOut { executable, count } => {
             ("warning", format!("{}: contexts of {count} types are not followed", executable.display()))
+        }
+        Event::LeftToItself { executable, covered } => {
+            ("watching", format!("{}: left to its own instrumentation: {covered}", executable.display()))
         }
         Event::CopiedRoutes { executable, result } => {
             let path = executable.display();

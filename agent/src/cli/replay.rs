@@ -24,7 +24,7 @@ use crate::recording::{Fact, Frame, Process, Reader, TypeName};
 use crate::type_names::TypeNames;
 use crate::variables::{LONGEST, Variables};
 
-/// At most so many processes of a recording are known at once; `record` watches 255.
+/// At most so many processes of a recording are known at once; `record` watches 511.
 const MAX_PROCESSES: usize = 4_096;
 /// So many frames are taken before it is waited for what was sent; fewer where the queue holds fewer spans.
 const CHUNK: usize = 256;

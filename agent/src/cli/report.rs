@@ -65,6 +65,9 @@ struct Operation {
     is_span: bool,
     can_be_watched: bool,
     refusals: Vec<String>,
+    /// The program's own instrumentation that makes such spans, to which they are left unless asked otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covered_by: Option<String>,
     traps_per_span: usize,
     points: Vec<Point>,
     layouts: Vec<Layout>,
@@ -204,6 +207,7 @@ impl Operation {
             is_span: plan.points.iter().any(|point| point.role == Role::Start),
             can_be_watched: plan.can_be_watched(),
             refusals: plan.refusals.clone(),
+            covered_by: plan.covered_by.clone(),
             traps_per_span: plan.traps_per_span(),
             points: plan.points.iter().map(Point::new).collect(),
             layouts: plan.layouts.iter().map(Layout::new).collect(),
@@ -225,6 +229,9 @@ impl Operation {
             number => (number, if number == 1 { "trap more a span" } else { "traps more a span" }),
         };
         writeln!(page, "  {GOOD}✓{GOOD:#} {}, {number} {what}", self.title)?;
+        if let Some(by) = &self.covered_by {
+            writeln!(page, "      covered by {}: left to it but with --sdk both", printable(by))?;
+        }
         for point in &self.points {
             point.write(page)?;
         }

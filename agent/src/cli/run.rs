@@ -19,6 +19,7 @@ use crate::discover::Selection;
 use crate::logs::{self, Level};
 use crate::sampler;
 use crate::variables::{SettingsError, Variables};
+use crate::watch::Coexistence;
 
 mod capabilities;
 mod command;
@@ -84,6 +85,11 @@ impl Arguments {
     /// What is watched; whoever listens on the port is not.
     pub(super) fn selection(&self, config: &Config, peers: &Peers, export_port: Option<u16>) -> Selection {
         self.watching.selection(config, peers, export_port)
+    }
+
+    /// What is done about programs that trace themselves.
+    pub(super) fn coexistence(&self, config: &Config) -> Coexistence {
+        self.watching.coexistence(&config.file.watching)
     }
 
     /// What flags, environment and file come to.

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let config = arguments.run.config.load()?;
     let read = arguments.run.read(&config)?;
     let selection = arguments.run.selection(&config, &read.peers, run::local_export_port(&read.settings));
-    let (candidates, hidden) = survey(&Proc::default(), &selection)?;
+    let (candidates, hidden) = survey(&Proc::default(), &selection, arguments.run.coexistence(&config))?;
     let (host, clock) = (Host::detect(Path::new("/proc")), Clock::start());
     let targets = candidates.into_iter().map(|candidate| Target::new(candidate, &host, &clock)).collect();
     let report = Report { targets, hidden };

@@ -13,6 +13,7 @@ use crate::attach::Method;
 use crate::deliver::Format;
 use crate::discover::rules::{Action, Rule};
 use crate::logs;
+use crate::watch::Coexistence;
 
 /// Configuration of Lightfoot
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -145,6 +146,9 @@ pub struct Watching {
     /// Whether messages of gRPC streams are counted, with a trap for each
     #[schemars(extend("x-flag" = "--count-messages", "default" = false))]
     pub count_messages: Option<bool>,
+    /// What is done about programs that trace themselves by an OpenTelemetry SDK
+    #[schemars(extend("x-flag" = "--sdk", "default" = "fill-gaps"))]
+    pub sdk: Option<Coexistence>,
     /// Whether `traceparent` is added to what clients send, by writing to the memory of programs
     #[schemars(extend("x-flag" = "--propagate", "default" = false))]
     pub propagate: Option<bool>,

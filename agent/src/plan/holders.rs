@@ -3,6 +3,9 @@
 use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::types::MAX_CONTEXT_HOLDERS;
 
+use crate::catalog::own_instrumentation::{
+    SPAN_CONTEXT, SPAN_CONTEXT_FIELDS, SPANS, VALUE_CONTEXT, VALUE_CONTEXT_FIELDS,
+};
 use crate::catalog::{contexts, net_http};
 use crate::inspect::Program;
 
@@ -37,4 +40,37 @@ pub fn holders(program: &Program) -> Vec<Holder> {
         holder.shown_as.iter().map(move |&descriptor| Holder { descriptor, through, context })
     });
     known.chain(structs).take(MAX_HOLDERS).collect()
+}
+
+/// How contexts show the spans of the program's own SDK.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnSpans {
+    /// The descriptors of contexts that may have one for their value.
+    pub contexts: Vec<VirtualAddress>,
+    /// The descriptors of such values, each with the offset of its ids.
+    pub spans: Vec<(VirtualAddress, u64)>,
+}
+
+/// Those of the program; none where anything of them is not where the programs read it.
+pub fn own_spans(program: &Program) -> OwnSpans {
+    let types = &program.types;
+    let are_at = |name: &str, fields: &[(&str, u64)]| {
+        let at = |(field, offset): &(&str, u64)| {
+            types
+                .layout(name)
+                .and_then(|layout| layout.field(field))
+                .is_some_and(|field| field.offset == *offset)
+        };
+        fields.iter().all(at)
+    };
+    if !are_at(SPAN_CONTEXT, &SPAN_CONTEXT_FIELDS) || !are_at(VALUE_CONTEXT, &VALUE_CONTEXT_FIELDS) {
+        return OwnSpans::default();
+    }
+    let contexts = types.layout(VALUE_CONTEXT).and_then(|layout| layout.pointer_descriptor);
+    let spans = SPANS.iter().filter_map(|(name, field)| {
+        let layout = types.layout(name)?;
+        let offset = layout.field(field)?.offset;
+        Some([layout.descriptor, layout.pointer_descriptor].map(|shown| Some((shown?, offset))))
+    });
+    OwnSpans { contexts: contexts.into_iter().collect(), spans: spans.flatten().flatten().collect() }
 }

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::analysis::Analysis;
 use super::inbox::Waker;
-use super::{WatchError, Watcher};
+use super::{Coexistence, WatchError, Watcher};
 use crate::discover::{FileIdentity, Listeners, ProcessKey};
 use crate::sys;
 
@@ -38,15 +38,15 @@ pub(super) struct Analyses {
 }
 
 impl Analyses {
-    pub(super) fn start(waker: &Waker) -> io::Result<Self> {
+    pub(super) fn start(waker: &Waker, coexistence: Coexistence) -> io::Result<Self> {
         let (jobs, queue) = sync_channel(MAX_WAITING_FILES);
         let (tell, done) = sync_channel(MAX_WAITING_FILES);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..ANALYSTS {
             let (queue, tell, waker) = (Arc::clone(&queue), tell.clone(), waker.clone());
-            thread::Builder::new()
-                .name("analyse".to_owned())
-                .spawn(move || analyse(&queue, &tell, &waker))?;
+            thread::Builder::new().name("analyse".to_owned()).spawn(move || {
+                analyse(&queue, coexistence, &tell, &waker);
+            })?;
         }
         Ok(Self { jobs, done, asked: HashMap::new(), is_full: false })
     }
@@ -69,6 +69,7 @@ impl Analyses {
 /// What one of the threads does.
 fn analyse(
     queue: &Mutex<Receiver<(FileIdentity, File)>>,
+    coexistence: Coexistence,
     tell: &SyncSender<(FileIdentity, Known)>,
     waker: &Waker,
 ) {
@@ -79,7 +80,7 @@ fn analyse(
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((identity, file)) = next else { return };
-        let known = catch_unwind(AssertUnwindSafe(|| Analysis::of(&file)));
+        let known = catch_unwind(AssertUnwindSafe(|| Analysis::of(&file, coexistence)));
         let known = known.unwrap_or(Err(WatchError::Analysis));
         sys::give_back_memory();
         if tell.send((identity, known)).is_err() {

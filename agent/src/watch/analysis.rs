@@ -14,8 +14,9 @@ use lightfoot_symbolizer::build_info::BuildInfo;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::Reason;
 
-use super::WatchError;
+use super::{Coexistence, WatchError};
 use crate::attach::Probe;
+use crate::catalog::own_instrumentation::Subject;
 use crate::catalog::{Role, grpc, http2, net_http, routers};
 use crate::inspect::{InspectError, Program};
 use crate::plan::{OperationPlan, Plan, PlannedSite, holders, layouts};
@@ -49,6 +50,8 @@ pub(super) struct Analysis {
     pub(super) propagation: Result<Probes, String>,
     /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
+    /// What is left to the program's own instrumentation, and to which.
+    pub(super) covered: Vec<String>,
 }
 
 /// Where calls of clients end, besides [`Analysis::probes`].
@@ -89,7 +92,7 @@ impl Probes {
 }
 
 impl Analysis {
-    pub(super) fn of(file: &File) -> Result<Self, WatchError> {
+    pub(super) fn of(file: &File, coexistence: Coexistence) -> Result<Self, WatchError> {
         // By its descriptor: it is this file whose identity was checked, whatever the process executes meanwhile.
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let program = Program::inspect(&path).map_err(|error| match error {
@@ -112,6 +115,7 @@ impl Analysis {
             counted: 0,
             propagation: Err("it has no client of HTTP/1".to_owned()),
             clients: None,
+            covered: Vec::new(),
         };
         let mut refusals = Vec::new();
         for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {
@@ -119,7 +123,12 @@ impl Analysis {
                 analysis.propagation = propagation(operation, &analysis.layout);
             }
             let Some(add) = Self::adder(operation) else { continue };
-            if operation.can_be_watched() {
+            if let Some(by) = operation.covered_by.as_ref().filter(|_| coexistence != Coexistence::Both)
+                && operation.can_be_watched()
+            {
+                analysis.covered.push(format!("{} by {by}", operation.operation.title));
+                analysis.is_server |= Subject::of(operation.operation).is_some_and(Subject::is_served);
+            } else if operation.can_be_watched() {
                 add(&mut analysis, operation);
             } else {
                 refusals
@@ -133,6 +142,11 @@ impl Analysis {
         if !analysis.probes.places.iter().any(ends_http2) {
             analysis.layout.http2 = Http2::UNKNOWN;
         }
+        let is_left = coexistence == Coexistence::Off || analysis.probes.places.is_empty();
+        if is_left && !analysis.covered.is_empty() {
+            let Self { covered, build_info, is_server, .. } = analysis;
+            return Err(WatchError::Covered { covered: covered.join(", "), build_info, is_server });
+        }
         if analysis.probes.places.is_empty() {
             return Err(WatchError::Nothing(summary(&refusals)));
         }
@@ -141,8 +155,26 @@ impl Analysis {
             let (request, total) = (analysis.layout.request.ctx, all.len());
             analysis.holders = all.into_iter().filter_map(|holder| known_holder(&holder, request)).collect();
             analysis.holders_left_out = total.saturating_sub(analysis.holders.len());
+            analysis.add_own_spans(&holders::own_spans(&program));
         }
         Ok(analysis)
+    }
+
+    /// Has contexts looked into for spans of the program's own SDK.
+    fn add_own_spans(&mut self, own: &holders::OwnSpans) {
+        if own.spans.is_empty() {
+            return;
+        }
+        for (descriptor, holder) in &mut self.holders {
+            if own.contexts.contains(&VirtualAddress(*descriptor)) {
+                holder.kind = HolderKind::Value as u32;
+            }
+        }
+        let spans = own.spans.iter().filter_map(|(descriptor, offset)| {
+            let offset = u32::try_from(*offset).ok()?;
+            Some((descriptor.0, Holder { offset, kind: HolderKind::OwnSpan as u32 }))
+        });
+        self.holders.extend(spans);
     }
 
     /// Whether it shows when an HTTP/1 connection ends.

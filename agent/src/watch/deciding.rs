@@ -73,7 +73,11 @@ impl Watcher {
             self.binaries.remove(&key.file);
             return self.refuse(key, executable, reason, is_explicit);
         }
-        let found = analysis.as_ref().ok().map(|analysis| (&*analysis.build_info, analysis.is_server));
+        let found = match analysis {
+            Ok(analysis) => Some((&*analysis.build_info, analysis.is_server)),
+            Err(WatchError::Covered { build_info, is_server, .. }) => Some((&**build_info, *is_server)),
+            Err(_) => None,
+        };
         let can_be_watched = found.is_some();
         let decision = self.selection.after_inspection(early, found);
         if !matches!(decision, Decision::Watch(_)) {

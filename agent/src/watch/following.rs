@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lightfoot_probes_abi::{Counter, ProcessEvent};
 use tracing::{debug, info};
 
-use super::Watcher;
+use super::{Binary, WatchError, Watcher};
 use crate::attach::{ProcessEvents, count};
 use crate::discover::selection::Rule;
 use crate::discover::{Listeners, ProcessKey};
@@ -63,8 +63,10 @@ impl Watcher {
         }
         let Some(key) = key.filter(|key| self.is_eligible(key) && !self.is_decided(key)) else { return };
         // Most programs of a host are not Go's, and known as such.
-        let is_refused = self.binaries.get(&key.file).is_some_and(|binary| binary.analysis.is_err());
-        if is_refused && !self.selection.is_explicit() {
+        let is_refused = |binary: &Binary| {
+            binary.analysis.as_ref().is_err_and(|why| !matches!(why, WatchError::Covered { .. }))
+        };
+        if self.binaries.get(&key.file).is_some_and(is_refused) && !self.selection.is_explicit() {
             return;
         }
         let proc = self.proc.clone();

@@ -160,6 +160,7 @@ impl Watcher {
                 return Err(Arc::new(error).into());
             }
         }
+        let covered = analysis.covered.join(", ");
         let contexts = attachment.holders_left_out.saturating_add(analysis.holders_left_out);
         let has_clients = analysis.clients.is_some();
         if has_clients {
@@ -172,6 +173,9 @@ impl Watcher {
         }
         if let Some(reason) = not_propagated {
             self.tell(Event::NotPropagated { executable: executable.into(), reason });
+        }
+        if !covered.is_empty() {
+            self.tell(Event::LeftToItself { executable: executable.into(), covered });
         }
         if contexts != 0 {
             self.tell(Event::ContextsLeftOut { executable: executable.into(), count: contexts });

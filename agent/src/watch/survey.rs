@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use lightfoot_symbolizer::build_info::BuildInfo;
 
-use super::WatchError;
 use super::analysis::Analysis;
+use super::{Coexistence, WatchError};
 use crate::discover::{Decision, FileIdentity, Listeners, Proc, Selection, Treatment};
 use crate::sys;
 
@@ -31,7 +31,11 @@ pub struct Candidate {
 }
 
 /// All processes that run a program, by number; and how many there are whose program may not be seen.
-pub fn survey(proc: &Proc, selection: &Selection) -> io::Result<(Vec<Candidate>, usize)> {
+pub fn survey(
+    proc: &Proc,
+    selection: &Selection,
+    coexistence: Coexistence,
+) -> io::Result<(Vec<Candidate>, usize)> {
     let mut binaries = HashMap::new();
     let mut listeners = Listeners::new(proc, selection.relevant_ports());
     let (mut candidates, mut hidden) = (Vec::new(), 0);
@@ -43,7 +47,7 @@ pub fn survey(proc: &Proc, selection: &Selection) -> io::Result<(Vec<Candidate>,
         };
         let looked = selection.look(proc, pid, &executable, &listeners.ports(pid));
         let needs_file = !matches!(looked.decision, Some(Decision::Leave(_) | Decision::Wait(_)));
-        let analysis = if needs_file { Some(analysis(&mut binaries, proc, pid)) } else { None };
+        let analysis = if needs_file { Some(analysis(&mut binaries, proc, pid, coexistence)) } else { None };
         let result = analysis.transpose();
         let found = result.as_ref().ok().and_then(Option::as_ref);
         let found = found.map(|(build_info, is_server)| (&**build_info, *is_server));
@@ -69,12 +73,13 @@ fn analysis(
     binaries: &mut HashMap<FileIdentity, Result<Analysis, WatchError>>,
     proc: &Proc,
     pid: u32,
+    coexistence: Coexistence,
 ) -> Result<(Arc<BuildInfo>, bool), WatchError> {
     let open = |error| WatchError::Open(Arc::new(error));
     let file = File::open(proc.executable(pid)).map_err(open)?;
     let identity = FileIdentity::of_open(&file).map_err(open)?;
     let analysis = binaries.entry(identity).or_insert_with(|| {
-        let analysis = Analysis::of(&file);
+        let analysis = Analysis::of(&file, coexistence);
         sys::give_back_memory();
         analysis
     });

@@ -132,6 +132,9 @@ pub struct Holder {
 
 const _: () = assert!(size_of::<Holder>() == 8);
 
+/// Where a `context.valueCtx` has its value, an interface.
+pub const VALUE: u64 = 32;
+
 /// How a context holds another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -142,4 +145,8 @@ pub enum HolderKind {
     Field = 1,
     /// In the `http.Request` that a field points to.
     Request = 2,
+    /// As a field, and beside it at [`VALUE`] any value: the context may bring a span of the program's own SDK.
+    Value = 3,
+    /// No context, but such a span; its ids are at the offset.
+    OwnSpan = 4,
 }

@@ -6,7 +6,10 @@ mod holders;
 
 use lightfoot_probes_abi::{
     CONTEXT_WAYS, ContextKey, ContextSet, Counter, InFlight, Layout, ParentRule, Process, SpanContext,
-    context::HolderKind, layout::NONE, limits, process::process_flags,
+    context::{HolderKind, VALUE},
+    layout::NONE,
+    limits,
+    process::process_flags,
 };
 
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     maps::{CONTEXTS, contexts_mask},
     memory::{masked, read_user, read_word},
 };
-use holders::{NO_HOLDER, holder};
+use holders::{NO_HOLDER, holder, own_span};
 
 // The scratch memory, in words: the context at hand, the one that it holds, the two that these hold in turn, and a copy of an
 // element of `CONTEXTS`. All but that are interfaces: the addresses of itab and data.
@@ -120,8 +123,17 @@ pub fn find_parent(entry: &mut InFlight, process: &Process, layout: &Layout) -> 
             if !holds_one {
                 return false;
             }
-            if adopt(entry) && entry.scratch[TO_COMPARE] == 0 {
-                return true;
+            if adopt(entry) {
+                if entry.scratch[TO_COMPARE] == 0 {
+                    return true;
+                }
+            } else {
+                let slot_and_binary = u64::from(entry.counters) << 32 | u64::from(process.binary);
+                let [itab, data] = [entry.scratch[CONTEXT], entry.scratch[CONTEXT + 1]];
+                let ids = own_span(entry.instance, itab, data, slot_and_binary, process.bias);
+                if ids != 0 {
+                    return adopt_own(entry, ids);
+                }
             }
         } else if is_of_noted_line(entry, holds_one) {
             return true;
@@ -171,6 +183,23 @@ fn adopt(entry: &mut InFlight) -> bool {
         entry.scratch[RESUME + 1] = entry.scratch[HELD + 1];
     }
     true
+}
+
+/// Makes the span a child of one of the program's own SDK, whose ids stand at this address and never change.
+#[inline(never)]
+fn adopt_own(entry: &mut InFlight, ids: u64) -> bool {
+    // SAFETY: the scratch memory has room for the four words: trace id, span id, flags and what pads them.
+    if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().add(ELEMENT).cast(), 32, ids) } {
+        count(entry.counters, Counter::ReadFault);
+        return false;
+    }
+    let (scratch, header) = (&entry.scratch, &mut entry.record.header);
+    header.trace_id = [scratch[ELEMENT], scratch[ELEMENT + 1]];
+    header.parent_span_id = scratch[ELEMENT + 2];
+    header.trace_flags = (scratch[ELEMENT + 3] & 3) as u8;
+    header.parent_rule = ParentRule::Context as u8;
+    // Zeros stand for none.
+    scratch[ELEMENT] != 0 && scratch[ELEMENT + 2] != 0
 }
 
 /// Where the context at this address is noted, or null.
@@ -357,7 +386,7 @@ fn read_held(entry: &mut InFlight, process: &Process, layout: &Layout) -> bool {
             return false;
         }
         held = request.wrapping_add(layout.request.ctx);
-    } else if holder >> 32 != HolderKind::Field as u64 {
+    } else if holder >> 32 != HolderKind::Field as u64 && holder >> 32 != HolderKind::Value as u64 {
         return false;
     }
     // SAFETY: the scratch memory has room for the two words.

@@ -18,7 +18,7 @@ pub static LAYOUTS: Array<Layout> = Array::with_max_entries(256, 0);
 #[map]
 pub static SITES: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
 #[map]
-pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(256, 0);
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(512, 0);
 #[map]
 pub static IN_FLIGHT: HashMap<InFlightKey, InFlight> = HashMap::with_max_entries(8192, 0);
 #[map]

@@ -22,15 +22,23 @@ use crate::{
 /// `to` must be valid for writes of `length` bytes. The verifier proves it again.
 #[inline(always)]
 pub unsafe fn read_user(slot: u32, to: *mut u8, length: usize, from: u64) -> bool {
+    // SAFETY: the caller vouches for `to`.
+    unsafe {
+        read_present(slot, to, length, from) || may_sleep() && wait_and_read(slot, to, length as u32, from)
+    }
+}
+
+/// The same without waiting.
+///
+/// # Safety
+/// As above.
+#[inline(always)]
+pub unsafe fn read_present(slot: u32, to: *mut u8, length: usize, from: u64) -> bool {
     if counts_reads() {
         count(slot, Counter::UserReads);
     }
-    let length = length as u32;
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
-    unsafe {
-        bpf_probe_read_user(to.cast::<c_void>(), length, from as *const c_void) == 0
-            || may_sleep() && wait_and_read(slot, to, length, from)
-    }
+    unsafe { bpf_probe_read_user(to.cast::<c_void>(), length as u32, from as *const c_void) == 0 }
 }
 
 /// The word at the process's address `from`; 0 if it cannot be read, which is counted.

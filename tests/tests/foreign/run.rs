@@ -84,8 +84,10 @@ impl Run {
             });
             let agent = is_watched.then(|| {
                 let state = text(&place.path("state")).to_owned();
+                // Most of them have instrumentation of their own.
+                let pid = process.pid().to_string();
                 let agent =
-                    Agent::start(["--pid", &process.pid().to_string(), "--state-dir", &state], &[]).unwrap();
+                    Agent::start(["--pid", &pid, "--sdk", "both", "--state-dir", &state], &[]).unwrap();
                 agent.watches(process.pid()).unwrap();
                 agent
             });

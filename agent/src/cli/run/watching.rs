@@ -24,7 +24,7 @@ use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
-use crate::watch::{self, CALLERS_SETTLE, Watcher};
+use crate::watch::{self, CALLERS_SETTLE, Coexistence, Watcher};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
 const SEGMENT_AFTER: Duration = Duration::from_mins(10);
@@ -79,6 +79,12 @@ pub(in crate::cli) struct WatchingArguments {
     /// one trap more a request.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     propagate: Option<bool>,
+    /// What to do about programs that trace themselves by otelhttp, otelgrpc or the like, and an OpenTelemetry SDK
+    ///
+    /// fill-gaps, which holds if nothing else is said, leaves to them what these cover, off leaves such programs alone, both watches them like any other: then there are
+    /// two spans of each request. Spans of calls are children of the SDK's spans in each case.
+    #[arg(long, value_name = "MODE", value_enum, hide_possible_values = false)]
+    sdk: Option<Coexistence>,
     /// Probe the returns of client functions until so many seconds after the last new caller; 5 if nothing else is said
     ///
     /// Client spans end behind the call in the caller, which is learned from the first call; until then they end at the return, which
@@ -138,6 +144,11 @@ impl WatchingArguments {
         self.queries.or(file.queries).unwrap_or(false)
     }
 
+    /// What is done about programs that trace themselves.
+    pub(in crate::cli) fn coexistence(&self, file: &file::Watching) -> Coexistence {
+        self.sdk.or(file.sdk).unwrap_or_default()
+    }
+
     fn settled(&self, file: &file::Watching, sampler: Sampler) -> Settled {
         let unless = |no: Option<bool>, file: Option<bool>| no.map(|no| !no).or(file).unwrap_or(true);
         let seconds = self.segment_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -154,6 +165,7 @@ impl WatchingArguments {
                 inferred_parents: unless(self.no_inferred_parents, file.inferred_parents),
                 queries: self.queries(file),
                 messages: self.count_messages.or(file.count_messages).unwrap_or(false),
+                coexistence: self.coexistence(file),
                 propagates: self.propagate.or(file.propagate).unwrap_or(false),
                 callers_settle: settle.or(file.callers_settle.map(|time| time.0)).unwrap_or(CALLERS_SETTLE),
             },

@@ -2,13 +2,15 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
-    ContextKey, Counter, Holder, HolderKey, Process, context::HolderKind, layout::ITAB_TYPE,
+    ContextKey, Counter, Holder, HolderKey, Process,
+    context::{HolderKind, VALUE},
+    layout::ITAB_TYPE,
 };
 
 use crate::{
     counters::count,
     maps::{HOLDERS, ITABS},
-    memory::read_user,
+    memory::{read_present, read_user},
 };
 
 /// A context that holds no other, in place of a [`Holder`].
@@ -70,4 +72,26 @@ pub extern "C" fn note_holder(instance: u32, itab: u64, holder: u64) -> u32 {
     let holder = Holder { offset: holder as u32, kind: (holder >> 32) as u32 };
     // Where it fails it will be asked again.
     ITABS.insert(&key, &holder, u64::from(BPF_ANY)).is_ok().into()
+}
+
+/// Where the ids stand of a span of the program's own SDK that is the value of a context; 0 if none is. The context holds another, and
+/// that was asked before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn own_span(instance: u32, itab: u64, data: u64, slot_and_binary: u64, bias: u64) -> u64 {
+    if known_holder(instance, itab) >> 32 != HolderKind::Value as u64 {
+        return 0;
+    }
+    let mut value = [0_u64; 2];
+    let (slot, binary) = ((slot_and_binary >> 32) as u32, slot_and_binary as u32);
+    // SAFETY: the two words have 16 bytes.
+    if unsafe { !read_present(slot, value.as_mut_ptr().cast(), 16, data.wrapping_add(VALUE)) } {
+        count(slot, Counter::ReadFault);
+        return 0;
+    }
+    let span = described(binary, value[0].wrapping_sub(bias));
+    if span >> 32 != HolderKind::OwnSpan as u64 {
+        return 0;
+    }
+    value[1].wrapping_add(span & u64::from(u32::MAX))
 }

@@ -114,7 +114,8 @@ impl Pair {
     /// Has an agent watch both.
     fn watched(mut self, lightfoot: &Path, arguments: &[&str]) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(lightfoot);
-        command.arg("run").args(arguments);
+        // The programs have otelgrpc in their file, used or not.
+        command.args(["run", "--sdk", "both"]).args(arguments);
         for program in [&self.server, &self.client] {
             command.args(["--pid", &program.pid().to_string()]);
         }

@@ -10,7 +10,8 @@
 //!
 //! Modules, in reading order:
 //! - [`inspect`]: reading programs; [`request`]: a request that is not sampled; [`grpc`]: calls, and
-//!   [`calls`]: what was measured of them; [`agent`]: the agent alone.
+//!   [`calls`]: what was measured of them; [`agent`]: the agent alone;
+//!   [`discovery`]: with many processes.
 //! - [`scenario`]: what is asked, and who traces; [`service`]: the servers and agents; [`load`]: the
 //!   client; [`measure`]: the turns; [`machine`]: where.
 //! - [`results`]: what was measured; [`spread`]: medians of it; [`report`]: the page; [`plot`]: its plots.
@@ -31,6 +32,7 @@ use results::{Plan, Results};
 
 mod agent;
 mod calls;
+mod discovery;
 mod grpc;
 mod inspect;
 mod load;
@@ -76,12 +78,13 @@ fn main() -> ExitCode {
 type Table = fn(&Path, &Path) -> Result<Option<String>, Box<dyn Error>>;
 
 /// All of them, by their names in README.md.
-const TABLES: [(&str, Table); 6] = [
+const TABLES: [(&str, Table); 7] = [
     ("inspect", inspect::table),
     ("overhead", overhead_table),
     ("request", |_, lightfoot| request::table(lightfoot)),
     ("grpc", grpc_table),
     ("agent", |_, lightfoot| agent::table(lightfoot)),
+    ("discovery", |_, lightfoot| discovery::table(lightfoot)),
     ("delivery", delivery_table),
 ];
 

@@ -99,7 +99,8 @@ impl Watched {
 
     fn command(&self, lightfoot: &Path) -> Command {
         let mut command = Command::new(lightfoot);
-        command.arg("run");
+        // The service has otelhttp in its file, used or not.
+        command.args(["run", "--sdk", "both"]);
         for server in [&self.service.front, &self.service.back] {
             command.args(["--pid", &server.pid().to_string()]);
         }
