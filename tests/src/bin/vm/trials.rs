@@ -74,10 +74,10 @@ const CONFIDENTIALITY: &str = "lockdown=confidentiality";
 
 /// All there is.
 pub(crate) fn all() -> Vec<Boot> {
-    let of = |machine| VERSIONS.map(|version| Boot::of(machine, version, "", Trial::and_tests(&CORE)));
+    let of = |machine| VERSIONS.map(|version| Boot::of(machine, version, "", Trial::core(machine)));
     let started = |parameters| {
         let trials =
-            if parameters == CONFIDENTIALITY { vec![Trial::Doctor] } else { Trial::and_tests(&CORE) };
+            if parameters == CONFIDENTIALITY { vec![Trial::Doctor] } else { Trial::core(Machine::X86_64) };
         Boot::of(Machine::X86_64, "6.12", parameters, trials)
     };
     let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
@@ -126,6 +126,13 @@ impl Trial {
             Self::Tests { program, .. } => Some(program),
             Self::Doctor => None,
         }
+    }
+
+    /// The core, but for what there is not on every machine: trace contexts are passed on on x86-64 alone.
+    fn core(machine: Machine) -> Vec<Self> {
+        let mut trials = Self::and_tests(&CORE);
+        trials.retain(|trial| machine == Machine::X86_64 || trial.program() != Some("propagate"));
+        trials
     }
 
     /// `doctor`, and tests.
