@@ -19,7 +19,10 @@ say "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 (
     cd probes/ebpf
-    RUSTC_BOOTSTRAP=1 cargo clippy --quiet --locked --release --target-dir "$root/target/ebpf-clippy" -- -D warnings
+    for features in "" propagate; do
+        RUSTC_BOOTSTRAP=1 cargo clippy --quiet --locked --release --features "$features" --target-dir "$root/target/ebpf-clippy" \
+            -- -D warnings
+    done
 )
 
 say "documentation"

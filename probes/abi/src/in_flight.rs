@@ -32,6 +32,7 @@ pub struct InFlight {
     /// entry. The same in every copy of the stack.
     pub depth: u64,
     /// HTTP/1 server: the address of the `http.response`. HTTP/2 server: of the `responseWriter`. gRPC server: of the stream.
+    /// HTTP client: what may be added to the request, a [`crate::PendingState`], or 0.
     /// gRPC client: of the stream that is open; of a unary call what stood before it where its stream is looked for afterwards.
     pub response: u64,
     /// Client: the address that the call returns to; 0 where it does not lie on the stack (arm64).
@@ -41,7 +42,8 @@ pub struct InFlight {
     /// HTTP/1: `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
     /// HTTP/2: the method alone, good at the start only.
     pub request_line: Slice,
-    /// The target, good at the start only. gRPC client: the stack pointer at the start, then.
+    /// The target, good at the start only. gRPC client: the stack pointer at the start, then. HTTP client
+    /// to whose request something may be added: its header map and its URL.
     pub target: Slice,
     /// `Request.RemoteAddr` as it came. HTTP/1: `http.conn.remoteAddr`, which the connection keeps in memory.
     pub peer: Slice,

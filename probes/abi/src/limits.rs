@@ -64,6 +64,11 @@ pub const HEADER_RUNS: usize = 10;
 /// How many headers may have names as long as those that are looked for; names of further ones are not read.
 pub const HEADER_CANDIDATES: usize = 40;
 
+/// The same as [`HEADER_READS`] for what a client sends, with `--propagate`: enough for 84 headers. Of more none is added.
+pub const SENT_HEADER_READS: usize = 9;
+/// The same as [`HEADER_CANDIDATES`].
+pub const SENT_HEADER_CANDIDATES: usize = 24;
+
 /// Bytes of the header of a map, or of a table of a swiss map, that one read fetches at most.
 pub const MAP_HEADER: usize = 64;
 /// Bytes of an HTTP/2 server's `responseWriterState` that one read fetches at most.

@@ -4,6 +4,8 @@
 //! wanted one are noted as candidates, and the names are read last. All that is noted stands in the entry, so that the
 //! verifier has few states to follow: nothing of one step is in a register in the next.
 
+#[cfg(feature = "propagate")]
+use lightfoot_probes_abi::limits::{SENT_HEADER_CANDIDATES, SENT_HEADER_READS};
 use lightfoot_probes_abi::{
     Counter, InFlight,
     in_flight::{HeaderName, Slice},
@@ -42,6 +44,16 @@ const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
 /// Notes the values of the wanted headers in `entry.headers`. Overwrites the scratch memory and the strings.
 #[inline(never)]
 pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
+    look_through::<HEADER_READS, HEADER_CANDIDATES>(entry, layout, header);
+}
+
+/// The same with bounds of its own: the verifier follows each loop to its end.
+#[inline(always)]
+fn look_through<const READS: usize, const CANDIDATES: usize>(
+    entry: &mut InFlight,
+    layout: &Map,
+    header: u64,
+) {
     let size = layout.size as usize;
     if size > MAP_HEADER || header == 0 {
         return;
@@ -52,17 +64,17 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
         return overlook(entry, Counter::ReadFault);
     }
     let mut read = 0;
-    while read < HEADER_READS {
+    while read < READS {
         if !scan_next(entry, layout) {
             break;
         }
         read += 1;
     }
-    if read == HEADER_READS {
+    if read == READS {
         overlook(entry, Counter::HeaderBound);
     }
     let mut candidate = 0;
-    while candidate < HEADER_CANDIDATES {
+    while candidate < CANDIDATES {
         if candidate >= entry.scratch[CANDIDATES_NOTED] as usize {
             break;
         }
@@ -76,9 +88,16 @@ pub fn find(entry: &mut InFlight, layout: &Map, header: u64) {
 #[inline(always)]
 pub fn find_all(entry: &mut InFlight, layout: &Map, header: u64) -> bool {
     entry.scratch[INCOMPLETE] = 0;
+    entry.scratch[CANDIDATES_NOTED] = 0;
     entry.headers[HeaderName::Traceparent as usize].length = 0;
-    find(entry, layout, header);
-    entry.scratch[INCOMPLETE] == 0
+    find_sent(entry, layout, header);
+    entry.scratch[INCOMPLETE] == 0 && entry.scratch[CANDIDATES_NOTED] <= SENT_HEADER_CANDIDATES as u64
+}
+
+#[cfg(feature = "propagate")]
+#[inline(never)]
+fn find_sent(entry: &mut InFlight, layout: &Map, header: u64) {
+    look_through::<SENT_HEADER_READS, SENT_HEADER_CANDIDATES>(entry, layout, header);
 }
 
 /// Counts what was not looked at, and notes that it was not all.

@@ -147,7 +147,7 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64) -> Coun
     let used = read_word(slot, place);
     let buffer = read_word(slot, writer.wrapping_add(layout.propagation.buffer));
     let length = read_word(slot, writer.wrapping_add(layout.propagation.buffer).wrapping_add(8));
-    if place % 8 != 0 || used < 8 || used > length {
+    if !place.is_multiple_of(8) || used < 8 || used > length {
         return Counter::PropagationUnproven;
     }
     if length - used < HEADER as u64 {

@@ -2,7 +2,7 @@
 //!
 //! The kernel must permit programs that write, which one in lockdown does not: there the refusal is tested, and all else in virtual
 //! machines (`target/debug/vm x86_64 6.12 '' propagate`).
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 #[path = "../common/runs.rs"]
 mod runs;
