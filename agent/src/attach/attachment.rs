@@ -139,13 +139,17 @@ impl Kernel {
             return closer.close(placed, layouts);
         }
         links::close(placed.into_iter().flat_map(|placed| placed.links).collect());
-        layouts.into_iter().for_each(|layout| self.layout_slots.give_back(layout));
+        for layout in layouts {
+            self.layout_slots.give_back(layout);
+        }
     }
 
     /// Waits until nothing is being closed that is like that.
     fn settle_while(&mut self, is_awaited: impl Fn(&Closing) -> bool) {
         let free = self.closer.iter().flat_map(|closer| closer.wait_while(&is_awaited));
-        free.for_each(|layout| self.layout_slots.give_back(layout));
+        for layout in free {
+            self.layout_slots.give_back(layout);
+        }
     }
 
     pub(super) fn place(

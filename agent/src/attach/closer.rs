@@ -173,12 +173,14 @@ mod tests {
     #[test]
     fn at_the_limit_it_waits_for_the_first_and_at_the_end_for_all() {
         let closer = Closer::start().unwrap();
-        let all: Vec<_> = (0..MAX_CLOSING + 1).map(|_| slow(7, &[1])).collect();
+        let all: Vec<_> = (0..=MAX_CLOSING).map(|_| slow(7, &[1])).collect();
         let (all, go): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         let shared = Arc::clone(&closer.shared);
         thread::scope(|scope| {
             let sends = scope.spawn(move || {
-                all.into_iter().for_each(|one| closer.close(one, vec![1]));
+                for one in all {
+                    closer.close(one, vec![1]);
+                }
                 closer
             });
             thread::sleep(Duration::from_millis(50));
@@ -188,7 +190,9 @@ mod tests {
             let ends = scope.spawn(move || drop(closer));
             thread::sleep(Duration::from_millis(50));
             assert!(!ends.is_finished());
-            go[1..].iter().for_each(|go| go.send(()).unwrap());
+            for go in &go[1..] {
+                go.send(()).unwrap();
+            }
             ends.join().unwrap();
         });
         assert_eq!(shared.state().free.len(), MAX_CLOSING + 1);
