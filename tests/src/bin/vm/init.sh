@@ -9,7 +9,7 @@ $b mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
 $b mount -t tmpfs tmp /tmp
 $b ip link set lo up
 $b --install -s /bin
-export PATH=/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=5 LIGHTFOOT_CACHE=@CACHE@
+export PATH=/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=10 LIGHTFOOT_CACHE=@CACHE@
 for go in /go/*; do [ ! -e "$go" ] || export "LIGHTFOOT_GO_1_${go#/go/}=$go"; done
 ulimit -n 65536
 
@@ -20,6 +20,11 @@ trial() {
     echo "VM begins $name"
     "$@"
     echo "VM ended $name $?"
+}
+
+# with_tracefs COMMAND…: where tracefs is mounted; tests mount it for themselves.
+with_tracefs() {
+    unshare --mount sh -c 'mount -t tracefs tracefs /sys/kernel/tracing && exec "$@"' sh "$@"
 }
 
 echo "VM up $(uname -r) $(nproc) processors, $(free -m | awk '/Mem/ { print $4 }') MB free"

@@ -32,6 +32,7 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             of(Program::OldRpc, &[(21, Mode::Plain), (25, Mode::Plain), (25, Mode::PieStripped)]),
             of(Program::Rpc, &[(21, Mode::Stripped), (27, Mode::Stripped), (27, Mode::Plain)]),
         ],
+        "matrix" => vec![of(Program::Truth, &[(26, Mode::Plain)]), plain(Program::Clients, &[26])],
         "attach_methods" => vec![of(Program::Lifecycle, &[(26, Mode::Pie), (26, Mode::Plain)])],
         _ => Vec::new(),
     };
