@@ -149,7 +149,9 @@ impl Kernel {
     /// Waits until nothing is being closed that is like that.
     fn settle_while(&mut self, is_awaited: impl Fn(&Closing) -> bool) {
         let free = self.closer.iter().flat_map(|closer| closer.wait_while(&is_awaited));
-        free.for_each(|layout| self.layout_slots.give_back(layout));
+        for layout in free {
+            self.layout_slots.give_back(layout);
+        }
     }
 
     pub(super) fn place(

@@ -190,7 +190,9 @@ mod tests {
             let ends = scope.spawn(move || drop(closer));
             thread::sleep(Duration::from_millis(50));
             assert!(!ends.is_finished());
-            go[1..].iter().for_each(|go| go.send(()).unwrap());
+            for go in &go[1..] {
+                go.send(()).unwrap();
+            }
             ends.join().unwrap();
         });
         assert_eq!(shared.state().free.len(), MAX_CLOSING + 1);

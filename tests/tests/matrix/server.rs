@@ -21,6 +21,12 @@ const CLOCK: u64 = 10_000;
 /// When a client sent its request and when it had the whole response, in nanoseconds of CLOCK_BOOTTIME.
 type Seen = HashMap<u64, (u64, u64)>;
 
+/// The builds of the matrix go this way where the kernel has it; this one is for virtual machines, which have not all of them.
+#[test]
+fn by_uprobe_multi() {
+    by("uprobe-multi", Mode::Plain);
+}
+
 #[test]
 fn by_perf_events() {
     by("perf-event", Mode::Plain);

@@ -10,7 +10,7 @@ echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 $b mount -t tmpfs tmp /tmp
 $b ip link set lo up
 $b --install -s /bin
-export PATH=/usr/bin:/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=5 LIGHTFOOT_CACHE=@CACHE@
+export PATH=/usr/bin:/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=10 LIGHTFOOT_CACHE=@CACHE@
 for go in /go/*; do [ ! -e "$go" ] || export "LIGHTFOOT_GO_1_${go#/go/}=$go"; done
 ulimit -n 65536
 

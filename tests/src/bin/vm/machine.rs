@@ -24,8 +24,8 @@ pub(crate) struct Ended {
     codes: Vec<(String, Option<i32>)>,
     /// What the kernel calls itself.
     release: String,
-    /// How `lightfoot doctor` says that probes are placed.
-    method: String,
+    /// The ways to place probes that work, as `lightfoot doctor` says it.
+    methods: Vec<String>,
     took: Duration,
 }
 
@@ -58,12 +58,15 @@ pub(crate) fn run(boot: &Boot) -> Result<Ended, Box<dyn Error>> {
             }
         }
     });
-    let mut method = String::new();
+    let mut methods = Vec::new();
     let mut codes: Vec<_> = boot.trials.iter().map(|trial| (trial.to_string(), None)).collect();
     while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
         println!("[{:4}] {line}", started.elapsed().as_secs());
-        if let Some((_, found)) = line.split_once("probes are placed by ") {
-            found.clone_into(&mut method);
+        if let Some((rest, _)) =
+            line.split_once(": programs and ring buffer load, a probe is placed, its hits")
+        {
+            // The check's name and some blanks are before it.
+            methods.push(rest.rsplit("  ").next().unwrap_or_default().trim().to_owned());
         }
         let Some((name, code)) = line.strip_prefix("VM ended ").and_then(|rest| rest.split_once(' ')) else {
             continue;
@@ -72,7 +75,7 @@ pub(crate) fn run(boot: &Boot) -> Result<Ended, Box<dyn Error>> {
             entry.1 = code.parse().ok();
         }
     }
-    Ok(Ended { codes, release, method, took: started.elapsed() })
+    Ok(Ended { codes, release, methods, took: started.elapsed() })
 }
 
 /// Ends with its owner.
@@ -116,11 +119,11 @@ fn emulator(boot: &Boot, megabytes: u64) -> Command {
 impl Ended {
     /// What is to be known of it.
     pub(crate) fn row(self, boot: &Boot) -> Row {
-        let method = self.method;
+        let methods = self.methods;
         let succeeded = |name: &str, code| match (name, code) {
             // Something is lost where uprobe_multi is missing; nothing can be watched where there is no way.
-            ("doctor", Some(0 | 4)) => method == boot.method && !method.is_empty(),
-            ("doctor", Some(3)) => method.is_empty() && boot.method.is_empty(),
+            ("doctor", Some(0 | 4)) => methods == boot.methods && !methods.is_empty(),
+            ("doctor", Some(3)) => methods.is_empty() && boot.methods.is_empty(),
             (_, code) => code == Some(0),
         };
         let trials = self.codes.iter().map(|(name, code)| (name.clone(), succeeded(name, *code))).collect();
@@ -129,7 +132,7 @@ impl Ended {
             version: boot.version.clone(),
             parameters: boot.parameters.clone(),
             release: self.release,
-            method,
+            method: methods.first().cloned().unwrap_or_default(),
             trials,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! - `vm` goes through all machines of [`trials`], `vm usual` through those of each run of the tests. `vm programs` goes through
 //!   all, but loads programs and places probes only.
-//! - `vm MACHINE VERSION` takes one kernel, such as `aarch64 6.12`.
+//! - `vm MACHINE VERSION [PARAMETERS]` takes one kernel, such as `aarch64 6.12`, however it is started, or as it is with these
+//!   words on its command line.
 //! - `vm MACHINE VERSION PARAMETERS TEST [FILTER]…` runs one test program's tests there, with further words on the kernel's
 //!   command line.
 //!
@@ -58,8 +59,12 @@ fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
         [] => trials::all(),
         ["usual"] => trials::usual(),
         ["programs"] => trials::programs(),
-        [machine, version] => {
-            let is_named = |boot: &Boot| boot.machine.name() == *machine && boot.version == *version;
+        [machine, version, parameters @ ..] if parameters.len() <= 1 => {
+            let is_named = |boot: &Boot| {
+                boot.machine.name() == *machine
+                    && boot.version == *version
+                    && parameters.iter().all(|parameters| boot.parameters == *parameters)
+            };
             trials::all().into_iter().filter(is_named).collect()
         }
         [machine, version, parameters, test, filters @ ..] => {

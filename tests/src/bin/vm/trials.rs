@@ -21,8 +21,9 @@ pub(crate) struct Boot {
     pub version: String,
     /// Further words on its command line.
     pub parameters: String,
-    /// How the agent must place probes, in the words of `lightfoot doctor`; empty if it must say that it cannot.
-    pub method: &'static str,
+    /// The ways to place probes that must work, in the words of `lightfoot doctor`, and in its order: the agent takes the first.
+    /// None if it must say that it cannot.
+    pub methods: &'static [&'static str],
     pub trials: Vec<Trial>,
 }
 
@@ -71,22 +72,29 @@ const OLDER_RIGHTS: [(&str, &[&str]); 1] = [("attach_methods", &["takes_no_sys_a
 
 /// What most distributions have; at Debian's 3 tracefs takes CAP_SYS_ADMIN, too.
 const USUAL_PARANOID: &str = "sysctl.kernel.perf_event_paranoid=2";
+/// Hundreds of requests and calls at once, each with its span and no other: programs are preempted, where the kernel preempts.
+const LOAD: [(&str, &[&str]); 2] =
+    [("matrix", &["by_uprobe_multi", "a_thousand_calls"]), ("grpc", &["load::"])];
 
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
 
 /// Other ways to start Linux 6.12: kinds of preemption, one processor, and what a distribution may have switched off. Debian's
 /// `perf_event_paranoid` is 3 by itself.
-const PARAMETERS: [&str; 6] = [
-    "preempt=full",
+const PARAMETERS: [&str; 7] = [
+    PREEMPTED,
     "preempt=voluntary",
     "nosmp",
     "lockdown=integrity",
     CONFIDENTIALITY,
+    "sysctl.kernel.perf_event_paranoid=2",
     "sysctl.kernel.perf_event_paranoid=4 sysctl.kernel.unprivileged_bpf_disabled=1",
 ];
 
+/// Whatever runs in the kernel gives way to what is more urgent, BPF programs too.
+const PREEMPTED: &str = "preempt=full";
+
 /// No BPF program may read memory then.
-const CONFIDENTIALITY: &str = "lockdown=confidentiality";
+pub(crate) const CONFIDENTIALITY: &str = "lockdown=confidentiality";
 
 /// All there is.
 pub(crate) fn all() -> Vec<Boot> {
@@ -108,7 +116,9 @@ pub(crate) fn all() -> Vec<Boot> {
         Boot::of(Machine::X86_64, "6.12", parameters, trials)
     };
     let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
-    kernels.chain(older).chain(PARAMETERS.map(started)).collect()
+    // The first of these kernels that could run programs on a stack of the processor's: `quirk_private_stack`.
+    let loaded = Boot::of(Machine::X86_64, "6.16", PREEMPTED, Trial::and_tests(&LOAD));
+    kernels.chain(older).chain(PARAMETERS.map(started)).chain([loaded]).collect()
 }
 
 /// All, with the programs alone.
@@ -128,13 +138,16 @@ pub(crate) fn usual() -> Vec<Boot> {
 
 impl Boot {
     pub(crate) fn of(machine: Machine, version: &str, parameters: &str, trials: Vec<Trial>) -> Self {
-        let method = match version {
-            _ if parameters == CONFIDENTIALITY => "",
-            "5.10" => "perf events by address",
-            "6.1" => "perf events",
-            _ => "uprobe_multi",
+        const METHODS: [&str; 5] =
+            ["uprobe_multi", "perf events", "perf events by address", "tracefs", "tracefs by address"];
+        let methods: &[&str] = match version {
+            _ if parameters == CONFIDENTIALITY => &[],
+            // No cookies.
+            "5.10" => &["perf events by address", "tracefs by address"],
+            "6.1" => METHODS.get(1..).unwrap_or_default(),
+            _ => &METHODS,
         };
-        Self { machine, version: version.to_owned(), parameters: parameters.to_owned(), method, trials }
+        Self { machine, version: version.to_owned(), parameters: parameters.to_owned(), methods, trials }
     }
 }
 
