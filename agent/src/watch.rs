@@ -451,8 +451,9 @@ impl Watcher {
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
         for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
             if self.watched.contains_key(key) {
-                if let Some(rule) = self.forbidden_by_port(key.pid, &listeners.ports(key.pid)) {
-                    self.leave_alone(*key, rule);
+                let ports = listeners.ports(key.pid);
+                if self.is_forbidden_by_port(key.pid, &ports) {
+                    self.leave_alone(*key, &ports);
                 }
             } else if !self.is_decided(key) {
                 self.consider(*key, &listeners.ports(key.pid));

@@ -52,6 +52,8 @@ pub struct Looked {
     pub decision: Option<Decision>,
     /// What rules say of its spans.
     pub treatment: Treatment,
+    /// Whether rules might decide otherwise once it listens on another port.
+    pub may_change: bool,
 }
 
 impl Selection {
@@ -60,7 +62,11 @@ impl Selection {
         let details = Details::read(proc, pid, &self.rules.needs());
         let descends = self.ancestor.is_some_and(|ancestor| proc.descends(pid, ancestor));
         let facts = Facts { pid, path, ports, descends, details: &details };
-        Looked { decision: self.before_inspection(&facts), treatment: self.rules.treatment(&facts) }
+        Looked {
+            decision: self.before_inspection(&facts),
+            treatment: self.rules.treatment(&facts),
+            may_change: self.may_change(&facts),
+        }
     }
 }
 

@@ -125,13 +125,12 @@ pub struct Treatment {
 }
 
 /// How the rules see a process.
-pub(super) enum Verdict {
-    /// A rule decides.
-    Decided(Action, Arc<str>),
-    /// None does, but might once the process listens on another port.
-    MayChange,
-    /// None does.
-    Undecided,
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    /// What is to be done, and the rule that says so.
+    pub(super) decided: Option<(Action, Arc<str>)>,
+    /// Whether another rule might decide once the process listens on another port.
+    pub(super) may_change: bool,
 }
 
 impl Rules {
@@ -182,13 +181,15 @@ impl Rules {
     }
 
     pub(super) fn verdict(&self, facts: &Facts<'_>) -> Verdict {
-        let mut deciding = self.rules.iter().filter_map(|rule| Some((rule, rule.action?)));
-        if let Some((rule, action)) = deciding.find(|(rule, _)| rule.matches(facts)) {
-            return Verdict::Decided(action, Arc::clone(&rule.label));
+        let mut may_change = false;
+        for (rule, action) in self.rules.iter().filter_map(|rule| Some((rule, rule.action?))) {
+            if rule.matches(facts) {
+                let label = Arc::clone(&rule.label);
+                return Verdict { decided: Some((action, label)), may_change };
+            }
+            may_change |= rule.ports.is_some() && rule.matches_but_ports(facts);
         }
-        let may =
-            |rule: &Compiled| rule.action.is_some() && rule.ports.is_some() && rule.matches_but_ports(facts);
-        if self.rules.iter().any(may) { Verdict::MayChange } else { Verdict::Undecided }
+        Verdict { decided: None, may_change }
     }
 
     /// What becomes of the spans of a process.

@@ -112,13 +112,19 @@ impl Selection {
     }
 
     fn by_rules(&self, facts: &Facts<'_>) -> Option<Decision> {
-        match (self.rules.verdict(facts), self.rules.others()) {
-            (Verdict::Decided(Action::Watch, label), _) => Some(Decision::Watch(Rule::OfFile(label))),
-            (Verdict::Decided(Action::Leave, label), _) => Some(Decision::Leave(Rule::OfFile(label))),
-            (_, Action::Watch) => None,
-            (Verdict::MayChange, Action::Leave) => Some(Decision::Wait(Rule::NotSelected)),
-            (Verdict::Undecided, Action::Leave) => Some(Decision::Leave(Rule::NotSelected)),
-        }
+        let Verdict { decided, may_change } = self.rules.verdict(facts);
+        let rule = match decided {
+            Some((Action::Watch, label)) => return Some(Decision::Watch(Rule::OfFile(label))),
+            Some((Action::Leave, label)) => Rule::OfFile(label),
+            None if self.rules.others() == Action::Watch => return None,
+            None => Rule::NotSelected,
+        };
+        Some(if may_change { Decision::Wait(rule) } else { Decision::Leave(rule) })
+    }
+
+    /// Whether rules might decide otherwise once the process listens on another port.
+    pub(super) fn may_change(&self, facts: &Facts<'_>) -> bool {
+        self.rules.verdict(facts).may_change
     }
 
     /// Decides where nothing was asked for, and about descendants.
@@ -335,6 +341,11 @@ mod tests {
         assert_eq!(decide(&selection, &[]), Some(Decision::Wait(Rule::NotSelected)));
         assert_eq!(decide(&selection, &[8080]), Some(Decision::Watch(by_rule(1))));
         assert_eq!(selection.relevant_ports(), [8080].into());
+        // Even if a rule further down decides until then.
+        let port = Match { port: Some(texts(&["8080"])), ..Match::default() };
+        let rules = [rule(Some(Action::Watch), port), rule(Some(Action::Leave), Match::default())];
+        assert_eq!(decide(&ruled(&rules), &[]), Some(Decision::Wait(by_rule(2))));
+        assert_eq!(decide(&ruled(&rules), &[8080]), Some(Decision::Watch(by_rule(1))));
     }
 
     #[test]

@@ -23,26 +23,24 @@ impl Watcher {
         }
     }
 
-    /// The rule by which a watched process is to be left because of a port that it has opened meanwhile.
-    pub(super) fn forbidden_by_port(&self, pid: u32, ports: &HashSet<u16>) -> Option<Rule> {
+    /// Whether a watched process is to be left because of a port that it has opened, or closed, meanwhile.
+    pub(super) fn is_forbidden_by_port(&self, pid: u32, ports: &HashSet<u16>) -> bool {
         if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
-            return Some(Rule::ExportEndpoint);
+            return true;
         }
         if !self.selection.rules.depend_on_ports() {
-            return None;
+            return false;
         }
-        let executable = self.proc.executable_path(pid)?;
-        match self.selection.look(&self.proc, pid, &executable, ports).decision {
-            Some(Decision::Leave(rule)) => Some(rule),
-            _ => None,
-        }
+        let Some(executable) = self.proc.executable_path(pid) else { return false };
+        let decision = self.selection.look(&self.proc, pid, &executable, ports).decision;
+        matches!(decision, Some(Decision::Leave(_) | Decision::Wait(Rule::OfFile(_))))
     }
 
     /// Decides about a process that is neither watched nor left alone.
     pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let Looked { decision: early, treatment } =
-            self.selection.look(&self.proc, key.pid, &executable, ports);
+        let looked = self.selection.look(&self.proc, key.pid, &executable, ports);
+        let Looked { decision: early, treatment, may_change } = looked;
         let is_explicit = matches!(&early, Some(Decision::Watch(rule)) if rule.is_explicit());
         match early {
             Some(Decision::Leave(rule)) => return self.forbid(key, rule),
@@ -81,7 +79,10 @@ impl Watcher {
         let can_be_watched = found.is_some();
         let decision = self.selection.after_inspection(early, found);
         if !matches!(decision, Decision::Watch(_)) {
-            self.left.insert(key);
+            // What cannot be watched, no port makes a service.
+            if !(may_change && can_be_watched) {
+                self.left.insert(key);
+            }
             return;
         }
         match self.start(key, &executable, &file, treatment) {

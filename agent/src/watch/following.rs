@@ -7,7 +7,6 @@ use tracing::{debug, info};
 
 use super::{Binary, WatchError, Watcher};
 use crate::attach::{ProcessEvents, count};
-use crate::discover::selection::Rule;
 use crate::discover::{Listeners, ProcessKey};
 
 /// How often /proc is swept where nobody tells what processes do, or a port may be opened at any time …
@@ -108,15 +107,19 @@ impl Watcher {
         }
     }
 
-    /// Leaves whoever has opened the port that spans are sent to, shortly after its start.
+    /// Leaves whoever has opened the port that spans are sent to, or one that a rule forbids, shortly after its start.
     fn look_at_young(&mut self) {
-        let Some(port) = self.selection.export_port else { return self.young.clear() };
+        let ports = self.selection.relevant_ports();
+        if ports.is_empty() {
+            return self.young.clear();
+        }
         self.young.retain(|(key, since)| since.elapsed() < YOUNG && self.watched.contains_key(key));
         let proc = self.proc.clone();
-        let mut listeners = Listeners::new(&proc, [port].into());
+        let mut listeners = Listeners::new(&proc, ports);
         for (key, _) in self.young.clone() {
-            if listeners.ports(key.pid).contains(&port) {
-                self.leave_alone(key, Rule::ExportEndpoint);
+            let ports = listeners.ports(key.pid);
+            if self.is_forbidden_by_port(key.pid, &ports) {
+                self.leave_alone(key, &ports);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Probes come with the first process that is watched of a file, and go some time after the last.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use super::analysis::Probes;
 use super::callers::Callers;
 use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::attach::Group;
-use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, ProcessKey, Treatment};
 use crate::type_names::TypeNames;
 
@@ -215,11 +215,11 @@ impl Watcher {
         self.tell(Event::Ended { key, counters: Box::new(counters), open });
     }
 
-    /// Stops watching a process that goes on, and pays for probes.
-    pub(super) fn leave_alone(&mut self, key: ProcessKey, rule: Rule) {
+    /// Stops watching a process that goes on, and pays for probes, because of the ports that it listens on now.
+    pub(super) fn leave_alone(&mut self, key: ProcessKey, ports: &HashSet<u16>) {
         let owner = self.watched.get(&key).copied();
         self.leave(key);
-        self.forbid(key, rule);
+        self.consider(key, ports);
         if let Some(owner) = owner {
             self.detach_if_unused(owner);
         }
