@@ -173,7 +173,7 @@ fn record() -> Vec<u8> {
 fn identity(clock: &Clock) -> Arc<ProcessIdentity> {
     let (procfs, pid) = (std::path::Path::new("/proc"), std::process::id());
     let host = Host::detect(procfs);
-    Arc::new(ProcessIdentity::read(procfs, pid, &BuildInfo::default(), &host, clock).unwrap())
+    Arc::new(ProcessIdentity::read(procfs, pid, &BuildInfo::default(), None, &host, clock).unwrap())
 }
 
 fn settings(endpoint: &str, protocol: &str, said: &[(&str, &str)]) -> Settings {

@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod run;
 mod spans;
+mod targets;
 #[cfg(test)]
 mod testing;
 
@@ -51,6 +52,7 @@ enum Command {
     Record(record::Arguments),
     Replay(replay::Arguments),
     Doctor(doctor::Arguments),
+    Targets(targets::Arguments),
     Config(config::Arguments),
     /// Become a program when told, as `run -- COMMAND` starts it
     #[command(hide = true)]
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Targets(arguments) => targets::run(&arguments),
         Command::Config(arguments) => config::run(&arguments, &matches),
         Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {
@@ -111,16 +114,22 @@ fn manual() -> anyhow::Result<Vec<u8>> {
     let command = Arguments::command();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
-    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
-        let name = format!("lightfoot {}", subcommand.get_name());
-        let subcommand = subcommand.clone().bin_name(name.clone()).display_name(name);
-        let section = clap_mangen::Man::new(subcommand);
-        section.render_name_section(&mut page)?;
-        section.render_synopsis_section(&mut page)?;
-        section.render_description_section(&mut page)?;
-        section.render_options_section(&mut page)?;
-    }
+    sections(&command, "lightfoot", &mut page)?;
     Ok(page)
+}
+
+fn sections(command: &clap::Command, name: &str, page: &mut Vec<u8>) -> io::Result<()> {
+    for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+        let name = format!("{name} {}", subcommand.get_name());
+        let section = subcommand.clone().bin_name(name.clone()).display_name(name.clone());
+        let section = clap_mangen::Man::new(section);
+        section.render_name_section(page)?;
+        section.render_synopsis_section(page)?;
+        section.render_description_section(page)?;
+        section.render_options_section(page)?;
+        sections(subcommand, &name, page)?;
+    }
+    Ok(())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -153,5 +162,6 @@ mod tests {
             let name = command.get_name().replace('-', "\\-");
             assert!(page.contains(&format!("lightfoot {name}")), "{name} is not in\n{page}");
         }
+        assert!(page.contains("lightfoot config show"), "{page}");
     }
 }

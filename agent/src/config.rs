@@ -17,12 +17,14 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::discover::Rules;
 use crate::variables::FromFile;
 
 mod check;
 mod document;
 pub mod file;
 mod formats;
+pub mod peers;
 pub mod schema;
 
 pub use check::Mistake;
@@ -30,6 +32,7 @@ pub use file::File;
 pub use formats::Time;
 
 use document::Node;
+use peers::Peers;
 use schema::Setting;
 
 /// At most so many bytes of a file are read; a larger one is refused.
@@ -150,6 +153,17 @@ impl Config {
             Some((setting.variables().last()?.to_owned(), FromFile { text: said.text.clone(), place }))
         });
         said.collect()
+    }
+
+    /// The rules, ready to be applied, with that of other agents' variables before them.
+    pub fn rules_after(&self, peers: &Peers) -> Rules {
+        let rules = Rules::new(&self.file.rules, self.file.others);
+        let rules = match &peers.rule {
+            Some((label, rule)) => rules.and_then(|rules| rules.after(label, rule)),
+            None => rules,
+        };
+        // Each pattern was checked when it was read.
+        rules.unwrap_or_default()
     }
 
     /// Where something stands, for people.

@@ -8,6 +8,7 @@ use bumpalo::Bump;
 use opentelemetry::trace::SpanKind;
 
 use crate::clock::Clock;
+use crate::discover::rules::SpanKind as SpanKindOfRule;
 use crate::record::{Operation, ParentRule, Record};
 use crate::semconv as name;
 use crate::span::{Attributes, Span, Status};
@@ -106,6 +107,19 @@ impl Describer {
             dropped_attributes: 0,
             status,
         }
+    }
+}
+
+/// What a span is of, and the path of a request that was served, as rules have them.
+pub fn kind_and_path<'a>(operation: &Operation<'a>) -> (SpanKindOfRule, Option<&'a str>) {
+    match operation {
+        Operation::HttpServer(request) => {
+            let target = target::Target::parse(request.target, request.method);
+            (SpanKindOfRule::HttpServer, Some(target.path))
+        }
+        Operation::HttpClient(_) => (SpanKindOfRule::HttpClient, None),
+        Operation::GrpcServer(call) => (SpanKindOfRule::GrpcServer, Some(call.method)),
+        Operation::GrpcClient(_) => (SpanKindOfRule::GrpcClient, None),
     }
 }
 

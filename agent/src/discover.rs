@@ -11,10 +11,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub mod facts;
 pub mod listeners;
+pub mod rules;
 pub mod selection;
 
+pub use facts::{Details, Facts};
 pub use listeners::Listeners;
+pub use rules::{Rules, Treatment};
 pub use selection::{Decision, Selection};
 
 /// At most so many ancestors of a process are looked at.

@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 pub mod capabilities;
-pub mod config;
 pub mod quirks;
 pub mod state;
 pub mod variables;
@@ -40,6 +39,8 @@ pub mod describe;
 
 pub mod counters;
 pub mod deliver;
+
+pub mod config;
 
 pub mod recording;
 

@@ -93,11 +93,12 @@ impl Host {
 }
 
 impl ProcessIdentity {
-    /// Reads the process `pid` from the procfs at `procfs`.
+    /// Reads the process `pid` from the procfs at `procfs`. What a rule has `named` it is called.
     pub fn read(
         procfs: &Path,
         pid: u32,
         build_info: &BuildInfo,
+        named: Option<&str>,
         host: &Host,
         clock: &Clock,
     ) -> Result<Self, ResourceError> {
@@ -113,7 +114,8 @@ impl ProcessIdentity {
             Some(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
             None => command,
         };
-        let (service_name, named_by) = naming::service_name(&environment, build_info, &executable_name);
+        let (service_name, named_by) =
+            naming::service_name(named, &environment, build_info, &executable_name);
 
         let since_boot = u128::from(start_time) * 1_000_000_000 / u128::from(host.ticks_per_second);
         // A clock in nanoseconds ends in 2554, so that RFC 3339 can always write it.

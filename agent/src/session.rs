@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::discover::Rules;
 use crate::segments::Segments;
 use crate::sys;
 use crate::watch::{Command, Event, Watcher};
@@ -45,6 +46,18 @@ pub struct WatcherFailed;
 /// The counts of each process that is watched, and of the hits that belong to none.
 pub type Report = Vec<(Option<u32>, Counters)>;
 
+/// Gives orders to a session that runs.
+#[derive(Clone, Debug)]
+pub struct Orders(SyncSender<Command>);
+
+impl Orders {
+    /// Has other rules followed, soon.
+    pub fn rules(&self, rules: Rules) {
+        // It fails where nobody obeys any more, or where many orders wait: who gives them gives them again.
+        let _ = self.0.try_send(Command::Follow(rules));
+    }
+}
+
 /// A running session.
 pub struct Session {
     ring: AsyncFd<RingBuf<MapData>>,
@@ -68,6 +81,11 @@ impl Session {
         let watcher = watcher(tell);
         thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&obey))?;
         Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new(), segments })
+    }
+
+    /// To give orders while it runs.
+    pub fn orders(&self) -> Orders {
+        Orders(self.commands.clone())
     }
 
     /// Prepares for a process that is about to execute `program`. Ready when it may; never if nothing is watched.

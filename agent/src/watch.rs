@@ -24,7 +24,7 @@ use tracing::debug;
 
 use crate::attach::{AttachError, Attachment, Kernel, Recording};
 use crate::discover::selection::Rule;
-use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Selection};
+use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Rules, Selection, Treatment};
 use crate::inspect::InspectError;
 use crate::sys;
 use crate::type_names::TypeNames;
@@ -37,6 +37,7 @@ mod expected;
 mod loaded;
 mod placing;
 mod routes;
+pub mod survey;
 
 use analysis::Analysis;
 pub use call_sites::CallEnd;
@@ -68,6 +69,17 @@ pub enum Event {
         type_names: Option<Arc<TypeNames>>,
         /// Nanoseconds since boot: each of its spans starts later, and each of a process that had its number, earlier.
         since: u64,
+        /// What rules say of its spans.
+        treatment: Arc<Treatment>,
+    },
+    /// Rules say something else of its spans than they did.
+    Treated {
+        /// The process.
+        key: ProcessKey,
+        /// What it was built from.
+        build_info: Arc<BuildInfo>,
+        /// What they say.
+        treatment: Arc<Treatment>,
     },
     /// Its spans are no longer recorded.
     Ended {
@@ -129,6 +141,8 @@ pub enum Command {
         /// Who waits.
         answer: oneshot::Sender<()>,
     },
+    /// Follow other rules.
+    Follow(Rules),
     /// Detach from everything and end; answered when no probe is left.
     Stop(oneshot::Sender<()>),
 }
@@ -308,6 +322,10 @@ impl Watcher {
                     self.expect(pid, &program);
                     let _ = answer.send(());
                 }
+                Ok(Command::Follow(rules)) => {
+                    self.follow(rules);
+                    next_sweep = Instant::now();
+                }
                 Ok(Command::Stop(answer)) => {
                     self.stop();
                     let _ = answer.send(());
@@ -342,9 +360,9 @@ impl Watcher {
             }
             if self.watched.contains_key(key) {
                 let ports = listeners.ports(key.pid);
-                if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
+                if self.is_forbidden_by_port(key.pid, &ports) {
                     self.leave(*key);
-                    self.forbid(*key, Rule::ExportEndpoint);
+                    self.consider(*key, &ports, &running);
                 }
                 continue;
             }

@@ -61,7 +61,8 @@ fn a_span_on_its_way_to_an_endpoint_allocates_nothing() {
     let procfs = Path::new("/proc");
     let host = Host::detect(procfs);
     let process =
-        ProcessIdentity::read(procfs, std::process::id(), &BuildInfo::default(), &host, &clock).unwrap();
+        ProcessIdentity::read(procfs, std::process::id(), &BuildInfo::default(), None, &host, &clock)
+            .unwrap();
     let process = Arc::new(process);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _within = runtime.enter();

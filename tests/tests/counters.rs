@@ -60,6 +60,7 @@ const SEEN: &[(&str, &str, &str)] = &[
         "a_standard_error_that_nobody_reads_holds_up_nothing_and_is_counted",
     ),
     ("segments", "tests/tests/grpc/segments.rs", "a_call_that_is_open_for_long_is_told_of_in_pieces"),
+    ("spans_left_out", "tests/tests/rules.rs", "a_rule_chooses_names_and_leaves_out_paths"),
     // Delivery.
     ("spans_pushed", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),
     (

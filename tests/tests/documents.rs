@@ -2,7 +2,7 @@
 //!
 //! The last YAML before a command is its `config.yaml`. What a command prints must have the lines below it, in which `…`
 //! stands for anything. `sudo` is left out, and what runs until it is stopped is stopped once it watches.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -118,6 +118,11 @@ fn follow(name: &str) {
             Example::Command(line, expected) => reader.run(line, expected),
         }
     }
+}
+
+#[test]
+fn choose_targets() {
+    follow("choose-targets.md");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use super::config::{ConfigArguments, variables};
 use super::counts::Counts;
 use super::logging::LogArguments;
-use super::run::{Program, WatchingArguments, complain, watch};
+use super::run::{Program, WatchingArguments, complain, hint, watch};
+use crate::config::peers;
 use crate::recording::{Recorder, Writer};
 use crate::resource::Host;
 use crate::sampler;
@@ -53,6 +54,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let config = arguments.config.load()?;
     let mut variables = variables(&config);
+    let peers = peers::read(&mut variables);
     let sampler = sampler::read(&mut variables);
     let level = arguments.logs.level(&mut variables);
     let (sampler, level) = variables.finish((sampler, level))?;
@@ -61,9 +63,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Err(error) => return Ok(complain(&error)),
     };
     arguments.logs.start(&config.file.log, level)?;
+    hint(&peers);
     // Whoever looks for spans that are missing does not look for those of a recording.
     let no_mark = |_: &Counts| Ok(None);
-    watch(&arguments.watching, &config, program.as_ref(), sampler, None, no_mark, |counts| {
+    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, None, no_mark, |counts| {
         let file = create(&arguments.file, arguments.force)?;
         let host = Host::detect(Path::new("/proc"));
         let limit = u64::from(arguments.limit) << 20;

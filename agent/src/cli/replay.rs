@@ -218,7 +218,13 @@ impl Replay {
             anyhow::bail!("process {} of the recording is announced twice", process.id);
         }
         let type_names = Some(Arc::clone(&recorded.type_names));
-        self.spans.announce(Known { key, since: process.since, identity, type_names });
+        self.spans.announce(Known {
+            key,
+            since: process.since,
+            identity,
+            type_names,
+            treatment: Arc::default(),
+        });
         Ok(())
     }
 

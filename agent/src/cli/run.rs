@@ -4,15 +4,18 @@ use std::path::PathBuf;
 
 use lightfoot_probes_abi::Sampler;
 use tokio::sync::oneshot;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::SUCCESS;
 use super::config::{ConfigArguments, variables};
 use super::counts::Counts;
 use super::logging::LogArguments;
 use crate::config::Config;
+use crate::config::file::Export;
+use crate::config::peers::{self, Peers};
 use crate::deliver;
 use crate::describe;
+use crate::discover::Selection;
 use crate::logs::{self, Level};
 use crate::sampler;
 use crate::variables::{SettingsError, Variables};
@@ -20,10 +23,12 @@ use crate::variables::{SettingsError, Variables};
 mod capabilities;
 mod command;
 mod output;
+mod reload;
 mod state;
 mod watching;
 
 use output::OutputArguments;
+pub(super) use output::local_export_port;
 
 pub(super) use command::ExecArguments;
 pub(super) use command::{Program, complain, exec};
@@ -54,19 +59,44 @@ pub(super) struct Arguments {
     state_dir: Option<PathBuf>,
 }
 
+/// What flags, environment and file come to.
+pub(super) struct Read {
+    pub(super) settings: deliver::Settings,
+    describing: describe::Settings,
+    sampler: Sampler,
+    level: Level,
+    pub(super) peers: Peers,
+}
+
+/// Says which variables of other agents are set, and what says the same here.
+pub(super) fn hint(peers: &Peers) {
+    for (variable, here, is_followed) in &peers.hints {
+        if *is_followed {
+            info!(variable, here, "a variable of another agent is followed");
+        } else {
+            warn!(variable, here, "a variable of another agent is not followed");
+        }
+    }
+}
+
 impl Arguments {
+    /// What is watched; whoever listens on the port is not.
+    pub(super) fn selection(&self, config: &Config, peers: &Peers, export_port: Option<u16>) -> Selection {
+        self.watching.selection(config, peers, export_port)
+    }
+
     /// What flags, environment and file come to.
-    pub(super) fn read(
-        &self,
-        config: &Config,
-    ) -> Result<(deliver::Settings, describe::Settings, Sampler, Level), SettingsError> {
+    pub(super) fn read(&self, config: &Config) -> Result<Read, SettingsError> {
         let mut variables = variables(config);
-        let settings = self.output.settings(&config.file.export, &mut variables);
+        let peers = peers::read(&mut variables);
+        let export = &config.file.export;
+        let export = &Export { format: peers.format.or(export.format), ..export.clone() };
+        let settings = self.output.settings(export, &mut variables);
         let sampler = sampler::read(&mut variables);
         let level = self.logs.level(&mut variables);
         let mut describing = describe::Settings::from_env(|name| variables.value(name));
         describing.http.query = self.watching.queries(&config.file.watching);
-        variables.finish((settings, describing, sampler, level))
+        variables.finish(Read { settings, describing, sampler, level, peers })
     }
 }
 
@@ -81,18 +111,19 @@ pub(super) fn check(config: &Config) -> Result<(), SettingsError> {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let config = arguments.config.load()?;
-    let (settings, describing, sampler, level) = arguments.read(&config)?;
+    let Read { settings, describing, sampler, level, peers } = arguments.read(&config)?;
     let program = match Program::find(&arguments.watching.command) {
         Ok(program) => program,
         Err(error) => return Ok(complain(&error)),
     };
     arguments.logs.start(&config.file.log, level)?;
+    hint(&peers);
     if settings.is_disabled {
         return without_watching(program.as_ref());
     }
-    let export_port = output::local_export_port(&settings);
+    let export_port = local_export_port(&settings);
     let mark = |counts: &Counts| state::leave(arguments, &config, counts);
-    watch(&arguments.watching, &config, program.as_ref(), sampler, export_port, mark, |counts| {
+    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, mark, |counts| {
         output::Sink::start(&settings, describing, counts, program.is_none())
     })
 }
@@ -109,7 +140,7 @@ fn without_watching(program: Option<&Program>) -> anyhow::Result<u8> {
             child.go_when(oneshot::channel().1);
         }
         let mut ended = None;
-        signals.wait(child.as_mut(), &mut ended).await;
+        signals.wait(child.as_mut(), false, &mut ended).await;
         Ok(ended.map_or(SUCCESS, command::exit_code))
     })
 }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::counters::SessionCounter;
 use crate::deliver::{DeliverError, Pipeline, Settings};
 use crate::describe::{self, Describer};
-use crate::discover::ProcessKey;
+use crate::discover::{ProcessKey, Treatment};
 use crate::receive::{self, ReceiveError};
 use crate::record::Operation;
 use crate::resource::ProcessIdentity;
@@ -48,6 +48,7 @@ pub(super) struct Known {
     pub(super) since: u64,
     pub(super) identity: Arc<ProcessIdentity>,
     pub(super) type_names: Option<Arc<TypeNames>>,
+    pub(super) treatment: Arc<Treatment>,
 }
 
 impl Spans {
@@ -77,6 +78,19 @@ impl Spans {
         let mut held = std::mem::take(&mut self.held);
         held.retain(|(_, bytes)| self.deliver(bytes) != Ok(true));
         self.held = held;
+    }
+
+    /// Spans of a process are treated otherwise from now on.
+    pub(super) fn treat(
+        &mut self,
+        key: ProcessKey,
+        identity: Arc<ProcessIdentity>,
+        treatment: Arc<Treatment>,
+    ) {
+        let known = self.processes.get_mut(&key.pid).into_iter().flatten().find(|known| known.key == key);
+        if let Some(known) = known {
+            (known.identity, known.treatment) = (identity, treatment);
+        }
     }
 
     /// No more records come from a process.
@@ -121,6 +135,11 @@ impl Spans {
         let mut record = receive::record(bytes, &self.arena)?;
         let known = self.processes.get(&record.pid).into_iter().flatten();
         let Some(known) = known.rev().find(|known| known.since <= record.start) else { return Ok(false) };
+        let (kind, path) = describe::kind_and_path(&record.operation);
+        if known.treatment.leaves_out(kind, path) {
+            self.counts.add(SessionCounter::LeftOut, 1);
+            return Ok(true);
+        }
         let error = match &mut record.operation {
             Operation::HttpClient(request) => request.error.as_mut(),
             Operation::GrpcClient(call) => call.error.as_mut(),

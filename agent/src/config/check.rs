@@ -49,12 +49,12 @@ impl Checker {
         let value = match &node.value {
             Value::Nothing => return None,
             Value::Boolean(value) if allows(schema, "boolean") => Json::Bool(*value),
+            // A name or a number may be meant, and both are written alike.
+            Value::Integer(value) if allows(schema, "string") => Json::String(value.to_string()),
             Value::Integer(value) if allows(schema, "integer") || allows(schema, "number") => {
                 self.within(node, schema, key)?;
                 Json::Number((*value).into())
             }
-            // A name or a number may be meant, and both are written alike.
-            Value::Integer(value) if allows(schema, "string") => Json::String(value.to_string()),
             Value::Float(value) if allows(schema, "number") => {
                 self.within(node, schema, key)?;
                 Json::Number(Number::from_f64(*value)?)

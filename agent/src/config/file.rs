@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::Time;
 use crate::attach::Method;
 use crate::deliver::Format;
+use crate::discover::rules::{Action, Rule};
 use crate::logs;
 
 /// Configuration of Lightfoot
@@ -26,6 +27,13 @@ pub struct File {
     pub watching: Watching,
     /// What is said on standard error
     pub log: Log,
+    /// Which processes are watched, and how their spans are made: of the rules that match a process, the first that says something
+    /// of a thing holds for that thing
+    #[schemars(length(max = 256), extend("x-example" = [{"match": {"exe": "shop-*"}, "action": "watch", "service_name": "shop"}]))]
+    pub rules: Vec<Rule>,
+    /// What becomes of Go programs that no rule decides about: servers are watched if no rule asks to watch something, else left
+    /// alone, if not said
+    pub others: Option<Action>,
     /// The folder of the mark by which the next start tells that this one was killed; the first that can be written of some usual
     /// ones if not said
     #[schemars(extend("x-flag" = "--state-dir"))]
@@ -69,7 +77,7 @@ pub struct Export {
     #[schemars(extend("default" = false, "x-variables" = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"]))]
     pub insecure: Option<bool>,
     /// The form in which spans are printed; trees where they are not sent
-    #[schemars(extend("x-flag" = "--format"))]
+    #[schemars(extend("x-flag" = "--format", "x-variables-of-others" = ["OTEL_EBPF_TRACE_PRINTER"]))]
     pub format: Option<Format>,
     /// Memory for spans that wait to be sent, of all services, in MiB
     #[schemars(range(min = 1, max = 4096), extend("x-flag" = "--queue-size", "default" = 16))]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use globset::Glob;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -10,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::document::{Node, Value};
 use super::schema::of_something;
+use crate::discover::rules;
 use crate::variables::LONGEST;
 
 /// A span of time as people write it: `500ms`, `10s`, `5m`.
@@ -17,13 +17,15 @@ use crate::variables::LONGEST;
 pub struct Time(pub Duration);
 
 const TIME: &str = "time";
-const GLOB: &str = "glob";
 
 /// Whether a text has a format of the schema; why not.
 pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
     match format {
         TIME => time(text).map(drop),
-        GLOB => glob(text).map(drop),
+        "glob" => rules::pattern(text).map(drop),
+        "path-glob" => rules::path_pattern(text).map(drop),
+        "ports" => rules::port_range(text).map(drop),
+        "variable" => rules::variable(text).map(drop),
         _ => Ok(()),
     }
 }
@@ -35,10 +37,6 @@ fn time(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("is longer than a day".to_owned()),
         Err(_) => Err("is no time such as 500ms, 10s or 5m".to_owned()),
     }
-}
-
-fn glob(text: &str) -> Result<Glob, String> {
-    Glob::new(text).map_err(|error| format!("is no pattern: {}", error.kind()))
 }
 
 /// A checked value as a variable of OpenTelemetry has it: times in milliseconds, lists with commas, maps as those of

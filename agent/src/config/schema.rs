@@ -11,7 +11,23 @@ use super::File;
 /// The whole schema; a sub-schema stands where it is used.
 pub fn schema() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<File>().to_value()
+    let mut schema = settings.into_generator().into_root_schema_for::<File>().to_value();
+    drop_empty_defaults(&mut schema);
+    schema
+}
+
+/// What is not said is no value: only those defaults that a setting names are any.
+fn drop_empty_defaults(schema: &mut Value) {
+    if let Some(map) = schema.as_object_mut() {
+        map.retain(|key, value| {
+            key != "default" || !matches!(value, Value::Null | Value::Object(_) | Value::Array(_))
+        });
+    }
+    match schema {
+        Value::Object(map) => map.values_mut().for_each(drop_empty_defaults),
+        Value::Array(list) => list.iter_mut().for_each(drop_empty_defaults),
+        _ => {}
+    }
 }
 
 /// A setting: a leaf of the schema.
@@ -33,12 +49,16 @@ impl Setting {
 
     /// The variables that say the same, the stronger first.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.schema
-            .get("x-variables")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
+        self.names("x-variables")
+    }
+
+    /// The variables of other agents that mean it.
+    pub fn variables_of_others(&self) -> impl Iterator<Item = &str> {
+        self.names("x-variables-of-others")
+    }
+
+    fn names(&self, list: &str) -> impl Iterator<Item = &str> {
+        self.schema.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     }
 
     /// The flag that says the same, with its dashes.

@@ -84,7 +84,8 @@ fn hostile_files_are_refused_within_bounds() {
     for text in [deep, long, bomb.to_owned(), wide] {
         assert!(Config::parse(text.as_bytes()).is_err(), "{}", &text[..40]);
     }
-    let many: String = (0..1000).map(|number| format!("x{number}: 1\n")).collect();
+    let many: Vec<_> = (0..1000).map(|number| format!("x{number}: 1")).collect();
+    let many = many.join("\n");
     assert_eq!(mistakes(&many).len(), check::MAX_MISTAKES);
 }
 
@@ -101,9 +102,44 @@ fn a_file_cut_anywhere_is_read_or_refused() {
 fn the_example_says_what_holds_without_it() {
     let spelled: String = schema::example().lines().map(|line| line.replacen("#= ", "", 1) + "\n").collect();
     let config = Config::parse(spelled.as_bytes()).unwrap_or_else(|error| panic!("{error:#?}\n{spelled}"));
-    let with_default = schema::Setting::all().into_iter().filter(|setting| setting.default_text().is_some());
+    let with_default = Setting::all().into_iter().filter(|setting| setting.default_text().is_some());
     for setting in with_default {
         assert!(config.said.contains_key(&setting.key), "{} is not in\n{spelled}", setting.key);
     }
     assert_eq!(Config::parse(schema::example().as_bytes()).unwrap().said.len(), 0);
+}
+
+#[test]
+fn the_examples_of_settings_can_be_followed() {
+    let mut seen = 0;
+    for setting in Setting::all() {
+        let Some(example) = setting.schema.get("x-example") else { continue };
+        let parts: Vec<_> = setting.key.split('.').collect();
+        let text = parts.iter().rev().fold(example.to_string(), |text, part| format!("{{{part}: {text}}}"));
+        assert!(Config::parse(text.as_bytes()).is_ok_and(|config| config.file != File::default()), "{text}");
+        seen += 1;
+    }
+    assert!(seen > 4, "{seen}");
+}
+
+#[test]
+fn rules_are_checked_with_their_lines() {
+    let text = "rules:\n- match:\n    port: [80, 70000]\n    exe: '[a'\n  action: look\n- macth: {}\n\
+                - leave_out_paths: ['{a']\n  match: {environment: ['=x'], user: 0}\nothers: maybe\n";
+    let expected = [
+        (3, "rules[0].match.port \"70000\" is no port such as 8080, and no range such as 8000-8100"),
+        (4, "rules[0].match.exe \"[a\" is no pattern: "),
+        (5, "rules[0].action \"look\" is none of watch, leave"),
+        (6, "rules[1].macth is no known key; did you mean match?"),
+        (7, "rules[2].leave_out_paths \"{a\" is no pattern: "),
+        (8, "rules[2].match.environment \"=x\" names no variable"),
+        (9, "others \"maybe\" is none of watch, leave"),
+    ];
+    let found = mistakes(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.0 == expected.0 && found.1.starts_with(expected.1), "{found:?}, not {expected:?}");
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let many = format!("rules:\n{}", "- action: watch\n".repeat(300));
+    assert_eq!(mistakes(&many), [(2, "rules has 300 items, and may have 256".to_owned())]);
 }

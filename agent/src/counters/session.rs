@@ -21,11 +21,13 @@ pub enum SessionCounter {
     LogLinesDropped,
     /// Spans of pieces of calls that were still open.
     Segments,
+    /// Spans that a rule leaves out.
+    LeftOut,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -35,6 +37,7 @@ impl SessionCounter {
         Self::NotRecorded,
         Self::LogLinesDropped,
         Self::Segments,
+        Self::LeftOut,
     ];
 
     /// The name, as it is printed.
@@ -49,6 +52,7 @@ impl SessionCounter {
             Self::NotRecorded => "records_left_out",
             Self::LogLinesDropped => "log_lines_dropped",
             Self::Segments => "segments",
+            Self::LeftOut => "spans_left_out",
         }
     }
 
@@ -68,6 +72,7 @@ impl SessionCounter {
                 "Lines that standard error did not take: its reader was too slow, or had gone."
             }
             Self::Segments => "Spans of pieces of calls that were still open, beside those that have ended.",
+            Self::LeftOut => "Spans that a rule of the configuration leaves out, as those of health checks.",
         }
     }
 }

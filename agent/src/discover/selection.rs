@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::path::Path;
+use std::sync::Arc;
 
-use globset::{Glob, GlobMatcher};
+use globset::GlobMatcher;
 use lightfoot_symbolizer::build_info::BuildInfo;
+
+use super::Facts;
+use super::rules::{Action, Rules, Verdict};
 
 /// What the user asked for. With nothing said, every Go program with an HTTP server is watched, save the telemetry
 /// backends.
@@ -21,6 +24,8 @@ pub struct Selection {
     pub ancestor: Option<u32>,
     /// Never watch whoever listens on this TCP port: it receives our own spans.
     pub export_port: Option<u16>,
+    /// What the configuration says of whatever is not asked for above.
+    pub rules: Rules,
 }
 
 /// Whether to watch a process, and the rule that says so.
@@ -35,7 +40,7 @@ pub enum Decision {
 }
 
 /// A rule of selection; its text is for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `--pid`, or the command that was started under watch.
     Pid,
@@ -43,6 +48,8 @@ pub enum Rule {
     Executable,
     /// `--port`.
     Port,
+    /// One of the configuration, by its number and name.
+    OfFile(Arc<str>),
     /// Nothing was asked for, and it serves HTTP.
     Default,
     /// It receives our spans.
@@ -51,43 +58,42 @@ pub enum Rule {
     Backend,
     /// Something else was asked for.
     NotSelected,
+    /// Nothing was asked for, and it serves nothing.
+    NoServer,
+}
+
+impl Rule {
+    /// Whether someone named the very process or program: what becomes of it is told.
+    pub fn is_explicit(&self) -> bool {
+        matches!(self, Self::Pid | Self::Executable | Self::Port)
+    }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::OfFile(label) => return write!(f, "{label}"),
             Self::Pid => "asked for by its number",
             Self::Executable => "its path matches --exe",
             Self::Port => "it listens on a --port",
             Self::Default => "a Go program that serves HTTP",
             Self::ExportEndpoint => "it listens on the port that spans are sent to",
-            Self::Backend => "a telemetry backend; --pid or --exe watches it all the same",
+            Self::Backend => "a telemetry backend; --pid, --exe or a rule watches it all the same",
             Self::NotSelected => "not what was asked for",
+            Self::NoServer => "no Go program that serves HTTP or gRPC",
         })
     }
 }
 
 impl Selection {
-    /// The pattern of `--exe`: `*` and `?` match within a path, and a pattern without a slash matches the last part.
-    pub fn executable(pattern: &str) -> Result<GlobMatcher, globset::Error> {
-        let whole = if pattern.contains('/') { pattern.to_owned() } else { format!("**/{pattern}") };
-        Ok(Glob::new(&whole)?.compile_matcher())
-    }
-
     /// The TCP ports that decide anything.
     pub fn relevant_ports(&self) -> HashSet<u16> {
-        self.ports.iter().copied().chain(self.export_port).collect()
+        self.ports.iter().copied().chain(self.export_port).chain(self.rules.ports()).collect()
     }
 
-    /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more. `descends` tells
-    /// whether the process descends from [`Self::ancestor`].
-    pub fn before_inspection(
-        &self,
-        pid: u32,
-        path: &Path,
-        ports: &HashSet<u16>,
-        descends: bool,
-    ) -> Option<Decision> {
+    /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more.
+    pub fn before_inspection(&self, facts: &Facts<'_>) -> Option<Decision> {
+        let Facts { pid, path, ports, descends, .. } = *facts;
         if self.export_port.is_some_and(|port| ports.contains(&port)) {
             return Some(Decision::Leave(Rule::ExportEndpoint));
         }
@@ -101,13 +107,39 @@ impl Selection {
             None if descends => None,
             None if !self.ports.is_empty() => Some(Decision::Wait(Rule::NotSelected)),
             None if self.is_explicit() => Some(Decision::Leave(Rule::NotSelected)),
-            None => None,
+            None => self.by_rules(facts),
         }
+    }
+
+    fn by_rules(&self, facts: &Facts<'_>) -> Option<Decision> {
+        let Verdict { decided, may_change } = self.rules.verdict(facts);
+        let rule = match decided {
+            Some((Action::Watch, label)) => return Some(Decision::Watch(Rule::OfFile(label))),
+            Some((Action::Leave, label)) => Rule::OfFile(label),
+            None if self.rules.others() == Action::Watch => return None,
+            None => Rule::NotSelected,
+        };
+        Some(if may_change { Decision::Wait(rule) } else { Decision::Leave(rule) })
+    }
+
+    /// Whether rules might decide otherwise once the process listens on another port.
+    pub(super) fn may_change(&self, facts: &Facts<'_>) -> bool {
+        self.rules.verdict(facts).may_change
     }
 
     /// Decides where nothing was asked for, and about descendants.
     pub fn by_default(&self, build_info: &BuildInfo) -> Decision {
         if is_backend(build_info) { Decision::Leave(Rule::Backend) } else { Decision::Watch(Rule::Default) }
+    }
+
+    /// Decides once it is known whether it can be watched: then what it was built from, and whether it is a server.
+    pub fn after_inspection(&self, early: Option<Decision>, found: Option<(&BuildInfo, bool)>) -> Decision {
+        match (early, found) {
+            (Some(decision), _) => decision,
+            (None, Some((build_info, true))) => self.by_default(build_info),
+            // Nobody asked for it; that most programs are not Go's, or serve nothing, is no news.
+            (None, _) => Decision::Leave(Rule::NoServer),
+        }
     }
 
     /// Whether anything was asked for.
@@ -143,17 +175,26 @@ fn is_backend(build_info: &BuildInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use lightfoot_symbolizer::build_info::Module;
 
     use super::*;
+    use crate::discover::Details;
+    use crate::discover::rules::{self, Match, Text, executable};
 
     fn decide(selection: &Selection, ports: &[u16]) -> Option<Decision> {
-        selection.before_inspection(
-            42,
-            Path::new("/srv/shop/server"),
-            &ports.iter().copied().collect(),
-            false,
-        )
+        decide_with(selection, ports, false, &Details::default())
+    }
+
+    fn decide_with(
+        selection: &Selection,
+        ports: &[u16],
+        descends: bool,
+        details: &Details,
+    ) -> Option<Decision> {
+        let (path, ports) = (Path::new("/srv/shop/server"), &ports.iter().copied().collect());
+        selection.before_inspection(&Facts { pid: 42, path, ports, descends, details })
     }
 
     #[test]
@@ -162,10 +203,8 @@ mod tests {
         assert_eq!(decide(&by_pid, &[]), Some(Decision::Watch(Rule::Pid)));
         let by_other_pid = Selection { pids: [43].into(), ..Selection::default() };
         assert_eq!(decide(&by_other_pid, &[]), Some(Decision::Leave(Rule::NotSelected)));
-        let by_name = |pattern| Selection {
-            executables: vec![Selection::executable(pattern).unwrap()],
-            ..Selection::default()
-        };
+        let by_name =
+            |pattern| Selection { executables: vec![executable(pattern).unwrap()], ..Selection::default() };
         for matching in ["server", "serv*", "/srv/*/server", "/srv/**"] {
             assert_eq!(
                 decide(&by_name(matching), &[]),
@@ -181,8 +220,7 @@ mod tests {
     #[test]
     fn descendants_of_what_was_started_are_decided_about_like_any_program() {
         let selection = Selection { pids: [7].into(), ancestor: Some(7), ..Selection::default() };
-        let path = Path::new("/srv/shop/server");
-        let decide = |descends| selection.before_inspection(42, path, &HashSet::new(), descends);
+        let decide = |descends| decide_with(&selection, &[], descends, &Details::default());
         assert_eq!(decide(true), None);
         assert_eq!(decide(false), Some(Decision::Leave(Rule::NotSelected)));
     }
@@ -222,5 +260,118 @@ mod tests {
         }
         let shop = BuildInfo { main: Some(module("example.com/shop")), ..BuildInfo::default() };
         assert_eq!(Selection::default().by_default(&shop), Decision::Watch(Rule::Default));
+    }
+
+    fn rule(action: Option<Action>, matching: Match) -> rules::Rule {
+        rules::Rule { matching, action, ..rules::Rule::default() }
+    }
+
+    fn ruled(rules: &[rules::Rule]) -> Selection {
+        Selection { rules: Rules::new(rules, None).unwrap(), ..Selection::default() }
+    }
+
+    fn texts(texts: &[&str]) -> Vec<Text> {
+        texts.iter().map(|text| Text((*text).to_owned())).collect()
+    }
+
+    fn by_rule(number: usize) -> Rule {
+        Rule::OfFile(format!("rule {number} of the configuration").into())
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_and_has_an_action_decides() {
+        let exe = |pattern| Match { exe: Some(texts(&[pattern])), ..Match::default() };
+        let (watch, leave) = (Some(Action::Watch), Some(Action::Leave));
+        let decide = |rules: &[rules::Rule]| decide(&ruled(rules), &[]);
+        let all = |action| rule(action, Match::default());
+        assert_eq!(decide(&[all(None)]), None, "it says nothing of that");
+        assert_eq!(
+            decide(&[all(None), rule(leave, exe("serv*")), all(watch)]),
+            Some(Decision::Leave(by_rule(2)))
+        );
+        assert_eq!(decide(&[rule(leave, exe("other")), all(watch)]), Some(Decision::Watch(by_rule(2))));
+        assert_eq!(decide(&[rule(leave, exe("other"))]), None, "only what is left is said");
+        assert_eq!(
+            decide(&[rule(watch, exe("other"))]),
+            Some(Decision::Leave(Rule::NotSelected)),
+            "what is asked for is all there is"
+        );
+    }
+
+    #[test]
+    fn everything_that_a_rule_asks_for_must_hold_and_one_of_each_list() {
+        let details = Details {
+            command_line: "server --port 80".into(),
+            container: Some("4f5c".repeat(16)),
+            user: Some(33),
+            environment: [("TIER".to_owned(), "front-1".to_owned())].into(),
+        };
+        let all = Match {
+            exe: Some(texts(&["x", "/srv/**"])),
+            command_line: Some(texts(&["*--port 80*"])),
+            port: Some(texts(&["80", "8000-8100"])),
+            container: Some(texts(&["4f5c*"])),
+            user: Some(texts(&["no-such-user", "33"])),
+            environment: Some(texts(&["TIER=front*"])),
+        };
+        let is_watched = |matching: Match| {
+            let selection = ruled(&[rule(Some(Action::Watch), matching)]);
+            decide_with(&selection, &[8080], false, &details) == Some(Decision::Watch(by_rule(1)))
+        };
+        assert!(is_watched(all.clone()));
+        let others = [
+            Match { exe: Some(texts(&["x"])), ..all.clone() },
+            Match { command_line: Some(texts(&["--port 80"])), ..all.clone() },
+            Match { port: Some(texts(&["80"])), ..all.clone() },
+            Match { container: Some(texts(&["5c4f*"])), ..all.clone() },
+            Match { user: Some(texts(&["34"])), ..all.clone() },
+            Match { environment: Some(texts(&["TIER=back*"])), ..all.clone() },
+            Match { environment: Some(texts(&["OTHER"])), ..all.clone() },
+        ];
+        for other in others {
+            assert!(!is_watched(other.clone()), "{other:?}");
+        }
+        assert!(is_watched(Match { environment: Some(texts(&["TIER"])), ..all }));
+    }
+
+    #[test]
+    fn a_port_of_a_rule_may_still_be_opened() {
+        let port = Match { port: Some(texts(&["8080"])), ..Match::default() };
+        let selection = ruled(&[rule(Some(Action::Watch), port)]);
+        assert_eq!(decide(&selection, &[]), Some(Decision::Wait(Rule::NotSelected)));
+        assert_eq!(decide(&selection, &[8080]), Some(Decision::Watch(by_rule(1))));
+        assert_eq!(selection.relevant_ports(), [8080].into());
+        // Even if a rule further down decides until then.
+        let port = Match { port: Some(texts(&["8080"])), ..Match::default() };
+        let rules = [rule(Some(Action::Watch), port), rule(Some(Action::Leave), Match::default())];
+        assert_eq!(decide(&ruled(&rules), &[]), Some(Decision::Wait(by_rule(2))));
+        assert_eq!(decide(&ruled(&rules), &[8080]), Some(Decision::Watch(by_rule(1))));
+    }
+
+    #[test]
+    fn flags_are_above_rules() {
+        let leave = rule(Some(Action::Leave), Match::default());
+        let selection = Selection { pids: [42].into(), ..ruled(&[leave]) };
+        assert_eq!(decide(&selection, &[]), Some(Decision::Watch(Rule::Pid)));
+    }
+
+    #[test]
+    fn of_each_setting_the_first_rule_that_has_it_holds() {
+        let named = |name: &str| rules::Rule { service_name: Some(name.into()), ..rules::Rule::default() };
+        let paths = rules::Rule {
+            name: Some("health".into()),
+            leave_out_paths: Some(vec!["/health*".into(), "/internal/**".into()]),
+            ..rules::Rule::default()
+        };
+        let selection = ruled(&[paths, named("shop"), named("other")]);
+        let (path, ports, details) = (Path::new("/srv/shop/server"), &HashSet::new(), &Details::default());
+        let facts = Facts { pid: 42, path, ports, descends: false, details };
+        let treatment = selection.rules.treatment(&facts);
+        assert_eq!(treatment.service_name, Some(("shop".into(), "rule 2 of the configuration".into())));
+        let cases = [("/healthz", true), ("/health/x", false), ("/internal/a/b", true), ("/", false)];
+        for (path, left_out) in cases {
+            assert_eq!(treatment.leaves_out(rules::SpanKind::HttpServer, Some(path)), left_out, "{path}");
+        }
+        assert!(!treatment.leaves_out(rules::SpanKind::HttpClient, None));
     }
 }

@@ -9,9 +9,8 @@ use std::path::Path;
 
 use thiserror::Error;
 
-/// At most so many bytes are read: the kernel's own limit on arguments and environment (fs/exec.c: three quarters of
-/// `_STK_LIM`). What lies beyond, in a process that rewrote its environment, is not seen.
-pub const MAX_ENVIRONMENT: u64 = 6 << 20;
+pub use crate::discover::facts::MAX_ENVIRONMENT;
+
 /// Longer values are refused, for they are sent with every batch of spans.
 pub const MAX_VALUE: usize = 16 << 10;
 

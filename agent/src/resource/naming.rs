@@ -1,5 +1,7 @@
 //! What a service is called, and its version.
 
+use std::fmt;
+
 use lightfoot_symbolizer::build_info::BuildInfo;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +12,8 @@ use crate::semconv as name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NamedBy {
+    /// A rule of the configuration.
+    Rule,
     /// The target's `OTEL_SERVICE_NAME`.
     ServiceNameVariable,
     /// `service.name` in the target's `OTEL_RESOURCE_ATTRIBUTES`.
@@ -26,7 +30,22 @@ pub enum NamedBy {
     Nothing,
 }
 
+impl fmt::Display for NamedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rule => "a rule",
+            Self::ServiceNameVariable => "its OTEL_SERVICE_NAME",
+            Self::ResourceAttributesVariable => "its OTEL_RESOURCE_ATTRIBUTES",
+            Self::MainPackage => "its main package",
+            Self::MainModule => "its main module",
+            Self::Executable => "its file",
+            Self::Nothing => "nothing",
+        })
+    }
+}
+
 pub(super) fn service_name(
+    named: Option<&str>,
     environment: &Environment,
     build_info: &BuildInfo,
     executable: &str,
@@ -39,6 +58,7 @@ pub(super) fn service_name(
     let package = package.map(|path| path.strip_suffix("/cmd").unwrap_or(path));
     let package = package.filter(|path| Some(*path) != module);
     [
+        (named, NamedBy::Rule),
         (environment.service_name.as_deref(), NamedBy::ServiceNameVariable),
         (attribute, NamedBy::ResourceAttributesVariable),
         (package.and_then(last_element), NamedBy::MainPackage),

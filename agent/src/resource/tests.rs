@@ -26,7 +26,7 @@ impl Process {
     }
 
     fn identity(&self, build_info: &BuildInfo) -> ProcessIdentity {
-        ProcessIdentity::read(self.0.path(), 42, build_info, &host(), &clock()).unwrap()
+        ProcessIdentity::read(self.0.path(), 42, build_info, None, &host(), &clock()).unwrap()
     }
 }
 
@@ -153,7 +153,8 @@ fn without_exe_the_command_names_the_service() {
 #[test]
 fn a_process_that_has_gone_is_an_error() {
     let process = Process::new(b"");
-    let read = |pid| ProcessIdentity::read(process.0.path(), pid, &build(None, None), &host(), &clock());
+    let read =
+        |pid| ProcessIdentity::read(process.0.path(), pid, &build(None, None), None, &host(), &clock());
     assert!(matches!(read(43), Err(ResourceError::Read { .. })));
     for stat in [
         "",
@@ -251,7 +252,7 @@ fn this_very_process_has_an_identity() {
     let clock = Clock::start();
     let host = Host::detect(procfs);
     let identity =
-        ProcessIdentity::read(procfs, std::process::id(), &build(None, None), &host, &clock).unwrap();
+        ProcessIdentity::read(procfs, std::process::id(), &build(None, None), None, &host, &clock).unwrap();
     let created = get(&identity, name::PROCESS_CREATION_TIME).unwrap();
     let age = humantime::parse_rfc3339(&created).unwrap().elapsed().unwrap();
     assert!(age.as_secs() < 3600, "{created}");

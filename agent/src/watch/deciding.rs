@@ -9,8 +9,9 @@ use tracing::debug;
 
 use super::{Binary, Event, WatchError, Watcher};
 use crate::attach::AttachError;
+use crate::discover::facts::Looked;
 use crate::discover::selection::Rule;
-use crate::discover::{Decision, FileIdentity, ProcessKey};
+use crate::discover::{Decision, FileIdentity, Listeners, ProcessKey, Rules};
 
 impl Watcher {
     /// Leaves a process alone; whoever asked for it is told why.
@@ -22,11 +23,25 @@ impl Watcher {
         }
     }
 
+    /// Whether a watched process is to be left because of a port that it has opened, or closed, meanwhile.
+    pub(super) fn is_forbidden_by_port(&self, pid: u32, ports: &HashSet<u16>) -> bool {
+        if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
+            return true;
+        }
+        if !self.selection.rules.depend_on_ports() {
+            return false;
+        }
+        let Some(executable) = self.proc.executable_path(pid) else { return false };
+        let decision = self.selection.look(&self.proc, pid, &executable, ports).decision;
+        matches!(decision, Some(Decision::Leave(_) | Decision::Wait(Rule::OfFile(_))))
+    }
+
     /// Decides about a process that is neither watched nor left alone.
     pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>, running: &HashSet<ProcessKey>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let descends = self.selection.ancestor.is_some_and(|ancestor| self.proc.descends(key.pid, ancestor));
-        let early = self.selection.before_inspection(key.pid, &executable, ports, descends);
+        let looked = self.selection.look(&self.proc, key.pid, &executable, ports);
+        let Looked { decision: early, treatment, may_change } = looked;
+        let is_explicit = matches!(&early, Some(Decision::Watch(rule)) if rule.is_explicit());
         match early {
             Some(Decision::Leave(rule)) => return self.forbid(key, rule),
             Some(Decision::Wait(_)) => return,
@@ -40,7 +55,7 @@ impl Watcher {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                return self.refuse(key, executable, WatchError::Open(Arc::new(error)), early.is_some());
+                return self.refuse(key, executable, WatchError::Open(Arc::new(error)), is_explicit);
             }
         };
         if !FileIdentity::of_open(&file).is_ok_and(|identity| identity == key.file) {
@@ -52,19 +67,19 @@ impl Watcher {
         {
             let reason = reason.clone();
             self.binaries.remove(&key.file);
-            return self.refuse(key, executable, reason, early.is_some());
+            return self.refuse(key, executable, reason, is_explicit);
         }
-        let decision = match (&early, analysis) {
-            (Some(decision), _) => decision.clone(),
-            (None, Ok(analysis)) if analysis.is_server => self.selection.by_default(&analysis.build_info),
-            // Nobody asked for it; that most programs are not Go's, or serve nothing, is no news.
-            (None, _) => Decision::Leave(Rule::NotSelected),
-        };
+        let found = analysis.as_ref().ok().map(|analysis| (&*analysis.build_info, analysis.is_server));
+        let can_be_watched = found.is_some();
+        let decision = self.selection.after_inspection(early, found);
         if !matches!(decision, Decision::Watch(_)) {
-            self.left.insert(key);
+            // What cannot be watched, no port makes a service.
+            if !(may_change && can_be_watched) {
+                self.left.insert(key);
+            }
             return;
         }
-        match self.start(key, &executable, &file, running) {
+        match self.start(key, &executable, &file, running, treatment) {
             Ok(()) => {
                 self.waiting.remove(&key);
             }
@@ -72,7 +87,33 @@ impl Watcher {
             Err(error) if self.proc.process(key.pid) != Some(key) => {
                 debug!(pid = key.pid, path = %executable.display(), %error, "gone before it was watched");
             }
-            Err(reason) => self.refuse(key, executable, reason, true),
+            // A rule may be about many processes, of which most are no Go programs.
+            Err(reason) => self.refuse(key, executable, reason, can_be_watched || is_explicit),
+        }
+    }
+
+    /// Follows other rules from now on: what was left alone is looked at again, what is no longer wanted is left, and the
+    /// rest goes on under what is said of it now.
+    pub(super) fn follow(&mut self, rules: Rules) {
+        self.selection.rules = rules;
+        self.left.clear();
+        let proc = self.proc.clone();
+        let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+        let watched: Vec<_> = self.watched.keys().copied().collect();
+        for key in watched {
+            let Some(executable) = proc.executable_path(key.pid) else { continue };
+            let looked = self.selection.look(&proc, key.pid, &executable, &listeners.ports(key.pid));
+            let analysis = self.binaries.get(&key.file).and_then(|binary| binary.analysis.as_ref().ok());
+            let Some(analysis) = analysis else { continue };
+            let build_info = Arc::clone(&analysis.build_info);
+            let decision =
+                self.selection.after_inspection(looked.decision, Some((&build_info, analysis.is_server)));
+            if matches!(decision, Decision::Watch(_)) {
+                let treatment = Arc::new(looked.treatment);
+                self.tell(Event::Treated { key, build_info, treatment });
+            } else {
+                self.leave(key);
+            }
         }
     }
 

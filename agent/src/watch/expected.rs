@@ -3,6 +3,7 @@
 //! `lightfoot run -- COMMAND` starts a process that waits until [`Command::Expect`](super::Command) is answered, and
 //! then executes the command. Were the command found by a sweep, its first requests could be missed.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +78,9 @@ impl Watcher {
         if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
             let executable = self.proc.executable_path(pid).unwrap_or_default();
-            self.tell(Event::Started { key, executable, build_info, type_names, since });
+            let treatment = self.selection.look(&self.proc, pid, &executable, &HashSet::new()).treatment;
+            let treatment = Arc::new(treatment);
+            self.tell(Event::Started { key, executable, build_info, type_names, since, treatment });
         } else {
             // Nothing that it did is of interest; a sweep looks at what it is instead.
             let _ = self.kernel.leave(pid);

@@ -12,7 +12,7 @@ use super::analysis::Probes;
 use super::callers::Callers;
 use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::attach::Group;
-use crate::discover::{FileIdentity, ProcessKey};
+use crate::discover::{FileIdentity, ProcessKey, Treatment};
 use crate::type_names::TypeNames;
 
 impl Watcher {
@@ -23,6 +23,7 @@ impl Watcher {
         executable: &Path,
         file: &File,
         running: &HashSet<ProcessKey>,
+        treatment: Treatment,
     ) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get(&key.file) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
@@ -42,7 +43,8 @@ impl Watcher {
         let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
         binary.processes.insert(key);
         let type_names = binary.type_names.clone();
-        self.tell(Event::Started { key, executable: executable.into(), build_info, type_names, since });
+        let (executable, treatment) = (executable.into(), Arc::new(treatment));
+        self.tell(Event::Started { key, executable, build_info, type_names, since, treatment });
         let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
         let recording = self.settings.recording(analysis, Some(loaded.bias));

@@ -27,7 +27,7 @@ pub(super) fn process(pid: u32, environ: &str, module: &str) -> Arc<ProcessIdent
     let build_info = BuildInfo { go_version: "go1.26.8".into(), main: Some(main), ..BuildInfo::default() };
     let host =
         Host { name: "node".into(), architecture: "arm64", boot_id: "boot".into(), ticks_per_second: 100 };
-    Arc::new(ProcessIdentity::read(procfs.path(), pid, &build_info, &host, &clock()).unwrap())
+    Arc::new(ProcessIdentity::read(procfs.path(), pid, &build_info, None, &host, &clock()).unwrap())
 }
 
 /// Settings for an endpoint, with these variables.

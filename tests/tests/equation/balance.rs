@@ -18,6 +18,8 @@ const NO_LOSSES: &[&str] = &[
     "spans_discarded",
     // More spans than operations.
     "segments",
+    // Not wanted.
+    "spans_left_out",
     // Requests that are not watched, or not told from what is.
     "unknown_protocol",
     "foreign_binary",
@@ -123,7 +125,7 @@ fn assert_stages_balanced(cause: &str, outcome: &Outcome) {
     let sum = |names: &[&str]| names.iter().map(|name| outcome.count(name)).sum::<u64>();
     let settled = sum(&["ended", "unsampled", "ring_full", "abandoned", "spans_open_at_end"]);
     assert_eq!(outcome.count("started"), settled, "{cause}: in the kernel: {}", outcome.messages);
-    let received = sum(&["spans_pushed", "records_malformed", "records_without_process"]);
+    let received = sum(&["spans_pushed", "spans_left_out", "records_malformed", "records_without_process"]);
     let sent = sum(&["ended", "segments"]);
     assert_eq!(sent, received, "{cause}: in the ring: {}", outcome.messages);
     let lost =

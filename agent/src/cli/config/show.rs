@@ -36,7 +36,10 @@ pub(super) fn rows(
         };
         let of_variable = || {
             let value = |name: &str| variable(name).map(|value| value.to_string_lossy().trim().to_owned());
-            let mut said = setting.variables().filter_map(|name| Some((value(name)?, name.to_owned())));
+            let mut said = setting
+                .variables()
+                .chain(setting.variables_of_others())
+                .filter_map(|name| Some((value(name)?, name.to_owned())));
             said.find(|(value, _)| !value.is_empty())
         };
         let of_file = || {

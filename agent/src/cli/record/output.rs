@@ -181,9 +181,9 @@ impl<W: Write> session::Sink for Recording<W> {
         }
         events::count(&event, &self.counts);
         match event {
-            Event::Started { key, executable, build_info, type_names, since } => {
-                let procfs = Path::new("/proc");
-                match ProcessIdentity::read(procfs, key.pid, &build_info, &self.host, &self.clock) {
+            Event::Started { key, executable, build_info, type_names, since, treatment } => {
+                let (procfs, named) = (Path::new("/proc"), treatment.name());
+                match ProcessIdentity::read(procfs, key.pid, &build_info, named, &self.host, &self.clock) {
                     Ok(identity) => {
                         let (id, named) = (self.next_id, HashSet::new());
                         self.started(Known { id, key, since, type_names, named }, &executable, &identity);

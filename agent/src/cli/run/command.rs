@@ -178,10 +178,18 @@ impl Signals {
         })
     }
 
-    /// Ready when it is time to stop: the command has ended, or a signal came where there is none.
-    pub(super) async fn wait(mut self, running: Option<&mut Running>, ended: &mut Option<ExitStatus>) {
+    /// Ready when it is time to stop: the command has ended, or a signal came where there is none; not a hangup if that
+    /// `reloads` the configuration.
+    pub(super) async fn wait(
+        mut self,
+        running: Option<&mut Running>,
+        reloads: bool,
+        ended: &mut Option<ExitStatus>,
+    ) {
+        let is_to_go_on =
+            |kind| kind == SignalKind::user_defined2() || reloads && kind == SignalKind::hangup();
         let Some(running) = running else {
-            while self.next().await == SignalKind::user_defined2() {}
+            while is_to_go_on(self.next().await) {}
             return;
         };
         let mut requests = 0;

@@ -7,6 +7,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lightfoot_symbolizer::build_info::BuildInfo;
+
 use super::watching::Output;
 use crate::cli::counts::Counts;
 use crate::cli::events;
@@ -15,7 +17,8 @@ use crate::clock::{Clock, REANCHOR_INTERVAL};
 use crate::config::file::Export;
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
-use crate::resource::{Host, ProcessIdentity};
+use crate::discover::Treatment;
+use crate::resource::{Host, ProcessIdentity, ResourceError};
 use crate::session;
 use crate::variables::Variables;
 use crate::watch::Event;
@@ -58,7 +61,7 @@ impl OutputArguments {
 }
 
 /// The port of the export endpoint, if it is on this host: whoever listens there gets our spans.
-pub(super) fn local_export_port(settings: &Settings) -> Option<u16> {
+pub(in crate::cli) fn local_export_port(settings: &Settings) -> Option<u16> {
     let otlp = settings.otlp.clone()?;
     let (tell, told) = channel();
     // It fails if nobody waits any more.
@@ -98,6 +101,18 @@ impl Sink {
     }
 }
 
+impl Sink {
+    fn identity(
+        &self,
+        pid: u32,
+        build_info: &BuildInfo,
+        treatment: &Treatment,
+    ) -> Result<ProcessIdentity, ResourceError> {
+        let (procfs, clock) = (Path::new("/proc"), &self.spans.clock);
+        ProcessIdentity::read(procfs, pid, build_info, treatment.name(), &self.host, clock)
+    }
+}
+
 impl Output for Sink {
     async fn finish(self) -> anyhow::Result<()> {
         self.spans.finish(self.flush_timeout).await;
@@ -110,15 +125,21 @@ impl session::Sink for Sink {
         events::say(&event);
         events::count(&event, &self.spans.counts);
         match event {
-            Event::Started { key, executable, build_info, type_names, since } => {
-                let clock = &self.spans.clock;
-                match ProcessIdentity::read(Path::new("/proc"), key.pid, &build_info, &self.host, clock) {
+            Event::Started { key, executable, build_info, type_names, since, treatment } => {
+                match self.identity(key.pid, &build_info, &treatment) {
                     Ok(identity) => {
                         events::say_watching(&identity, &executable);
-                        self.spans.announce(Known { key, since, identity: Arc::new(identity), type_names });
+                        let identity = Arc::new(identity);
+                        self.spans.announce(Known { key, since, identity, type_names, treatment });
                     }
                     // Its records, if any, are counted.
                     Err(error) => events::unidentified(key.pid, &error, &self.spans.counts),
+                }
+            }
+            Event::Treated { key, build_info, treatment } => {
+                // Where it cannot be read any more, it has gone, and no more comes of it.
+                if let Ok(identity) = self.identity(key.pid, &build_info, &treatment) {
+                    self.spans.treat(key, Arc::new(identity), treatment);
                 }
             }
             Event::Ended { key, .. } => self.spans.ended(key),

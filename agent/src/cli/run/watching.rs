@@ -12,11 +12,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{self, Program};
-use super::{capabilities, state};
+use super::{capabilities, reload, state};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
+use crate::config::peers::Peers;
 use crate::config::{Config, file};
+use crate::discover::rules::executable;
 use crate::discover::{Proc, Selection};
 use crate::memory_limit;
 use crate::segments::Segments;
@@ -33,7 +35,7 @@ pub(in crate::cli) struct WatchingArguments {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) pid: Vec<u32>,
     /// Watch programs whose path matches; without a slash, the last part of it
-    #[arg(long, value_name = "GLOB", value_parser = Selection::executable)]
+    #[arg(long, value_name = "GLOB", value_parser = executable)]
     pub(super) exe: Vec<GlobMatcher>,
     /// Watch processes that listen on this TCP port
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -112,6 +114,18 @@ struct Settled {
 }
 
 impl WatchingArguments {
+    /// What is watched; whoever listens on the port is not.
+    pub(super) fn selection(&self, config: &Config, peers: &Peers, export_port: Option<u16>) -> Selection {
+        Selection {
+            pids: self.pid.iter().copied().collect(),
+            executables: self.exe.clone(),
+            ports: self.port.iter().copied().collect(),
+            ancestor: None,
+            export_port,
+            rules: config.rules_after(peers),
+        }
+    }
+
     /// Whether queries of URLs are recorded.
     pub(in crate::cli) fn queries(&self, file: &file::Watching) -> bool {
         self.queries.or(file.queries).unwrap_or(false)
@@ -148,7 +162,7 @@ pub(in crate::cli) trait Output: session::Sink {
 /// Watches until a signal comes, the command has ended, or the output is done.
 pub(in crate::cli) fn watch<S: Output>(
     arguments: &WatchingArguments,
-    config: &Config,
+    (config, peers): (&Config, &Peers),
     program: Option<&Program>,
     sampler: Sampler,
     export_port: Option<u16>,
@@ -158,13 +172,7 @@ pub(in crate::cli) fn watch<S: Output>(
     let object = lightfoot_probes::OBJECT?;
     let settled = arguments.settled(&config.file.watching, sampler);
     capabilities::check()?;
-    let mut selection = Selection {
-        pids: arguments.pid.iter().copied().collect(),
-        executables: arguments.exe.clone(),
-        ports: arguments.port.iter().copied().collect(),
-        ancestor: None,
-        export_port,
-    };
+    let mut selection = arguments.selection(config, peers, export_port);
     let processes = Proc::default();
     if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
@@ -207,10 +215,15 @@ pub(in crate::cli) fn watch<S: Output>(
         }
         let (ask, asked) = mpsc::channel(1);
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, counts));
+        let hangups = signal(SignalKind::hangup())?;
+        let following =
+            tokio::spawn(reload::follow(config.clone(), peers.clone(), session.orders(), hangups));
+        let reloads = config.path.is_some();
         let mut ended = None;
-        let run = session.run(&mut sink, signals.wait(child.as_mut(), &mut ended), asked);
+        let run = session.run(&mut sink, signals.wait(child.as_mut(), reloads, &mut ended), asked);
         let result = state::refreshing(mark.as_ref(), run).await;
         reports.abort();
+        following.abort();
         let finished = sink.finish().await;
         result?;
         finished?;

@@ -95,6 +95,7 @@ fn a_process_that_ends_before_it_is_known_is_counted() {
         build_info: Arc::default(),
         type_names: None,
         since: 0,
+        treatment: Arc::default(),
     };
     let counts = counts(|sink| sink.event(event));
     assert!(is_counted(&counts, "processes_unidentified", 1), "{counts}");

@@ -1,0 +1,175 @@
+//! What rules look at in a process.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::Path;
+
+use super::rules::{Needs, Treatment};
+use super::{Decision, Proc, Selection};
+
+/// At most so many bytes of the arguments of a process are looked at.
+pub const MAX_COMMAND_LINE: u64 = 64 << 10;
+/// At most so many bytes of an environment are read: the kernel's own limit on arguments and environment (fs/exec.c: three
+/// quarters of `_STK_LIM`). What lies beyond, in a process that rewrote its environment, is not seen.
+pub const MAX_ENVIRONMENT: u64 = 6 << 20;
+/// At most so many bytes of `/proc/PID/status` and `cgroup` are read.
+const MAX_FILE: u64 = 64 << 10;
+/// As long as an id of a container is, in hexadecimal digits (docker, containerd, CRI-O, podman).
+const CONTAINER_ID: usize = 64;
+
+/// What decides about a process, before its program is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Its number.
+    pub pid: u32,
+    /// The path of its program, as it sees it.
+    pub path: &'a Path,
+    /// On which of the ports that matter it listens.
+    pub ports: &'a HashSet<u16>,
+    /// Whether it was started by the command that was started under watch.
+    pub descends: bool,
+    /// What only some rules ask for.
+    pub details: &'a Details,
+}
+
+/// What takes more reading; empty where no rule asks for it. All of it is the target's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Its arguments, joined by spaces.
+    pub command_line: String,
+    /// The id of its container.
+    pub container: Option<String>,
+    /// The number of the user that it runs as, its effective one.
+    pub user: Option<u32>,
+    /// The variables that rules name, as it was started with them.
+    pub environment: HashMap<String, String>,
+}
+
+/// What is seen of a process before its program is read.
+#[derive(Debug)]
+pub struct Looked {
+    /// Whether to watch it; `None` if that takes more.
+    pub decision: Option<Decision>,
+    /// What rules say of its spans.
+    pub treatment: Treatment,
+    /// Whether rules might decide otherwise once it listens on another port.
+    pub may_change: bool,
+}
+
+impl Selection {
+    /// Looks at a process.
+    pub fn look(&self, proc: &Proc, pid: u32, path: &Path, ports: &HashSet<u16>) -> Looked {
+        let details = Details::read(proc, pid, &self.rules.needs());
+        let descends = self.ancestor.is_some_and(|ancestor| proc.descends(pid, ancestor));
+        let facts = Facts { pid, path, ports, descends, details: &details };
+        Looked {
+            decision: self.before_inspection(&facts),
+            treatment: self.rules.treatment(&facts),
+            may_change: self.may_change(&facts),
+        }
+    }
+}
+
+impl Details {
+    /// Reads what is needed. What cannot be read is as if it were not there.
+    pub fn read(proc: &Proc, pid: u32, needs: &Needs) -> Self {
+        let folder = proc.folder(pid);
+        let read = |name: &str, most| bounded(&folder.join(name), most).unwrap_or_default();
+        Self {
+            command_line: if needs.command_line {
+                let bytes = read("cmdline", MAX_COMMAND_LINE);
+                String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ")
+            } else {
+                String::new()
+            },
+            container: if needs.container {
+                container(&String::from_utf8_lossy(&read("cgroup", MAX_FILE)))
+            } else {
+                None
+            },
+            user: if needs.user { user(&String::from_utf8_lossy(&read("status", MAX_FILE))) } else { None },
+            environment: if needs.variables.is_empty() {
+                HashMap::new()
+            } else {
+                environment(&folder.join("environ"), &needs.variables).unwrap_or_default()
+            },
+        }
+    }
+}
+
+fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The id in the path of a cgroup, such as `/docker/ID` or `/kubepods.slice/…/cri-containerd-ID.scope`: the innermost one.
+fn container(cgroup: &str) -> Option<String> {
+    let mut runs = cgroup.split(|character: char| !character.is_ascii_hexdigit());
+    runs.rfind(|run| run.len() == CONTAINER_ID).map(str::to_owned)
+}
+
+/// The second of the numbers in the line `Uid:` (proc_pid_status(5)).
+fn user(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// The first of several with one name holds, as in Go (syscall.copyenv).
+fn environment(path: &Path, wanted: &HashSet<String>) -> io::Result<HashMap<String, String>> {
+    let mut source = BufReader::new(File::open(path)?).take(MAX_ENVIRONMENT);
+    let mut found = HashMap::new();
+    let mut entry = Vec::new();
+    while source.read_until(0, &mut entry)? > 0 {
+        let text = String::from_utf8_lossy(entry.strip_suffix(&[0]).unwrap_or(&entry));
+        if let Some((name, value)) = text.split_once('=').filter(|(name, _)| wanted.contains(*name)) {
+            found.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        entry.clear();
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn details_are_read_as_far_as_rules_ask_for_them() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("7");
+        fs::create_dir(&folder).unwrap();
+        let id = "4f5c".repeat(16);
+        fs::write(folder.join("cmdline"), "server\0--port=80\0\0").unwrap();
+        fs::write(folder.join("cgroup"), format!("0::/kubepods/pod1/cri-containerd-{id}.scope\n")).unwrap();
+        fs::write(folder.join("status"), "Name:\tx\nUid:\t1\t33\t33\t33\n").unwrap();
+        fs::write(folder.join("environ"), b"TIER=front\0OTHER=x\0TIER=back\0odd\xff\0").unwrap();
+        let proc = Proc::at(root.path());
+        assert_eq!(Details::read(&proc, 7, &Needs::default()), Details::default());
+        let needs =
+            Needs { command_line: true, container: true, user: true, variables: ["TIER".to_owned()].into() };
+        let details = Details::read(&proc, 7, &needs);
+        let environment = HashMap::from([("TIER".to_owned(), "front".to_owned())]);
+        let command_line = "server --port=80".to_owned();
+        assert_eq!(details, Details { command_line, container: Some(id), user: Some(33), environment });
+        assert_eq!(Details::read(&proc, 8, &needs), Details::default());
+    }
+
+    #[test]
+    fn ids_of_containers_are_told_from_other_digits() {
+        let id = "0123456789abcdef".repeat(4);
+        for (cgroup, expected) in [
+            (format!("12:memory:/docker/{id}\n"), Some(&id)),
+            (format!("0::/{}/{id}", "1".repeat(64)), Some(&id)),
+            (format!("0::/system.slice/docker-{id}.scope"), Some(&id)),
+            ("0::/user.slice/user-1000.slice".to_owned(), None),
+            (format!("0::/{id}0"), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(container(&cgroup).as_ref(), expected, "{cgroup}");
+        }
+    }
+}

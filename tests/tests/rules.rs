@@ -1,0 +1,271 @@
+//! The rules of the configuration: what they choose, what `lightfoot targets` says of it, and what becomes of spans.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use lightfoot_tests::go::Program;
+use lightfoot_tests::live::{Agent, Folder, Span, Target, lightfoot, text, wait_for, watching};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Two copies of a server, and a configuration file about them.
+struct Stage {
+    folder: Folder,
+    shop: Target,
+    other: Target,
+}
+
+impl Stage {
+    fn set(test: &str) -> Option<Self> {
+        let folder = Folder::for_test(test)?;
+        let start = |name: &str, code: &str| {
+            let program = folder.copy_of(Program::Lifecycle, name).unwrap();
+            let target =
+                Target::spawn(Command::new(program).args(["-exit-code", code]).env("TIER", name)).unwrap();
+            target.address().unwrap();
+            target
+        };
+        let (shop, other) = (start("shop", "7"), start("other", "8"));
+        Some(Self { folder, shop, other })
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("config.yaml")
+    }
+
+    /// As editors do: another file in its place. `FOLDER` in it stands for where the servers are.
+    fn say(&self, config: &str) {
+        let new = self.folder.path().join("config.new");
+        let config = config.replace("FOLDER", text(self.folder.path()));
+        fs::write(&new, config).unwrap();
+        fs::rename(&new, self.config()).unwrap();
+    }
+
+    fn agent(&self) -> Agent {
+        Agent::start(["--config", text(&self.config())], &[]).unwrap()
+    }
+
+    /// What `lightfoot targets` says of the two.
+    fn targets(&self, flags: &[&str]) -> [Value; 2] {
+        let mut command = Command::new(lightfoot());
+        command.args(["targets", "--json", "--config", text(&self.config())]).args(flags);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        [&self.shop, &self.other].map(|target| {
+            let all = report.get("targets").and_then(Value::as_array).unwrap();
+            all.iter().find(|found| found.get("pid").unwrap() == target.pid()).unwrap().clone()
+        })
+    }
+}
+
+#[test]
+fn a_rule_chooses_names_and_leaves_out_paths() {
+    let Some(stage) = Stage::set("rules") else { return };
+    stage.say(
+        "rules:\n- name: health\n  leave_out_paths: [/health*, /internal/**]\n\
+         - match: {exe: FOLDER/shop}\n  action: watch\n  service_name: front\n",
+    );
+    let [shop, other] = stage.targets(&[]);
+    assert_eq!((&shop["decision"], &other["decision"]), (&"watch".into(), &"leave".into()));
+    assert_eq!(shop["rule"], "rule 2 of the configuration");
+    assert_eq!(
+        (&shop["service"]["name"], &shop["service"]["named_by"]),
+        (&"front".into(), &"rule 2 of the configuration".into())
+    );
+    assert_eq!(other["rule"], "not what was asked for");
+
+    let agent = stage.agent();
+    agent.watches(stage.shop.pid()).unwrap();
+    for path in ["/healthz", "/internal/a/b?c=d", "/health/deep", "/seen"] {
+        stage.shop.get(path).unwrap();
+        stage.other.get(path).unwrap();
+    }
+    agent.span("/seen").unwrap();
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.paths(), ["/health/deep", "/seen"], "{}", outcome.messages);
+    assert!(outcome.spans.iter().all(|span| span.service() == "front"));
+    assert_eq!((outcome.count("spans_left_out"), outcome.count("spans_pushed")), (2, 2));
+    assert!(!outcome.messages.contains(&watching(stage.other.pid())), "{}", outcome.messages);
+}
+
+#[test]
+fn spans_of_other_kinds_can_be_left_out() {
+    let Some(stage) = Stage::set("kinds of spans") else { return };
+    stage.say("rules:\n- match: {exe: FOLDER/shop}\n  spans: [http-client]\n- match: {exe: FOLDER/*}\n  action: watch\n");
+    let agent = stage.agent();
+    for target in [&stage.shop, &stage.other] {
+        agent.watches(target.pid()).unwrap();
+        target.get("/asked").unwrap();
+    }
+    agent.span("/asked").unwrap();
+    agent.counts_to("spans_left_out", 1).unwrap();
+    let outcome = agent.stop().unwrap();
+    let pids: Vec<_> = outcome.spans.iter().map(Span::pid).collect();
+    assert_eq!(pids, [u64::from(stage.other.pid())]);
+}
+
+#[test]
+fn processes_are_chosen_by_all_that_is_known_of_them() {
+    let Some(stage) = Stage::set("what rules look at") else { return };
+    let port = stage.shop.address().unwrap().port();
+    let user = rustix::process::getuid().as_raw();
+    // Each is true of the first server alone.
+    for matching in [
+        "{exe: FOLDER/shop}".to_owned(),
+        "{command_line: '*-exit-code 7'}".to_owned(),
+        format!("{{port: {port}}}"),
+        format!("{{port: ['1-2', '{port}-{port}'], user: {user}}}"),
+        "{environment: TIER=sh?p}".to_owned(),
+    ] {
+        let others = "- {match: {exe: FOLDER/other, environment: TIER}, action: leave, name: rest}\n";
+        stage.say(&format!("rules:\n- match: {matching}\n  action: watch\n{others}others: watch\n"));
+        let [shop, other] = stage.targets(&[]);
+        assert_eq!(shop["decision"], "watch", "{matching}: {shop}");
+        assert_eq!(other["rule"], "rule 2 (rest) of the configuration", "{matching}: {other}");
+    }
+    // Flags are above all rules.
+    stage.say("rules:\n- action: leave\n");
+    let pid = stage.other.pid().to_string();
+    let [shop, other] = stage.targets(&["--pid", &pid]);
+    assert_eq!((&shop["decision"], &other["decision"]), (&"leave".into(), &"watch".into()));
+    assert_eq!(other["rule"], "asked for by its number");
+    // A broad rule finds much that is no Go program, which is no news to `run`, and is explained here.
+    stage.say("rules:\n- action: watch\n");
+    let agent = Agent::start(["--config", text(&stage.config())], &[]).unwrap();
+    agent.watches(stage.shop.pid()).unwrap();
+    let outcome = agent.stop().unwrap();
+    assert!(!outcome.messages.contains("not a Go program"), "{}", outcome.messages);
+}
+
+#[test]
+fn a_port_that_is_opened_later_decides_anew() {
+    let Some(folder) = Folder::for_test("ports that are opened later") else { return };
+    let ports = [0, 0].map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let ports = ports.map(|listener| listener.local_addr().unwrap().port());
+    let file = folder.path().join("config.yaml");
+    let [admin, public] = ports;
+    let path = text(folder.path());
+    fs::write(
+        &file,
+        format!(
+            "rules:\n- {{match: {{port: {admin}}}, action: leave}}\n- {{match: {{port: {public}}}, action: watch}}\n\
+             - {{match: {{exe: {path}/early}}, action: watch}}\n"
+        ),
+    )
+    .unwrap();
+    let agent = Agent::start(["--config", text(&file)], &[]).unwrap();
+    let start = |name: &str, port: u16| {
+        let program = folder.copy_of(Program::Lifecycle, name).unwrap();
+        let mut command = Command::new(program);
+        let target = Target::spawn(command.args(["-delay", "5s", "-listen", &format!("127.0.0.1:{port}")]));
+        target.unwrap()
+    };
+    let (early, late) = (start("early", admin), start("late", public));
+    // One is watched until it opens a port that is not to be; the other is not until it does.
+    agent.says(&watching(early.pid())).unwrap();
+    assert!(!agent.messages().contains(&watching(late.pid())), "{}", agent.messages());
+    late.address().unwrap();
+    agent.watches(late.pid()).unwrap();
+    late.get("/late").unwrap();
+    agent.span("/late").unwrap();
+    early.address().unwrap();
+    let mut count = 0;
+    // The next sweep leaves it.
+    wait_for("a request without a span", || {
+        count += 1;
+        early.get(&format!("/early/{count}")).unwrap();
+        late.get(&format!("/after/{count}")).unwrap();
+        agent.span(&format!("/after/{count}")).unwrap();
+        (agent.count_spans(|span| span.path() == format!("/early/{count}")) == 0).then_some(())
+    })
+    .unwrap();
+    agent.stop().unwrap();
+}
+
+#[test]
+fn another_file_is_followed_while_it_runs_and_a_wrong_one_changes_nothing() {
+    let Some(stage) = Stage::set("another configuration") else { return };
+    let only = |name: &str, service: &str| {
+        format!("rules:\n- match: {{exe: FOLDER/{name}}}\n  action: watch\n  service_name: {service}\n")
+    };
+    stage.say(&only("shop", "first"));
+    let agent = stage.agent();
+    agent.watches(stage.shop.pid()).unwrap();
+    stage.shop.get("/1").unwrap();
+    assert_eq!(agent.span("/1").unwrap().service(), "first");
+
+    // Another name, while it goes on.
+    stage.say(&only("shop", "second"));
+    agent.says("following the configuration anew").unwrap();
+    let mut path = 0;
+    wait_for("the other name", || {
+        path += 1;
+        stage.shop.get(&format!("/second/{path}")).unwrap();
+        (agent.span(&format!("/second/{path}")).unwrap().service() == "second").then_some(())
+    })
+    .unwrap();
+
+    // A wrong one, by a change and by a signal.
+    stage.say("rules:\n- match: {exe: FOLDER/other}\n  acton: watch\n");
+    let error = "config.yaml:3: rules[0].acton is no known key; did you mean action?";
+    agent.says(error).unwrap();
+    agent.signal(Signal::HUP);
+    agent.says_times(error, 2).unwrap();
+    stage.shop.get("/still").unwrap();
+    assert_eq!(agent.span("/still").unwrap().service(), "second");
+
+    // Another service, and a setting that needs a start.
+    stage.say(&(only("other", "third") + "log: {level: error}\n"));
+    agent.watches(stage.other.pid()).unwrap();
+    agent.says("changes that take effect at the next start  sections=log").unwrap();
+    stage.shop.get("/unseen").unwrap();
+    stage.other.get("/3").unwrap();
+    assert_eq!(agent.span("/3").unwrap().service(), "third");
+    let outcome = agent.stop().unwrap();
+    assert!(!outcome.paths().contains(&"/unseen"));
+    assert_eq!(outcome.count("spans_open_at_end"), 0);
+}
+
+#[test]
+fn variables_of_other_agents_are_understood_with_a_hint() {
+    let Some(stage) = Stage::set("variables of other agents") else { return };
+    let (pid, port) = (stage.shop.pid(), stage.shop.address().unwrap().port().to_string());
+    let program = format!("{}/shop", text(stage.folder.path()));
+    for (name, value, hint) in [
+        ("OTEL_GO_AUTO_TARGET_EXE", program.as_str(), "--exe"),
+        ("OTEL_EBPF_AUTO_TARGET_EXE", &program.replace("shop", "sh*"), "--exe"),
+        ("OTEL_EBPF_EXECUTABLE_PATH", &format!("^{}$", program.replace("shop", "sh.*")), "--exe"),
+        ("OTEL_EBPF_OPEN_PORT", &port, "--port"),
+    ] {
+        let variables = [(name, value), ("OTEL_EBPF_SERVICE_NAME", "named"), ("OTEL_CONFIG_FILE", "x")];
+        let agent = Agent::start([], &variables).unwrap();
+        agent.watches(pid).unwrap();
+        for target in [&stage.shop, &stage.other] {
+            target.get("/asked").unwrap();
+        }
+        assert_eq!(agent.span("/asked").unwrap().service(), "named");
+        let outcome = agent.stop().unwrap();
+        let said = format!("a variable of another agent is followed  variable={name} here={hint}");
+        assert!(outcome.messages.contains(&said), "{}", outcome.messages);
+        let other = "a variable of another agent is not followed  variable=OTEL_CONFIG_FILE here=";
+        assert!(outcome.messages.contains(other), "{}", outcome.messages);
+        assert_eq!(outcome.spans.len(), 1, "{name}: {}", outcome.messages);
+    }
+    let mut command = Command::new(lightfoot());
+    let refused = command.arg("run").env("OTEL_EBPF_EXECUTABLE_PATH", "(a|b)").output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("OTEL_EBPF_EXECUTABLE_PATH: \"(a|b)\"") && said.contains("--exe"), "{said}");
+}
+
+#[test]
+fn without_a_file_a_hangup_ends_it() {
+    let Some(stage) = Stage::set("a hangup") else { return };
+    let agent = Agent::start(["--pid", &stage.shop.pid().to_string()], &[]).unwrap();
+    agent.watches(stage.shop.pid()).unwrap();
+    agent.signal(Signal::HUP);
+    assert_eq!(agent.wait().unwrap().status.code(), Some(0));
+}
