@@ -50,10 +50,9 @@ pub type Report = Vec<(Option<u32>, Counters)>;
 pub struct Orders(Commands);
 
 impl Orders {
-    /// Has other rules followed, soon.
-    pub fn rules(&self, rules: Rules) {
-        // It fails where nobody obeys any more, or where many orders wait: who gives them gives them again.
-        let _ = self.0.try_send(Command::Follow(rules));
+    /// Has other rules followed, soon. False where there is no room for the order now, or nobody obeys any more: to be given again.
+    pub fn rules(&self, rules: Rules) -> bool {
+        self.0.try_send(Command::Follow(rules)).is_ok()
     }
 }
 

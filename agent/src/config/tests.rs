@@ -97,7 +97,7 @@ fn a_file_cut_anywhere_is_read_or_refused() {
     }
 }
 
-/// So the schema's defaults, which `config show` and the example print, are the ones in the code.
+/// So the schema's defaults, which `config show` and the example print, are ones that can be followed.
 #[test]
 fn the_example_says_what_holds_without_it() {
     let spelled: String = schema::example().lines().map(|line| line.replacen("#= ", "", 1) + "\n").collect();

@@ -23,6 +23,7 @@ pub(super) async fn follow(config: Config, peers: Peers, orders: Orders, mut han
     let Some(path) = config.path.clone() else { return };
     let mut running = config;
     let mut seen = FileIdentity::of(&path).ok();
+    let mut untold: Option<Rules> = None;
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -38,7 +39,7 @@ pub(super) async fn follow(config: Config, peers: Peers, orders: Orders, mut han
             match read(&path, &peers) {
                 Ok((config, rules)) => {
                     take(&running, &config);
-                    orders.rules(rules);
+                    untold = Some(rules);
                     running.file.rules = config.file.rules;
                     running.file.others = config.file.others;
                 }
@@ -48,6 +49,7 @@ pub(super) async fn follow(config: Config, peers: Peers, orders: Orders, mut han
                 }
             }
         }
+        untold = untold.filter(|rules| !orders.rules(rules.clone()));
     }
 }
 
