@@ -22,8 +22,8 @@ pub(super) fn id(cgroups: &Path) -> Option<String> {
 /// Of one line for each hierarchy: `4:memory:/docker/ID` of version 1, `0::/system.slice/docker-ID.scope` of version 2. Of a
 /// container within another the inner one.
 fn of_cgroups(text: &str) -> Option<&str> {
-    let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.flat_map(|path| path.rsplit('/').find_map(of_name)).next()
+    let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    paths.find_map(|path| path.rsplit('/').find_map(of_name))
 }
 
 /// Of the name of one cgroup:
