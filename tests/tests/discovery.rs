@@ -4,7 +4,6 @@
 //! `true`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -84,9 +83,9 @@ fn a_new_binary_is_watched_when_it_is_analysed_and_left_when_it_ends() {
             Target::start(&folder.copy_of(Program::Lifecycle, &format!("{round}")).unwrap()).unwrap();
         // The agent has to start first.
         if round == 0 {
-            agent.watches(target.pid()).unwrap()
+            agent.watches(target.pid()).unwrap();
         } else {
-            watches_soon(&agent, &target)
+            watches_soon(&agent, &target);
         }
         assert_eq!(target.get(&format!("/{round}")).unwrap(), 200);
         agent.span(&format!("/{round}")).unwrap();
@@ -158,8 +157,7 @@ fn probes_stay_for_a_while_after_the_last_process_and_go_then() {
 fn a_program_without_a_file_is_watched() {
     let Some(folder) = Folder::for_test("a program in memory, and a deleted one") else { return };
     let path = folder.server().unwrap();
-    let name = CStr::from_bytes_with_nul(b"server\0").unwrap();
-    let mut memory = File::from(memfd_create(name, MemfdFlags::empty()).unwrap());
+    let mut memory = File::from(memfd_create(c"server", MemfdFlags::empty()).unwrap());
     memory.write_all(&fs::read(&path).unwrap()).unwrap();
     // Nobody can execute what is open for writing.
     let in_memory = format!("/proc/{}/fd/{}", std::process::id(), memory.as_raw_fd());

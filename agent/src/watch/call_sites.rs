@@ -163,7 +163,11 @@ impl Watcher {
 
     /// Notes where callers could not be told to us.
     pub(super) fn weigh_callers(&mut self) {
-        for binary in self.binaries.values_mut().filter(|binary| binary.attachment.is_some()) {
+        let has_clients = |binary: &&mut Binary| {
+            binary.attachment.is_some()
+                && binary.analysis.as_ref().is_ok_and(|analysis| analysis.clients.is_some())
+        };
+        for binary in self.binaries.values_mut().filter(has_clients) {
             let counts = binary.processes.iter().filter_map(|key| self.kernel.counts(Some(key.pid)).ok());
             if counts.into_iter().any(|counts| count(&counts, Counter::CallersFull) != 0) {
                 binary.callers.overlook();

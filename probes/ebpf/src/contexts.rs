@@ -6,10 +6,7 @@ mod holders;
 
 use lightfoot_probes_abi::{
     CONTEXT_WAYS, ContextKey, ContextSet, Counter, InFlight, Layout, ParentRule, Process, SpanContext,
-    context::{HolderKind, VALUE},
-    layout::NONE,
-    limits,
-    process::process_flags,
+    context::HolderKind, layout::NONE, limits, process::process_flags,
 };
 
 use crate::{

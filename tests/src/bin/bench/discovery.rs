@@ -27,8 +27,8 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
     let Some(folder) = Folder::for_test("the cost of finding processes") else { return Ok(None) };
     let copy = |number| folder.copy_of(Program::Lifecycle, &format!("server-{number:02}"));
     let binaries: Vec<PathBuf> = (0..BINARIES).map(copy).collect::<Result<_, _>>()?;
-    let start = |number: usize| Target::start(&binaries[number % BINARIES]);
-    let targets: Vec<Target> = (0..ALL).map(start).collect::<Result<_, _>>()?;
+    let programs = binaries.iter().cycle().take(ALL);
+    let targets: Vec<Target> = programs.map(|binary| Target::start(binary)).collect::<Result<_, _>>()?;
     for target in &targets {
         target.address()?;
     }
@@ -45,19 +45,24 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
     thread::sleep(Duration::from_secs(15));
     let before = processor_time(agent.pid())?;
     thread::sleep(IDLE);
-    let idle = (processor_time(agent.pid())? - before).as_secs_f64() / IDLE.as_secs_f64();
+    let idle = processor_time(agent.pid())?.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64();
 
     let before = processor_time(agent.pid())?;
     for _ in 0..EXECUTED {
         Command::new("/bin/true").status()?;
     }
-    let of_an_exec = (processor_time(agent.pid())? - before).as_secs_f64() * 1e6 / f64::from(EXECUTED);
+    let of_an_exec =
+        processor_time(agent.pid())?.saturating_sub(before).as_secs_f64() * 1e6 / f64::from(EXECUTED);
 
     drop(targets);
     let is_empty = || agent.counts().is_ok() && agent.messages().ends_with("which watches 0 processes now\n");
     wait_for("all to be left", || is_empty().then_some(()))?;
-    let latencies: Vec<f64> =
-        (0..STARTED).map(|_| latency(&agent, &binaries[0])).collect::<Result<_, _>>()?;
+    let latencies: Vec<f64> = binaries
+        .iter()
+        .cycle()
+        .take(STARTED)
+        .map(|binary| latency(&agent, binary))
+        .collect::<Result<_, _>>()?;
     agent.stop()?;
     for binary in binaries {
         fs::remove_file(binary)?;
