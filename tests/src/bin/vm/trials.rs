@@ -58,18 +58,11 @@ const USUAL: [(&str, &[&str]); 5] = [
 ];
 
 /// Rights and limits, where `uprobe_multi` takes no more than is documented, and cgroups are of version 2.
-const RIGHTS: [(&str, &[&str]); 3] = [
+const RIGHTS: [(&str, &[&str]); 2] = [
     ("privileges", &[]),
-    ("attach_methods", &["takes_no_sys_admin"]),
     // This kernel has kprobes, and counts what it skips there.
     (AGENT, &["misses"]),
 ];
-
-/// Without CAP_SYS_ADMIN, where it is missing: perf events if they do without, else tracefs.
-const OLDER_RIGHTS: [(&str, &[&str]); 1] = [("attach_methods", &["takes_no_sys_admin"])];
-
-/// What most distributions have; at Debian's 3 tracefs takes CAP_SYS_ADMIN, too.
-const USUAL_PARANOID: &str = "sysctl.kernel.perf_event_paranoid=2";
 
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
 
@@ -96,15 +89,13 @@ pub(crate) fn all() -> Vec<Boot> {
             Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights].concat())
         })
     };
-    let older = ["5.10", "6.1"]
-        .map(|version| Boot::of(Machine::X86_64, version, USUAL_PARANOID, Trial::and_tests(&OLDER_RIGHTS)));
     let started = |parameters| {
         let trials =
             if parameters == CONFIDENTIALITY { vec![Trial::Doctor] } else { Trial::and_tests(&CORE) };
         Boot::of(Machine::X86_64, "6.12", parameters, trials)
     };
     let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
-    kernels.chain(older).chain(PARAMETERS.map(started)).collect()
+    kernels.chain(PARAMETERS.map(started)).collect()
 }
 
 /// All, with the programs alone.
