@@ -60,18 +60,12 @@ const USUAL: [(&str, &[&str]); 5] = [
 ];
 
 /// Rights and limits, where `uprobe_multi` takes no more than is documented, and cgroups are of version 2.
-const RIGHTS: [(&str, &[&str]); 3] = [
+const RIGHTS: [(&str, &[&str]); 2] = [
     ("privileges", &[]),
-    ("attach_methods", &["takes_no_sys_admin"]),
     // This kernel has kprobes, and counts what it skips there.
     (AGENT, &["misses"]),
 ];
 
-/// Without CAP_SYS_ADMIN, where it is missing: perf events if they do without, else tracefs.
-const OLDER_RIGHTS: [(&str, &[&str]); 1] = [("attach_methods", &["takes_no_sys_admin"])];
-
-/// What most distributions have; at Debian's 3 tracefs takes CAP_SYS_ADMIN, too.
-const USUAL_PARANOID: &str = "sysctl.kernel.perf_event_paranoid=2";
 /// Hundreds of requests and calls at once, each with its span and no other: programs are preempted, where the kernel preempts.
 const LOAD: [(&str, &[&str]); 2] =
     [("matrix", &["by_uprobe_multi", "a_thousand_calls"]), ("grpc", &["load::"])];
@@ -108,8 +102,6 @@ pub(crate) fn all() -> Vec<Boot> {
             Boot::of(machine, version, "", [Trial::core(machine, version), rights].concat())
         })
     };
-    let older = ["5.10", "6.1"]
-        .map(|version| Boot::of(Machine::X86_64, version, USUAL_PARANOID, Trial::and_tests(&OLDER_RIGHTS)));
     let started = |parameters| {
         let mut trials = Trial::core(Machine::X86_64, "6.12");
         // Nothing may write there.
@@ -120,7 +112,7 @@ pub(crate) fn all() -> Vec<Boot> {
     // The first of these kernels that could run programs on a stack of the processor's: `quirk_private_stack`.
     let loaded = Boot::of(Machine::X86_64, "6.16", PREEMPTED, Trial::and_tests(&LOAD));
     let refused = Boot::of(Machine::X86_64, "6.1", CONFIDENTIALITY, Trial::and_tests(&REFUSED));
-    kernels.chain(older).chain(PARAMETERS.map(started)).chain([loaded, refused]).collect()
+    kernels.chain(PARAMETERS.map(started)).chain([loaded, refused]).collect()
 }
 
 /// All, with the programs alone.
