@@ -1,5 +1,4 @@
 //! The object that writes: what its other programs take of a verifier, and that the one that writes is all that is refused.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use aya::programs::UProbe;
 use aya::{EbpfLoader, VerifierLogLevel};
