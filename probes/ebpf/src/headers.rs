@@ -24,8 +24,9 @@ use crate::{
 const SLOTS: usize = 8;
 /// What distinguishes a letter in lower case, the first of a name.
 const LOWER_CASE: u64 = 0x20;
-/// The same of eight letters.
-const ALL_LOWER_CASE: u64 = LOWER_CASE * 0x0101_0101_0101_0101;
+/// The same of the letters of a word that may be in either: of all where names are looked for that a client has put into its map as it
+/// likes, else of the first; a server's names are as Go writes them.
+const FOLDED: u64 = if cfg!(feature = "propagate") { LOWER_CASE * 0x0101_0101_0101_0101 } else { LOWER_CASE };
 const TYPE: u32 = u32::from_le_bytes(*b"Type");
 
 // The scratch memory, in words: what is read of the map's header and of names, how many runs were noted, how many of
@@ -103,7 +104,9 @@ fn find_sent(entry: &mut InFlight, layout: &Map, header: u64) {
 /// Counts what was not looked at, and notes that it was not all.
 #[inline(always)]
 fn overlook(entry: &mut InFlight, counter: Counter) {
-    entry.scratch[INCOMPLETE] = 1;
+    if cfg!(feature = "propagate") {
+        entry.scratch[INCOMPLETE] = 1;
+    }
     count(entry.counters, counter);
 }
 
@@ -112,7 +115,6 @@ fn overlook(entry: &mut InFlight, counter: Counter) {
 fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
     entry.scratch[RUNS_NOTED] = 0;
     entry.scratch[RUNS_DONE] = 0;
-    entry.scratch[INCOMPLETE] = 0;
     entry.scratch[CANDIDATES_NOTED] = 0;
     let scratch = entry.scratch.as_ptr();
     // SAFETY: the scratch memory is larger.
@@ -299,8 +301,7 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
         return overlook(entry, Counter::ReadFault);
     }
     let (head, tail) = (entry.scratch[0] | LOWER_CASE, entry.scratch[1] & 0xff_ffff);
-    // A client may have put these into its map as it likes; a server's names are always as Go writes them.
-    let (folded, rest) = (entry.scratch[0] | ALL_LOWER_CASE, tail | ALL_LOWER_CASE & 0xff_ffff);
+    let (folded, rest) = (entry.scratch[0] | FOLDED, tail | FOLDED >> 8 & 0xff_ffff);
     let header = if length == 11 && folded == chars(*b"tracepar") && rest == chars(*b"ent\0\0\0\0\0") {
         HeaderName::Traceparent
     } else if length == 10 && folded == chars(*b"tracesta") && rest & 0xffff == chars(*b"te\0\0\0\0\0\0") {
@@ -319,7 +320,7 @@ fn match_candidate(entry: &mut InFlight, candidate: usize) {
         }
         return;
     };
-    if entry.strings[at + 3] == 0 {
+    if cfg!(feature = "propagate") && entry.strings[at + 3] == 0 {
         return; // the name alone is not sent
     }
     entry.headers[header as usize] = Slice { pointer: entry.strings[at + 2], length: entry.strings[at + 3] };
