@@ -35,6 +35,12 @@ const NOT_HIT: &[NotHit] = &[
         why: "they call nobody",
     },
     NotHit {
+        programs: &[Program::Truth, Program::Gin, Program::XNet, Program::Grpc],
+        title: "HTTP/1 client propagation",
+        roles: &[Role::Written],
+        why: "they call nobody, or over HTTP/2",
+    },
+    NotHit {
         programs: &[
             Program::Truth,
             Program::Gin,
