@@ -4,8 +4,8 @@
 //! - [`target`]: the Go programs of `probes/tests/`.
 //! - [`span`]: records of HTTP, taken apart.
 
-mod span;
-mod target;
+pub mod span;
+pub mod target;
 
 pub use span::{HttpSpan, hex};
 pub use target::{Source, Target};
