@@ -18,7 +18,7 @@ use crate::discover::{FileIdentity, Listeners, ProcessKey};
 use crate::sys;
 
 /// So many files are analysed at once.
-const ANALYSTS: usize = 2;
+const ANALYSTS: usize = 1;
 /// At most so many wait for that, each an open file; the others are asked for again when one is done.
 const MAX_WAITING_FILES: usize = 64;
 /// Whatever the host is meant for comes first (setpriority(2)).
