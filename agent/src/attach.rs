@@ -11,8 +11,7 @@ use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::uprobe::UProbeScope;
-use aya::programs::{ProgramError, ProgramType, UProbe};
-use aya::sys::{BpfHelper, is_helper_supported};
+use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use clap::ValueEnum as _;
 use lightfoot_probes_abi::in_flight::state;
@@ -179,9 +178,6 @@ impl Kernel {
                 Err(error) => failures.push(error),
             }
         }
-        if is_locked_down() {
-            return Err(AttachError::LockedDown);
-        }
         // The first tells most, for later methods take more rights; unless the kernel is only too old for it.
         let index = failures.iter().position(|error| !error.is_of_old_kernel()).unwrap_or(0);
         Err(failures.into_iter().nth(index).unwrap_or(AttachError::Missing("program")))
@@ -201,7 +197,6 @@ impl Kernel {
             .override_global("PID_NAMESPACE", &namespace, true)
             // Only a program that is attached by uprobe_multi can be sleepable, and wait for a page.
             .override_global("MAY_SLEEP", &u32::from(method == Method::UprobeMulti), true)
-            .override_global("COPY_ONLY", &u32::from(method == Method::UprobeMulti && is_locked_down()), true)
             .override_global("COUNT_READS", &u32::from(sizes.counts_reads), true)
             .map_max_entries("EVENTS", sizes.ring_bytes)
             .map_max_entries("IN_FLIGHT", sizes.open_spans)
@@ -445,14 +440,6 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
 /// Whether an object has the programs of a family: those that write are in one of its own.
 fn has_program(object: &Ebpf, method: Method, family: Family) -> bool {
     object.program(method.program(family)).is_some()
-}
-
-/// Whether the kernel is locked down for confidentiality: since Linux 5.5 it refuses this helper for nothing else. It lets programs
-/// read the memory of processes all the same, but aya takes it for a kernel of before, and has them call what those had instead,
-/// which is refused as well; so they have to use a helper that aya leaves alone.
-fn is_locked_down() -> bool {
-    is_helper_supported(ProgramType::TracePoint, BpfHelper::BPF_FUNC_probe_read_kernel)
-        .is_ok_and(|is_supported| !is_supported)
 }
 
 /// A program that is loaded, if need be now: that of gRPC is with the first binary that has a site for it.

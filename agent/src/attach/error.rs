@@ -18,12 +18,6 @@ pub enum AttachError {
     /// The kernel refused the object or a map in it.
     #[error("the kernel does not load the BPF programs")]
     Load(#[source] Box<EbpfError>),
-    /// Lockdown leaves no way to place probes.
-    #[error(
-        "the kernel is locked down for confidentiality, which leaves only uprobe_multi (Linux 6.6) to place probes; start it \
-         with lockdown=integrity or none"
-    )]
-    LockedDown,
     /// The object lacks a program or map: it is another build's.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),

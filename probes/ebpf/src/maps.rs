@@ -51,8 +51,6 @@ static COUNT_READS: u32 = 0;
 #[unsafe(no_mangle)]
 static MAY_SLEEP: u32 = 0;
 #[unsafe(no_mangle)]
-static COPY_ONLY: u32 = 0;
-#[unsafe(no_mangle)]
 static CONTEXTS_MASK: u32 = 4095;
 
 /// The PID namespace that process ids are told in.
@@ -81,11 +79,4 @@ pub fn counts_reads() -> bool {
 pub fn may_sleep() -> bool {
     // SAFETY: as above.
     unsafe { (&raw const MAY_SLEEP).read_volatile() != 0 }
-}
-
-/// Whether memory is read by the helper that may wait for it alone. Programs that use it may sleep, too.
-#[inline(always)]
-pub fn copies_only() -> bool {
-    // SAFETY: as above.
-    unsafe { (&raw const COPY_ONLY).read_volatile() != 0 }
 }

@@ -10,7 +10,7 @@ use lightfoot_probes_abi::{Counter, InFlight, in_flight::Slice, limits};
 
 use crate::{
     counters::count,
-    maps::{copies_only, counts_reads, may_sleep},
+    maps::{counts_reads, may_sleep},
 };
 
 /// Reads `length` bytes at the process's address `from`. False if that is not possible; then the bytes at `to` are zero.
@@ -28,7 +28,7 @@ pub unsafe fn read_user(slot: u32, to: *mut u8, length: usize, from: u64) -> boo
     }
 }
 
-/// The same without waiting; false where that is not possible at all.
+/// The same without waiting.
 ///
 /// # Safety
 /// As above.
@@ -38,9 +38,7 @@ pub unsafe fn read_present(slot: u32, to: *mut u8, length: usize, from: u64) -> 
         count(slot, Counter::UserReads);
     }
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
-    unsafe {
-        !copies_only() && bpf_probe_read_user(to.cast::<c_void>(), length as u32, from as *const c_void) == 0
-    }
+    unsafe { bpf_probe_read_user(to.cast::<c_void>(), length as u32, from as *const c_void) == 0 }
 }
 
 /// The word at the process's address `from`; 0 if it cannot be read, which is counted.
@@ -73,15 +71,13 @@ pub fn read_string(entry: &mut InFlight, from: u64) -> bool {
     read
 }
 
-/// The same as [`read_user`] where the first attempt failed, or is not to be made.
+/// The same as [`read_user`] where the first attempt failed.
 ///
 /// # Safety
 /// `to` must be valid for writes of `length` bytes.
 #[inline(never)]
 unsafe fn wait_and_read(slot: u32, to: *mut u8, length: u32, from: u64) -> bool {
-    if !copies_only() {
-        count(slot, Counter::PageWaits);
-    }
+    count(slot, Counter::PageWaits);
     // SAFETY: the caller vouches for `to`; the helper checks `from`.
     unsafe { bpf_copy_from_user(to.cast::<c_void>(), length, from as *const c_void) == 0 }
 }

@@ -27,8 +27,6 @@ pub(crate) struct Options {
     /// One of the three programs.
     pub(crate) program: &'static str,
     pub(crate) count_reads: bool,
-    /// Whether memory is read as where the kernel is locked down for confidentiality.
-    pub(crate) copy_only: bool,
     /// Whether process ids are told in this process's PID namespace rather than in the kernel's numbers.
     pub(crate) in_pid_namespace: bool,
     /// Bytes of the ring buffer.
@@ -43,7 +41,6 @@ impl Default for Options {
         Self {
             program: "on_site_multi",
             count_reads: false,
-            copy_only: false,
             in_pid_namespace: false,
             ring: 4 << 20,
             in_flight: 1024,
@@ -105,7 +102,6 @@ impl Watch {
             .override_global("CONTEXTS_MASK", &(context_sets - 1), true)
             .override_global("COUNT_READS", &u32::from(options.count_reads), true)
             .override_global("MAY_SLEEP", &u32::from(options.program.ends_with("_multi")), true)
-            .override_global("COPY_ONLY", &u32::from(options.copy_only), true)
             .override_global("PID_NAMESPACE", &namespace, true)
             .map_max_entries("EVENTS", options.ring)
             .map_max_entries("IN_FLIGHT", options.in_flight)
