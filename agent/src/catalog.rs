@@ -123,30 +123,16 @@ impl Operation {
     /// The ways to catch its start, or the one moment that it has; a program without any of their functions does not have
     /// it.
     pub fn starts(&self) -> impl Iterator<Item = &'static Way> {
-        let is_start = |point: &&Point| {
-            matches!(
-                point.role,
-                Role::Start
-                    | Role::Router
-                    | Role::Status
-                    | Role::Sent
-                    | Role::Received
-                    | Role::Written
-                    | Role::Told
-            )
-        };
-        self.points.iter().filter(is_start).flat_map(|point| point.ways)
+        self.points.iter().filter(|point| point.role.is_start()).flat_map(|point| point.ways)
     }
 }
 
 impl Role {
-    /// Whether the operation cannot be watched without it.
-    pub fn is_required(self) -> bool {
+    /// Whether it is the operation's start, or the one moment that it has.
+    pub fn is_start(self) -> bool {
         matches!(
             self,
             Self::Start
-                | Self::Opened
-                | Self::End
                 | Self::Router
                 | Self::Status
                 | Self::Sent
@@ -154,6 +140,11 @@ impl Role {
                 | Self::Written
                 | Self::Told
         )
+    }
+
+    /// Whether the operation cannot be watched without it.
+    pub fn is_required(self) -> bool {
+        self.is_start() || matches!(self, Self::Opened | Self::End)
     }
 }
 

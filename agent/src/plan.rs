@@ -160,19 +160,7 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     points.retain(|point| point.role != Role::StandIn || point.addresses().any(|site| !ends.contains(&site)));
     let layouts: Vec<_> = operation.layouts.iter().map(|layout| plan_layout(program, layout)).collect();
     let mut refusals = Vec::new();
-    let is_start = |role| {
-        matches!(
-            role,
-            Role::Start
-                | Role::Router
-                | Role::Status
-                | Role::Sent
-                | Role::Received
-                | Role::Written
-                | Role::Told
-        )
-    };
-    let start = points.iter().find(|point| is_start(point.role));
+    let start = points.iter().find(|point| point.role.is_start());
     let other = operation.only_with.filter(|(function, _)| program.functions.get(function).is_err());
     let elsewhere = if start.is_some_and(|start| start.chosen.is_none() && start.absent) {
         Some("not linked into this program")

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::process::setpriority_process;
@@ -17,8 +16,6 @@ use super::{Coexistence, WatchError, Watcher};
 use crate::discover::{FileIdentity, Listeners, ProcessKey};
 use crate::sys;
 
-/// So many files are analysed at once. With two the allocator keeps some 7 MB that it cannot give back.
-const ANALYSTS: usize = 1;
 /// At most so many wait for that, each an open file; the others are asked for again when one is done.
 const MAX_WAITING_FILES: usize = 64;
 /// Whatever the host is meant for comes first (setpriority(2)).
@@ -27,7 +24,7 @@ const NICENESS: i32 = 10;
 /// What is known of a file.
 type Known = Result<Analysis, WatchError>;
 
-/// The threads, and what they are asked for.
+/// The thread, and what it is asked for. There is one: with two the allocator keeps some 7 MB that it cannot give back.
 pub(super) struct Analyses {
     jobs: SyncSender<(FileIdentity, File)>,
     done: Receiver<(FileIdentity, Known)>,
@@ -41,13 +38,10 @@ impl Analyses {
     pub(super) fn start(waker: &Waker, coexistence: Coexistence) -> io::Result<Self> {
         let (jobs, queue) = sync_channel(MAX_WAITING_FILES);
         let (tell, done) = sync_channel(MAX_WAITING_FILES);
-        let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..ANALYSTS {
-            let (queue, tell, waker) = (Arc::clone(&queue), tell.clone(), waker.clone());
-            thread::Builder::new().name("analyse".to_owned()).spawn(move || {
-                analyse(&queue, coexistence, &tell, &waker);
-            })?;
-        }
+        let waker = waker.clone();
+        thread::Builder::new().name("analyse".to_owned()).spawn(move || {
+            analyse(&queue, coexistence, &tell, &waker);
+        })?;
         Ok(Self { jobs, done, asked: HashMap::new(), is_full: false })
     }
 
@@ -60,15 +54,15 @@ impl Analyses {
         match self.jobs.try_send((key.file, file)) {
             Ok(()) => drop(self.asked.insert(key.file, HashSet::from([key]))),
             Err(TrySendError::Full(_)) => self.is_full = true,
-            // No thread is left: each has failed outside of what is caught, which cannot be.
+            // The thread has failed outside of what is caught, which cannot be.
             Err(TrySendError::Disconnected(_)) => {}
         }
     }
 }
 
-/// What one of the threads does.
+/// What the thread does.
 fn analyse(
-    queue: &Mutex<Receiver<(FileIdentity, File)>>,
+    queue: &Receiver<(FileIdentity, File)>,
     coexistence: Coexistence,
     tell: &SyncSender<(FileIdentity, Known)>,
     waker: &Waker,
@@ -77,9 +71,7 @@ fn analyse(
     if let Err(error) = setpriority_process(None, NICENESS) {
         debug!(%error, "programs are analysed with the usual priority");
     }
-    loop {
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((identity, file)) = next else { return };
+    for (identity, file) in queue {
         let known = catch_unwind(AssertUnwindSafe(|| Analysis::of(&file, coexistence)));
         let known = known.unwrap_or(Err(WatchError::Analysis));
         sys::give_back_memory();

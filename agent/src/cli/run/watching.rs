@@ -74,7 +74,7 @@ pub(in crate::cli) struct WatchingArguments {
     count_messages: Option<bool>,
     /// Add the header `traceparent` to requests that clients send over HTTP/1, so that traces go on in the services that are called
     ///
-    /// It writes to the memory of the programs that are watched, which nothing else here does, and takes CAP_SYS_ADMIN and a kernel
+    /// An experiment, which has been tried on Linux 6.12 alone. It writes to the memory of the programs that are watched, which nothing else here does, and takes CAP_SYS_ADMIN and a kernel
     /// that is not in lockdown. Where that is missing, or a program is not as it must be, nothing is added, and it says why. It takes
     /// one trap more a request.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
