@@ -11,9 +11,11 @@ use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::uprobe::UProbeScope;
-use aya::programs::{ProgramError, UProbe};
+use aya::programs::{ProgramError, ProgramType, UProbe};
+use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use clap::ValueEnum as _;
+use lightfoot_probes::Copying;
 use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{
@@ -163,8 +165,12 @@ impl Kernel {
         trial::check_frames(lightfoot_probes::LARGEST_FRAME, Release::running())?;
         let namespace = pid_namespace().map_err(AttachError::PidNamespace)?;
         let methods = if methods.is_empty() { Method::value_variants() } else { methods };
+        let is_locked_down = is_locked_down();
+        let copying = is_locked_down.then(|| Copying::of(object)).transpose().map_err(AttachError::Object)?;
         let mut failures = Vec::new();
         for method in methods {
+            let copying = copying.as_ref().filter(|_| *method == Method::UprobeMulti);
+            let object = copying.map_or(object, Copying::object);
             let loaded = Self::load_for(object, *method, namespace, sizes);
             let tried = loaded.and_then(|(mut kernel, ring)| {
                 // What cannot be had otherwise is shown by the first program that is to be watched.
@@ -177,6 +183,12 @@ impl Kernel {
                 Ok(loaded) => return Ok(loaded),
                 Err(error) => failures.push(error),
             }
+        }
+        let is_without_way = |error: &AttachError| {
+            is_locked_down && (methods.first() != Some(&Method::UprobeMulti) || error.is_of_old_kernel())
+        };
+        if failures.first().is_some_and(is_without_way) {
+            return Err(AttachError::LockedDown);
         }
         // The first tells most, for later methods take more rights; unless the kernel is only too old for it.
         let index = failures.iter().position(|error| !error.is_of_old_kernel()).unwrap_or(0);
@@ -440,6 +452,14 @@ pub fn pid_namespace() -> io::Result<PidNamespace> {
 /// Whether an object has the programs of a family: those that write are in one of its own.
 fn has_program(object: &Ebpf, method: Method, family: Family) -> bool {
     object.program(method.program(family)).is_some()
+}
+
+/// Whether the kernel is locked down for confidentiality: since Linux 5.5 it refuses this helper for nothing else. It lets programs
+/// read the memory of processes all the same, but aya takes it for a kernel of before, and has them call what those had instead,
+/// which is refused as well; so they have to use a helper that aya leaves alone.
+fn is_locked_down() -> bool {
+    is_helper_supported(ProgramType::TracePoint, BpfHelper::BPF_FUNC_probe_read_kernel)
+        .is_ok_and(|is_supported| !is_supported)
 }
 
 /// A program that is loaded, if need be now: that of gRPC is with the first binary that has a site for it.

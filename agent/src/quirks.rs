@@ -97,6 +97,16 @@ pub const QUIRKS: &[Quirk] = &[
         response: "`uprobe_multi` takes neither and comes first; where it is missing, perf events are tried, and then tracefs",
     },
     Quirk {
+        id: "quirk_lockdown",
+        since: None,
+        until: None,
+        machine: None,
+        symptom: "locked down for confidentiality, it refuses perf events and tracefs, and programs the helpers that read its own \
+                  memory, without which aya has them read a process's by one that is refused, too",
+        response: "`uprobe_multi` is left, and its programs read by another helper (`Copying`); where that is missing, `run` \
+                   says so and ends",
+    },
+    Quirk {
         id: "quirk_pid_filter",
         since: Some(Release(6, 6)),
         until: Some(Release(6, 10)),

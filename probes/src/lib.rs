@@ -4,7 +4,11 @@
 //! installs the toolchain and makes that an error.
 #![forbid(unsafe_code)]
 
+mod copying;
+
 use thiserror::Error;
+
+pub use copying::{Copying, NotElf};
 
 /// The object that only reads the processes it watches: an ELF file for the kernel's BPF machine, aligned to 8 bytes.
 pub const OBJECT: Result<&[u8], NoObject> = match option_env!("LIGHTFOOT_NO_BPF_OBJECT") {

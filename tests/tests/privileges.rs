@@ -108,29 +108,55 @@ fn settings_that_bind_others_do_not_bind_who_has_the_capabilities() {
     println!("unprivileged_bpf_disabled is {}", disabled.before.trim());
 }
 
+/// What the kernel is locked down for: `none`, `integrity` or `confidentiality`.
+fn lockdown() -> String {
+    let text = with_securityfs("cat").arg("/sys/kernel/security/lockdown").output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    chosen.map_or("none", |(chosen, _)| chosen).to_owned()
+}
+
+fn with_securityfs(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount -t securityfs none /sys/kernel/security; exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
+    command
+}
+
 #[test]
 fn lockdown_for_integrity_takes_nothing_away() {
     let Some(stage) = Stage::set("lockdown") else { return };
-    let shown = |program: &Path| {
-        let mut command = Command::new("unshare");
-        let script = "mount -t securityfs none /sys/kernel/security && exec \"$@\"";
-        command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
-        command
-    };
-    let lockdown = shown(Path::new("cat")).arg("/sys/kernel/security/lockdown").output().unwrap().stdout;
-    let lockdown = String::from_utf8(lockdown).unwrap();
-    if !lockdown.contains("[integrity]") {
+    let lockdown = lockdown();
+    if lockdown != "integrity" {
         println!("skipped: lockdown here is {lockdown:?}");
         return;
     }
-    let report = shown(&stage.program).args(["doctor", "--json"]).output().unwrap();
+    let report = with_securityfs(&stage.program).args(["doctor", "--json"]).output().unwrap();
     let report: serde_json::Value = serde_json::from_slice(&report.stdout).unwrap();
     let checks = report.get("checks").and_then(serde_json::Value::as_array).unwrap();
     let of = |id| checks.iter().find(|check| check.get("id").unwrap() == id).unwrap();
     assert_eq!(of("lockdown").get("status").unwrap(), "good", "{report:#}");
     assert_eq!(of("lockdown").get("found").unwrap(), "lockdown is integrity");
     assert_eq!(of("uprobe_multi").get("status").unwrap(), "good", "{report:#}");
-    stage.serves(shown(&stage.program), "/locked-down");
+    stage.serves(with_securityfs(&stage.program), "/locked-down");
+}
+
+/// Before Linux 6.6, which has uprobe_multi. Newer kernels go through all that virtual machines do (tests/src/bin/vm).
+#[test]
+fn lockdown_for_confidentiality_is_refused_in_a_sentence_where_it_leaves_no_way() {
+    if !is_privileged("lockdown for confidentiality") {
+        return;
+    }
+    let (lockdown, release) = (lockdown(), Release::running());
+    if lockdown != "confidentiality" || release.is_none_or(|release| release >= Release(6, 6)) {
+        println!("skipped: lockdown here is {lockdown:?}, Linux is {release:?}");
+        return;
+    }
+    let output = Command::new(lightfoot()).arg("run").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("locked down for confidentiality"), "{said}");
 }
 
 /// A cgroup that may use no more than that.

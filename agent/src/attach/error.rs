@@ -7,6 +7,7 @@ use std::{io, iter};
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
+use lightfoot_probes::NotElf;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -18,6 +19,15 @@ pub enum AttachError {
     /// The kernel refused the object or a map in it.
     #[error("the kernel does not load the BPF programs")]
     Load(#[source] Box<EbpfError>),
+    /// The object is none: it is another build's.
+    #[error("the BPF programs cannot be read")]
+    Object(#[source] NotElf),
+    /// Lockdown leaves no way to place probes.
+    #[error(
+        "the kernel is locked down for confidentiality, which leaves only uprobe_multi (Linux 6.6) to place probes; start it \
+         with lockdown=integrity or none"
+    )]
+    LockedDown,
     /// The object lacks a program or map: it is another build's.
     #[error("the BPF object has no {0}")]
     Missing(&'static str),

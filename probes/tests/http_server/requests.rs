@@ -35,6 +35,13 @@ fn the_optional_site_knows_the_routes_of_copied_requests() {
 }
 
 #[test]
+fn memory_that_is_read_by_copies_alone() {
+    let _alone = alone();
+    let options = Options { copy_only: true, ..Options::default() };
+    every_kind_of_request(options, usual_go(), End::FinishRequest, false);
+}
+
+#[test]
 fn older_ways_to_attach() {
     let _alone = alone();
     for program in ["on_site", "on_site_by_address"] {

@@ -12,6 +12,7 @@ use aya::programs::UProbe;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeScope};
 use aya::sys::{UProbeMultiFeature, is_uprobe_multi_supported};
 use aya::{Ebpf, EbpfLoader, Pod};
+use lightfoot_probes::Copying;
 use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::{
     ContextSet, Counter, Counters, InFlight, InFlightKey, Layout, PidNamespace, Process, Settings, Site,
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     /// One of the three programs.
     pub(crate) program: &'static str,
     pub(crate) count_reads: bool,
+    /// Whether memory is read as where the kernel is locked down for confidentiality.
+    pub(crate) copy_only: bool,
     /// Whether process ids are told in this process's PID namespace rather than in the kernel's numbers.
     pub(crate) in_pid_namespace: bool,
     /// Bytes of the ring buffer.
@@ -41,6 +44,7 @@ impl Default for Options {
         Self {
             program: "on_site_multi",
             count_reads: false,
+            copy_only: false,
             in_pid_namespace: false,
             ring: 4 << 20,
             in_flight: 1024,
@@ -91,6 +95,8 @@ impl Watch {
     }
 
     fn try_load(object: &[u8], options: Options) -> Result<Self, Box<dyn Error>> {
+        let copying = options.copy_only.then(|| Copying::of(object)).transpose()?;
+        let object = copying.as_ref().map_or(object, Copying::object);
         let own = fs::metadata("/proc/self/ns/pid").unwrap();
         let namespace = if options.in_pid_namespace {
             PidNamespace::from_stat(own.dev(), own.ino())

@@ -10,8 +10,12 @@ import (
 	"unsafe"
 )
 
-// advisePageOut is MADV_PAGEOUT, which package syscall does not know (Linux 5.4).
-const advisePageOut = 21
+const (
+	// advisePageOut is MADV_PAGEOUT, which package syscall does not know (Linux 5.4).
+	advisePageOut = 21
+	// forgetFile is POSIX_FADV_DONTNEED (include/uapi/linux/fadvise.h).
+	forgetFile = 4
+)
 
 func init() {
 	leave := func(pattern string, protection int, take func(*os.File, []byte)) {
@@ -41,8 +45,12 @@ func init() {
 		}
 		look(page)
 		advise(page, advisePageOut)
-		// Files in memory alone stay there.
+		// What the kernel has not sorted in yet, on another processor, is not paged out by this. Once nobody has it mapped, the
+		// page of a file can be taken from wherever it is. Files in memory alone stay there.
 		advise(page, syscall.MADV_DONTNEED)
+		if _, _, failed := syscall.Syscall6(syscall.SYS_FADVISE64, file.Fd(), 0, 0, forgetFile, 0, 0); failed != 0 {
+			log.Fatal(failed)
+		}
 	})
 }
 

@@ -87,8 +87,11 @@ const PARAMETERS: [&str; 7] = [
 /// Whatever runs in the kernel gives way to what is more urgent, BPF programs too.
 const PREEMPTED: &str = "preempt=full";
 
-/// No BPF program may read memory then.
+/// Takes perf events and tracefs away.
 pub(crate) const CONFIDENTIALITY: &str = "lockdown=confidentiality";
+
+/// What is said where nothing else is left.
+const REFUSED: [(&str, &[&str]); 1] = [("privileges", &["lockdown_for_confidentiality"])];
 
 /// All there is.
 pub(crate) fn all() -> Vec<Boot> {
@@ -101,7 +104,6 @@ pub(crate) fn all() -> Vec<Boot> {
     };
     let started = |parameters: &str| {
         let mut trials = Trial::core(Machine::X86_64, "6.12");
-        trials.retain(|trial| parameters != CONFIDENTIALITY || trial.program().is_none());
         // Nothing may write there.
         trials.retain(|trial| !parameters.starts_with("lockdown=") || trial.program() != Some("propagate"));
         Boot::of(Machine::X86_64, "6.12", parameters, trials)
@@ -109,7 +111,8 @@ pub(crate) fn all() -> Vec<Boot> {
     let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
     // The first of these kernels that could run programs on a stack of the processor's: `quirk_private_stack`.
     let loaded = Boot::of(Machine::X86_64, "6.16", PREEMPTED, Trial::and_tests(&LOAD));
-    kernels.chain(PARAMETERS.map(started)).chain([loaded]).collect()
+    let refused = Boot::of(Machine::X86_64, "6.1", CONFIDENTIALITY, Trial::and_tests(&REFUSED));
+    kernels.chain(PARAMETERS.map(started)).chain([loaded, refused]).collect()
 }
 
 /// All, with the programs alone.
@@ -130,7 +133,8 @@ impl Boot {
         const METHODS: [&str; 5] =
             ["uprobe_multi", "perf events", "perf events by address", "tracefs", "tracefs by address"];
         let methods: &[&str] = match version {
-            _ if parameters == CONFIDENTIALITY => &[],
+            "5.10" | "6.1" if parameters == CONFIDENTIALITY => &[],
+            _ if parameters == CONFIDENTIALITY => METHODS.get(..1).unwrap_or_default(),
             // No cookies.
             "5.10" => &["perf events by address", "tracefs by address"],
             "6.1" => METHODS.get(1..).unwrap_or_default(),

@@ -1,0 +1,98 @@
+//! The object for kernels that are locked down for confidentiality.
+
+use object::elf::{FileHeader64, SHF_EXECINSTR};
+use object::read::elf::{FileHeader as _, SectionHeader as _};
+use object::{LittleEndian, read};
+use thiserror::Error;
+
+/// `call bpf_probe_read_user`, and `call bpf_copy_from_user`, which takes the same arguments (include/uapi/linux/bpf.h).
+const PROBE_READ_USER: [u8; 8] = [0x85, 0, 0, 0, 112, 0, 0, 0];
+const COPY_FROM_USER: [u8; 8] = [0x85, 0, 0, 0, 148, 0, 0, 0];
+
+/// These bytes are no BPF object.
+#[derive(Debug, Error)]
+#[error("the BPF object is no ELF file")]
+pub struct NotElf(#[from] read::Error);
+
+/// An object in memory of its own, aligned to 8 bytes as [`OBJECT`](crate::OBJECT) is.
+pub struct Copying {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Copying {
+    /// The same object, but all its programs read the memory of processes by `bpf_copy_from_user`: only those for
+    /// `uprobe_multi` can be loaded, as that may wait for a page.
+    ///
+    /// # Errors
+    /// The object is none.
+    pub fn of(object: &[u8]) -> Result<Self, NotElf> {
+        let mut bytes = vec![0; object.len() + 8];
+        let start = bytes.as_ptr().align_offset(8);
+        let copy = bytes.get_mut(start..).and_then(|bytes| bytes.get_mut(..object.len())).unwrap_or_default();
+        copy.copy_from_slice(object);
+        let header = FileHeader64::<LittleEndian>::parse(object)?;
+        for section in header.section_headers(LittleEndian, object)? {
+            let Some((offset, length)) = section.file_range(LittleEndian) else { continue };
+            if !section.sh_flags(LittleEndian).contains(SHF_EXECINSTR) {
+                continue;
+            }
+            let range = offset as usize..offset.saturating_add(length) as usize;
+            let instructions = copy.get_mut(range).unwrap_or_default();
+            for instruction in instructions.chunks_exact_mut(8) {
+                if instruction == PROBE_READ_USER {
+                    instruction.copy_from_slice(&COPY_FROM_USER);
+                }
+            }
+        }
+        Ok(Self { bytes, start })
+    }
+
+    /// An ELF file.
+    pub fn object(&self) -> &[u8] {
+        self.bytes.get(self.start..self.bytes.len() - (8 - self.start)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COPY_FROM_USER, Copying, PROBE_READ_USER};
+    use crate::OBJECT;
+
+    #[test]
+    fn the_helper_is_another_and_all_else_the_same() {
+        let Ok(object) = OBJECT else {
+            println!("nothing to check: there are no programs");
+            return;
+        };
+        let copying = Copying::of(object).unwrap();
+        assert_eq!(copying.object().as_ptr().align_offset(8), 0);
+        assert_eq!(copying.object().len(), object.len());
+        let count = |bytes: &[u8], wanted| bytes.chunks_exact(8).filter(|found| *found == wanted).count();
+        assert!(count(object, PROBE_READ_USER) > 0);
+        let mut others = 0;
+        for (before, after) in object.chunks_exact(8).zip(copying.object().chunks_exact(8)) {
+            if before != after {
+                assert_eq!((before, after), (&PROBE_READ_USER[..], &COPY_FROM_USER[..]));
+                others += 1;
+            }
+        }
+        println!("{others} calls");
+        assert_eq!(count(copying.object(), PROBE_READ_USER), 0);
+        lightfoot_probes_verify::check(copying.object(), lightfoot_probes_verify::Permissions::NONE).unwrap();
+    }
+
+    #[test]
+    fn what_is_cut_anywhere_is_refused_or_copied() {
+        let Ok(object) = OBJECT else {
+            println!("nothing to check: there are no programs");
+            return;
+        };
+        for length in (0..object.len()).step_by(997).chain(0..256) {
+            if let Ok(copying) = Copying::of(&object[..length]) {
+                assert_eq!(copying.object().len(), length);
+            }
+        }
+        Copying::of(b"\x7fELF").err().unwrap();
+    }
+}
