@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build dist check test test-all vm support-table bless bench setup
+.PHONY: help demo build dist check test test-all vm vm-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -46,10 +46,13 @@ test: ## run the tests
 test-all: ## run the tests with everything that is too long for each run: hours (as root)
 	@LIGHTFOOT_TEST_ALL=1 $(MAKE) test
 
-vm: ## boot other kernels and arm64 by emulation (hours), and write docs/kernels.json and the README's table
+vm: ## boot other kernels and arm64 by emulation, as each run of the tests does; KERNEL='x86_64 6.1' takes that one
 	@scripts/setup.sh dist go-tests vm
 	@scripts/dist.sh
-	cargo run --quiet --package lightfoot-tests --bin vm -- --write $(KERNEL)
+	cargo run --quiet --package lightfoot-tests --bin vm -- $(if $(KERNEL),--write $(KERNEL),usual)
+
+vm-all: ## boot all kernels (hours), and write docs/kernels.json and the README's table
+	@$(MAKE) vm KERNEL=all
 
 support-table: ## compare every build with the truth (an hour, as root), and write docs/support.json and the README's table
 	@scripts/setup.sh bpf go-tests

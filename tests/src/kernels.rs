@@ -1,5 +1,5 @@
 //! Which kernels are known to work, as virtual machines have found it: `docs/kernels.json` and the table that README.md makes of
-//! it. `make vm` makes both anew.
+//! it. `make vm-all` makes both anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn the_readme_shows_what_is_committed() {
         let committed = Kernels::committed().unwrap();
-        assert_eq!(readme::shown(PLACE).unwrap(), committed.table(), "run `make vm`");
+        assert_eq!(readme::shown(PLACE).unwrap(), committed.table(), "run `make vm-all`");
         assert!(committed.rows.iter().all(Row::is_well), "{:#?}", committed.rows);
     }
 }

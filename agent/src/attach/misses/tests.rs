@@ -44,7 +44,7 @@ fn the_running_kernel_tells_of_it_in_that_form() {
 }
 
 /// No kernel counts hits of uprobes that it skips: Linux skips none there since 6.0, and does not count before 6.7. So a program of
-/// ours is placed by a kprobe where the kernel has to skip it: within its own work on a map for a system call. `make vm` runs
+/// ours is placed by a kprobe where the kernel has to skip it: within its own work on a map for a system call. `make vm-all` runs
 /// this on a kernel that has kprobes.
 #[test]
 fn hits_that_the_kernel_skips_are_counted() {

@@ -1,6 +1,6 @@
-//! `make vm`: the end-to-end tests on other kernels and on arm64, in virtual machines that QEMU emulates.
+//! `make vm` and `make vm-all`: the end-to-end tests on other kernels and on arm64, in virtual machines that QEMU emulates.
 //!
-//! - `vm` goes through all machines of [`trials`], `vm usual` through those of each run of the tests. `vm programs` goes through
+//! - `vm all` goes through all machines of [`trials`], `vm usual` through those of each run of the tests. `vm programs` goes through
 //!   all, but loads programs and places probes only.
 //! - `vm MACHINE VERSION [PARAMETERS]` takes one kernel, such as `aarch64 6.12`, however it is started, or as it is with these
 //!   words on its command line.
@@ -27,6 +27,9 @@ mod guest;
 mod machine;
 mod programs;
 mod trials;
+
+const USAGE: &str =
+    "usage: vm [--write] all | usual | programs | MACHINE VERSION [PARAMETERS [TEST [FILTER]…]]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
     let boots = match words {
-        [] => trials::all(),
+        ["all"] => trials::all(),
         ["usual"] => trials::usual(),
         ["programs"] => trials::programs(),
         [machine, version, parameters @ ..] if parameters.len() <= 1 => {
@@ -70,7 +73,7 @@ fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
         [machine, version, parameters, test, filters @ ..] => {
             vec![Boot::of(machine.parse()?, version, parameters, vec![Trial::of(test, filters)])]
         }
-        _ => return Err("usage: vm [usual | programs | MACHINE VERSION [PARAMETERS TEST [FILTER]…]]".into()),
+        _ => return Err(USAGE.into()),
     };
     if boots.is_empty() {
         return Err("no such kernel".into());
