@@ -40,14 +40,13 @@ pub(crate) enum Trial {
 pub(crate) const AGENT: &str = "lightfoot";
 
 /// The end-to-end core of HTTP and gRPC: spans beside the truth, and traps by the kernel's own count.
-const CORE: [(&str, &[&str]); 7] = [
+const CORE: [(&str, &[&str]); 6] = [
     ("http_server", &["rows"]),
     ("http_server_traps", &["a_request_takes_two_traps", "takes_one_trap_more"]),
     ("http_client", &["rows"]),
     ("http_client_traps", &["over_http2", "reverse_proxy"]),
     ("grpc", &["rows"]),
     ("grpc_traps", &[]),
-    ("propagate", &[]),
 ];
 
 /// What each run of the tests has time for of it: some three minutes on the oldest kernel.
@@ -99,15 +98,10 @@ pub(crate) fn all() -> Vec<Boot> {
         VERSIONS.map(|version| {
             let has_rights = (machine, version) == (Machine::X86_64, "6.12");
             let rights = if has_rights { Trial::tests(&RIGHTS) } else { Vec::new() };
-            Boot::of(machine, version, "", [Trial::core(machine, version), rights].concat())
+            Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights].concat())
         })
     };
-    let started = |parameters: &str| {
-        let mut trials = Trial::core(Machine::X86_64, "6.12");
-        // Nothing may write there.
-        trials.retain(|trial| !parameters.starts_with("lockdown=") || trial.program() != Some("propagate"));
-        Boot::of(Machine::X86_64, "6.12", parameters, trials)
-    };
+    let started = |parameters: &str| Boot::of(Machine::X86_64, "6.12", parameters, Trial::and_tests(&CORE));
     let kernels = [Machine::X86_64, Machine::Aarch64].into_iter().flat_map(of);
     // The first of these kernels that could run programs on a stack of the processor's: `quirk_private_stack`.
     let loaded = Boot::of(Machine::X86_64, "6.16", PREEMPTED, Trial::and_tests(&LOAD));
@@ -161,15 +155,6 @@ impl Trial {
             Self::Tests { program, .. } => Some(program),
             Self::Doctor => None,
         }
-    }
-
-    /// The core, but for what there is not on every machine: trace contexts are passed on on x86-64 alone, and so far that was
-    /// tried on one kernel.
-    fn core(machine: Machine, version: &str) -> Vec<Self> {
-        let passes_on = (machine, version) == (Machine::X86_64, "6.12");
-        let mut trials = Self::and_tests(&CORE);
-        trials.retain(|trial| passes_on || trial.program() != Some("propagate"));
-        trials
     }
 
     /// `doctor`, and tests.
