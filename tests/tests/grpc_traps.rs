@@ -44,7 +44,10 @@ fn a_call_takes_two_traps() {
         ("stream", 3),
     ];
     for (program, minor) in builds() {
-        let Some(mut watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let Some(mut watched) = Watched::start_with(program, minor, Mode::Plain, &[], |_| Ok(())).unwrap()
+        else {
+            return;
+        };
         let server = Driven::start(&watched.build.path().unwrap()).unwrap();
         let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
         for (kind, _) in kinds {
@@ -105,7 +108,9 @@ fn a_message_takes_a_trap_if_it_is_counted() {
 #[test]
 fn a_served_call_takes_two_traps() {
     for (program, minor) in builds() {
-        let Some(watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let Some(watched) = Watched::start_with(program, minor, Mode::Plain, &[], |_| Ok(())).unwrap() else {
+            return;
+        };
         let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
         let address = watched.program.url("grpc").unwrap();
         let kinds = [("unary", 1), ("error", 1), ("retried", 3), ("stream", 1)];
@@ -126,7 +131,9 @@ fn a_served_call_takes_two_traps() {
 #[test]
 fn a_call_served_by_net_http_takes_four_traps() {
     for (program, minor) in builds() {
-        let Some(watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
+        let Some(watched) = Watched::start_with(program, minor, Mode::Plain, &[], |_| Ok(())).unwrap() else {
+            return;
+        };
         let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
         let address = watched.program.url("handler").unwrap();
         let runs = runs_of(&watched.agent, || {

@@ -33,15 +33,15 @@ pub struct Watched {
 
 impl Watched {
     /// Starts both, and nothing else that the tests of this program start so, or says why that is not possible here:
-    /// [`is_privileged`].
+    /// [`is_privileged`]. No first call of a caller is missed: [`NO_CALLER_IS_LATE`].
     ///
     /// # Panics
     /// As [`is_privileged`] does.
     pub fn start(program: Program, minor: u32, mode: Mode) -> Result<Option<Self>, LiveError> {
-        Self::start_with(program, minor, mode, &[], |_| Ok(()))
+        Self::start_with(program, minor, mode, &NO_CALLER_IS_LATE, |_| Ok(()))
     }
 
-    /// The same with further arguments for the agent, and something for the program to do before it is watched.
+    /// The same with these arguments for the agent, and something for the program to do before it is watched.
     pub fn start_with(
         program: Program,
         minor: u32,
@@ -59,7 +59,7 @@ impl Watched {
 
     /// Starts both, beside whatever else the tests of this program start.
     pub fn beside_others(build: Build) -> Result<Self, LiveError> {
-        Self::start_all(build, &[], |_| Ok(()), None)
+        Self::start_all(build, &NO_CALLER_IS_LATE, |_| Ok(()), None)
     }
 
     fn start_all(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lightfoot_tests::extent::Extent;
-use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
+use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Span, Watched, wall_offset};
 
 use crate::expected::{assert_client, assert_server, is_stream};
@@ -40,8 +40,7 @@ fn spans_say_what_the_document_says() {
     let mut failed = Vec::new();
     let extent = Extent::of_environment();
     for &(program, minor, mode) in extent.some_of(&extent.pick(USUAL.to_vec(), all())) {
-        let watched = Watched::start_with(program, minor, mode, &NO_CALLER_IS_LATE, |_| Ok(())).unwrap();
-        let Some(mut watched) = watched else { return };
+        let Some(mut watched) = Watched::start(program, minor, mode).unwrap() else { return };
         let cases = watched.program.ask("list").unwrap();
         let (related, cases): (Vec<_>, Vec<_>) =
             cases.into_iter().partition(|case| RELATED.iter().any(|prefix| case.starts_with(prefix)));

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use lightfoot_tests::expected::call;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Mode, Program};
-use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
+use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Call, Outcome, Span, Watched};
 use serde_json::Value as Json;
 
@@ -32,9 +32,7 @@ fn spans_say_what_the_document_says() {
     let (mut tested, mut failed) = (BTreeSet::new(), Vec::new());
     for &minor in Extent::of_environment().some_of(&[21, 24, 26, 27]) {
         for program in [Program::Clients, Program::XNet] {
-            let watched =
-                Watched::start_with(program, minor, Mode::Plain, &NO_CALLER_IS_LATE, |_| Ok(())).unwrap();
-            let Some(mut watched) = watched else { return };
+            let Some(mut watched) = Watched::start(program, minor, Mode::Plain).unwrap() else { return };
             let cases = watched.program.ask("list").unwrap();
             for case in &cases {
                 assert!(rows.contains_key(case), "{case} is not documented");
