@@ -37,11 +37,12 @@ impl Copying {
             if !section.sh_flags(LittleEndian).contains(SHF_EXECINSTR) {
                 continue;
             }
-            let range = offset as usize..offset.saturating_add(length) as usize;
-            let instructions = copy.get_mut(range).unwrap_or_default();
-            for instruction in instructions.chunks_exact_mut(8) {
-                if instruction == PROBE_READ_USER {
-                    instruction.copy_from_slice(&COPY_FROM_USER);
+            let ends = (usize::try_from(offset), usize::try_from(offset.saturating_add(length)));
+            let (Ok(start), Ok(end)) = ends else { continue };
+            let instructions = copy.get_mut(start..end).unwrap_or_default();
+            for instruction in instructions.as_chunks_mut().0 {
+                if *instruction == PROBE_READ_USER {
+                    *instruction = COPY_FROM_USER;
                 }
             }
         }
@@ -68,12 +69,13 @@ mod tests {
         let copying = Copying::of(object).unwrap();
         assert_eq!(copying.object().as_ptr().align_offset(8), 0);
         assert_eq!(copying.object().len(), object.len());
-        let count = |bytes: &[u8], wanted| bytes.chunks_exact(8).filter(|found| *found == wanted).count();
+        let count =
+            |bytes: &[u8], wanted| bytes.as_chunks().0.iter().filter(|found| **found == wanted).count();
         assert!(count(object, PROBE_READ_USER) > 0);
         let mut others = 0;
-        for (before, after) in object.chunks_exact(8).zip(copying.object().chunks_exact(8)) {
+        for (before, after) in object.as_chunks().0.iter().zip(copying.object().as_chunks().0) {
             if before != after {
-                assert_eq!((before, after), (&PROBE_READ_USER[..], &COPY_FROM_USER[..]));
+                assert_eq!((*before, *after), (PROBE_READ_USER, COPY_FROM_USER));
                 others += 1;
             }
         }

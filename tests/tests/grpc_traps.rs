@@ -44,8 +44,7 @@ fn a_call_takes_two_traps() {
         ("stream", 3),
     ];
     for (program, minor) in builds() {
-        let Some(mut watched) = Watched::start_with(program, minor, Mode::Plain, &[], |_| Ok(())).unwrap()
-        else {
+        let Some(mut watched) = Watched::start_as_usual(program, minor, Mode::Plain).unwrap() else {
             return;
         };
         let server = Driven::start(&watched.build.path().unwrap()).unwrap();
@@ -108,7 +107,7 @@ fn a_message_takes_a_trap_if_it_is_counted() {
 #[test]
 fn a_served_call_takes_two_traps() {
     for (program, minor) in builds() {
-        let Some(watched) = Watched::start_with(program, minor, Mode::Plain, &[], |_| Ok(())).unwrap() else {
+        let Some(watched) = Watched::start_as_usual(program, minor, Mode::Plain).unwrap() else {
             return;
         };
         let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
@@ -131,7 +130,7 @@ fn a_served_call_takes_two_traps() {
 #[test]
 fn a_call_served_by_net_http_takes_four_traps() {
     for (program, minor) in builds() {
-        let Some(watched) = Watched::start_with(program, minor, Mode::Plain, &[], |_| Ok(())).unwrap() else {
+        let Some(watched) = Watched::start_as_usual(program, minor, Mode::Plain).unwrap() else {
             return;
         };
         let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();

@@ -44,7 +44,9 @@ fn go_1_27() {
 /// Two for each call, whoever makes it: by `http.Client`, by a wrapper around the transport, directly.
 fn a_call_takes_two_traps(minor: u32) {
     for kind in ["client", "wrapped", "direct"] {
-        let Some(mut watched) = Watched::start(Program::Clients, minor, Mode::Plain).unwrap() else { return };
+        let Some(mut watched) = Watched::start_as_usual(Program::Clients, minor, Mode::Plain).unwrap() else {
+            return;
+        };
         let server = Server::start(&truth(watched.build)).unwrap();
         let call = |count| format!("call http://{} {count} {kind}", server.address);
         learn(&mut watched.program, &call(10));
@@ -67,7 +69,9 @@ fn a_call_takes_two_traps(minor: u32) {
 #[test]
 fn a_call_over_http2_takes_two_traps() {
     for &minor in Extent::of_environment().some_of(&[21, 26, 27]) {
-        let Some(mut watched) = Watched::start(Program::Clients, minor, Mode::Plain).unwrap() else { return };
+        let Some(mut watched) = Watched::start_as_usual(Program::Clients, minor, Mode::Plain).unwrap() else {
+            return;
+        };
         let server = Build { program: Program::Bundled, ..watched.build };
         let server = Driven::start(&server.path().unwrap()).unwrap();
         let call = |count| format!("call {} {count} http2", server.url("tls").unwrap());
@@ -86,7 +90,9 @@ fn a_call_over_http2_takes_two_traps() {
 #[test]
 fn what_a_reverse_proxy_passes_on_takes_four_traps() {
     for &minor in Extent::of_environment().some_of(&[21, 24, 26, 27]) {
-        let Some(mut watched) = Watched::start(Program::Clients, minor, Mode::Plain).unwrap() else { return };
+        let Some(mut watched) = Watched::start_as_usual(Program::Clients, minor, Mode::Plain).unwrap() else {
+            return;
+        };
         let server = Server::start(&truth(watched.build)).unwrap();
         let proxy = watched.program.ask(&format!("reverse http://{}", server.address)).unwrap();
         let address = proxy[0].trim_start_matches("http://").parse().unwrap();
@@ -110,7 +116,9 @@ fn what_a_reverse_proxy_passes_on_takes_four_traps() {
 /// the end of a call by `http.Client` as well, which others need.
 #[test]
 fn callers_are_learned_while_it_runs() {
-    let Some(mut watched) = Watched::start(Program::Clients, 26, Mode::Plain).unwrap() else { return };
+    let Some(mut watched) = Watched::start_as_usual(Program::Clients, 26, Mode::Plain).unwrap() else {
+        return;
+    };
     let server = Server::start(&truth(watched.build)).unwrap();
     let call = |kind: &str, count| format!("call http://{} {count} {kind}", server.address);
     let kinds = ["client", "direct", "wrapped"];
