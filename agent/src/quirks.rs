@@ -103,8 +103,8 @@ pub const QUIRKS: &[Quirk] = &[
         machine: None,
         symptom: "locked down for confidentiality, it refuses perf events and tracefs, and programs the helpers that read its own \
                   memory, without which aya has them read a process's by one that is refused, too",
-        response: "`uprobe_multi` is left, and its programs read by another helper (`Copying`); where that is missing, `run` \
-                   says so and ends",
+        response: "`uprobe_multi` is left, and its programs read by another helper (`Copying`), but for spans of the program's own \
+                   SDK; where that is missing, `run` says so and ends",
     },
     Quirk {
         id: "quirk_pid_filter",

@@ -89,8 +89,12 @@ const PREEMPTED: &str = "preempt=full";
 /// Takes perf events and tracefs away.
 pub(crate) const CONFIDENTIALITY: &str = "lockdown=confidentiality";
 
-/// What is said where nothing else is left.
+/// What is said there where nothing else is left.
 const REFUSED: [(&str, &[&str]); 1] = [("privileges", &["lockdown_for_confidentiality"])];
+
+/// What shows there that all programs load on the newest kernel.
+const SPANS: [(&str, &[&str]); 3] =
+    [("http_server", &["rows"]), ("http_client", &["rows"]), ("grpc", &["rows"])];
 
 /// All there is.
 pub(crate) fn all() -> Vec<Boot> {
@@ -106,7 +110,8 @@ pub(crate) fn all() -> Vec<Boot> {
     // The first of these kernels that could run programs on a stack of the processor's: `quirk_private_stack`.
     let loaded = Boot::of(Machine::X86_64, "6.16", PREEMPTED, Trial::and_tests(&LOAD));
     let refused = Boot::of(Machine::X86_64, "6.1", CONFIDENTIALITY, Trial::and_tests(&REFUSED));
-    kernels.chain(PARAMETERS.map(started)).chain([loaded, refused]).collect()
+    let newest = Boot::of(Machine::X86_64, "7.3", CONFIDENTIALITY, Trial::and_tests(&SPANS));
+    kernels.chain(PARAMETERS.map(started)).chain([loaded, refused, newest]).collect()
 }
 
 /// All, with the programs alone.
