@@ -410,6 +410,24 @@ fn arm64_returns_calls_and_after_call() {
     assert_eq!(refused, SiteError::Refused { address: AT(4), refusal: Refusal::Exclusive });
 }
 
+#[test]
+fn arm64_sites_that_may_run_twice_come_last() {
+    // bl callee; adrp x27, 0; ldr w3, [x27, #4]; cbz w3, +8; nop; ret
+    let code = words(&[0x9400_0400, 0x9000_001b, 0xb940_0763, 0x3400_0043, NOP, RET]);
+    let site = after_call(arm64(&code), ENTRY, &[IntegerRegister(0)]).unwrap();
+    assert_eq!((site.address, site.may_run_twice), (AT(12), false));
+    // The load overwrites the fourth result.
+    let site = after_call(arm64(&code), ENTRY, &[IntegerRegister(3)]).unwrap();
+    assert_eq!((site.address, site.may_run_twice), (AT(4), true));
+    // Another register is the compiler's: adrp x26, 0.
+    let code = words(&[0x9400_0400, 0x9000_001a, RET]);
+    let site = after_call(arm64(&code), ENTRY, &[IntegerRegister(3)]).unwrap();
+    assert_eq!((site.address, site.may_run_twice), (AT(4), false));
+    // Without a stack check: adrp x27, 0; ldr x1, [x27]; cbz x0, +8; nop; ret.
+    let bytes = words(&[0x9000_001b, 0xf940_0361, 0xb400_0040, NOP, RET]);
+    assert_eq!(entry(arm64(&bytes), &[IntegerRegister(0)]).unwrap().address, AT(8));
+}
+
 /// ldr x0, +8; ret; then 8 bytes that look like `bl callee; ret`.
 #[test]
 fn arm64_constants_are_no_code() {
