@@ -255,13 +255,13 @@ pub fn after_return(
 }
 
 /// Where the function stores the registers of `results`, one beside the other, on its way straight on from the call at `call`: how far
-/// from the stack pointer at its own entry, in bytes (negative). x86-64 only; `None` too where no such stores are found.
+/// from the stack pointer at its own entry, in bytes (negative). `None` where no such stores are found.
 pub fn stored(code: Code<'_>, call: VirtualAddress, results: &[Place]) -> Option<i64> {
     stored::find(&Body::decode(code).ok()?, call, results)
 }
 
-/// Whether the function has stored its first argument where Go's ABI has room for it, beside the return address, on all ways to the
-/// instruction at `at`, and has stored nothing else there. x86-64 only.
+/// Whether the function has stored its first argument where Go's ABI has room for it, 8 bytes above the stack pointer at the entry, on
+/// all ways to the instruction at `at`, and has stored nothing else there.
 pub fn keeps_receiver(code: Code<'_>, at: VirtualAddress) -> bool {
     Body::decode(code).is_ok_and(|body| stored::keeps_receiver(&body, at))
 }
