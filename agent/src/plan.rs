@@ -199,6 +199,10 @@ fn plan_point(program: &Program, role: Role, ways: &'static [Way]) -> PointPlan 
     let returns_are_emulated = program.architecture == Architecture::Aarch64;
     let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
     for way in ways.iter().filter(is_a_place) {
+        if role == Role::Written && program.architecture == Architecture::Aarch64 {
+            refused.push((way.function, "nothing is written into programs on arm64".to_owned()));
+            continue;
+        }
         match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));

@@ -192,6 +192,14 @@ impl Instruction<'_> {
         }
     }
 
+    /// Whether Go may run it twice: where a goroutine is preempted within instructions that share the assembler's own register, which
+    /// preemption does not keep, it goes on at the first of them (cmd/internal/obj/arm64/asm7.go: `isRestartable`). Of those that the
+    /// kernel emulates `adr` and `adrp` begin so.
+    pub(crate) fn may_run_twice(&self) -> bool {
+        const ASSEMBLERS_OWN: u32 = 27;
+        self.aarch64().is_some_and(|word| word & 0x1f00_0000 == 0x1000_0000 && word & 31 == ASSEMBLERS_OWN)
+    }
+
     /// The x86-64 instruction with its operands.
     pub(crate) fn x86_64(&self) -> Option<&iced_x86::Instruction> {
         match &self.form {

@@ -50,6 +50,9 @@ pub struct Site {
     pub stack_delta: Option<i64>,
     /// A hit counts only where this holds.
     pub condition: Option<Condition>,
+    /// arm64: whether Go may run the instruction twice in a row, which takes two hits. Registers that hold arguments or results are the
+    /// same in both.
+    pub may_run_twice: bool,
 }
 
 /// What a hit costs, cheapest first.
@@ -222,7 +225,7 @@ pub fn calls_to(code: Code<'_>, callee: VirtualAddress) -> Result<Vec<Site>, Sit
 }
 
 /// The first emulated instruction that always runs after the call at `call` has returned, where the places of `keep`
-/// still hold the callee's results.
+/// still hold the callee's results. One that [may run twice](Site::may_run_twice) is taken only if there is no other.
 ///
 /// A [`Place::Stack`] is relative to the callee's entry, as [`crate::go_abi`] has it, and stands for 8 bytes.
 pub fn after_call(code: Code<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
@@ -252,13 +255,13 @@ pub fn after_return(
 }
 
 /// Where the function stores the registers of `results`, one beside the other, on its way straight on from the call at `call`: how far
-/// from the stack pointer at its own entry, in bytes (negative). x86-64 only; `None` too where no such stores are found.
+/// from the stack pointer at its own entry, in bytes (negative). `None` where no such stores are found.
 pub fn stored(code: Code<'_>, call: VirtualAddress, results: &[Place]) -> Option<i64> {
     stored::find(&Body::decode(code).ok()?, call, results)
 }
 
-/// Whether the function has stored its first argument where Go's ABI has room for it, beside the return address, on all ways to the
-/// instruction at `at`, and has stored nothing else there. x86-64 only.
+/// Whether the function has stored its first argument where Go's ABI has room for it, 8 bytes above the stack pointer at the entry, on
+/// all ways to the instruction at `at`, and has stored nothing else there.
 pub fn keeps_receiver(code: Code<'_>, at: VirtualAddress) -> bool {
     Body::decode(code).is_ok_and(|body| stored::keeps_receiver(&body, at))
 }
@@ -302,6 +305,7 @@ impl Site {
             reason,
             stack_delta,
             condition: None,
+            may_run_twice: instruction.may_run_twice(),
         })
     }
 }

@@ -23,7 +23,7 @@ fn a_request_takes_two_traps() {
         let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
         // What has no route because it is an error is no reason for a third.
         for path in ["/plain/", "/nested/leaf/", "/nowhere/"] {
-            assert_takes(&scene, path, 2 * CLIENTS * EACH + CLIENTS);
+            assert_takes(&scene, path, 2 * CLIENTS * EACH + CLIENTS, 0);
         }
         let (_, outcome) = scene.end().unwrap();
         assert_eq!(outcome.spans.len() as u64, 3 * CLIENTS * EACH);
@@ -51,7 +51,7 @@ fn a_program_that_copies_requests_takes_one_trap_more_for_each_mux_passed() {
         let Some(scene) = Scene::set(minor, mode).unwrap() else { return };
         scene.learn_copied_routes().unwrap();
         for (path, muxes) in [("/copied/", 1), ("/plain/", 1), ("/prefix/leaf/", 2)] {
-            assert_takes(&scene, path, (2 + muxes) * CLIENTS * EACH + CLIENTS);
+            assert_takes(&scene, path, 2 * CLIENTS * EACH + CLIENTS, muxes * CLIENTS * EACH);
         }
         let (_, outcome) = scene.end().unwrap();
         assert!(outcome.messages.contains("watching routes of copied requests"), "{}", outcome.messages);
@@ -129,16 +129,23 @@ fn a_request_refused_for_its_expectation_takes_one_trap_and_its_connection_one()
     assert_eq!(outcome.count("end_without_start"), 1, "{}", outcome.messages);
 }
 
-/// Sends to a path, and fails unless that takes so many traps, and on arm64, where functions are watched at their stack checks, those
-/// of checks that have failed.
-fn assert_takes(scene: &Scene, path: &str, wanted: u64) {
-    let failed = || scene.agent.counts().unwrap().get("stack_checks_failed").copied().unwrap_or(0);
-    let before = failed();
+/// Sends to a path, and fails unless that takes so many traps, and so many more for routes. On arm64 there are those of stack checks that
+/// have failed, too, where functions are watched; and routes are read before an instruction that Go may run twice.
+fn assert_takes(scene: &Scene, path: &str, wanted: u64, routes: u64) {
+    let count = |name| scene.agent.counts().unwrap().get(name).copied().unwrap_or(0);
+    let counts = || ["stack_checks_failed", "route_site"].map(count);
+    let before = counts();
     let runs = runs_of(scene, |scene| send(scene, path));
-    let failed = failed() - before;
-    println!("{path} {}: {failed} stack checks have failed at a site", scene.build);
-    assert!(failed == 0 || cfg!(target_arch = "aarch64"), "{failed}");
-    assert_eq!(runs, wanted + failed, "{path} {}", scene.build);
+    let [failed, read] = counts();
+    let (failed, read) = (failed - before[0], read - before[1]);
+    println!("{path} {}: {failed} stack checks have failed at a site, {read} routes were read", scene.build);
+    assert_eq!(runs, wanted + failed + read, "{path} {}", scene.build);
+    if cfg!(target_arch = "aarch64") {
+        // Where one is preempted in that moment. A site that always ran twice would be another thing.
+        assert!((routes..=routes + routes / 20).contains(&read), "{read} {path} {}", scene.build);
+    } else {
+        assert_eq!((failed, read), (0, routes), "{path} {}", scene.build);
+    }
 }
 
 /// So many requests by each of the clients, over one connection each.

@@ -85,6 +85,11 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
     if matches!(way.place, Place::WithReceiver(_)) && !sites.iter().all(is_kept) {
         return Err(format!("{} does not keep its receiver on the stack", way.function));
     }
+    // What is counted there must be counted once.
+    let twice = sites.iter().find(|site| site.may_run_twice);
+    if let (Some(site), Place::WithReceiver(_)) = (twice, &way.place) {
+        return Err(format!("{} may run twice", site.address));
+    }
     let planned = |site| PlannedSite::of(site, function.entry, code.offset, kept.clone());
     sites.into_iter().map(planned).collect()
 }

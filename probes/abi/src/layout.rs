@@ -67,7 +67,7 @@ pub struct Layout {
     pub propagation: Propagation,
 }
 
-const _: () = assert!(size_of::<Layout>() == (113 + 36 + 4) * 8);
+const _: () = assert!(size_of::<Layout>() == (114 + 36 + 4) * 8);
 
 impl Layout {
     /// Nothing is known.

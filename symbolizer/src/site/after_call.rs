@@ -8,6 +8,17 @@ use crate::site::{Reason, Site, SiteError};
 use crate::{Architecture, VirtualAddress};
 
 pub(super) fn plan(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {
+    let mut runs_twice = None;
+    search(body, call, keep, &mut runs_twice).or_else(|why| runs_twice.ok_or(why))
+}
+
+/// Leaves the first site that may run twice in `runs_twice`, and takes another one.
+fn search(
+    body: &Body<'_>,
+    call: VirtualAddress,
+    keep: &[Place],
+    runs_twice: &mut Option<Site>,
+) -> Result<Site, SiteError> {
     let calls =
         |index: &usize| matches!(body.instructions.get(*index).map(|call| call.flow), Some(Flow::Call(_)));
     let called = body.index_of(call).filter(calls).ok_or(SiteError::NotACall { address: call })?;
@@ -21,7 +32,11 @@ pub(super) fn plan(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Res
         let into = body.branches_into(instruction.address..instruction.end());
         shared |= into.iter().any(|branch| Some(branch.from) != came_from);
         if instruction.step == Step::Emulated {
-            return Site::new(instruction, Reason::AfterCall { shared }, Depths::of(body).before(index));
+            let site = Site::new(instruction, Reason::AfterCall { shared }, Depths::of(body).before(index))?;
+            if !site.may_run_twice {
+                return Ok(site);
+            }
+            runs_twice.get_or_insert(site);
         }
         if let Step::Refused(refusal @ crate::decode::Refusal::Exclusive) = instruction.step {
             // An exception between an exclusive load and its store would make the store fail, perhaps forever.

@@ -74,7 +74,7 @@ fn emulated(body: &Body<'_>, start: usize, needs: &[Place]) -> Option<Result<Sit
         if !body.branches_into(instruction.address..instruction.end()).is_empty() {
             return None;
         }
-        if instruction.step == Step::Emulated {
+        if instruction.step == Step::Emulated && !instruction.may_run_twice() {
             return Some(Site::new(instruction, Reason::FirstEmulated, depth));
         }
         if instruction.flow != Flow::Next || overwrites(body.architecture, instruction, needs) {

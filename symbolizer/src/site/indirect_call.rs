@@ -98,8 +98,13 @@ fn loaded(instruction: &Instruction<'_>, register: u8) -> Option<u64> {
     loads.then(|| decoded.memory_displacement64())
 }
 
-/// The register that the instruction copies to `register`. x86-64 only.
+/// The register that the instruction copies to `register`.
 fn moved(instruction: &Instruction<'_>, register: u8) -> Option<u8> {
+    if let Some(word) = instruction.aarch64() {
+        // orr (shifted register, by nothing) of 64 bits with the zero register.
+        let moves = word & 0xffe0_ffe0 == 0xaa00_03e0 && word & 31 == u32::from(register);
+        return if moves { u8::try_from(word >> 16 & 31).ok() } else { None };
+    }
     let decoded = instruction.x86_64()?;
     let (to, from) = (decoded.op0_register(), decoded.op1_register());
     let moves = decoded.mnemonic() == Mnemonic::Mov

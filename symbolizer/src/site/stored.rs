@@ -91,11 +91,12 @@ fn after(instruction: &Instruction<'_>, mut known: Known, depth: Option<i64>) ->
     const ARGUMENT: u8 = 0;
     let effects = instruction.effects();
     if let MemoryWrite::Stack { offset, size } = effects.memory {
-        let start = depth.and_then(|depth| depth.checked_add(offset));
-        let end = start.and_then(|start| start.checked_add(i64::try_from(size).ok()?));
+        let at = |offset| depth.and_then(|depth| depth.checked_add(offset));
+        let (start, end) =
+            (at(offset), i64::try_from(size).ok().and_then(|size| at(offset.checked_add(size)?)));
         let apart = start.is_some_and(|start| start >= RECEIVER.saturating_add(8))
             || end.is_some_and(|end| end <= RECEIVER);
-        if start == Some(RECEIVER) && stored(instruction, ARGUMENT).is_some() {
+        if stored(instruction, ARGUMENT).and_then(at) == Some(RECEIVER) {
             known.is_stored = known.in_register;
         } else if !apart {
             known.is_stored = false;
@@ -107,15 +108,19 @@ fn after(instruction: &Instruction<'_>, mut known: Known, depth: Option<i64>) ->
 
 /// How far above the stack pointer the instruction stores the register of this number, if that is what it does.
 fn stored(instruction: &Instruction<'_>, register: u8) -> Option<i64> {
+    let MemoryWrite::Stack { offset, size } = instruction.effects().memory else { return None };
+    if let Some(word) = instruction.aarch64() {
+        // str and stp of general registers of 64 bits.
+        let (first, second) = (word & 31, word >> 10 & 31);
+        let is_vector = word >> 26 & 1 == 1;
+        return match (word >> 30, size) {
+            (3, 8) | (2, 16) if !is_vector && first == register.into() => Some(offset),
+            (2, 16) if !is_vector && second == register.into() => offset.checked_add(8),
+            _ => None,
+        };
+    }
     let decoded = instruction.x86_64()?;
     let is_move = decoded.mnemonic() == Mnemonic::Mov && decoded.op1_kind() == OpKind::Register;
     let from = decoded.op1_register();
-    match instruction.effects().memory {
-        MemoryWrite::Stack { offset, size: 8 }
-            if is_move && from.is_gpr64() && from.number() == usize::from(register) =>
-        {
-            Some(offset)
-        }
-        _ => None,
-    }
+    (size == 8 && is_move && from.is_gpr64() && from.number() == usize::from(register)).then_some(offset)
 }

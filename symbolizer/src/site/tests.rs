@@ -106,6 +106,25 @@ fn results_that_are_stored_side_by_side_are_found_below_the_entry() {
     assert_eq!(stored(arm64(&words(&[0x9400_0000, 0xd65f_03c0])), ENTRY, &both), None);
 }
 
+#[test]
+fn arm64_stores_one_by_one_or_as_a_pair() {
+    let both = [IntegerRegister(0), IntegerRegister(1)];
+    // str x30, [sp, #-112]!; bl; cbnz x2, +12; STORES; ldr x30, [sp], #112; ret
+    let with = |stores: &[u32]| {
+        let ends = [0xf847_07fe, 0xd65f_03c0];
+        let code = [&[0xf819_0ffe, 0x9400_0400, 0xb500_0062], stores, &ends].concat();
+        stored(arm64(&words(&code)), AT(4), &both)
+    };
+    // str x0, [sp, #88]; str x1, [sp, #96]
+    assert_eq!(with(&[0xf900_2fe0, 0xf900_33e1]), Some(-0x18));
+    // stp x0, x1, [sp, #88]
+    assert_eq!(with(&[0xa905_87e0, 0xd503_201f]), Some(-0x18));
+    // stp x1, x0, [sp, #88]; stp w0, w1, [sp, #88]; str d0, [sp, #88] and d1 beside it
+    assert_eq!(with(&[0xa905_83e1, 0xd503_201f]), None);
+    assert_eq!(with(&[0x290b_07e0, 0xd503_201f]), None);
+    assert_eq!(with(&[0xfd00_2fe0, 0xfd00_33e1]), None);
+}
+
 /// `cmp 0x10(%r14),%rsp; jbe 2f; push %rbp; sub $0x10,%rsp; test %rbx,%rbx; je 1f; xor %edx,%edx; 1: mov %rax,0x20(%rsp);
 /// call 0x402000; test %rax,%rax; jne 3f; 3: add $0x10,%rsp; pop %rbp; ret; 2: mov %rax,0x8(%rsp); call morestack;
 /// mov 0x8(%rsp),%rax; jmp entry`.
@@ -150,12 +169,63 @@ fn a_receiver_is_kept_where_all_ways_have_stored_it() {
     // Another register, and another place.
     assert!(!with(0x12, &[0x48, 0x89, 0x5c, 0x24, 0x20]));
     assert!(!with(0x12, &[0x48, 0x89, 0x44, 0x24, 0x18]));
-    assert!(!keeps_receiver(arm64(&words(&[0xf900_07e0, 0xd65f_03c0])), AT(4)));
     // What is written over it later: mov %rbx,0x20(%rsp) in place of the test and its branch.
     assert!(!keeps_receiver(
         amd64(&[&RECEIVING[..0x1c], &[0x48, 0x89, 0x5c, 0x24, 0x20], &RECEIVING[0x21..]].concat()),
         AT(0x21)
     ));
+}
+
+/// `ldr x16, [x28, #16]; cmp sp, x16; b.ls 2f; str x30, [sp, #-32]!; cbz x1, 1f; mov x2, xzr; 1: str x0, [sp, #40]; bl; cbnz x0, 3f;
+/// 3: ldr x30, [sp], #32; ret; 2: str x0, [sp, #8]; mov x3, x30; bl morestack; ldr x0, [sp, #8]; b entry`.
+const RECEIVING_ARM64: [u32; 16] = [
+    0xf940_0b90, // 0
+    0xeb30_63ff, // 4
+    0x5400_0129, // 8: b.ls 0x2c
+    0xf81e_0ffe, // c
+    0xb400_0041, // 10: cbz x1, 0x18
+    0xaa1f_03e2, // 14
+    0xf900_17e0, // 18
+    0x9400_0400, // 1c
+    0xb500_0020, // 20: cbnz x0, 0x24
+    0xf842_07fe, // 24
+    0xd65f_03c0, // 28
+    0xf900_07e0, // 2c
+    0xaa1e_03e3, // 30
+    0x9400_0800, // 34
+    0xf940_07e0, // 38
+    0x17ff_fff1, // 3c: b 0
+];
+
+#[test]
+fn arm64_keeps_a_receiver_beside_the_callers_return_address() {
+    let kept = |code: &[u32], at| keeps_receiver(arm64(&words(code)), AT(at));
+    assert!(kept(&RECEIVING_ARM64, 0x20));
+    assert!(!kept(&RECEIVING_ARM64, 0x18));
+    let with = |index: usize, word| {
+        let mut code = RECEIVING_ARM64;
+        code[index] = word;
+        kept(&code, 0x20)
+    };
+    // stp x0, x1, [sp, #40]; stp x1, x0, [sp, #32]
+    assert!(with(6, 0xa902_87e0));
+    assert!(with(6, 0xa902_03e1));
+    // One of the ways skips the store: cbz x1, 0x1c. One overwrites the register: mov x0, xzr.
+    assert!(!with(4, 0xb400_0061));
+    assert!(!with(5, 0xaa1f_03e0));
+    // str x1, [sp, #40]; str x0, [sp, #32]; stp x0, x1, [sp, #32]; str w0, [sp, #40]; stp w0, w1, [sp, #40]; str d0, [sp, #40]
+    for other in [0xf900_17e1, 0xf900_13e0, 0xa902_07e0, 0xb900_2be0, 0x2905_07e0, 0xfd00_17e0] {
+        assert!(!with(6, other), "{other:#x}");
+    }
+    // What is written over it later, stp x2, x1, [sp, #32], or half of it, str w1, [sp, #44], in place of the branch.
+    for over in [0xa902_07e2, 0xb900_2fe1] {
+        let mut code = RECEIVING_ARM64;
+        code[8] = over;
+        assert!(!kept(&code, 0x24), "{over:#x}");
+    }
+    // A frame of more than 240 bytes: sub x20, sp, #256; stp x29, x30, [x20, #-8]; mov sp, x20; str x0, [sp, #264].
+    let large = [0xd104_03f4, 0xa93f_fa9d, 0x9100_029f, 0xf900_87e0, 0x9400_0400, 0xb500_0020, 0xd65f_03c0];
+    assert!(kept(&large, 0x14));
 }
 
 #[test]
@@ -408,6 +478,24 @@ fn arm64_returns_calls_and_after_call() {
     let bytes = words(&[0x9400_0400, 0xc85f_fc03, 0xb500_0003, RET]);
     let refused = after_call(arm64(&bytes), ENTRY, &[]).unwrap_err();
     assert_eq!(refused, SiteError::Refused { address: AT(4), refusal: Refusal::Exclusive });
+}
+
+#[test]
+fn arm64_sites_that_may_run_twice_come_last() {
+    // bl callee; adrp x27, 0; ldr w3, [x27, #4]; cbz w3, +8; nop; ret
+    let code = words(&[0x9400_0400, 0x9000_001b, 0xb940_0763, 0x3400_0043, NOP, RET]);
+    let site = after_call(arm64(&code), ENTRY, &[IntegerRegister(0)]).unwrap();
+    assert_eq!((site.address, site.may_run_twice), (AT(12), false));
+    // The load overwrites the fourth result.
+    let site = after_call(arm64(&code), ENTRY, &[IntegerRegister(3)]).unwrap();
+    assert_eq!((site.address, site.may_run_twice), (AT(4), true));
+    // Another register is the compiler's: adrp x26, 0.
+    let code = words(&[0x9400_0400, 0x9000_001a, RET]);
+    let site = after_call(arm64(&code), ENTRY, &[IntegerRegister(3)]).unwrap();
+    assert_eq!((site.address, site.may_run_twice), (AT(4), false));
+    // Without a stack check: adrp x27, 0; ldr x1, [x27]; cbz x0, +8; nop; ret.
+    let bytes = words(&[0x9000_001b, 0xf940_0361, 0xb400_0040, NOP, RET]);
+    assert_eq!(entry(arm64(&bytes), &[IntegerRegister(0)]).unwrap().address, AT(8));
 }
 
 /// ldr x0, +8; ret; then 8 bytes that look like `bl callee; ret`.

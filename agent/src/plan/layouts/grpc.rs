@@ -5,8 +5,8 @@ use lightfoot_probes_abi::layout::{
 };
 use lightfoot_probes_abi::limits;
 use lightfoot_symbolizer::go_abi::Place;
-use lightfoot_symbolizer::site;
 use lightfoot_symbolizer::types::{Field, Kind};
+use lightfoot_symbolizer::{Architecture, site};
 
 use super::{Struct, sum};
 use crate::catalog::{Layout, grpc};
@@ -85,15 +85,24 @@ fn invoke(program: &Program) -> Option<GrpcInvoke> {
     let [call] = <[_; 1]>::try_from(site::calls_to(outer, inner.entry).ok()?).ok()?;
     let [of_stream] = <[_; 1]>::try_from(site::calls_to(inner, new_stream.entry).ok()?).ok()?;
     let stream = [Place::IntegerRegister(0), Place::IntegerRegister(1)];
+    // Both from the stack pointer at the entry of `grpc.invoke`.
     let stored = site::stored(inner, of_stream.address, &stream)?;
-    // The address that it returns to lies between the two frames.
-    let entered = call.stack_delta?.checked_sub(8)?;
-    let returned = u64::try_from(stored.checked_neg()?).ok()?;
-    let size = returned.checked_add(8)?;
+    let (entered, returned) = match program.architecture {
+        // The call puts the address that it returns to between the two frames;
+        Architecture::X86_64 => (call.stack_delta?.checked_sub(8)?, 0),
+        // who is called keeps it at the lower end of its own.
+        Architecture::Aarch64 => {
+            (call.stack_delta?, i64::try_from(site::frame(inner).ok()?).ok()?.checked_neg()?)
+        }
+    };
+    let (first, end) = (stored.min(returned), stored.checked_add(16)?.max(returned.checked_add(8)?));
+    let from_first = |place: i64| u64::try_from(place.checked_sub(first)?).ok();
+    let size = from_first(end)?;
     super::is_within(size, limits::SMALL_STRUCT).then_some(GrpcInvoke {
-        below: u64::try_from(entered.checked_add(stored)?.checked_neg()?).ok()?,
+        below: u64::try_from(entered.checked_add(first)?.checked_neg()?).ok()?,
         size,
-        returned,
+        stream: from_first(stored)?,
+        returned: from_first(returned)?,
         return_address: call.address.0.checked_add(call.bytes.len() as u64)?,
     })
 }

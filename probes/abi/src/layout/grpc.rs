@@ -120,11 +120,13 @@ pub struct GrpcClient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct GrpcInvoke {
-    /// How far below the stack pointer at the entry of `Invoke` the stream stands, an interface.
+    /// How far below the stack pointer at the entry of `Invoke` the lower of the next two begins.
     pub below: u64,
-    /// How many bytes to read from there on so that the next is among them, at most [`crate::limits::SMALL_STRUCT`].
+    /// How many bytes to read from there on so that both are among them, at most [`crate::limits::SMALL_STRUCT`].
     pub size: u64,
-    /// Where among them the address stands that `grpc.invoke` has returned to.
+    /// Where among them the stream stands, an interface: 0 on x86-64.
+    pub stream: u64,
+    /// Where among them the address stands that `grpc.invoke` has returned to: 0 on arm64.
     pub returned: u64,
     /// That address, as a virtual address.
     pub return_address: u64,
@@ -177,5 +179,6 @@ impl Grpc {
 
 impl GrpcInvoke {
     /// Nothing is known.
-    pub const UNKNOWN: Self = Self { below: NONE, size: NONE, returned: NONE, return_address: NONE };
+    pub const UNKNOWN: Self =
+        Self { below: NONE, size: NONE, stream: NONE, returned: NONE, return_address: NONE };
 }

@@ -66,6 +66,14 @@ fn arm64_calls_look_alike() {
     let code = Code { architecture: Architecture::Aarch64, entry: ENTRY, bytes: &bytes };
     let call = only_call(code);
     assert_eq!((call.itab_offset, call.arguments), (Some(24), 0b11));
+    // By way of another register: ldr x2, [x2, #64]; mov x0, x3; mov x9, x2; ldr x2, [sp, #304]; blr x9; ret.
+    // A move of 32 bits, mov w9, w2, or an orr of two registers, orr x9, x1, x2, is none.
+    for (moves, offset) in [(0xaa02_03e9, Some(64)), (0x2a02_03e9, None), (0xaa02_0029, None)] {
+        let code = [0xf940_2042, 0xaa03_03e0, moves, 0xf940_9be2, 0xd63f_0120, 0xd65f_03c0_u32];
+        let bytes: Vec<_> = code.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let moved = only_call(Code { architecture: Architecture::Aarch64, entry: ENTRY, bytes: &bytes });
+        assert_eq!((moved.itab_offset, moved.arguments), (offset, 0b101));
+    }
     assert_eq!(after_return(code, call.return_address, &RESULTS).unwrap().address.0, 0x40_1010);
 }
 
