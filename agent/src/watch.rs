@@ -306,6 +306,8 @@ pub struct Watcher {
     /// When to look for new callers of clients, if there are any clients.
     callers_due: Option<Instant>,
 }
+    /// When to look again at what processes have counted.
+    weigh_due: Instant,
 
 /// A file that processes run.
 struct Binary {
@@ -366,6 +368,7 @@ impl Watcher {
             expected: None,
             callers_due: None,
         })
+            weigh_due: Instant::now(),
     }
 
     /// Watches until [`Command::Stop`], or until nobody could tell it any more.

@@ -71,7 +71,7 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
         "{ALL} processes of {BINARIES} binaries of 7 MB are all watched {:.1} s after Lightfoot's start, \
          for {:.2} s of processor time. While nothing happens, watching them takes {:.2} % of a core. A program that is executed \
          and is known to be none of Go's takes the agent {of_an_exec:.0} µs; a process of a known binary is said to be watched {:.1} ms after it was \
-         started (median of {STARTED}; the agent says so up to 20 ms later than it is).\n\n\
+         started (median of {STARTED}).\n\n\
          Targets: all in 10 s ({}), under 0.5 % of a core ({}).\n",
         attached.as_secs_f64(),
         spent.as_secs_f64(),
