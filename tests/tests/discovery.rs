@@ -137,6 +137,24 @@ fn more_new_files_than_wait_for_an_analysis_are_all_looked_at() {
 }
 
 #[test]
+fn copies_of_a_file_are_analysed_once_and_watched_each() {
+    let Some(folder) = Folder::for_test("copies of a file") else { return };
+    let copy = |name| folder.copy_of(Program::Lifecycle, name).unwrap();
+    let (one, two, other) = (copy("one"), copy("two"), copy("other"));
+    File::options().append(true).open(&other).unwrap().write_all(b"no copy").unwrap();
+    let pattern = format!("{}/*", text(folder.path()));
+    let agent = Agent::start(["--exe", &pattern, "--log-level", "debug"], &[]).unwrap();
+    for (path, request, copies) in [(&one, "/one", 0), (&two, "/two", 1), (&other, "/other", 1)] {
+        let target = Target::start(path).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(target.get(request).unwrap(), 200);
+        assert_eq!(agent.span(request).unwrap().pid(), u64::from(target.pid()));
+        assert_eq!(agent.messages().matches("whose analysis serves both").count(), copies, "{request}");
+    }
+    assert_eq!(agent.stop().unwrap().paths(), ["/one", "/other", "/two"]);
+}
+
+#[test]
 fn probes_stay_for_a_while_after_the_last_process_and_go_then() {
     let Some(folder) = Folder::for_test("probes without a process") else { return };
     let path = folder.server().unwrap();

@@ -1,7 +1,8 @@
 //! What it takes to find many processes, and to watch them while nothing happens.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -25,7 +26,12 @@ const EXECUTED: u32 = 2_000;
 /// `None` where nothing can be watched.
 pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
     let Some(folder) = Folder::for_test("the cost of finding processes") else { return Ok(None) };
-    let copy = |number| folder.copy_of(Program::Lifecycle, &format!("server-{number:02}"));
+    // Each with a content of its own, or one analysis would serve all.
+    let copy = |number: usize| -> Result<PathBuf, Box<dyn Error>> {
+        let path = folder.copy_of(Program::Lifecycle, &format!("server-{number:02}"))?;
+        File::options().append(true).open(&path)?.write_all(&number.to_le_bytes())?;
+        Ok(path)
+    };
     let binaries: Vec<PathBuf> = (0..BINARIES).map(copy).collect::<Result<_, _>>()?;
     let programs = binaries.iter().cycle().take(ALL);
     let targets: Vec<Target> = programs.map(|binary| Target::start(binary)).collect::<Result<_, _>>()?;
