@@ -59,6 +59,8 @@ pub enum Program {
     BenchGrpc,
     /// Serves and calls, traced by dd-trace-go. It has dependencies.
     Datadog,
+    /// Becomes a command that nobody tells what processes do.
+    Untold,
     /// Sends requests in all the ways that matter to whoever adds a header to them.
     Propagation,
     /// Structs that are hard to describe. No network.
@@ -97,6 +99,7 @@ impl Program {
             Self::Bench => "bench",
             Self::BenchGrpc => "benchgrpc",
             Self::Datadog => "datadog",
+            Self::Untold => "untold",
             Self::Propagation => "propagation",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
