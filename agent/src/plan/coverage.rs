@@ -20,7 +20,7 @@ pub(super) fn covered_by(
         .filter_map(|instrumentation| {
             let version = match (build_info.module(instrumentation.module), instrumentation.woven_by) {
                 (Some(module), _) => module.compiled().version.clone(),
-                (None, by) => format!("by {}", by?),
+                (None, by) => format!("({})", by?),
             };
             let functions = instrumentation.covers.iter().find(|(covered, _)| *covered == subject)?.1;
             let is_used = functions.is_empty() || has_any(functions);
@@ -56,7 +56,7 @@ mod tests {
         {
             let linked = [tracer.as_str(), function];
             assert_eq!(covered(&[&module], &linked, operation), by("v1.0.0"));
-            assert_eq!(covered(&[], &linked, operation), by("by orchestrion"));
+            assert_eq!(covered(&[], &linked, operation), by("(orchestrion)"));
             assert_eq!(covered(&[&module], &[function], operation), None, "no tracer is started");
             assert_eq!(covered(&[&module], &[SDK, function], operation), None, "nor by another SDK");
             assert_eq!(covered(&[&module], &[&tracer], operation), None);
