@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,9 @@ pub use selection::{Decision, Selection};
 
 /// At most so many ancestors of a process are looked at.
 pub const MAX_ANCESTORS: usize = 256;
+
+/// At most so many bytes of `/proc/PID/stat` are read: 51 numbers of 20 digits, and a name of 64 characters (fs/proc/array.c).
+const MAX_STAT: usize = 2048;
 
 /// A process and the program that it runs now: `exec` keeps the number and the start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,7 +63,7 @@ impl FileIdentity {
     }
 
     /// The identity of an open file.
-    pub fn of_open(file: &fs::File) -> io::Result<Self> {
+    pub fn of_open(file: &File) -> io::Result<Self> {
         Ok(Self::from(&file.metadata()?))
     }
 
@@ -123,16 +126,16 @@ impl Proc {
     }
 
     fn parent(&self, pid: u32) -> Option<u32> {
-        stat_field(&fs::read(self.folder(pid).join("stat")).ok()?, 4)
+        stat_field(self.stat(pid)?.bytes(), 4)
     }
 
     /// The process with that number, if it runs a file: not one in the midst of `exec`, which has mapped none yet.
     pub fn process(&self, pid: u32) -> Option<ProcessKey> {
         let file = FileIdentity::of(&self.executable(pid)).ok()?;
-        let stat = fs::read(self.folder(pid).join("stat")).ok()?;
-        let started = stat_field(&stat, 22)?;
+        let stat = self.stat(pid)?;
+        let started = stat_field(stat.bytes(), 22)?;
         // `exec` sets it last (fs/binfmt_elf.c). Whoever may not see it may not see the program either.
-        let stack = stat_field(&stat, 28).filter(|stack| *stack != 0)?;
+        let stack = stat_field(stat.bytes(), 28).filter(|stack| *stack != 0)?;
         Some(ProcessKey { pid, started, stack, file })
     }
 
@@ -154,9 +157,28 @@ impl Proc {
         resource::Facts::read(&self.root, pid).map(Box::new)
     }
 
+    /// By one read: a sweep does this for each process, and `fs::read`, which is told no size, takes six.
+    fn stat(&self, pid: u32) -> Option<Stat> {
+        let mut stat = Stat { bytes: [0; MAX_STAT], length: 0 };
+        stat.length = File::open(self.folder(pid).join("stat")).ok()?.read(&mut stat.bytes).ok()?;
+        Some(stat)
+    }
+
     /// The folder of one process.
     pub fn folder(&self, pid: u32) -> PathBuf {
         self.root.join(pid.to_string())
+    }
+}
+
+/// What was read of `/proc/PID/stat`.
+struct Stat {
+    bytes: [u8; MAX_STAT],
+    length: usize,
+}
+
+impl Stat {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 

@@ -12,6 +12,7 @@ mod rights;
 mod host;
 
 mod code;
+mod events;
 mod methods;
 mod price;
 

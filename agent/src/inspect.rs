@@ -104,7 +104,11 @@ pub struct Code {
 impl Program {
     /// Inspects the file at `path`.
     pub fn inspect(path: &Path) -> Result<Self, InspectError> {
-        let binary = open(path)?;
+        Self::of(open(path)?, path)
+    }
+
+    /// Inspects what was opened at `path`.
+    pub fn of(binary: Binary<FileSource>, path: &Path) -> Result<Self, InspectError> {
         let functions = |source| InspectError::Functions { path: path.into(), source };
         let found = binary.functions(&wanted_functions()).map_err(functions)?;
         let mut code = BTreeMap::new();

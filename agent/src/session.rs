@@ -1,7 +1,7 @@
 //! From the ring buffer to whoever takes the records, until told to stop.
 //!
 //! The ring is read on a timer, for waking a reader costs the watched program more than all else; BPF wakes us only
-//! when a quarter of the ring is full.
+//! when a quarter of the ring is full. Each look takes processor time, so there are fewer while nothing comes.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,15 +13,19 @@ use lightfoot_probes_abi::Counters;
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use crate::discover::Rules;
 use crate::segments::Segments;
 use crate::sys;
 use crate::watch::{self, Command, Commands, Event, Inbox, Watcher};
 
-/// How often the ring is read. A span waits so long at most before it is described.
+/// How often the ring is read. A span waits so long at most before it is described …
 const DRAIN: Duration = Duration::from_millis(20);
+/// … and so long if it is the first after a while.
+const QUIET_DRAIN: Duration = Duration::from_millis(100);
+/// After so many reads that brought nothing it is one, which is a second.
+const QUIET_AFTER: u32 = 50;
 /// Records taken at once before anything else gets its turn.
 const BATCH: usize = 65_536;
 /// Events of processes that may wait to be heard.
@@ -65,6 +69,8 @@ pub struct Session {
     ended: Vec<Event>,
     /// Unless that is switched off.
     segments: Option<Segments>,
+    /// How many reads of the ring have brought nothing, one after the other, while nothing became of a process either.
+    quiet: u32,
 }
 
 impl Session {
@@ -78,7 +84,7 @@ impl Session {
         let (commands, inbox) = watch::channel()?;
         let watcher = watcher(tell, &inbox)?;
         thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&inbox))?;
-        Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new(), segments })
+        Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new(), segments, quiet: 0 })
     }
 
     /// To give orders while it runs.
@@ -103,8 +109,6 @@ impl Session {
         mut report: mpsc::Receiver<oneshot::Sender<Report>>,
     ) -> Result<(), WatcherFailed> {
         let mut stop = std::pin::pin!(stop);
-        let mut tick = interval(DRAIN);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !sink.is_done() {
             tokio::select! {
                 () = &mut stop => break,
@@ -112,7 +116,8 @@ impl Session {
                     // A busy watcher answers after its sweep; a dead one never does.
                     let _ = self.commands.try_send(Command::Report(answer));
                 }
-                _ = tick.tick() => {}
+                Some(event) = self.events.recv() => self.hear(event, sink),
+                () = sleep(pause(self.quiet)) => {}
                 ready = self.ring.readable_mut() => {
                     if let Ok(mut ready) = ready {
                         ready.clear_ready();
@@ -132,7 +137,7 @@ impl Session {
             // The watcher tells of each process that it leaves, and waits if nobody listens.
             tokio::select! {
                 answer = &mut stopped => break answer,
-                _ = tick.tick() => { self.drain(sink); }
+                () = sleep(DRAIN) => { self.drain(sink); }
             }
         };
         while !self.drain(sink) {}
@@ -142,11 +147,7 @@ impl Session {
     /// Events first: a process is announced before its first record. Returns whether the ring is empty.
     fn drain(&mut self, sink: &mut impl Sink) -> bool {
         while let Ok(event) = self.events.try_recv() {
-            match event {
-                // Its last records may still be in the ring.
-                Event::Ended { .. } => self.ended.push(event),
-                event => sink.event(event),
-            }
+            self.hear(event, sink);
         }
         let is_empty = self.read(sink);
         if is_empty {
@@ -155,10 +156,21 @@ impl Session {
         is_empty
     }
 
+    fn hear(&mut self, event: Event, sink: &mut impl Sink) {
+        self.quiet = 0;
+        match event {
+            // Its last records may still be in the ring.
+            Event::Ended { .. } => self.ended.push(event),
+            event => sink.event(event),
+        }
+    }
+
     /// Reads the ring. Returns whether it is empty.
     fn read(&mut self, sink: &mut impl Sink) -> bool {
+        self.quiet = self.quiet.saturating_add(1);
         for _ in 0..BATCH {
             let Some(bytes) = self.ring.get_mut().next() else { return true };
+            self.quiet = 0;
             match &mut self.segments {
                 Some(segments) => sink.record(segments.ended(&bytes)),
                 None => sink.record(&bytes),
@@ -178,5 +190,24 @@ impl Session {
         {
             segments.cut(|bytes| sink.record(bytes));
         }
+    }
+}
+
+/// How long the ring is left alone.
+fn pause(quiet: u32) -> Duration {
+    if quiet < QUIET_AFTER { DRAIN } else { QUIET_DRAIN }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_read_more_seldom_after_a_second_without_a_record() {
+        assert_eq!(DRAIN * QUIET_AFTER, Duration::from_secs(1));
+        assert_eq!(
+            [0, QUIET_AFTER - 1, QUIET_AFTER, u32::MAX].map(pause),
+            [DRAIN, DRAIN, QUIET_DRAIN, QUIET_DRAIN]
+        );
     }
 }

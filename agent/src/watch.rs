@@ -33,6 +33,7 @@ mod analyses;
 mod analysis;
 mod call_sites;
 mod callers;
+mod contents;
 mod deciding;
 mod expected;
 mod following;
@@ -42,7 +43,7 @@ mod placing;
 mod routes;
 pub mod survey;
 
-use analyses::Analyses;
+use analyses::{Analyses, Known};
 use analysis::Analysis;
 pub use call_sites::CallEnd;
 use callers::Callers;
@@ -305,11 +306,13 @@ pub struct Watcher {
     expected: Option<Expected>,
     /// When to look for new callers of clients, if there are any clients.
     callers_due: Option<Instant>,
+    /// When to look again at what processes have counted.
+    weigh_due: Instant,
 }
 
 /// A file that processes run.
 struct Binary {
-    analysis: Result<Analysis, WatchError>,
+    analysis: Known,
     attachment: Option<Attachment>,
     processes: HashSet<ProcessKey>,
     /// Since when there have been none.
@@ -322,7 +325,7 @@ struct Binary {
 }
 
 impl Binary {
-    fn new(analysis: Result<Analysis, WatchError>) -> Self {
+    fn new(analysis: Known) -> Self {
         Self {
             analysis,
             attachment: None,
@@ -365,6 +368,7 @@ impl Watcher {
             overlooked: 0,
             expected: None,
             callers_due: None,
+            weigh_due: Instant::now(),
         })
     }
 
@@ -475,7 +479,7 @@ impl Watcher {
     }
 
     /// Keeps what became known of a file.
-    fn remember(&mut self, file: FileIdentity, analysis: Result<Analysis, WatchError>) {
+    fn remember(&mut self, file: FileIdentity, analysis: Known) {
         if self.binaries.len() >= MAX_REMEMBERED {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
         }

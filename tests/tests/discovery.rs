@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{BREAKPOINT, code_at, probes};
-use lightfoot_tests::live::{Agent, Client, Folder, PATIENCE, Target, text, wait_for, wait_within, watching};
+use lightfoot_tests::live::{
+    Agent, Client, Folder, PATIENCE, Target, binary, lightfoot, text, wait_for, wait_within, watching,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Sweeps come every ten seconds: what takes less was told by the kernel. Some milliseconds are meant.
 const WITHOUT_A_SWEEP: Duration = Duration::from_secs(4);
@@ -137,6 +139,99 @@ fn more_new_files_than_wait_for_an_analysis_are_all_looked_at() {
 }
 
 #[test]
+fn copies_of_a_file_are_analysed_once_and_watched_each() {
+    let Some(folder) = Folder::for_test("copies of a file") else { return };
+    let copy = |name| folder.copy_of(Program::Lifecycle, name).unwrap();
+    let (one, two, other) = (copy("one"), copy("two"), copy("other"));
+    File::options().append(true).open(&other).unwrap().write_all(b"no copy").unwrap();
+    let pattern = format!("{}/*", text(folder.path()));
+    let agent = Agent::start(["--exe", &pattern, "--log-level", "debug"], &[]).unwrap();
+    for (path, request, copies) in [(&one, "/one", 0), (&two, "/two", 1), (&other, "/other", 1)] {
+        let target = Target::start(path).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(target.get(request).unwrap(), 200);
+        assert_eq!(agent.span(request).unwrap().pid(), u64::from(target.pid()));
+        assert_eq!(agent.messages().matches("whose analysis serves both").count(), copies, "{request}");
+    }
+    assert_eq!(agent.stop().unwrap().paths(), ["/one", "/other", "/two"]);
+}
+
+#[test]
+fn what_nobody_tells_a_sweep_finds() {
+    let Some(folder) = Folder::for_test("processes that nobody tells of") else { return };
+    let path = folder.server().unwrap();
+    let mut command = Command::new(binary(Program::Untold).unwrap());
+    command.arg(lightfoot()).args(["run", "--format", "otlp-json", "--exe", text(&path)]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.says("new processes are found by a look each second").unwrap();
+    for request in ["/one", "/two"] {
+        let target = Target::start(&path).unwrap();
+        watches_soon(&agent, &target);
+        assert_eq!(target.get(request).unwrap(), 200);
+        agent.span(request).unwrap();
+        drop(target);
+        wait_within(WITHOUT_A_SWEEP, "it to be left", || is_watching(&agent, 0).then_some(())).unwrap();
+    }
+    assert_eq!(agent.stop().unwrap().paths(), ["/one", "/two"]);
+}
+
+#[test]
+fn what_a_supervisor_starts_again_is_watched_again() {
+    let Some(folder) = Folder::for_test("a supervisor") else { return };
+    let path = folder.server().unwrap();
+    let agent = Agent::watching(&path).unwrap();
+    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let script = "while sleep 0.1; do \"$1\" -listen \"$2\"; done";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "supervisor", text(&path), &address.to_string()]);
+    let supervisor = Target::spawn(&mut shell).unwrap();
+    let mut pids = Vec::new();
+    for round in 1..=3 {
+        agent.says_times(" INFO watching  service=", round).unwrap();
+        wait_for("a server", || TcpStream::connect(address).ok()).unwrap();
+        agent.counts().unwrap();
+        let request = format!("/{round}");
+        assert_eq!(Client::tcp(address).status(&request, "").unwrap(), 200);
+        pids.push(agent.span(&request).unwrap().pid());
+        // The last one must not come again.
+        if round == 3 {
+            supervisor.signal(Signal::KILL);
+        }
+        let pid = pids.last().and_then(|pid| Pid::from_raw(i32::try_from(*pid).unwrap())).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        wait_for("it to be left", || is_watching(&agent, 0).then_some(())).unwrap();
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 3, "{pids:?}");
+    assert_eq!(agent.stop().unwrap().paths(), ["/1", "/2", "/3"]);
+}
+
+#[test]
+fn a_large_program_keeps_no_known_one_waiting() {
+    let Some(folder) = Folder::for_test("a large program beside small ones") else { return };
+    let small = folder.server().unwrap();
+    // More than 30 MB, which take a while; the small one is known by then.
+    let large = folder.copy_of(Program::Datadog, "large").unwrap();
+    let pattern = format!("{}/*", text(folder.path()));
+    let agent = Agent::start(["--exe", &pattern, "--sdk", "both"], &[]).unwrap();
+    let first = Target::start(&small).unwrap();
+    agent.watches(first.pid()).unwrap();
+    let slow = Target::start(&large).unwrap();
+    let second = Target::start(&small).unwrap();
+    agent.watches(second.pid()).unwrap();
+    assert_eq!(first.get("/first").unwrap(), 200);
+    assert_eq!(second.get("/second").unwrap(), 200);
+    for request in ["/first", "/second"] {
+        agent.span(request).unwrap();
+    }
+    agent.watches(slow.pid()).unwrap();
+    let messages = agent.messages();
+    let [second, slow] = [&second, &slow].map(|target| messages.find(&watching(target.pid())).unwrap());
+    assert!(second < slow, "{messages}");
+    agent.stop().unwrap();
+}
+
+#[test]
 fn probes_stay_for_a_while_after_the_last_process_and_go_then() {
     let Some(folder) = Folder::for_test("probes without a process") else { return };
     let path = folder.server().unwrap();
@@ -211,40 +306,4 @@ fn a_number_that_is_used_again_is_another_process() {
     assert_eq!((span.pid(), span.service()), (u64::from(pid), "lookalike"));
     let outcome = agent.stop().unwrap();
     assert_eq!(outcome.count("foreign_binary"), 0, "{}", outcome.messages);
-}
-
-#[test]
-fn a_container_is_told_by_its_cgroup() {
-    let Some(folder) = Folder::for_test("containers") else { return };
-    let path = folder.server().unwrap();
-    let mut tried = 0;
-    // Version 1, then 2 beside it or alone.
-    for (number, mount) in ["freezer", "unified", ""].into_iter().enumerate() {
-        let id = format!("{:08x}{number:056x}", std::process::id());
-        let cgroup = Path::new("/sys/fs/cgroup").join(mount).join(format!("docker-{id}.scope"));
-        if fs::create_dir(&cgroup).is_err() || !cgroup.join("cgroup.procs").exists() {
-            let _ = fs::remove_dir(&cgroup);
-            continue;
-        }
-        let script = format!("echo $$ > {}/cgroup.procs && exec {}", text(&cgroup), text(&path));
-        let mut target = Target::spawn(Command::new("sh").args(["-c", &script])).unwrap();
-        target.address().unwrap();
-        let agent = Agent::start(["--pid", &target.pid().to_string()], &[]).unwrap();
-        agent.watches(target.pid()).unwrap();
-        assert_eq!(target.get("/contained").unwrap(), 200);
-        let span = agent.span("/contained").unwrap();
-        assert_eq!(
-            span.resource.get("container.id").and_then(|id| id.as_str()),
-            Some(id.as_str()),
-            "{mount}"
-        );
-        agent.stop().unwrap();
-        target.signal(Signal::KILL);
-        target.wait().unwrap();
-        wait_for("an empty cgroup", || fs::remove_dir(&cgroup).ok()).unwrap();
-        tried += 1;
-    }
-    if tried == 0 {
-        println!("skipped: containers: there are no cgroups to be made here");
-    }
 }

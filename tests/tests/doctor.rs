@@ -16,7 +16,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lightfoot_tests::live::{Folder, is_privileged, lightfoot, with_tracefs};
+use lightfoot_tests::go::Program;
+use lightfoot_tests::live::{Folder, binary, is_privileged, lightfoot, with_tracefs};
 use serde_json::Value;
 
 const ALL: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
@@ -95,7 +96,7 @@ fn with_all_rights_all_is_well_and_both_traps_have_a_price() {
     let (verdict, code) = if is_whole { ("ready", 0) } else { ("with_losses", 4) };
     assert_eq!((report.json["verdict"].as_str(), report.code), (Some(verdict), code), "{:#}", report.json);
     let methods = ["uprobe_multi", "perf_event", "perf_event_by_address", "tracefs", "tracefs_by_address"];
-    for id in methods.into_iter().chain(["attach", "price", "kernel"]) {
+    for id in methods.into_iter().chain(["attach", "events", "price", "kernel"]) {
         assert_eq!(report.status(id), "good", "{:#}", report.check(id));
     }
     let price = &report.json["price"];
@@ -109,6 +110,20 @@ fn with_all_rights_all_is_well_and_both_traps_have_a_price() {
         assert!(price[kind]["hits"].as_u64().unwrap() >= 100, "{price:#}");
     }
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn where_nobody_tells_what_processes_do_that_is_a_loss() {
+    if !is_privileged("a doctor whom nobody tells of processes") {
+        return;
+    }
+    let mut command = Command::new(binary(Program::Untold).unwrap());
+    command.arg(lightfoot()).args(["doctor", "--json"]);
+    let report = Report::of(command, &[]);
+    assert_eq!(report.code, 4);
+    assert_eq!(report.status("events"), "lost", "{:#}", report.json);
+    assert!(report.check("events")["lost"].as_str().unwrap().contains("each second"));
+    assert_eq!(report.status("attach"), "good", "{:#}", report.json);
 }
 
 #[test]

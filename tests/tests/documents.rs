@@ -1,21 +1,27 @@
 //! Every example of the guides in `docs/` is run: YAML is checked, commands are run in the order in which they stand.
 //!
 //! The last YAML before a command is its `config.yaml`. What a command prints must have the lines below it, in which `…`
-//! stands for anything. `sudo` is left out, and what runs until it is stopped is stopped once it watches.
+//! stands for anything. `sudo` is left out, and what runs until it is stopped is stopped once it watches. What a unit of systemd
+//! starts is started.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use lightfoot_tests::live::lightfoot;
+use lightfoot_tests::live::{is_privileged, lightfoot};
+use lightfoot_tests::recordings::{expected, minors, recording};
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 /// A piece of a document that a reader could copy.
 #[derive(Debug)]
 enum Example {
     Yaml(String),
+    /// A unit of systemd.
+    Unit(String),
     /// A command and what is printed below it.
     Command(String, Vec<String>),
 }
@@ -28,6 +34,7 @@ fn document(name: &str) -> Vec<Example> {
         let (language, content) = block.split_once('\n').unwrap();
         match language {
             "yaml" => examples.push(Example::Yaml(content.to_owned() + "\n")),
+            "ini" => examples.push(Example::Unit(content.to_owned())),
             "console" => {
                 for line in content.lines() {
                     match (line.strip_prefix("$ "), examples.last_mut()) {
@@ -77,6 +84,10 @@ impl Reader {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("bin")).unwrap();
         symlink(lightfoot(), folder.path().join("bin/lightfoot")).unwrap();
+        // What `make dist` has built, and what somebody has recorded.
+        fs::create_dir(folder.path().join("dist")).unwrap();
+        symlink(lightfoot(), folder.path().join(format!("dist/lightfoot-{}", env::consts::ARCH))).unwrap();
+        symlink(recording(26), folder.path().join("shop.lfrec")).unwrap();
         let path = format!("{}/bin:{}", folder.path().display(), env::var("PATH").unwrap());
         Self { folder, path }
     }
@@ -91,6 +102,26 @@ impl Reader {
         fs::write(self.folder.path().join("config.yaml"), yaml).unwrap();
         let output = self.command(lightfoot()).args(["config", "check", "config.yaml"]).output().unwrap();
         assert!(output.status.success(), "{yaml}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What the unit starts takes these arguments, and has all rights that are needed.
+    fn start(&self, unit: &str) {
+        let values = |key: &str| -> Vec<&str> {
+            unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+        };
+        let [command] = values("ExecStart")[..] else { panic!("{unit}") };
+        let arguments = command.strip_prefix("/usr/local/bin/lightfoot ").unwrap();
+        let mut agent = self.command(lightfoot());
+        // It would run until it is stopped.
+        agent.args(arguments.split(' ')).args(["--", "true"]).env("OTEL_SDK_DISABLED", "true");
+        assert!(agent.status().unwrap().success(), "{command}");
+        for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+            assert_eq!(
+                values(key),
+                ["CAP_BPF CAP_PERFMON CAP_SYS_PTRACE CAP_DAC_READ_SEARCH"],
+                "as in README.md"
+            );
+        }
     }
 
     fn run(&self, line: &str, expected: &[String]) {
@@ -111,10 +142,11 @@ impl Reader {
 fn follow(name: &str) {
     let reader = Reader::new();
     let examples = document(name);
-    assert!(examples.len() > 3, "{examples:?}");
+    assert!(examples.len() >= 3, "{examples:?}");
     for example in &examples {
         match example {
             Example::Yaml(yaml) => reader.check(yaml),
+            Example::Unit(unit) => reader.start(unit),
             Example::Command(line, expected) => reader.run(line, expected),
         }
     }
@@ -128,4 +160,35 @@ fn choose_targets() {
 #[test]
 fn configure() {
     follow("configure.md");
+}
+
+#[test]
+fn install() {
+    if is_privileged("examples of docs/install.md") {
+        follow("install.md");
+    }
+}
+
+#[test]
+fn read_the_data() {
+    follow("read-the-data.md");
+}
+
+/// Whatever spans of real programs have, and all names that are Lightfoot's own.
+#[test]
+fn whatever_spans_say_is_explained() {
+    let page = include_str!("../../docs/read-the-data.md");
+    let own =
+        include_str!("../../agent/src/semconv.rs").split('"').filter(|text| text.starts_with("lightfoot."));
+    let mut names: BTreeSet<String> = own.map(str::to_owned).collect();
+    for minor in minors() {
+        for line in fs::read_to_string(expected(minor)).unwrap().lines() {
+            let span: Map<String, Value> = serde_json::from_str(line).unwrap();
+            names.extend(span.into_iter().map(|(name, _)| name));
+        }
+    }
+    assert!(names.contains("lightfoot.segment") && names.contains("url.full"), "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("`{name}`")), "docs/read-the-data.md says nothing of {name}");
+    }
 }

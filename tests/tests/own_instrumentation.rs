@@ -52,6 +52,16 @@ fn what_a_programs_own_instrumentation_covers_is_shown() {
                 ("HTTP client request", None),
             ],
         ),
+        (
+            Program::Datadog,
+            &[
+                ("HTTP/1 server request", Some("dd-trace-go v2.12.0")),
+                ("HTTP/2 server request", Some("dd-trace-go v2.12.0")),
+                ("HTTP client request", Some("dd-trace-go v2.12.0")),
+                ("gRPC server call", Some("dd-trace-go v2.12.0")),
+                ("gRPC client call", Some("dd-trace-go v2.12.0")),
+            ],
+        ),
         (Program::Lifecycle, &[("HTTP/1 server request", None)]),
     ] {
         let path = binary(program).unwrap();
@@ -110,6 +120,26 @@ fn what_is_covered_is_left_to_the_program_unless_asked_otherwise() {
     agent.span("/items/1").unwrap();
     let outcome = agent.stop().unwrap();
     assert!(!Said::lines(&outcome.messages).any(|said| said.message.contains("own")), "{}", outcome.messages);
+}
+
+#[test]
+fn what_datadogs_tracer_covers_is_left_to_it_unless_asked_otherwise() {
+    let Some(folder) = Folder::for_test("programs that are traced by Datadog's tracer") else { return };
+    let target = Target::start(&folder.copy_of(Program::Datadog, "datadog").unwrap()).unwrap();
+    let pid = target.pid().to_string();
+    let agent = Agent::start(["--pid", &pid], &[]).unwrap();
+    agent.says("HTTP/1 server request by dd-trace-go v2.12.0").unwrap();
+    agent.counts().unwrap();
+    assert_eq!(target.get("/items/1").unwrap(), 200);
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.spans.len(), 0, "{}", outcome.messages);
+    assert_eq!(outcome.count("unselected_process"), 0, "no trap is taken: {}", outcome.messages);
+    let agent = Agent::start(["--pid", &pid, "--sdk", "both"], &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(target.get("/orders/2").unwrap(), 200);
+    agent.span("/orders/2").unwrap();
+    agent.span("/items/2").unwrap();
+    agent.stop().unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How programs trace themselves: the instrumentation of OpenTelemetry, and what it covers of what we know.
+//! How programs trace themselves: the instrumentation of OpenTelemetry and of Datadog, and what it covers of what we know.
 
 use super::{Operation, grpc, http2, net_http, routers};
 
@@ -47,13 +47,19 @@ pub struct Instrumentation {
     pub name: &'static str,
     /// Its path.
     pub module: &'static str,
+    /// Who compiles it into programs whose build information does not name it, if anybody does.
+    pub woven_by: Option<&'static str>,
+    /// Functions of which one is linked wherever its spans are recorded: without them it does nothing.
+    pub sdk: &'static [&'static str],
     /// What it covers, and the functions of which one is linked wherever it does; none where the module alone says so. The
     /// linker leaves out what a program does not use: a module that another one brings along covers nothing.
-    pub covers: &'static [(Subject, &'static [&'static str])],
+    pub covers: Covers,
 }
 
-/// Without this function there is no SDK that could record a span (go.opentelemetry.io/otel/sdk 0.1 to 1.47): instrumentation
-/// then does nothing.
+/// Operations, each with functions.
+pub type Covers = &'static [(Subject, &'static [&'static str])];
+
+/// Without this function there is no SDK of OpenTelemetry that could record a span (go.opentelemetry.io/otel/sdk 0.1 to 1.47).
 pub const SDK: &str = "go.opentelemetry.io/otel/sdk/trace.NewTracerProvider";
 
 /// Those known.
@@ -61,6 +67,8 @@ pub const INSTRUMENTATIONS: &[Instrumentation] = &[
     Instrumentation {
         name: "otelhttp",
         module: "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp",
+        woven_by: None,
+        sdk: &[SDK],
         covers: &[
             (
                 Subject::HttpServer,
@@ -79,6 +87,8 @@ pub const INSTRUMENTATIONS: &[Instrumentation] = &[
     Instrumentation {
         name: "otelgrpc",
         module: "go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc",
+        woven_by: None,
+        sdk: &[SDK],
         covers: &[
             (
                 Subject::GrpcServer,
@@ -101,17 +111,91 @@ pub const INSTRUMENTATIONS: &[Instrumentation] = &[
     server("otelecho", "go.opentelemetry.io/contrib/instrumentation/github.com/labstack/echo/otelecho"),
     server("otelmux", "go.opentelemetry.io/contrib/instrumentation/github.com/gorilla/mux/otelmux"),
     server("otelchi", "github.com/riandyrn/otelchi"),
+    DATADOG,
+    DATADOG_1,
 ];
 
 /// Middleware of a router: who links it serves by it.
 const fn server(name: &'static str, module: &'static str) -> Instrumentation {
-    Instrumentation { name, module, covers: &[(Subject::HttpServer, &[])] }
+    Instrumentation { name, module, woven_by: None, sdk: &[SDK], covers: &[(Subject::HttpServer, &[])] }
 }
+
+const fn datadog(module: &'static str, sdk: &'static [&'static str], covers: Covers) -> Instrumentation {
+    Instrumentation { name: "dd-trace-go", module, woven_by: Some("orchestrion"), sdk, covers }
+}
+
+/// By names of 2.12. `tracer.Start` is inlined.
+const DATADOG: Instrumentation = datadog(
+    "github.com/DataDog/dd-trace-go/v2",
+    &["github.com/DataDog/dd-trace-go/v2/ddtrace/tracer.newUnstartedTracer"],
+    &[
+        (
+            Subject::HttpServer,
+            // By what wraps handlers, and by the middleware of routers.
+            &[
+                "github.com/DataDog/dd-trace-go/v2/instrumentation/httptrace.BeforeHandle",
+                "github.com/DataDog/dd-trace-go/v2/instrumentation/httptrace.StartRequestSpan",
+            ],
+        ),
+        (
+            Subject::HttpClient,
+            &["github.com/DataDog/dd-trace-go/contrib/net/http/v2/internal/wrap.ObserveRoundTrip"],
+        ),
+        (
+            Subject::GrpcServer,
+            &[
+                "github.com/DataDog/dd-trace-go/contrib/google.golang.org/grpc/v2.UnaryServerInterceptor.func1",
+                "github.com/DataDog/dd-trace-go/contrib/google.golang.org/grpc/v2.(*serverStatsHandler).TagRPC",
+            ],
+        ),
+        (
+            Subject::GrpcClient,
+            &[
+                "github.com/DataDog/dd-trace-go/contrib/google.golang.org/grpc/v2.UnaryClientInterceptor.func1",
+                "github.com/DataDog/dd-trace-go/contrib/google.golang.org/grpc/v2.(*clientStatsHandler).TagRPC",
+            ],
+        ),
+    ],
+);
+
+/// By names of 1.72; later releases are made of 2.
+const DATADOG_1: Instrumentation = datadog(
+    "gopkg.in/DataDog/dd-trace-go.v1",
+    &["gopkg.in/DataDog/dd-trace-go.v1/ddtrace/tracer.newUnstartedTracer"],
+    &[
+        (
+            Subject::HttpServer,
+            &[
+                "gopkg.in/DataDog/dd-trace-go.v1/contrib/internal/httptrace.BeforeHandle",
+                "gopkg.in/DataDog/dd-trace-go.v1/contrib/internal/httptrace.StartRequestSpan",
+            ],
+        ),
+        (
+            Subject::HttpClient,
+            &["gopkg.in/DataDog/dd-trace-go.v1/contrib/net/http.(*roundTripper).RoundTrip"],
+        ),
+        (
+            Subject::GrpcServer,
+            &[
+                "gopkg.in/DataDog/dd-trace-go.v1/contrib/google.golang.org/grpc.UnaryServerInterceptor.func1",
+                "gopkg.in/DataDog/dd-trace-go.v1/contrib/google.golang.org/grpc.(*serverStatsHandler).TagRPC",
+            ],
+        ),
+        (
+            Subject::GrpcClient,
+            &[
+                "gopkg.in/DataDog/dd-trace-go.v1/contrib/google.golang.org/grpc.UnaryClientInterceptor.func1",
+                "gopkg.in/DataDog/dd-trace-go.v1/contrib/google.golang.org/grpc.(*clientStatsHandler).TagRPC",
+            ],
+        ),
+    ],
+);
 
 /// All functions that are named here.
 pub fn functions() -> impl Iterator<Item = &'static str> {
     let covered = INSTRUMENTATIONS.iter().flat_map(|instrumentation| instrumentation.covers);
-    covered.flat_map(|(_, functions)| *functions).copied().chain([SDK])
+    let sdks = INSTRUMENTATIONS.iter().flat_map(|instrumentation| instrumentation.sdk);
+    covered.flat_map(|(_, functions)| *functions).chain(sdks).copied()
 }
 
 /// The spans of the SDK, and those that stand for what is not recorded or is elsewhere, each with the field that holds its

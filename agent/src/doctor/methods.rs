@@ -7,7 +7,7 @@ use lightfoot_probes_abi::{Counter, Layout, Sampler};
 use thiserror::Error;
 
 use super::code::{OwnCode, OwnSite, probed};
-use super::{Check, Price, price};
+use super::{Check, Price, events, price};
 use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
 use crate::memory_limit;
 
@@ -70,6 +70,7 @@ pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
         return (checks, None);
     };
     checks.push(Check::good("attach", format!("probes are placed by {}", name(method))));
+    checks.push(events::check(&mut kernel));
     let measured = price::measure(&mut kernel, method, &code);
     checks.push(price::check(&measured));
     (checks, measured.ok())

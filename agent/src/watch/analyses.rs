@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
@@ -11,6 +12,7 @@ use rustix::process::setpriority_process;
 use tracing::debug;
 
 use super::analysis::Analysis;
+use super::contents::Contents;
 use super::inbox::Waker;
 use super::{Coexistence, WatchError, Watcher};
 use crate::discover::{FileIdentity, Listeners, ProcessKey};
@@ -22,7 +24,7 @@ const MAX_WAITING_FILES: usize = 64;
 const NICENESS: i32 = 10;
 
 /// What is known of a file.
-type Known = Result<Analysis, WatchError>;
+pub(super) type Known = Result<Arc<Analysis>, WatchError>;
 
 /// The thread, and what it is asked for. There is one: with two the allocator keeps some 7 MB that it cannot give back.
 pub(super) struct Analyses {
@@ -71,8 +73,9 @@ fn analyse(
     if let Err(error) = setpriority_process(None, NICENESS) {
         debug!(%error, "programs are analysed with the usual priority");
     }
+    let mut contents = Contents::new();
     for (identity, file) in queue {
-        let known = catch_unwind(AssertUnwindSafe(|| Analysis::of(&file, coexistence)));
+        let known = catch_unwind(AssertUnwindSafe(|| Analysis::known(&file, coexistence, &mut contents)));
         let known = known.unwrap_or(Err(WatchError::Analysis));
         sys::give_back_memory();
         if tell.send((identity, known)).is_err() {

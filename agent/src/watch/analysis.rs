@@ -13,12 +13,14 @@ use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::Reason;
+use tracing::debug;
 
+use super::contents::{self, Contents};
 use super::{Coexistence, WatchError};
 use crate::attach::Probe;
 use crate::catalog::own_instrumentation::Subject;
 use crate::catalog::{Role, grpc, http2, net_http, routers};
-use crate::inspect::{InspectError, Program};
+use crate::inspect::{self, InspectError, Program};
 use crate::plan::{OperationPlan, Plan, PlannedSite, holders, layouts};
 
 mod grpc_calls;
@@ -93,18 +95,40 @@ impl Probes {
 
 impl Analysis {
     pub(super) fn of(file: &File, coexistence: Coexistence) -> Result<Self, WatchError> {
-        // By its descriptor: it is this file whose identity was checked, whatever the process executes meanwhile.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let program = Program::inspect(&path).map_err(|error| match error {
-            // The path means nothing to anybody.
-            InspectError::Refused { path: _, source } => WatchError::Refused(Arc::new(source)),
-            error => WatchError::Inspect(Arc::new(error)),
-        })?;
-        let plan = Plan::new(&program);
+        let path = path_of(file);
+        let program = Program::inspect(&path).map_err(refused)?;
+        Self::of_program(&program, coexistence)
+    }
+
+    /// The same of a file whose content may be known.
+    pub(super) fn known(
+        file: &File,
+        coexistence: Coexistence,
+        contents: &mut Contents<Self>,
+    ) -> Result<Arc<Self>, WatchError> {
+        let path = path_of(file);
+        // Most files are no Go programs, and not worth a digest.
+        let binary = inspect::open(&path).map_err(refused)?;
+        // Whatever cannot be read shows when it is analysed.
+        let digest = contents::digest(file).ok().flatten();
+        if let Some(known) = digest.and_then(|digest| contents.get(&digest)) {
+            debug!("a file has the content of another one, whose analysis serves both");
+            return Ok(known);
+        }
+        let program = Program::of(binary, &path).map_err(refused)?;
+        let analysis = Arc::new(Self::of_program(&program, coexistence)?);
+        if let Some(digest) = digest {
+            contents.insert(digest, &analysis);
+        }
+        Ok(analysis)
+    }
+
+    fn of_program(program: &Program, coexistence: Coexistence) -> Result<Self, WatchError> {
+        let plan = Plan::new(program);
         let mut analysis = Self {
             build_info: Arc::new(program.build_info.clone()),
             position_independent: program.position_independent,
-            layout: layouts::layout(&program),
+            layout: layouts::layout(program),
             holders: Vec::new(),
             holders_left_out: 0,
             is_server: false,
@@ -151,11 +175,11 @@ impl Analysis {
             return Err(WatchError::Nothing(summary(&refusals)));
         }
         if analysis.clients.is_some() {
-            let all = holders::holders(&program);
+            let all = holders::holders(program);
             let (request, total) = (analysis.layout.request.ctx, all.len());
             analysis.holders = all.into_iter().filter_map(|holder| known_holder(&holder, request)).collect();
             analysis.holders_left_out = total.saturating_sub(analysis.holders.len());
-            analysis.add_own_spans(&holders::own_spans(&program));
+            analysis.add_own_spans(&holders::own_spans(program));
         }
         Ok(analysis)
     }
@@ -309,6 +333,19 @@ impl Analysis {
                 }
             }
         }
+    }
+}
+
+/// By its descriptor: it is this file whose identity was checked, whatever the process executes meanwhile.
+fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn refused(error: InspectError) -> WatchError {
+    match error {
+        // The path means nothing to anybody.
+        InspectError::Refused { path: _, source } => WatchError::Refused(Arc::new(source)),
+        error => WatchError::Inspect(Arc::new(error)),
     }
 }
 

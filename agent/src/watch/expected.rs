@@ -33,7 +33,7 @@ impl Watcher {
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
         if !self.binaries.contains_key(&identity) {
             // The command waits for it.
-            self.remember(identity, Analysis::of(&file, self.settings.coexistence));
+            self.remember(identity, Analysis::of(&file, self.settings.coexistence).map(Arc::new));
             sys::give_back_memory();
         }
         if self.attach(identity, program, &file).is_err() {

@@ -19,6 +19,8 @@ const ENDING: Duration = Duration::from_secs(1);
 pub(super) const ENDING_POLL: Duration = Duration::from_millis(10);
 /// So long a new process is looked at each second, for it may open the port that spans are sent to.
 const YOUNG: Duration = Duration::from_secs(10);
+/// So much more seldom than each tick are the counts of processes looked at for each that there is: idle ones cost next to nothing.
+const WEIGH_FOR_EACH: Duration = Duration::from_millis(10);
 /// When so many processes are left alone, those that have ended are forgotten.
 const MAX_LEFT: usize = 65_536;
 
@@ -89,10 +91,15 @@ impl Watcher {
 
     /// What is looked at each second.
     pub(super) fn tick(&mut self) {
-        self.weigh_routes();
-        self.weigh_callers();
+        let now = Instant::now();
+        if now >= self.weigh_due {
+            self.weigh_routes();
+            self.weigh_callers();
+            let watched = u32::try_from(self.watched.len()).unwrap_or(u32::MAX);
+            self.weigh_due = now + WEIGH_FOR_EACH.saturating_mul(watched);
+        }
         self.look_at_young();
-        self.detach_unused(Some(Instant::now()));
+        self.detach_unused(Some(now));
         if self.has_room_again && !self.waiting.is_empty() {
             self.sweep_soon = true;
         }

@@ -57,6 +57,10 @@ pub enum Program {
     Bench,
     /// Serves and calls by gRPC as it is or traced by otelgrpc, for the benchmark. It has dependencies.
     BenchGrpc,
+    /// Serves and calls, traced by dd-trace-go. It has dependencies.
+    Datadog,
+    /// Becomes a command that nobody tells what processes do.
+    Untold,
     /// Sends requests in all the ways that matter to whoever adds a header to them.
     Propagation,
     /// Structs that are hard to describe. No network.
@@ -94,6 +98,8 @@ impl Program {
             Self::Backend => "backend",
             Self::Bench => "bench",
             Self::BenchGrpc => "benchgrpc",
+            Self::Datadog => "datadog",
+            Self::Untold => "untold",
             Self::Propagation => "propagation",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",

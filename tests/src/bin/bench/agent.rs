@@ -18,7 +18,7 @@ use crate::{ROUNDS, median, verdict};
 const ASKED: u64 = 5_000;
 /// KiB of a ring that holds the records of a round.
 const RING: &str = "32768";
-/// After that much time a ring was surely read: it is looked at every 20 ms.
+/// After that much time a ring was surely read: it is looked at every 100 ms at least.
 const READ: Duration = Duration::from_millis(500);
 
 /// `None` where nothing can be watched.

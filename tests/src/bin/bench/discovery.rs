@@ -1,7 +1,8 @@
 //! What it takes to find many processes, and to watch them while nothing happens.
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -25,7 +26,12 @@ const EXECUTED: u32 = 2_000;
 /// `None` where nothing can be watched.
 pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> {
     let Some(folder) = Folder::for_test("the cost of finding processes") else { return Ok(None) };
-    let copy = |number| folder.copy_of(Program::Lifecycle, &format!("server-{number:02}"));
+    // Each with a content of its own, or one analysis would serve all.
+    let copy = |number: usize| -> Result<PathBuf, Box<dyn Error>> {
+        let path = folder.copy_of(Program::Lifecycle, &format!("server-{number:02}"))?;
+        File::options().append(true).open(&path)?.write_all(&number.to_le_bytes())?;
+        Ok(path)
+    };
     let binaries: Vec<PathBuf> = (0..BINARIES).map(copy).collect::<Result<_, _>>()?;
     let programs = binaries.iter().cycle().take(ALL);
     let targets: Vec<Target> = programs.map(|binary| Target::start(binary)).collect::<Result<_, _>>()?;
@@ -71,7 +77,7 @@ pub(crate) fn table(lightfoot: &Path) -> Result<Option<String>, Box<dyn Error>> 
         "{ALL} processes of {BINARIES} binaries of 7 MB are all watched {:.1} s after Lightfoot's start, \
          for {:.2} s of processor time. While nothing happens, watching them takes {:.2} % of a core. A program that is executed \
          and is known to be none of Go's takes the agent {of_an_exec:.0} µs; a process of a known binary is said to be watched {:.1} ms after it was \
-         started (median of {STARTED}; the agent says so up to 20 ms later than it is).\n\n\
+         started (median of {STARTED}).\n\n\
          Targets: all in 10 s ({}), under 0.5 % of a core ({}).\n",
         attached.as_secs_f64(),
         spent.as_secs_f64(),

@@ -1,0 +1,3 @@
+module example.com/untold
+
+go 1.22
