@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, packages, package-tests,
-# vm, go and go-tests, and says so. What is there already is left alone without a word.
+# container, vm, go and go-tests, and says so. What is there already is left alone without a word.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 setup_rust() {
@@ -90,6 +90,11 @@ setup_package_tests() {
     setup_tools "packages will not be tried out" rpm:rpm debootstrap:debootstrap systemd-nspawn:systemd-container
 }
 
+# What runs the image in tests.
+setup_container() {
+    setup_tools "the container image will not be run" runc:runc
+}
+
 # setup_tools LOSS COMMAND:PACKAGE…: for what tests can do without, and say so.
 setup_tools() {
     local loss=$1 part
@@ -125,7 +130,7 @@ setup_go_tests() {
 
 for part in "$@"; do
     case $part in
-        rust | bpf | checks | dist | emulator | go | go-tests | packages | package-tests | vm) "setup_${part//-/_}" ;;
+        rust | bpf | checks | container | dist | emulator | go | go-tests | packages | package-tests | vm) "setup_${part//-/_}" ;;
         *) fail "setup.sh does not know the part $part" ;;
     esac
 done
