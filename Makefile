@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build dist check test test-all vm vm-all support-table bless bench setup
+.PHONY: help demo build dist packages image check test test-all vm vm-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -32,13 +32,22 @@ dist: ## build dist/lightfoot-x86_64 and dist/lightfoot-aarch64, static and for 
 	@scripts/setup.sh dist
 	@scripts/dist.sh
 
+packages: dist ## make deb and rpm of these in dist/
+	@scripts/setup.sh packages
+	@scripts/packages.sh
+
+image: dist ## make a container image of these in dist/
+	@scripts/image.sh
+
 check: ## formatting, lints, spelling, documentation, licences
 	@scripts/setup.sh bpf checks
 	@scripts/check.sh
 
 test: ## run the tests
-	@scripts/setup.sh dist emulator go-tests vm
+	@scripts/setup.sh dist emulator go-tests packages package-tests container vm
 	@scripts/dist.sh
+	@scripts/packages.sh
+	@scripts/image.sh
 	cargo test --workspace
 	cargo run --quiet --package lightfoot-tests --bin vm -- usual
 	@scripts/fuzz-briefly.sh
@@ -71,4 +80,4 @@ bench: ## measure; WRITE=1 puts the results into README.md and docs/bench
 	cargo run --release --package lightfoot-tests --bin bench -- $(if $(WRITE),--write)
 
 setup: ## install everything that the other targets need, and nothing else
-	@scripts/setup.sh dist emulator checks go go-tests
+	@scripts/setup.sh dist emulator packages package-tests container vm checks go go-tests

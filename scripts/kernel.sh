@@ -5,11 +5,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# = 2 ] || fail "usage: scripts/kernel.sh MACHINE VERSION"
 machine=$1 version=$2
-case $machine in
-    x86_64) architecture=amd64 ;;
-    aarch64) architecture=arm64 ;;
-    *) fail "kernel.sh does not know the machine $machine" ;;
-esac
+architecture=$(architecture "$machine")
 apt=$cache/kernels/apt
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -33,15 +29,6 @@ END
         say "fetching Debian's lists of kernels"
         quietly apt-get update -qq
     fi
-}
-
-# mirror ENDING: the first of this system's sources whose address ends so.
-mirror() {
-    local found
-    found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -v '^ *#' | grep -oE "[a-z+]+://[^ ]*/$1/?( |\$)" | head -n 1) || true
-    [ -n "$found" ] || fail "no source of this system's packages ends in /$1: kernels come from Debian's"
-    echo "$found"
 }
 
 # source_list ADDRESS SUITE…

@@ -71,6 +71,15 @@ apt_has() {
     apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
 }
 
+# mirror ENDING: the first of this system's sources whose address ends so.
+mirror() {
+    local found
+    found=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        grep -v '^ *#' | grep -oE "[a-z+]+://[^ ]*/$1/?( |\$)" | head -n 1) || true
+    [ -n "$found" ] || fail "no source of this system's packages ends in /$1"
+    echo "$found"
+}
+
 # pip_install REQUIREMENT FOLDER
 pip_install() {
     local pip
@@ -92,4 +101,22 @@ pip_install() {
 # go_command: the path of the machine's own `go`, or else of the one in the cache.
 go_command() {
     command -v go || "$root/scripts/go-toolchain.sh" "$GO_VERSION"
+}
+
+# What packages and images say of the commit that they are made of: its version, and the second of it.
+version() {
+    sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1
+}
+
+built() {
+    echo "${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct)}"
+}
+
+# architecture MACHINE: as Debian, Go and OCI call it.
+architecture() {
+    case $1 in
+        x86_64) echo amd64 ;;
+        aarch64) echo arm64 ;;
+        *) fail "no architecture is known for the machine $1" ;;
+    esac
 }

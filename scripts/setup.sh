@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, vm, go and go-tests, and says
-# so. What is there already is left alone without a word.
+# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, packages, package-tests,
+# container, vm, go and go-tests, and says so. What is there already is left alone without a word.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 setup_rust() {
@@ -72,23 +72,49 @@ setup_dist() {
     install_once "$cache/tools/ziglang-$ZIG_VERSION" install_wheel ziglang "$ZIG_VERSION"
 }
 
+# Makes deb and rpm, of static builds.
+setup_packages() {
+    install_once "$cache/tools/nfpm-$NFPM_VERSION" install_nfpm
+}
+
+install_nfpm() {
+    local go
+    go=$("$root/scripts/go-toolchain.sh" "$GO_VERSION")
+    say "installing nfpm $NFPM_VERSION (compiles for 1 min)"
+    GOBIN=$1 GOTOOLCHAIN=local GOWORK=off GOFLAGS=-trimpath CGO_ENABLED=0 \
+        quietly "$go" install -ldflags="-s -w" "github.com/goreleaser/nfpm/v2/cmd/nfpm@v$NFPM_VERSION"
+}
+
+# What tests of packages take besides: rpm reads those of its kind, the others make and boot a Debian, in `make test-all`.
+setup_package_tests() {
+    setup_tools "packages will not be tried out" rpm:rpm debootstrap:debootstrap systemd-nspawn:systemd-container
+}
+
+# What runs the image in tests.
+setup_container() {
+    setup_tools "the container image will not be run" runc:runc
+}
+
+# setup_tools LOSS COMMAND:PACKAGE…: for what tests can do without, and say so.
+setup_tools() {
+    local loss=$1 part
+    shift
+    for part in "$@"; do
+        ! command -v "${part%:*}" >/dev/null || continue
+        if [ "$(id -u)" != 0 ] || ! apt_install "${part#*:}"; then
+            say "${part#*:} is missing: $loss"
+        fi
+    done
+}
+
 # What runs the other machine's static build in tests. They say so where it is missing.
 setup_emulator() {
-    ! command -v qemu-aarch64-static >/dev/null || return 0
-    if [ "$(id -u)" != 0 ] || ! apt_install qemu-user-static; then
-        say "qemu-user-static is missing: the other machine's static build will not be run"
-    fi
+    setup_tools "the other machine's static build will not be run" qemu-aarch64-static:qemu-user-static
 }
 
 # What boots other kernels. They are fetched when they are needed, by scripts/kernel.sh.
 setup_vm() {
-    local part
-    for part in qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm cpio:cpio; do
-        ! command -v "${part%:*}" >/dev/null || continue
-        if [ "$(id -u)" != 0 ] || ! apt_install "${part#*:}"; then
-            say "${part#*:} is missing: other kernels will not be tried"
-        fi
-    done
+    setup_tools "other kernels will not be tried" qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm cpio:cpio
 }
 
 setup_go() {
@@ -104,8 +130,7 @@ setup_go_tests() {
 
 for part in "$@"; do
     case $part in
-        rust | bpf | checks | dist | emulator | go | vm) "setup_$part" ;;
-        go-tests) setup_go_tests ;;
+        rust | bpf | checks | container | dist | emulator | go | go-tests | packages | package-tests | vm) "setup_${part//-/_}" ;;
         *) fail "setup.sh does not know the part $part" ;;
     esac
 done
