@@ -7,6 +7,7 @@ use std::{io, iter};
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::programs::ProgramError;
+use aya::programs::uprobe::UProbeError;
 use lightfoot_probes::NotElf;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -101,9 +102,16 @@ impl AttachError {
         is_caused_by(error, Errno::MFILE).then(|| Self::TooManyFiles { limit: limit() })
     }
 
-    /// Whether the kernel does not know the kind of program, or a helper that it calls: that is all it says of either.
+    /// Whether the kernel does not know the kind of program, a helper that it calls, or the kind of link: for the first two it has
+    /// but one word.
     pub(super) fn is_of_old_kernel(&self) -> bool {
-        matches!(self, Self::Program { source, .. } if is_caused_by(source, Errno::INVAL))
+        match self {
+            Self::Program { source, .. } => is_caused_by(source, Errno::INVAL),
+            Self::Place(source) => {
+                matches!(**source, ProgramError::UProbeError(UProbeError::MultiLinkNotSupported))
+            }
+            _ => false,
+        }
     }
 
     /// Whether it may be otherwise once another process is left.
