@@ -103,7 +103,8 @@ fn what_is_not_told_in_time_is_counted_and_found_by_a_sweep_at_once() {
     let path = folder.server().unwrap();
     let agent = Agent::watching(&path).unwrap();
     let first = Target::start(&path).unwrap();
-    watches_soon(&agent, &first);
+    // The agent has to start first.
+    agent.watches(first.pid()).unwrap();
     agent.signal(Signal::STOP);
     // The ring has room for 1024.
     for _ in 0..1_100 {
