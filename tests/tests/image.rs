@@ -1,7 +1,7 @@
 //! The container image of `make image`: its layout, and what it sees of the processes outside of its container.
 //!
 //! `make test` makes it first. What cannot be tried says why, and fails where `CI` is `true`.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::env;
 use std::fs;
@@ -127,7 +127,7 @@ fn the_same_commit_makes_the_same_image() {
     let script = dist().join("../scripts/image.sh");
     run(Command::new(script).arg(&again).env("SOURCE_DATE_EPOCH", time.to_string()));
     let first = dist().join(format!("lightfoot-{}-oci.tar", env!("CARGO_PKG_VERSION")));
-    assert!(fs::read(first).unwrap() == fs::read(again).unwrap());
+    assert!(fs::read(first).unwrap() == fs::read(again).unwrap(), "they differ");
 }
 
 /// A bundle for runc, and its state; the container is removed in the end.
