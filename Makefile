@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build dist packages image check test test-all vm vm-all support-table bless bench setup
+.PHONY: help demo build dist packages image manifests check test test-all vm vm-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -39,12 +39,16 @@ packages: dist ## make deb and rpm of these in dist/
 image: dist ## make a container image of these in dist/
 	@scripts/image.sh
 
+manifests: ## write deploy/kubernetes anew, of the Helm chart
+	@scripts/setup.sh chart
+	@scripts/manifests.sh >deploy/kubernetes/lightfoot.yaml
+
 check: ## formatting, lints, spelling, documentation, licences
 	@scripts/setup.sh bpf checks
 	@scripts/check.sh
 
 test: ## run the tests
-	@scripts/setup.sh dist emulator go-tests packages package-tests container vm
+	@scripts/setup.sh dist emulator go-tests packages package-tests container chart vm
 	@scripts/dist.sh
 	@scripts/packages.sh
 	@scripts/image.sh
@@ -80,4 +84,4 @@ bench: ## measure; WRITE=1 puts the results into README.md and docs/bench
 	cargo run --release --package lightfoot-tests --bin bench -- $(if $(WRITE),--write)
 
 setup: ## install everything that the other targets need, and nothing else
-	@scripts/setup.sh dist emulator packages package-tests container vm checks go go-tests
+	@scripts/setup.sh dist emulator packages package-tests container chart vm checks go go-tests

