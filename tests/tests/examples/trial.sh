@@ -1,0 +1,47 @@
+#!/bin/bash
+# trial.sh BACKEND FOLDER LIGHTFOOT SERVER: starts a backend by FOLDER/backend.yaml and Lightfoot by FOLDER/lightfoot.yaml with a server
+# under watch, both with the addresses that stand there, which are those of a network namespace of its own. Asks the server, ends
+# Lightfoot, and prints what the backend has.
+set -euo pipefail
+backend=$1 folder=$2 lightfoot=$3 server=$4
+ip link set lo up
+# ask ADDRESS PATH: the whole answer.
+ask() {
+    exec 5<>"/dev/tcp/${1%:*}/${1#*:}"
+    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&5
+    cat <&5
+}
+# until_so COMMAND…: waits for it to succeed, for a minute.
+until_so() {
+    for _ in $(seq 600); do
+        ! "$@" >/dev/null 2>&1 || return 0
+        sleep 0.1
+    done
+    echo "never: $*" >&2
+    exit 1
+}
+listens() { exec 6<>"/dev/tcp/127.0.0.1/$1"; }
+
+export SPANS=$folder/spans OTEL_TRACES_SAMPLER=always_off
+"$backend" --config "$folder/backend.yaml" >"$folder/backend.log" 2>&1 &
+started=$!
+trap 'kill $started' EXIT
+until_so listens 4317
+unset OTEL_TRACES_SAMPLER
+"$lightfoot" run --config "$folder/lightfoot.yaml" -- "$server" >"$folder/printed" 2>"$folder/messages" &
+agent=$!
+until_so grep -q listening "$folder/printed"
+until_so grep -q watching "$folder/messages"
+address=$(sed -n 's/^listening \([0-9.:]*\).*/\1/p' "$folder/printed")
+for number in $(seq 300); do
+    ask "$address" "/asked/$number" >/dev/null
+done
+ask "$address" /healthz >/dev/null
+sleep 1
+kill "$agent"
+wait "$agent" || true
+case $backend in
+    *jaeger) ask 127.0.0.1:16686 '/api/traces?service=lifecycle&limit=1000' ;;
+    *) sleep 1 && cat "$SPANS" ;;
+esac
+cat "$folder/messages" >&2
