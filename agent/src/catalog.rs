@@ -115,6 +115,9 @@ pub enum Role {
     Router,
     /// The headers of a request are about to end: one trap more for each. Only if asked for, for a header is written there.
     Written,
+    /// The headers of a request are known to its own goroutine, and another one will write them: one trap more for each. Only if asked
+    /// for.
+    Listed,
     /// Nothing: what is read of a request for its span tells that it is such an operation.
     Told,
 }
@@ -144,7 +147,7 @@ impl Role {
 
     /// Whether the operation cannot be watched without it.
     pub fn is_required(self) -> bool {
-        self.is_start() || matches!(self, Self::Opened | Self::End)
+        self.is_start() || matches!(self, Self::Opened | Self::End | Self::Listed)
     }
 }
 
@@ -212,6 +215,15 @@ pub enum Place {
     /// A place behind calls that is as another one, where the function still has its receiver at the place that Go's ABI has for it
     /// on the stack.
     WithReceiver(&'static Self),
+    /// The same where the function still has another argument of 8 bytes, too, at its place.
+    WithArgument {
+        /// The other place.
+        place: &'static Self,
+        /// The argument's register, by index in the ABI's sequence.
+        register: u8,
+        /// Its place: so many bytes above the stack pointer at the entry.
+        home: u64,
+    },
     /// Its return instructions.
     Returns,
     /// No place: that the program has the function is what matters.
@@ -227,7 +239,7 @@ impl Place {
     /// The place without what is asked of it besides.
     pub fn itself(&self) -> &Self {
         match self {
-            Self::WithReceiver(place) => place,
+            Self::WithReceiver(place) | Self::WithArgument { place, .. } => place,
             place => place,
         }
     }

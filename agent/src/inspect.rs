@@ -205,6 +205,7 @@ fn wanted_functions() -> Vec<&'static str> {
             Place::Entry { called_from: None, .. }
             | Place::AfterInterfaceCalls { .. }
             | Place::WithReceiver(_)
+            | Place::WithArgument { .. }
             | Place::Returns
             | Place::EmulatedReturns => {}
         }

@@ -267,7 +267,7 @@ impl Settings {
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
             (analysis.has_connection_ends(), process_flags::CONNECTIONS),
-            (self.propagates && analysis.propagation.is_ok(), process_flags::PROPAGATE),
+            (self.propagates && !analysis.propagation.places.is_empty(), process_flags::PROPAGATE),
         ];
         let flags = flags
             .into_iter()

@@ -263,7 +263,14 @@ pub fn stored(code: Code<'_>, call: VirtualAddress, results: &[Place]) -> Option
 /// Whether the function has stored its first argument where Go's ABI has room for it, 8 bytes above the stack pointer at the entry, on
 /// all ways to the instruction at `at`, and has stored nothing else there.
 pub fn keeps_receiver(code: Code<'_>, at: VirtualAddress) -> bool {
-    Body::decode(code).is_ok_and(|body| stored::keeps_receiver(&body, at))
+    const BESIDE_THE_RETURN_ADDRESS: u64 = 8;
+    keeps_argument(code, at, Place::IntegerRegister(0), BESIDE_THE_RETURN_ADDRESS)
+}
+
+/// The same of an argument of 8 bytes that came in a register, and of the room for it that is so many bytes above the stack pointer at
+/// the function's entry.
+pub fn keeps_argument(code: Code<'_>, at: VirtualAddress, argument: Place, home: u64) -> bool {
+    Body::decode(code).is_ok_and(|body| stored::keeps_argument(&body, at, argument, home))
 }
 
 fn behind(body: &Body<'_>, call: VirtualAddress, keep: &[Place]) -> Result<Site, SiteError> {

@@ -311,6 +311,13 @@ fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
             assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
             assert_eq!(caught(operation, Role::Start).1, [Price::Emulated], "{title}");
         }
+        let propagation = &operations["gRPC client propagation"];
+        let is_there = build.architecture == Architecture::X86_64;
+        assert_eq!(propagation.can_be_watched(), is_there, "{:?}", propagation.refusals);
+        assert!(layout(&facts).propagation.grpc.is_known());
+        for role in [Role::Listed, Role::Written].iter().filter(|_| is_there) {
+            assert_eq!(caught(propagation, *role).1, [Price::Emulated], "{role:?}");
+        }
         for title in ["messages of gRPC server streams", "messages of gRPC client streams"] {
             let operation = &operations[title];
             assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);

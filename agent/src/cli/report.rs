@@ -277,6 +277,7 @@ impl Point {
             Role::Received => "got",
             Role::Route | Role::Router => "route",
             Role::Written => "write",
+            Role::Listed => "list",
             Role::Told => "told",
         };
         let Some(function) = self.function else {

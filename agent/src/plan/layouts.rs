@@ -65,6 +65,7 @@ fn propagation(program: &Program) -> layout::Propagation {
         buffer: writer.offset("buf"),
         used: writer.offset("n"),
         headers: headers.into_iter().min().unwrap_or(NONE),
+        grpc: grpc::propagation(program),
     }
 }
 

@@ -71,7 +71,9 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             }
             sites
         }
-        Place::WithReceiver(_) => return Err("a place is nested too deeply".to_owned()),
+        Place::WithReceiver(_) | Place::WithArgument { .. } => {
+            return Err("a place is nested too deeply".to_owned());
+        }
         Place::Nowhere { .. } => Vec::new(),
         Place::Returns | Place::EmulatedReturns => {
             let returns = site::returns(view).map_err(|why| why.to_string())?;
@@ -82,13 +84,21 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
         }
     };
     let is_kept = |site: &Site| site::keeps_receiver(view, site.address);
-    if matches!(way.place, Place::WithReceiver(_)) && !sites.iter().all(is_kept) {
+    if matches!(way.place, Place::WithReceiver(_) | Place::WithArgument { .. }) && !sites.iter().all(is_kept)
+    {
         return Err(format!("{} does not keep its receiver on the stack", way.function));
     }
     // What is counted there must be counted once.
     let twice = sites.iter().find(|site| site.may_run_twice);
     if let (Some(site), Place::WithReceiver(_)) = (twice, &way.place) {
         return Err(format!("{} may run twice", site.address));
+    }
+    if let Place::WithArgument { register, home, .. } = way.place {
+        let register = go_abi::Place::IntegerRegister(register);
+        let is_kept = |site: &Site| site::keeps_argument(view, site.address, register, home);
+        if !sites.iter().all(is_kept) {
+            return Err(format!("{} does not keep its argument on the stack", way.function));
+        }
     }
     let planned = |site| PlannedSite::of(site, function.entry, code.offset, kept.clone());
     sites.into_iter().map(planned).collect()

@@ -48,8 +48,9 @@ pub(super) struct Analysis {
     /// Those that count the messages of streams, if it has any, and the bits of `process_flags` that say of whose.
     pub(super) messages: Probes,
     pub(super) counted: u64,
-    /// Those at which trace contexts are added to what clients send, or why it has none.
-    pub(super) propagation: Result<Probes, String>,
+    /// Those at which trace contexts are added to what clients send, and why none are added to what some send.
+    pub(super) propagation: Probes,
+    pub(super) not_propagated: Vec<String>,
     /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
     /// What is left to the program's own instrumentation, and to which.
@@ -137,14 +138,18 @@ impl Analysis {
             routers: Probes::default(),
             messages: Probes::default(),
             counted: 0,
-            propagation: Err("it has no client of HTTP/1".to_owned()),
+            propagation: Probes::default(),
+            not_propagated: Vec::new(),
             clients: None,
             covered: Vec::new(),
         };
         let mut refusals = Vec::new();
         for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {
-            if operation.operation.title == net_http::PROPAGATION_1.title {
-                analysis.propagation = propagation(operation, &analysis.layout);
+            if [net_http::PROPAGATION_1, grpc::PROPAGATION]
+                .iter()
+                .any(|of| of.title == operation.operation.title)
+            {
+                analysis.add_propagation(operation);
             }
             let Some(add) = Self::adder(operation) else { continue };
             if let Some(by) = operation.covered_by.as_ref().filter(|_| coexistence != Coexistence::Both)
@@ -173,6 +178,9 @@ impl Analysis {
         }
         if analysis.probes.places.is_empty() {
             return Err(WatchError::Nothing(summary(&refusals)));
+        }
+        if analysis.propagation.places.is_empty() && analysis.not_propagated.is_empty() {
+            analysis.not_propagated.push("it has no client whose requests could carry one".to_owned());
         }
         if analysis.clients.is_some() {
             let all = holders::holders(program);
@@ -217,8 +225,22 @@ impl Analysis {
             + self.route.places.len()
             + self.routers.places.len()
             + self.messages.places.len()
-            + self.propagation.as_ref().map_or(0, |probes| probes.places.len())
+            + self.propagation.places.len()
             + of_clients
+    }
+
+    /// Adds those at which a header is written to what clients send of whom there are spans.
+    fn add_propagation(&mut self, plan: &OperationPlan) {
+        let is_linked = plan.points.iter().any(|point| !point.absent);
+        let is_grpc = |kind| matches!(kind, Some(SiteKind::GrpcClientStart | SiteKind::GrpcStreamStart));
+        let has_grpc_clients = self.probes.places.iter().any(|place| is_grpc(place.cookie.kind()));
+        if !is_linked || plan.operation.title == grpc::PROPAGATION.title && !has_grpc_clients {
+            return;
+        }
+        match propagation(plan, &self.layout) {
+            Ok(found) => found.iter().for_each(|(planned, cookie)| self.propagation.add(planned, *cookie)),
+            Err(why) => self.not_propagated.push(format!("{}: {why}", plan.operation.title)),
+        }
     }
 
     /// How to add the probes of an operation, if its spans can be had.
@@ -350,20 +372,30 @@ fn refused(error: InspectError) -> WatchError {
 }
 
 /// The probes at which a header is written, or why there are none: all of it is proven, or nothing is written.
-fn propagation(plan: &OperationPlan, layout: &Layout) -> Result<Probes, String> {
+fn propagation<'a>(
+    plan: &'a OperationPlan,
+    layout: &Layout,
+) -> Result<Vec<(&'a PlannedSite, Cookie)>, String> {
     if let Some(refusal) = plan.refusals.first() {
         return Err(refusal.clone());
     }
-    if !layout.propagation.is_known() {
+    let is_grpc = plan.operation.title == grpc::PROPAGATION.title;
+    if !(if is_grpc { layout.propagation.grpc.is_known() } else { layout.propagation.is_known() }) {
         return Err("the layout of its buffers or maps is not known".to_owned());
     }
-    let mut probes = Probes::default();
-    for planned in plan.points.iter().flat_map(|point| &point.chosen).flat_map(|(_, sites)| sites) {
-        let words = receiver(planned).ok_or("where the request stands is not known")?;
-        let cookie = with_condition(SiteKind::HttpClientHead, planned).with_receiver(words);
-        probes.add(planned, cookie);
+    let mut found = Vec::new();
+    for point in &plan.points {
+        let kind = match (point.role, is_grpc) {
+            (Role::Listed, _) => SiteKind::GrpcClientListed,
+            (_, true) => SiteKind::GrpcClientHead,
+            (_, false) => SiteKind::HttpClientHead,
+        };
+        for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
+            let words = receiver(planned).ok_or("where the request stands is not known")?;
+            found.push((planned, with_condition(kind, planned).with_receiver(words)));
+        }
     }
-    Ok(probes)
+    Ok(found)
 }
 
 /// How many words above the stack pointer at a site the function's receiver stands: beside the return address.
@@ -416,6 +448,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
         | Role::Received
         | Role::Router
         | Role::Written
+        | Role::Listed
         | Role::Told => None,
     }
 }

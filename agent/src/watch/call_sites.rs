@@ -105,7 +105,7 @@ impl Binary {
             Group::Routes => Some(&analysis.route),
             Group::Routers => Some(&analysis.routers),
             Group::Messages => Some(&analysis.messages),
-            Group::Propagation => analysis.propagation.as_ref().ok(),
+            Group::Propagation => Some(&analysis.propagation),
             Group::Returns(end) => analysis.clients.as_ref().and_then(|clients| clients.returns.get(&end)),
             Group::CallSite(offset) => {
                 let trusted = analysis.clients.as_ref().and_then(|clients| clients.call_sites.get(&offset));

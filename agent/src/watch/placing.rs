@@ -133,9 +133,11 @@ impl Watcher {
         }
         let mut not_propagated = None;
         if self.settings.propagates && analysis.clients.is_some() {
-            match &analysis.propagation {
-                Ok(_) => drop(groups.insert(Group::Propagation)),
-                Err(reason) => not_propagated = Some(WatchError::Unproven(reason.clone())),
+            if !analysis.propagation.places.is_empty() {
+                groups.insert(Group::Propagation);
+            }
+            if !analysis.not_propagated.is_empty() {
+                not_propagated = Some(WatchError::Unproven(analysis.not_propagated.join("; ")));
             }
         }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };

@@ -43,6 +43,13 @@ pub enum SiteKind {
     /// The call of `io.WriteString` in `net/http.(*Request).write`, which ends the headers of a request over HTTP/1: a header can be
     /// added before it. [`Cookie::receiver`] tells where the request is. For the programs that write alone.
     HttpClientHead = 24,
+    /// Behind the call of `(*http2Client).createHeaderFields` in `google.golang.org/grpc/internal/transport.(*http2Client).NewStream`:
+    /// the list of a call's headers is in registers. [`Cookie::receiver`] tells where the connection is. For the programs that write
+    /// alone.
+    GrpcClientListed = 25,
+    /// The call of `(*http2.Framer).WriteHeaders` in `internal/transport.(*loopyWriter).writeHeader`: they are encoded, and a header can be
+    /// added. [`Cookie::receiver`] tells where the writer is. For the programs that write alone.
+    GrpcClientHead = 26,
     /// `google.golang.org/grpc.(*Server).handleStream`: a gRPC call starts.
     GrpcServerStart = 32,
     /// `internal/transport.(*http2Server).writeStatus`, `WriteStatus` before grpc-go 1.69: its status is sent.
@@ -82,7 +89,7 @@ impl SiteKind {
 
     /// Whether it is for the programs that write.
     pub const fn is_propagation(self) -> bool {
-        matches!(self, Self::HttpClientHead)
+        matches!(self, Self::HttpClientHead | Self::GrpcClientListed | Self::GrpcClientHead)
     }
 
     /// The kind of that number.
@@ -100,6 +107,8 @@ impl SiteKind {
             17 => Some(Self::HttpClientStartInner),
             18 => Some(Self::HttpClientEnd),
             24 => Some(Self::HttpClientHead),
+            25 => Some(Self::GrpcClientListed),
+            26 => Some(Self::GrpcClientHead),
             32 => Some(Self::GrpcServerStart),
             33 => Some(Self::GrpcServerEnd),
             34 => Some(Self::GrpcServerGone),
@@ -118,7 +127,7 @@ impl SiteKind {
     }
 
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -131,6 +140,8 @@ impl SiteKind {
         Self::HttpClientStartInner,
         Self::HttpClientEnd,
         Self::HttpClientHead,
+        Self::GrpcClientListed,
+        Self::GrpcClientHead,
         Self::GrpcServerStart,
         Self::GrpcServerEnd,
         Self::GrpcServerGone,

@@ -64,6 +64,8 @@ pub const HEADER_RUNS: usize = 10;
 /// How many headers may have names as long as those that are looked for; names of further ones are not read.
 pub const HEADER_CANDIDATES: usize = 40;
 
+/// How many headers of a gRPC client's call are searched, with `--propagate`. To more none is added.
+pub const GRPC_LIST: usize = 64;
 /// The same as [`HEADER_READS`] for what a client sends, with `--propagate`: enough for 84 headers. Of more none is added.
 pub const SENT_HEADER_READS: usize = 9;
 /// The same as [`HEADER_CANDIDATES`].

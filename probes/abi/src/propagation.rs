@@ -11,9 +11,9 @@ pub struct PendingKey {
     pub instance: u32,
     /// Zero.
     pub reserved: u32,
-    /// The address of the header map.
+    /// The address of the header map. gRPC: of the list of headers.
     pub header: u64,
-    /// The address of the URL.
+    /// The address of the URL. gRPC: 0.
     pub url: u64,
 }
 
@@ -23,6 +23,17 @@ const _: () = assert!(size_of::<PendingKey>() == 24);
 pub const HEADER: usize = 70;
 /// The same in words.
 pub const HEADER_WORDS: usize = HEADER.div_ceil(8);
+
+/// The bytes of the same field as HPACK has it, a literal without indexing: its kind, the length of the name, the name, the length of
+/// the value, the value.
+pub const FIELD: usize = 1 + 1 + 11 + 1 + 55;
+/// What it adds to the size of a list of headers (RFC 9113, section 6.5.2).
+pub const FIELD_LIST_SIZE: u64 = 11 + 55 + 32;
+/// The longest frame that each peer takes (RFC 9113, section 4.2).
+pub const MAX_FRAME: u64 = 16384;
+
+/// The longest encoded headers that are moved to where there is room, in bytes.
+pub const BLOCK: usize = 512;
 
 /// What is to be added to a request: an element of `PENDING`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +53,19 @@ pub struct Pending {
     pub header: u64,
     /// As above.
     pub url: u64,
-    /// How many headers the map had when it was searched.
+    /// How many headers the map had when it was searched. gRPC: the stream that the call has become, or 0.
     pub headers: u64,
     /// The header, of [`HEADER`] bytes.
     pub text: [u64; HEADER_WORDS],
     /// Where it is read back to.
     pub back: [u64; HEADER_WORDS],
+    /// gRPC: the encoded headers, while they are moved.
+    pub block: [u64; BLOCK / 8],
     /// [`Self::span_id`] again: of an element that is just used anew the two differ, or have changed.
     pub span_id_again: u64,
 }
 
-const _: () = assert!(size_of::<Pending>() == (8 + 2 * HEADER_WORDS) * 8);
+const _: () = assert!(size_of::<Pending>() == (8 + 2 * HEADER_WORDS) * 8 + BLOCK);
 
 /// What may be done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,4 +79,6 @@ pub enum PendingState {
     Shared = 3,
     /// Not all of its headers could be searched.
     Unproven = 4,
+    /// The server does not take a longer list of headers.
+    NoRoom = 5,
 }

@@ -78,9 +78,15 @@ pub fn grpc(registers: Registers, cookie: Cookie) {
 #[cfg(feature = "propagate")]
 #[inline(always)]
 pub fn propagation(registers: Registers, cookie: Cookie) {
-    let Some(Hit { tgid: _, process, layout }) = hit(registers, cookie) else { return };
+    let Some(Hit { tgid, process, layout }) = hit(registers, cookie) else { return };
     match cookie.kind() {
         Some(SiteKind::HttpClientHead) => propagate::head(registers, process, layout, cookie.0),
+        Some(SiteKind::GrpcClientListed) => {
+            propagate::grpc::listed(registers, tgid, process, layout, cookie.receiver());
+        }
+        Some(SiteKind::GrpcClientHead) => {
+            propagate::grpc::encoded(registers, process, layout, cookie.receiver());
+        }
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

@@ -3,7 +3,9 @@
 //! A request over HTTP/1 is written by the goroutine of its connection into a `bufio.Writer` that nobody else uses. Before the line
 //! that ends the headers, the header is written behind what the buffer holds, where the program looks at nothing, and read back; then
 //! the one word that says how much the buffer holds makes it part of the request. Whatever is not as it must be is counted, and
-//! nothing is written.
+//! nothing is written. [`grpc`] does the same for calls of gRPC.
+
+pub mod grpc;
 
 use core::ptr;
 
@@ -154,7 +156,8 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64) -> Coun
         return Counter::PropagationNoRoom;
     }
     let end = buffer.wrapping_add(used);
-    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END || !write_payload(slot, pending, end) {
+    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END || !write_payload::<HEADER>(slot, pending, end)
+    {
         return Counter::PropagationUnproven;
     }
     let used = used + HEADER as u64;
@@ -169,17 +172,18 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64) -> Coun
 
 /// Writes the header to where nobody looks, and reads it back. False unless it stands there, and is that of the span that was found.
 #[inline(never)]
-fn write_payload(slot: u32, pending: &mut Pending, to: u64) -> bool {
+fn write_payload<const LENGTH: usize>(slot: u32, pending: &mut Pending, to: u64) -> bool {
     let span_id = pending.span_id;
+    const { assert!(LENGTH.div_ceil(8) == HEADER_WORDS && !LENGTH.is_multiple_of(8)) };
     // SAFETY: both places have room for the header.
     let is_written = unsafe {
-        write_user(to, pending.text.as_ptr().cast(), HEADER as u32)
-            && read_user(slot, pending.back.as_mut_ptr().cast(), HEADER, to)
+        write_user(to, pending.text.as_ptr().cast(), LENGTH as u32)
+            && read_user(slot, pending.back.as_mut_ptr().cast(), LENGTH, to)
     };
     let mut difference = u64::from(!is_written);
     let mut word = 0;
     while word < HEADER_WORDS {
-        let mask = if word == HEADER_WORDS - 1 { (1 << (HEADER % 8 * 8)) - 1 } else { u64::MAX };
+        let mask = if word == HEADER_WORDS - 1 { (1 << (LENGTH % 8 * 8)) - 1 } else { u64::MAX };
         difference |= (pending.text[word] ^ pending.back[word]) & mask;
         word += 1;
     }

@@ -42,17 +42,25 @@ pub(super) fn find(body: &Body<'_>, call: VirtualAddress, results: &[Place]) -> 
     None
 }
 
-/// Where the ABI has room for the first argument, from the stack pointer at the entry.
-const RECEIVER: i64 = 8;
+/// An argument of 8 bytes that came in a register.
+struct Argument {
+    /// The register's number.
+    register: u8,
+    /// Where the ABI has room for it, from the stack pointer at the entry.
+    home: i64,
+}
 
-/// What is known of the first argument before an instruction, on all paths to it.
+/// What is known of an argument before an instruction, on all paths to it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Known {
     in_register: bool,
     is_stored: bool,
 }
 
-pub(super) fn keeps_receiver(body: &Body<'_>, at: VirtualAddress) -> bool {
+pub(super) fn keeps_argument(body: &Body<'_>, at: VirtualAddress, argument: Place, home: u64) -> bool {
+    let register = Registers::of(body.architecture).at(argument).map(|register| register.number);
+    let (Some(register), Ok(home)) = (register, i64::try_from(home)) else { return false };
+    let argument = Argument { register, home };
     let depths = Depths::of(body);
     let mut known: Vec<Option<Known>> = vec![None; body.instructions.len()];
     let mut work = vec![(0, Known { in_register: true, is_stored: false })];
@@ -67,7 +75,7 @@ pub(super) fn keeps_receiver(body: &Body<'_>, at: VirtualAddress) -> bool {
             continue;
         }
         let Some(instruction) = body.instructions.get(index) else { continue };
-        let behind = after(instruction, joined, depths.before(index));
+        let behind = after(&argument, instruction, joined, depths.before(index));
         let falls = match instruction.flow {
             Flow::Next | Flow::Branch(_) | Flow::Call(_) => body.falls_to(index),
             Flow::Jump(_) | Flow::Return | Flow::Stop => None,
@@ -76,7 +84,7 @@ pub(super) fn keeps_receiver(body: &Body<'_>, at: VirtualAddress) -> bool {
             Flow::Jump(Some(target)) | Flow::Branch(target) => body.index_of(target),
             _ => None,
         };
-        // When the stack has grown, all begins anew with the same argument.
+        // When the stack has grown, all begins anew with the same arguments.
         work.extend(
             [falls, jumps].into_iter().flatten().filter(|next| *next != 0).map(|next| (next, behind)),
         );
@@ -87,22 +95,22 @@ pub(super) fn keeps_receiver(body: &Body<'_>, at: VirtualAddress) -> bool {
 }
 
 /// What is known behind an instruction, before which the stack pointer is so far from that at the entry.
-fn after(instruction: &Instruction<'_>, mut known: Known, depth: Option<i64>) -> Known {
-    const ARGUMENT: u8 = 0;
+fn after(argument: &Argument, instruction: &Instruction<'_>, mut known: Known, depth: Option<i64>) -> Known {
     let effects = instruction.effects();
     if let MemoryWrite::Stack { offset, size } = effects.memory {
         let at = |offset| depth.and_then(|depth| depth.checked_add(offset));
         let (start, end) =
             (at(offset), i64::try_from(size).ok().and_then(|size| at(offset.checked_add(size)?)));
-        let apart = start.is_some_and(|start| start >= RECEIVER.saturating_add(8))
-            || end.is_some_and(|end| end <= RECEIVER);
-        if stored(instruction, ARGUMENT).and_then(at) == Some(RECEIVER) {
+        let apart = start.is_some_and(|start| start >= argument.home.saturating_add(8))
+            || end.is_some_and(|end| end <= argument.home);
+        if stored(instruction, argument.register).and_then(at) == Some(argument.home) {
             known.is_stored = known.in_register;
         } else if !apart {
             known.is_stored = false;
         }
     }
-    known.in_register &= !effects.writes_integer(ARGUMENT) && !matches!(instruction.flow, Flow::Call(_));
+    known.in_register &=
+        !effects.writes_integer(argument.register) && !matches!(instruction.flow, Flow::Call(_));
     known
 }
 

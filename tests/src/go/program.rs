@@ -63,6 +63,8 @@ pub enum Program {
     Untold,
     /// Sends requests in all the ways that matter to whoever adds a header to them.
     Propagation,
+    /// Calls by gRPC in all the ways that matter to whoever adds a header to the calls. It has dependencies.
+    PropagationGrpc,
     /// Structs that are hard to describe. No network.
     Layouts,
     /// Prints what its interfaces hold and where calls return to. It serves itself.
@@ -101,6 +103,7 @@ impl Program {
             Self::Datadog => "datadog",
             Self::Untold => "untold",
             Self::Propagation => "propagation",
+            Self::PropagationGrpc => "propagationgrpc",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
         }

@@ -10,6 +10,8 @@ mod runs;
 mod cases;
 mod cost;
 mod flags;
+mod frames;
+mod grpc;
 mod load;
 mod refusal;
 mod wire;

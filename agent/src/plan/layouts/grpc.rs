@@ -1,7 +1,7 @@
 //! Where grpc-go keeps what is read of its calls.
 
 use lightfoot_probes_abi::layout::{
-    Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport, NONE,
+    Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcPropagation, GrpcStatus, GrpcStream, GrpcTransport, NONE,
 };
 use lightfoot_probes_abi::limits;
 use lightfoot_symbolizer::go_abi::Place;
@@ -41,6 +41,28 @@ pub(super) fn grpc(program: &Program) -> Grpc {
             wrapped: of(&grpc::WRAP_ERROR).offset("err"),
         },
         client: client(program),
+    }
+}
+
+/// What the headers of clients' calls are encoded into.
+pub(super) fn propagation(program: &Program) -> GrpcPropagation {
+    let of = |layout: &Layout| Struct::of(program, layout.name);
+    let field = of(&grpc::HEADER_FIELD);
+    if [("Name", 0), ("Value", 16), ("Sensitive", 32)].iter().any(|(name, at)| field.offset(name) != *at) {
+        return GrpcPropagation::UNKNOWN;
+    }
+    let [buffer, handle] = ["buf", "bufHandle"].map(|name| of(&grpc::BUF_WRITER).offset(name));
+    GrpcPropagation {
+        side: of(&grpc::LOOPY_WRITER).offset("side"),
+        buffer: of(&grpc::LOOPY_WRITER).offset("hBuf"),
+        bytes: of(&grpc::BUFFER).offset("buf"),
+        taken: of(&grpc::BUFFER).offset("off"),
+        list_size: of(&grpc::HTTP2_CLIENT_LIMIT).offset("maxSendHeaderListSize"),
+        framer: of(&grpc::LOOPY_WRITER).offset("framer"),
+        writer: of(&grpc::FRAMER).offset("writer"),
+        write_buffer: buffer.min(handle),
+        by_pointer: (buffer == NONE).into(),
+        used: of(&grpc::BUF_WRITER).offset("offset"),
     }
 }
 

@@ -15,6 +15,8 @@ use lightfoot_probes_abi::{
 };
 
 use super::{client, messages, peer, status};
+#[cfg(feature = "propagate")]
+use crate::propagate;
 use crate::{
     calls,
     counters::count,
@@ -69,6 +71,8 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
     if !insert(entry, tgid, stream) {
         return count(entry.counters, Counter::InFlightFull);
     }
+    #[cfg(feature = "propagate")]
+    propagate::grpc::opened(entry, stream);
     let ended = take_end(process.instance, stream);
     if ended < entry.record.header.start {
         return;

@@ -1,0 +1,369 @@
+//! Calls of gRPC clients.
+//!
+//! A call's goroutine lists its headers; the goroutine of the connection encodes the list into a buffer that nobody else uses and passes
+//! what the buffer holds on as a slice, which stands on the stack. The header is written behind what the buffer holds, in its spare
+//! room; then the one word that is the slice's length makes it part of the request. The encoder's table does not change, for the
+//! header is a literal that is not indexed (RFC 7541, section 6.2.2).
+
+use aya_ebpf::bindings::BPF_ANY;
+use lightfoot_probes_abi::{
+    Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process, RecordKind,
+    limits::GRPC_LIST,
+    process::process_flags,
+    propagation::{BLOCK, FIELD, FIELD_LIST_SIZE, MAX_FRAME},
+};
+
+use super::{PENDING, STAGING, find, hexadecimal, write_payload, write_user};
+use crate::{
+    counters, in_flight,
+    memory::{read_user, read_word},
+    registers::{self, Registers},
+};
+
+/// The words of an element of the list (`hpack.HeaderField`): the name, the value, whether it is sensitive.
+const ELEMENT: usize = 5;
+// The scratch memory, in words: an element, a name, and what was found so far.
+const NAME: usize = 8;
+const TOTAL: usize = 16;
+const IS_ITS: usize = 17;
+const STATE: usize = 18;
+
+/// The headers of a call are listed: their list is in the registers, as it was returned.
+#[inline(never)]
+pub fn listed(registers: Registers, tgid: u32, process: &Process, layout: &Layout, receiver: u64) {
+    let [list, length] = [0, 1].map(|position| registers::argument(registers, position));
+    if list == 0 || process.flags & process_flags::PROPAGATE == 0 {
+        return;
+    }
+    // Whatever had the list's address before is over.
+    forget(process.instance, list);
+    let entry = call(registers, tgid, process, layout);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(entry) = (unsafe { entry.as_mut() }) else { return };
+    look_through(entry, list, length);
+    if entry.scratch[IS_ITS] == 0 {
+        return;
+    }
+    let place = registers::stack_pointer(registers).wrapping_add(receiver * 8);
+    check_limit(entry, layout, place);
+    note(entry, list);
+}
+
+/// The open span of a call that this goroutine makes, or null.
+#[inline(never)]
+fn call(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
+    let (slot, g) = (process.counters, registers::g(registers));
+    let found = in_flight::innermost(tgid, in_flight::goid(slot, layout, g));
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(entry) = (unsafe { found.as_ref() }) else { return found };
+    let stack_pointer = registers::stack_pointer(registers);
+    let depth = in_flight::depth(slot, layout, g, stack_pointer);
+    if entry.record.header.kind == RecordKind::GrpcClient as u8
+        && in_flight::has_frame(entry, depth, stack_pointer)
+    {
+        found
+    } else {
+        core::ptr::null_mut()
+    }
+}
+
+/// Looks whether the list is that of the call, and has the header already.
+#[inline(never)]
+fn look_through(entry: &mut InFlight, list: u64, length: u64) {
+    entry.scratch[TOTAL] = 0;
+    entry.scratch[IS_ITS] = 0;
+    entry.scratch[STATE] = PendingState::Free as u64;
+    let mut element = 0;
+    while element < GRPC_LIST {
+        if element as u64 >= length {
+            return;
+        }
+        look_at(entry, list.wrapping_add((element * ELEMENT * 8) as u64));
+        element += 1;
+    }
+    if length > GRPC_LIST as u64 {
+        entry.scratch[STATE] = PendingState::Unproven as u64;
+    }
+}
+
+#[inline(never)]
+fn look_at(entry: &mut InFlight, element: u64) {
+    // SAFETY: the scratch memory has room for the five words.
+    if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), ELEMENT * 8, element) } {
+        entry.scratch[STATE] = PendingState::Unproven as u64;
+        return;
+    }
+    let [name, length] = [entry.scratch[0], entry.scratch[1]];
+    let [value, value_length] = [entry.scratch[2], entry.scratch[3]];
+    // What each counts for (RFC 9113, section 6.5.2).
+    entry.scratch[TOTAL] =
+        entry.scratch[TOTAL].wrapping_add(length).wrapping_add(value_length).wrapping_add(32);
+    if value == entry.request_line.pointer && value_length == entry.request_line.length {
+        entry.scratch[IS_ITS] = 1;
+    }
+    if length == 11 {
+        look_at_name(entry, name);
+    }
+}
+
+#[inline(never)]
+fn look_at_name(entry: &mut InFlight, name: u64) {
+    const LOWER_CASE: u64 = 0x2020_2020_2020_2020;
+    entry.scratch[NAME + 1] = 0;
+    // SAFETY: the scratch memory has room for the 11 bytes.
+    if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().add(NAME).cast(), 11, name) } {
+        entry.scratch[STATE] = PendingState::Unproven as u64;
+    } else if entry.scratch[NAME] | LOWER_CASE == u64::from_le_bytes(*b"tracepar")
+        && (entry.scratch[NAME + 1] | LOWER_CASE) & 0xff_ffff == u64::from_le_bytes(*b"ent\0\0\0\0\0")
+    {
+        entry.scratch[STATE] = PendingState::Own as u64;
+    }
+}
+
+/// A server may have said how long a list of headers it takes.
+#[inline(never)]
+fn check_limit(entry: &mut InFlight, layout: &Layout, place: u64) {
+    let connection = read_word(entry.counters, place);
+    let limit = read_word(entry.counters, connection.wrapping_add(layout.propagation.grpc.list_size));
+    if connection == 0 {
+        entry.scratch[STATE] = PendingState::Unproven as u64;
+    }
+    if limit == 0 || entry.scratch[STATE] != PendingState::Free as u64 {
+        return;
+    }
+    let limit = read_word(entry.counters, limit) & 0xffff_ffff;
+    if entry.scratch[TOTAL].wrapping_add(FIELD_LIST_SIZE) > limit {
+        entry.scratch[STATE] = PendingState::NoRoom as u64;
+    }
+}
+
+/// Notes what is to be added to the headers of this list.
+#[inline(never)]
+fn note(entry: &mut InFlight, list: u64) {
+    // SAFETY: the place lies within the strings, behind what a call has there before its end, and all bytes are a valid value.
+    let pending = unsafe { &mut *entry.strings.as_mut_ptr().add(STAGING).cast::<Pending>() };
+    let header = &entry.record.header;
+    pending.span_id = header.span_id;
+    pending.span_id_again = header.span_id;
+    pending.goid = header.goid;
+    pending.tgid = header.tgid;
+    pending.level = entry.level;
+    pending.state = entry.scratch[STATE];
+    pending.header = list;
+    pending.url = 0;
+    pending.headers = 0;
+    pending.text[0] = u64::from_le_bytes(*b"\x00\x0btracep");
+    pending.text[1] = u64::from_le_bytes(*b"arent\x3700");
+    let mut before = hexadecimal(header.trace_id[0]);
+    pending.text[2] = u64::from(b'-') | before << 8;
+    let mut next = hexadecimal(header.trace_id[0] >> 32);
+    pending.text[3] = before >> 56 | next << 8;
+    before = hexadecimal(header.trace_id[1]);
+    pending.text[4] = next >> 56 | before << 8;
+    next = hexadecimal(header.trace_id[1] >> 32);
+    pending.text[5] = before >> 56 | next << 8;
+    before = hexadecimal(header.span_id);
+    pending.text[6] = next >> 56 | u64::from(b'-') << 8 | before << 16;
+    next = hexadecimal(header.span_id >> 32);
+    pending.text[7] = before >> 48 | next << 16;
+    let flags = u64::from(header.trace_flags & 1);
+    pending.text[8] = next >> 48 | u64::from_le_bytes(*b"\0\0-00\0\0\0") | flags << 32;
+    entry.headers[0].pointer = list;
+    insert(entry, list);
+}
+
+#[inline(never)]
+fn insert(entry: &InFlight, list: u64) {
+    let key = PendingKey { instance: entry.instance, reserved: 0, header: list, url: 0 };
+    // SAFETY: it was made there.
+    let pending = unsafe { &*entry.strings.as_ptr().add(STAGING).cast::<Pending>() };
+    let _ = PENDING.insert(&key, pending, u64::from(BPF_ANY));
+}
+
+/// The span of a call goes on as that of a stream, which may be before its headers are written.
+#[inline(never)]
+pub fn opened(entry: &InFlight, stream: u64) {
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    if let Some(pending) = unsafe { find(entry.instance, entry.headers[0].pointer, 0).as_mut() }
+        && pending.span_id == entry.record.header.span_id
+    {
+        // SAFETY: a field of the element. Volatile, for another processor may look at it.
+        unsafe { (&raw mut pending.headers).write_volatile(stream) };
+    }
+}
+
+/// Whether the call is still open, as such or as a stream.
+#[inline(never)]
+fn is_open(pending: &Pending) -> bool {
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let of_call = unsafe { in_flight::find(pending.tgid, pending.goid, pending.level).as_ref() };
+    if of_call.is_some_and(|entry| entry.record.header.span_id == pending.span_id) {
+        return true;
+    }
+    // It is there before the other is gone.
+    // SAFETY: a field of the element. Volatile, as another processor may just have set it.
+    let stream = unsafe { (&raw const pending.headers).read_volatile() };
+    // SAFETY: as above.
+    let of_stream = unsafe { in_flight::find_stream(pending.tgid, stream).as_ref() };
+    stream != 0 && of_stream.is_some_and(|entry| entry.record.header.span_id == pending.span_id)
+}
+
+/// The headers of a call, or of an answer, are encoded and about to be sent: `(f *Framer) WriteHeaders(p HeadersFrameParam)`.
+#[inline(never)]
+pub fn encoded(registers: Registers, process: &Process, layout: &Layout, receiver: u64) {
+    let slot = process.counters;
+    let stack_pointer = registers::stack_pointer(registers);
+    let place = stack_pointer.wrapping_add(receiver * 8);
+    let writer = read_word(slot, place);
+    if writer == 0 || read_word(slot, writer.wrapping_add(layout.propagation.grpc.side)) != 0 {
+        return; // a server's
+    }
+    let list = read_word(slot, place.wrapping_add(16));
+    let buffer = read_word(slot, writer.wrapping_add(layout.propagation.grpc.buffer));
+    let found = find(process.instance, list, 0);
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let outcome = match unsafe { found.as_mut() } {
+        Some(pending) => {
+            // Where frames go, in which there is more room.
+            pending.url = writer;
+            add(slot, layout, pending, buffer, stack_pointer)
+        }
+        None => Counter::PropagationUnknown,
+    };
+    counters::count(slot, outcome);
+    forget(process.instance, list);
+}
+
+#[inline(never)]
+fn forget(instance: u32, list: u64) {
+    let _ = PENDING.remove(&PendingKey { instance, reserved: 0, header: list, url: 0 });
+}
+
+#[inline(never)]
+fn add(slot: u32, layout: &Layout, pending: &mut Pending, buffer: u64, stack_pointer: u64) -> Counter {
+    if !is_open(pending) {
+        return Counter::PropagationUnknown;
+    }
+    let state = pending.state;
+    if state == PendingState::Own as u64 {
+        return Counter::PropagationOwn;
+    }
+    if state == PendingState::NoRoom as u64 {
+        return Counter::PropagationNoRoom;
+    }
+    if state != PendingState::Free as u64 || !read_slices(slot, layout, pending, buffer, stack_pointer) {
+        return Counter::PropagationUnproven;
+    }
+    // The slice's address, length and capacity, and those of the buffer, which has nothing else.
+    let [start, length, room] = [pending.back[0], pending.back[1], pending.back[2]];
+    if start != pending.back[3] || room != pending.back[5] {
+        return Counter::PropagationUnproven;
+    }
+    if length != pending.back[4] || length > MAX_FRAME - FIELD as u64 {
+        return Counter::PropagationNoRoom; // the rest goes into further frames
+    }
+    let taken = read_word(slot, buffer.wrapping_add(layout.propagation.grpc.taken));
+    let place = stack_pointer.wrapping_add(8);
+    if length == 0 || room < length || taken != length || !place.is_multiple_of(8) {
+        return Counter::PropagationUnproven;
+    }
+    if room - length < FIELD as u64 {
+        return write_elsewhere(slot, layout, pending, place);
+    }
+    if !write_payload::<FIELD>(slot, pending, start.wrapping_add(length)) {
+        return Counter::PropagationUnproven;
+    }
+    publish(slot, place.wrapping_add(8), length + FIELD as u64)
+}
+
+/// Moves the encoded headers to where there is room for one more: behind what the connection's buffer holds, where nobody looks until the
+/// frame is copied there, which comes after the headers were copied into the frame. Before the slice is longer it is the same.
+#[inline(never)]
+fn write_elsewhere(slot: u32, layout: &Layout, pending: &mut Pending, place: u64) -> Counter {
+    let [start, length] = [pending.back[0], pending.back[1]];
+    let to = spare(slot, layout, pending.url, length + FIELD as u64);
+    if to == 0 || length > BLOCK as u64 {
+        return Counter::PropagationNoRoom;
+    }
+    if !copy(slot, pending, start, to, length as usize)
+        || !write_payload::<FIELD>(slot, pending, to.wrapping_add(length))
+    {
+        return Counter::PropagationUnproven;
+    }
+    if publish(slot, place, to) != Counter::Propagated {
+        return Counter::PropagationUnproven;
+    }
+    publish(slot, place.wrapping_add(8), length + FIELD as u64)
+}
+
+/// Where the connection's buffer has so much room, or 0.
+#[inline(never)]
+fn spare(slot: u32, layout: &Layout, writer: u64, length: u64) -> u64 {
+    let layout = &layout.propagation.grpc;
+    let framer = read_word(slot, writer.wrapping_add(layout.framer));
+    let writer = read_word(slot, framer.wrapping_add(layout.writer));
+    let mut slice = writer.wrapping_add(layout.write_buffer);
+    if layout.by_pointer != 0 {
+        slice = read_word(slot, slice);
+        if slice == 0 {
+            return 0; // it has none at the moment
+        }
+    }
+    let buffer = read_word(slot, slice);
+    let size = read_word(slot, slice.wrapping_add(8));
+    let used = read_word(slot, writer.wrapping_add(layout.used));
+    if framer == 0 || writer == 0 || buffer == 0 || used > size || size - used < length {
+        return 0;
+    }
+    buffer.wrapping_add(used)
+}
+
+/// Copies the encoded headers, and reads them back. False unless they stand there.
+#[inline(never)]
+fn copy(slot: u32, pending: &mut Pending, from: u64, to: u64, length: usize) -> bool {
+    if length == 0 || length > BLOCK {
+        return false;
+    }
+    let block = pending.block.as_mut_ptr();
+    // SAFETY: there is room for `BLOCK` bytes.
+    if unsafe { !read_user(slot, block.cast(), length, from) || !write_user(to, block.cast(), length as u32) }
+    {
+        return false;
+    }
+    let mut word = 0;
+    while word < BLOCK / 8 {
+        if word * 8 >= length {
+            break;
+        }
+        let rest = length - word * 8;
+        let mask = if rest < 8 { (1 << (rest * 8)) - 1 } else { u64::MAX };
+        if (read_word(slot, to.wrapping_add(word as u64 * 8)) ^ pending.block[word]) & mask != 0 {
+            return false;
+        }
+        word += 1;
+    }
+    true
+}
+
+#[inline(never)]
+fn read_slices(slot: u32, layout: &Layout, pending: &mut Pending, buffer: u64, stack_pointer: u64) -> bool {
+    let bytes = buffer.wrapping_add(layout.propagation.grpc.bytes);
+    let to = pending.back.as_mut_ptr();
+    // SAFETY: there is room for six words.
+    unsafe {
+        read_user(slot, to.cast(), 24, stack_pointer.wrapping_add(8))
+            && read_user(slot, to.add(3).cast(), 24, bytes)
+    }
+}
+
+/// Sets a word of the slice, and reads it back.
+#[inline(never)]
+fn publish(slot: u32, place: u64, word: u64) -> Counter {
+    // SAFETY: the word has eight bytes.
+    let is_published = unsafe { write_user(place, (&raw const word).cast(), 8) };
+    if is_published && read_word(slot, place) == word {
+        Counter::Propagated
+    } else {
+        Counter::PropagationUnproven
+    }
+}

@@ -1,0 +1,157 @@
+//! What each kind of gRPC call is like on the wire, and what is counted for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
+use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
+use lightfoot_tests::live::{Driven, Span, Watched};
+
+use super::cases::{COUNTERS, as_documented};
+use super::frames::{Frame, HEADERS, Proxy};
+use super::refusal::is_refused;
+
+/// A case with what is counted, in the order of [`COUNTERS`].
+const CASES: [(&str, [u64; 6]); 14] = [
+    ("call", [1, 0, 0, 0, 0, 0]),
+    ("kept", [4, 0, 0, 0, 0, 0]),
+    ("stream", [3, 0, 0, 0, 0, 0]),
+    ("metadata", [2, 0, 0, 0, 0, 0]),
+    ("own", [0, 2, 0, 0, 0, 0]),
+    ("own-empty", [0, 2, 0, 0, 0, 0]),
+    ("own-twice", [0, 2, 0, 0, 0, 0]),
+    ("own-state", [2, 0, 0, 0, 0, 0]),
+    ("many", [2, 0, 0, 0, 0, 0]),
+    ("too-many", [0, 0, 0, 0, 0, 2]),
+    ("alike", [2, 0, 0, 0, 0, 0]),
+    ("long", [0, 0, 2, 0, 0, 0]),
+    ("together", [3, 0, 0, 0, 0, 0]),
+    ("intercepted", [3, 0, 0, 0, 0, 0]),
+];
+
+/// grpc-go 1.40, 1.75, 1.85.
+const BUILDS: [(u32, Mode); 4] =
+    [(26, Mode::Plain), (21, Mode::Plain), (27, Mode::Plain), (24, Mode::PieStripped)];
+
+/// The field as HPACK has it, up to its value, and the length of that.
+const FIELD: &[u8] = b"\x00\x0btraceparent\x37";
+const VALUE: usize = 55;
+
+#[test]
+fn a_call_differs_from_the_one_without_us_in_the_header_alone() {
+    for (minor, mode) in BUILDS {
+        // By default since grpc-go 1.83.
+        let shares_buffers = minor > 25;
+        let mut server = served(minor, mode);
+        let proxy = Proxy::start(server.1);
+        let address = proxy.address;
+        let mut bare = BTreeMap::new();
+        let arguments = [&NO_CALLER_IS_LATE[..], &["--propagate"]].concat();
+        let watched = Watched::start_with(Program::PropagationGrpc, minor, mode, &arguments, |program| {
+            for (case, _) in CASES {
+                program.ask(&format!("run {case} {address}"))?;
+                bare.insert(case, proxy.take());
+            }
+            Ok(())
+        });
+        let Some(mut watched) = watched.unwrap() else { return };
+        assert_eq!(watched.program.ask("list").unwrap(), CASES.map(|(case, _)| case));
+        server.0.ask("seen").unwrap();
+        let mut results = Vec::new();
+        for (case, expected) in CASES {
+            let before = watched.agent.counts().unwrap();
+            watched.program.ask(&format!("run {case} {address}")).unwrap();
+            let after = watched.agent.counts().unwrap();
+            let count = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or_default();
+            let counted = COUNTERS.map(|name| count(&after, name) - count(&before, name));
+            results.push((case, expected, counted, proxy.take(), server.0.ask("seen").unwrap()));
+        }
+        let (build, (_, outcome)) = (watched.build, watched.end().unwrap());
+        if is_refused(&outcome) {
+            println!("skipped: this kernel lets no program write");
+            return;
+        }
+        let mut failed = Vec::new();
+        for (case, expected, counted, connections, seen) in &results {
+            println!("{build} {case}: {counted:?}");
+            // Connections that share their buffers for writing have none at times, and what they encode into has hardly room.
+            let may_lack = shares_buffers && counted[0] + counted[2] == expected[0] + expected[2];
+            let without_room = |counts: &[u64; 6]| [counts[1], counts[3], counts[4], counts[5]];
+            if counted != expected && !(may_lack && without_room(counted) == without_room(expected)) {
+                failed.push(format!("{case}: counted {counted:?}, not {expected:?}"));
+            }
+            match compare(&bare[case], connections) {
+                Ok(added) => {
+                    let wrong = check(&added, counted[0], seen, &outcome.spans);
+                    failed.extend(wrong.into_iter().map(|why| format!("{case}: {why}")));
+                }
+                Err(why) => failed.push(format!("{case}: {why}")),
+            }
+        }
+        let added: u64 = results.iter().map(|(_, _, counted, ..)| counted[0]).sum();
+        assert!(added > 0, "{build}");
+        assert!(failed.is_empty(), "{build}: {}\n{}", failed.join("\n"), outcome.messages);
+    }
+}
+
+#[test]
+fn the_document_says_what_is_tested_of_grpc() {
+    let rows = documented("propagation.md").unwrap();
+    let of_grpc = rows.iter().filter(|row| row.len() == 3 && row[0].starts_with("grpc "));
+    let said: Vec<_> = of_grpc.map(|row| (row[0].clone(), row[2].clone())).collect();
+    assert_eq!(said, CASES.map(|(case, counts)| (format!("grpc {case}"), as_documented(counts))));
+}
+
+/// A program that serves, and its address. Nobody watches it.
+pub(crate) fn served(minor: u32, mode: Mode) -> (Driven, SocketAddr) {
+    let build = Build::here(Program::PropagationGrpc, GoVersion::of_minor(minor).unwrap(), mode);
+    let mut server = Driven::start(&build.path().unwrap()).unwrap();
+    let address = server.ask("serve").unwrap()[0].parse().unwrap();
+    (server, address)
+}
+
+/// The values of the headers that were added, if nothing else differs.
+fn compare(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result<Vec<String>, String> {
+    let shape = |all: &[Vec<Frame>]| all.iter().map(Vec::len).collect::<Vec<_>>();
+    if shape(bare) != shape(connections) {
+        return Err(format!("{:?} frames, not {:?}", shape(connections), shape(bare)));
+    }
+    let mut added = Vec::new();
+    for (bare, frame) in bare.iter().flatten().zip(connections.iter().flatten()) {
+        if frame == bare {
+            continue;
+        }
+        let rest = frame.payload.strip_prefix(&bare.payload[..]);
+        let value = rest.and_then(|rest| rest.strip_prefix(FIELD)).filter(|value| value.len() == VALUE);
+        let payload = bare.payload.clone();
+        match value {
+            Some(value) if frame.kind == HEADERS && Frame { payload, ..frame.clone() } == *bare => {
+                added.push(String::from_utf8(value.to_vec()).unwrap());
+            }
+            _ => return Err(format!("{frame:x?} instead of {bare:x?}")),
+        }
+    }
+    Ok(added)
+}
+
+/// What is wrong with the headers that were added: each is that of a span of its own, and the server has got it.
+fn check(added: &[String], counted: u64, seen: &[String], spans: &[Span]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if added.len() as u64 != counted {
+        wrong.push(format!("{} headers were added, {counted} counted", added.len()));
+    }
+    if added.iter().collect::<BTreeSet<_>>().len() != added.len() {
+        wrong.push(format!("not all are of spans of their own: {added:?}"));
+    }
+    for value in added {
+        let is_of = |span: &&Span| *value == format!("00-{}-{}-01", span.trace_id, span.span_id);
+        match spans.iter().filter(is_of).collect::<Vec<_>>()[..] {
+            [span] if span.kind == 3 && span.text("rpc.system.name") == "grpc" => {}
+            ref other => wrong.push(format!("{value} is that of {other:?}")),
+        }
+        if !seen.iter().any(|line| line.split_once(' ').is_some_and(|(_, seen)| seen == value)) {
+            wrong.push(format!("the server has not got {value} alone: {seen:?}"));
+        }
+    }
+    wrong
+}
