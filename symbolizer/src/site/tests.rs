@@ -154,9 +154,9 @@ fn a_receiver_is_kept_where_all_ways_have_stored_it() {
     // Another argument: %rbx in place of %rax, and %rax no more.
     let mut other = RECEIVING.to_vec();
     other[0x12..0x17].copy_from_slice(&[0x48, 0x89, 0x5c, 0x24, 0x28]);
-    assert!(keeps_argument(amd64(&other), jne, Place::IntegerRegister(1), 16));
-    assert!(!keeps_argument(amd64(&other), jne, Place::IntegerRegister(1), 8));
-    assert!(!keeps_argument(amd64(&other), jne, Place::IntegerRegister(0), 16));
+    assert!(keeps_argument(amd64(&other), jne, IntegerRegister(1), 16));
+    assert!(!keeps_argument(amd64(&other), jne, IntegerRegister(1), 8));
+    assert!(!keeps_argument(amd64(&other), jne, IntegerRegister(0), 16));
     // What is written over it later: mov %rbx,0x20(%rsp) in place of the test and its branch.
     assert!(!keeps_receiver(
         amd64(&[&RECEIVING[..0x1c], &[0x48, 0x89, 0x5c, 0x24, 0x20], &RECEIVING[0x21..]].concat()),

@@ -75,7 +75,7 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, mut keep: impl FnMut(&[u8])) 
 }
 
 fn frames(bytes: &[u8]) -> Vec<Frame> {
-    let mut rest = bytes.strip_prefix(PREFACE).expect("a client begins with the preface");
+    let mut rest = bytes.strip_prefix(PREFACE).unwrap();
     let mut frames = Vec::new();
     // What follows the requests may be under way.
     while let Some((&[a, b, c, kind, flags, d, e, f, g], behind)) = rest.split_first_chunk::<9>() {
