@@ -10,7 +10,7 @@ pub mod grpc;
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::BPF_ANY, cty::c_void, helpers::generated::bpf_probe_write_user, macros::map, maps::LruHashMap,
+    bindings::BPF_NOEXIST, cty::c_void, helpers::generated::bpf_probe_write_user, macros::map, maps::LruHashMap,
 };
 use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process,
@@ -221,18 +221,26 @@ fn is_open(pending: &Pending) -> bool {
 
 #[inline(never)]
 fn insert(entry: &InFlight) -> bool {
-    let key = key(entry);
-    if let Some(other) = PENDING.get_ptr_mut(&key)
-        // SAFETY: the kernel hands out elements that live at least until the program ends.
-        && is_open(unsafe { &*other })
+    if insert_new(entry) {
+        return true;
+    }
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    if let Some(other) = unsafe { find(entry.instance, entry.target.pointer, entry.target.length).as_mut() }
+        && is_open(other)
     {
-        // SAFETY: as above.
-        unsafe { (*other).state = PendingState::Shared as u64 };
+        other.state = PendingState::Shared as u64;
         return false;
     }
+    forget(entry);
+    insert_new(entry)
+}
+
+/// False if there is one already: of two that come at once one must know of the other.
+#[inline(never)]
+fn insert_new(entry: &InFlight) -> bool {
     // SAFETY: it was made there.
     let pending = unsafe { &*entry.strings.as_ptr().add(STAGING).cast::<Pending>() };
-    PENDING.insert(&key, pending, u64::from(BPF_ANY)).is_ok()
+    PENDING.insert(&key(entry), pending, u64::from(BPF_NOEXIST)).is_ok()
 }
 
 #[inline(always)]
