@@ -10,7 +10,8 @@ pub mod grpc;
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST, cty::c_void, helpers::generated::bpf_probe_write_user, macros::map, maps::LruHashMap,
+    bindings::BPF_NOEXIST, cty::c_void, helpers::generated::bpf_probe_write_user, macros::map,
+    maps::LruHashMap,
 };
 use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process,
