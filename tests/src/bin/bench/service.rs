@@ -123,11 +123,15 @@ impl Watched {
     }
 }
 
-/// The programs of an agent together. Runs are counted while the kernel's statistics are on.
+/// `BPF_PROG_TYPE_KPROBE` (include/uapi/linux/bpf.h), which uprobes have as well.
+const KPROBE: u64 = 2;
+
+/// The programs at an agent's sites together. Runs are counted while the kernel's statistics are on.
 pub(crate) fn programs(agent: &Agent) -> Result<Programs, Box<dyn Error>> {
     let files = descriptors(agent)?;
-    // Those by which aya finds out what the kernel can do are among them: they never run.
-    let found: Vec<_> = files.iter().filter(|file| file.contains_key("prog_type")).collect();
+    // Those by which aya finds out what the kernel can do are among them: they never run. Those that are told of processes run for
+    // whatever is executed on the machine, and are of another type.
+    let found: Vec<_> = files.iter().filter(|file| file.get("prog_type") == Some(&KPROBE)).collect();
     let sum = |name| found.iter().filter_map(|file| file.get(name)).sum();
     Ok(Programs {
         runs: sum("run_cnt"),
