@@ -34,3 +34,5 @@ for manifest in Cargo.toml probes/ebpf/Cargo.toml; do
     quietly "$tools/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny" --config deny.toml --manifest-path "$manifest" --locked \
         --log-level error check --hide-inclusion-graph bans licenses sources
 done
+# The fuzz targets stand outside the workspace: their lock file has to follow it, or they are not built.
+quietly cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml
