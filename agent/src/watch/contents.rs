@@ -1,7 +1,7 @@
 //! Files with the same content, as an image has for each of its containers: one analysis serves all.
 //!
-//! Content is told by its SHA-256, so nobody can pass a file off as another one. To compute that takes some milliseconds for a
-//! program of 10 MB, where an analysis takes ten times as long and more.
+//! Content is told by its SHA-256, so nobody can pass a file off as another one. To compute that takes about as long as an analysis
+//! where the processor has instructions for it: what is saved is the memory of a second one.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lightfoot::memory_limit::RECOMMENDED;
+use tempfile::TempDir;
 
 mod life;
 
@@ -68,6 +69,13 @@ pub(crate) fn printed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The files of a deb, in a folder of their own.
+fn extracted(deb: &Path) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    printed(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(folder.path()));
+    folder
+}
+
 /// Permissions and paths of all that is no folder, in a list whose lines begin with the former and end with the latter.
 fn files(list: &str) -> Vec<(&str, &str)> {
     let mut files: Vec<_> = list
@@ -107,8 +115,7 @@ fn a_deb_contains_the_program_the_unit_and_what_belongs_to_them() {
         let configuration = printed(Command::new("dpkg-deb").arg("--info").arg(&package).arg("conffiles"));
         assert_eq!(configuration, "/etc/lightfoot/config.yaml\n/etc/lightfoot/environment\n");
         // The very file that the tests of static builds look at.
-        let folder = tempfile::tempdir().unwrap();
-        printed(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(folder.path()));
+        let folder = extracted(&package);
         let [packaged, built] =
             [folder.path().join("usr/bin/lightfoot"), root().join(format!("dist/lightfoot-{machine}"))];
         assert!(fs::read(packaged).unwrap() == fs::read(built).unwrap(), "{machine}");
@@ -142,8 +149,7 @@ fn the_same_commit_makes_the_same_packages() {
     if !has("dpkg-deb") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    printed(Command::new("dpkg-deb").arg("--extract").arg(first).arg(folder.path()));
+    let folder = extracted(&first);
     let time = fs::metadata(folder.path().join("usr/bin/lightfoot")).unwrap().mtime();
     let mut again = Command::new(root().join("scripts/packages.sh"));
     again.arg(folder.path()).arg(env!("CARGO_PKG_VERSION")).env("SOURCE_DATE_EPOCH", time.to_string());
@@ -162,8 +168,7 @@ fn what_is_installed_is_every_setting_with_its_default() {
     if !has("dpkg-deb") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    printed(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(folder.path()));
+    let folder = extracted(&package);
     let program = folder.path().join("usr/bin/lightfoot");
     let file = folder.path().join("etc/lightfoot/config.yaml");
     let example = printed(Command::new(&program).args(["config", "example"]));
