@@ -299,6 +299,8 @@ pub struct Watcher {
     /// Those that have been watched since shortly after their start.
     young: Vec<(ProcessKey, Instant)>,
     analyses: Analyses,
+    /// Whether the processes that were there at the start are still looked at.
+    is_new: bool,
     /// Something may have been overlooked.
     sweep_soon: bool,
     /// How often that was, as far as the kernel's programs counted it.
@@ -364,6 +366,7 @@ impl Watcher {
             ending: Vec::new(),
             young: Vec::new(),
             analyses: Analyses::start(&inbox.waker, settings.coexistence)?,
+            is_new: true,
             sweep_soon: true,
             overlooked: 0,
             expected: None,

@@ -6,7 +6,9 @@
 //! - [`target`]: a Go server; [`code`]: the bytes of its code, where probes stand; [`hits`]: probes wherever they ever may.
 //! - [`server`]: the Go server that writes down the truth about each request; [`http2`]: the same for HTTP/2.
 //! - [`driven`]: Go programs that obey commands and write down the truth about each call; [`rpc`]: about those by gRPC.
-//! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints.
+//! - [`agent`]: `lightfoot run`, what it prints, says and counts; [`span`]: the spans that it prints;
+//!   [`losses`]: its counters of those that nobody will see; [`maps`]: what it shares with its
+//!   programs.
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
@@ -33,6 +35,8 @@ pub mod driven;
 pub mod folder;
 pub mod hits;
 pub mod http2;
+pub mod losses;
+pub mod maps;
 pub mod observer;
 pub mod process;
 pub mod processor;
@@ -50,6 +54,8 @@ pub use client::{Client, Response, get};
 pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
+pub use losses::loss_counters;
+pub use maps::hash_map;
 pub use observer::{Observation, Observer};
 pub use processor::{first_thread_time, processor_time};
 pub use resident::resident;

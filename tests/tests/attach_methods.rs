@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aya::maps::{HashMap, Map, MapData, loaded_maps};
+use aya::maps::{HashMap, MapData};
 use lightfoot_probes_abi::Site;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::code::{address_in, probes};
@@ -31,15 +31,7 @@ fn copy_of(folder: &Path, mode: Mode) -> PathBuf {
 
 /// What the agent has told its programs of addresses.
 fn sites(agent: &Agent) -> BTreeSet<(u32, u64)> {
-    let descriptors = fs::read_dir(format!("/proc/{}/fdinfo", agent.pid())).unwrap();
-    let ids: BTreeSet<u32> = descriptors
-        .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse().ok()))
-        .collect();
-    let of_agent = |map: &aya::maps::MapInfo| ids.contains(&map.id()) && map.name_as_str() == Some("SITES");
-    let info = loaded_maps().filter_map(Result::ok).find(of_agent).unwrap();
-    let map = Map::HashMap(MapData::from_id(info.id()).unwrap());
-    let map: HashMap<MapData, Site, u64> = map.try_into().unwrap();
+    let map: HashMap<MapData, Site, u64> = hash_map(agent.pid(), "SITES").unwrap();
     map.keys().map(|site| site.unwrap()).map(|site| (site.tgid, site.address)).collect()
 }
 

@@ -94,15 +94,17 @@ impl Selection {
     /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more.
     pub fn before_inspection(&self, facts: &Facts<'_>) -> Option<Decision> {
         let Facts { pid, path, ports, descends, .. } = *facts;
-        if self.export_port.is_some_and(|port| ports.contains(&port)) {
-            return Some(Decision::Leave(Rule::ExportEndpoint));
-        }
         let explicit = [
             (self.pids.contains(&pid), Rule::Pid),
             (self.executables.iter().any(|pattern| pattern.is_match(path)), Rule::Executable),
             (!self.ports.is_disjoint(ports), Rule::Port),
         ];
-        match explicit.into_iter().find(|(applies, _)| *applies) {
+        let chosen = explicit.into_iter().find(|(applies, _)| *applies);
+        let may_be_wanted = chosen.is_some() || descends || !self.is_explicit();
+        if may_be_wanted && self.export_port.is_some_and(|port| ports.contains(&port)) {
+            return Some(Decision::Leave(Rule::ExportEndpoint));
+        }
+        match chosen {
             Some((_, rule)) => Some(Decision::Watch(rule)),
             None if descends => None,
             None if !self.ports.is_empty() => Some(Decision::Wait(Rule::NotSelected)),

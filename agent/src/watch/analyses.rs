@@ -47,6 +47,11 @@ impl Analyses {
         Ok(Self { jobs, done, asked: HashMap::new(), is_full: false })
     }
 
+    /// Whether all that was asked for is known.
+    pub(super) fn are_done(&self) -> bool {
+        self.asked.is_empty() && !self.is_full
+    }
+
     /// Has the file of a process analysed, which comes up again when that is done.
     pub(super) fn ask(&mut self, key: ProcessKey, file: File) {
         if let Some(processes) = self.asked.get_mut(&key.file) {

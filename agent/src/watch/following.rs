@@ -98,6 +98,13 @@ impl Watcher {
             let watched = u32::try_from(self.watched.len()).unwrap_or(u32::MAX);
             self.weigh_due = now + WEIGH_FOR_EACH.saturating_mul(watched);
         }
+        if self.is_new && self.analyses.are_done() {
+            self.is_new = false;
+            // A command is just about to become what is watched.
+            if self.watched.is_empty() && self.selection.ancestor.is_none() {
+                info!("nothing to watch yet: `lightfoot targets` tells of each process why");
+            }
+        }
         self.look_at_young();
         self.detach_unused(Some(now));
         if self.has_room_again && !self.waiting.is_empty() {

@@ -91,7 +91,11 @@ enum Fact {
 impl Driven {
     /// Starts a copy of a binary and waits until it is ready.
     pub fn start(binary: &Path) -> Result<Self, LiveError> {
-        let folder = Folder::new()?;
+        Self::start_in(Folder::new()?, binary)
+    }
+
+    /// The same in that folder.
+    pub fn start_in(folder: Folder, binary: &Path) -> Result<Self, LiveError> {
         let mut command = Command::new(folder.copy(binary, "program")?);
         command.arg("-truth").arg(folder.path().join("truth"));
         // What releases of grpc-go after 1.40 do without being asked.

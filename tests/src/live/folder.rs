@@ -1,5 +1,6 @@
 //! Copies of programs that nothing else runs: probes act on every process of a file.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -47,10 +48,14 @@ impl Folder {
 
     /// A folder that every user may enter.
     pub fn new() -> Result<Self, LiveError> {
-        let path = Path::new("a folder");
-        let folder = tempfile::tempdir().map_err(LiveError::io("making", path))?;
+        Self::within(&env::temp_dir())
+    }
+
+    /// The same within another folder.
+    pub fn within(parent: &Path) -> Result<Self, LiveError> {
+        let folder = tempfile::tempdir_in(parent).map_err(LiveError::io("making a folder in", parent))?;
         let everyone = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(folder.path(), everyone).map_err(LiveError::io("opening", path))?;
+        fs::set_permissions(folder.path(), everyone).map_err(LiveError::io("opening", folder.path()))?;
         Ok(Self { folder })
     }
 

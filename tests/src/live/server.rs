@@ -64,7 +64,11 @@ pub struct Server {
 impl Server {
     /// Starts a copy of it. It serves on a port of its own and on [`Server::socket`].
     pub fn start(binary: &Path) -> Result<Self, LiveError> {
-        let folder = Folder::new()?;
+        Self::start_in(Folder::new()?, binary)
+    }
+
+    /// The same in that folder.
+    pub fn start_in(folder: Folder, binary: &Path) -> Result<Self, LiveError> {
         let mut command = Command::new(folder.copy(binary, "server")?);
         command.arg("-truth").arg(folder.path().join("truth"));
         command.arg("-unix").arg(folder.path().join("socket"));

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use lightfoot::counters::{self, Counter as DeliveryCounter, SessionCounter};
-use lightfoot_probes_abi::Counter as KernelCounter;
-use lightfoot_tests::live::Outcome;
+use lightfoot::counters::Counter as DeliveryCounter;
+use lightfoot_tests::live::{Outcome, loss_counters};
 
 /// Counters that name no span that nobody will see.
 const NO_LOSSES: &[&str] = &[
@@ -71,25 +70,6 @@ const NO_LOSSES: &[&str] = &[
     "process_events_full",
 ];
 
-/// All counters by name, each with whether it says of itself that it counts spans that are lost.
-fn all() -> Vec<(String, bool)> {
-    let is_loss = |help: &str| help.trim_start().starts_with("Lost: ");
-    let kernel = KernelCounter::ALL.iter().map(|counter| is_loss(counter.help()));
-    let session = SessionCounter::ALL.into_iter().map(|counter| is_loss(counter.help()));
-    let delivery = DeliveryCounter::ALL.into_iter().map(DeliveryCounter::is_loss);
-    let names = counters::names().into_iter().map(|(name, _)| name);
-    names.zip(kernel.chain(session).chain(delivery)).collect()
-}
-
-/// What was counted as lost, by the name of the counter.
-pub(crate) fn losses(outcome: &Outcome) -> Vec<(String, u64)> {
-    let lost = all().into_iter().filter(|(_, is_loss)| *is_loss).map(|(name, _)| name);
-    lost.map(|name| (outcome.count(&name), name))
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, name)| (name, count))
-        .collect()
-}
-
 /// The requests of the time that was watched, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
@@ -112,7 +92,7 @@ impl Truth {
         assert!(invented.is_empty(), "{cause}: delivered, and never asked: {invented:?}");
         let least = self.certain.difference(&once).count() as u64;
         let most = least + self.possible.difference(&once).count() as u64;
-        let losses = losses(outcome);
+        let losses = outcome.losses();
         let lost: u64 = losses.iter().map(|(_, count)| count).sum();
         println!(
             "{cause}: {} requests, {} delivered, {least} to {most} missing; {losses:?}",
@@ -145,7 +125,7 @@ fn assert_stages_balanced(cause: &str, outcome: &Outcome) {
 
 #[test]
 fn every_counter_either_names_lost_spans_or_is_known_not_to() {
-    let all = all();
+    let all = loss_counters();
     for (name, is_loss) in &all {
         let is_known = NO_LOSSES.contains(&name.as_str());
         assert_ne!(

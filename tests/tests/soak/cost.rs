@@ -1,0 +1,63 @@
+//! What an agent takes that watches nothing at the moment.
+
+use std::fs;
+use std::io;
+
+use lightfoot_probes_abi::{Holder, HolderKey, InFlight, InFlightKey, Process, Site};
+use lightfoot_tests::live::{hash_map, resident};
+
+/// Sizes in KiB.
+#[derive(Debug)]
+pub(crate) struct Cost {
+    memory: u64,
+    /// Open files that are no sockets.
+    descriptors: usize,
+    threads: usize,
+}
+
+/// By how much memory may differ, in KiB: what the allocator keeps of one round or of another.
+const SLACK: u64 = 2_048;
+
+/// A thread that asks for names of hosts comes and goes.
+const NAMES: usize = 1;
+
+impl Cost {
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
+        let parts = resident(pid).map_err(io::Error::other)?;
+        // How many connections to the endpoint are kept, the pool of the client knows.
+        let is_kept = |file: &fs::DirEntry| {
+            fs::read_link(file.path()).is_ok_and(|target| !target.to_string_lossy().starts_with("socket:"))
+        };
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten().filter(is_kept).count();
+        let threads = fs::read_dir(format!("/proc/{pid}/task"))?.count();
+        Ok(Self { memory: parts.values().sum(), descriptors, threads })
+    }
+
+    /// Whether there are no more files open and no more threads than at first.
+    pub(crate) fn is_given_back(&self, first: &Self) -> bool {
+        self.descriptors <= first.descriptors && self.threads <= first.threads + NAMES
+    }
+}
+
+/// Fails if the last third took more memory than the second one.
+pub(crate) fn assert_flat(costs: &[Cost]) {
+    costs.iter().for_each(|cost| println!("{cost:?}"));
+    let third = costs.len() / 3;
+    assert!(third >= 2, "there was time for {} rounds only", costs.len());
+    let (before, after) = (&costs[third..2 * third], &costs[2 * third..]);
+    let most = |costs: &[Cost]| costs.iter().map(|cost| cost.memory).max().unwrap();
+    assert!(most(after) <= most(before) + SLACK, "it grew");
+}
+
+/// The tables that still have something of a process that has ended, and how much.
+pub(crate) fn entries(pid: u32) -> io::Result<Vec<(&'static str, usize)>> {
+    let counts = [
+        ("PROCESSES", hash_map::<u32, Process>(pid, "PROCESSES")?.keys().count()),
+        ("SITES", hash_map::<Site, u64>(pid, "SITES")?.keys().count()),
+        ("CALLERS", hash_map::<Site, u64>(pid, "CALLERS")?.keys().count()),
+        ("IN_FLIGHT", hash_map::<InFlightKey, InFlight>(pid, "IN_FLIGHT")?.keys().count()),
+        ("KEPT", hash_map::<InFlightKey, u32>(pid, "KEPT")?.keys().count()),
+        ("HOLDERS", hash_map::<HolderKey, Holder>(pid, "HOLDERS")?.keys().count()),
+    ];
+    Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+}
