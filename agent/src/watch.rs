@@ -22,7 +22,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::attach::{AttachError, Attachment, Kernel, Recording};
+use crate::attach::{AttachError, Attachment, Kernel, Recording, wanted_headers};
+use crate::discover::headers::FORWARDED;
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Rules, Selection, Treatment};
 use crate::inspect::InspectError;
@@ -261,20 +262,24 @@ pub struct Settings {
 
 impl Settings {
     /// How a process of such a binary is recorded.
-    fn recording(&self, analysis: &Analysis, bias: Option<u64>) -> Recording {
+    fn recording(&self, analysis: &Analysis, bias: Option<u64>, treatment: &Treatment) -> Recording {
+        let proxies = if treatment.forwarded { &FORWARDED[..] } else { &[] };
+        let headers = wanted_headers(&treatment.headers, proxies.iter().copied());
         let flags = [
             (analysis.clients.is_some(), process_flags::CHILDREN),
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
             (analysis.has_connection_ends(), process_flags::CONNECTIONS),
             (self.propagates && !analysis.propagation.places.is_empty(), process_flags::PROPAGATE),
+            (headers.lengths != 0, process_flags::HEADERS),
+            (treatment.forwarded, process_flags::FORWARDED),
         ];
         let flags = flags
             .into_iter()
             .chain([(self.messages, analysis.counted)])
             .filter(|(is_set, _)| *is_set)
             .fold(0, |all, (_, flag)| all | flag);
-        Recording { sampler: self.sampler, flags, bias }
+        Recording { sampler: self.sampler, flags, bias, headers }
     }
 }
 

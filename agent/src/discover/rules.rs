@@ -15,6 +15,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
+use super::headers::{MAX_HEADERS, header};
 
 /// At most so many rules, and patterns of one.
 pub const MAX_RULES: usize = 256;
@@ -37,6 +38,12 @@ pub struct Rule {
     pub leave_out_paths: Option<Vec<String>>,
     /// Which spans there are; all if not said
     pub spans: Option<Vec<SpanKind>>,
+    /// Headers of served HTTP requests whose values spans have, by name; none if not said
+    #[schemars(schema_with = "header_names")]
+    pub headers: Option<Vec<String>>,
+    /// Whether client.address is whom proxies have forwarded a request for, by Forwarded or X-Forwarded-For, which anybody can
+    /// send; not if not said
+    pub forwarded: Option<bool>,
 }
 
 /// What a process must be. Of each list one must hold, and all lists that are given.
@@ -113,6 +120,8 @@ struct Compiled {
     service_name: Option<String>,
     left_out: Option<Vec<GlobMatcher>>,
     spans: Option<Vec<SpanKind>>,
+    headers: Option<Vec<String>>,
+    forwarded: Option<bool>,
 }
 
 /// What rules say of the spans of a process.
@@ -122,6 +131,10 @@ pub struct Treatment {
     pub service_name: Option<(String, Arc<str>)>,
     left_out: Vec<GlobMatcher>,
     spans: Option<Vec<SpanKind>>,
+    /// The headers of served requests whose values spans have, as Go spells their names.
+    pub headers: Vec<String>,
+    /// Whether what proxies have written is believed.
+    pub forwarded: bool,
 }
 
 /// How the rules see a process.
@@ -200,6 +213,8 @@ impl Rules {
             service_name: matching.iter().find_map(name),
             left_out: matching.iter().find_map(|rule| rule.left_out.clone()).unwrap_or_default(),
             spans: matching.iter().find_map(|rule| rule.spans.clone()),
+            headers: matching.iter().find_map(|rule| rule.headers.clone()).unwrap_or_default(),
+            forwarded: matching.iter().find_map(|rule| rule.forwarded).unwrap_or(false),
         }
     }
 }
@@ -236,6 +251,11 @@ impl Compiled {
                 None => None,
             },
             spans: rule.spans.clone(),
+            headers: match &rule.headers {
+                Some(names) => Some(names.iter().map(|name| header(name)).collect::<Result<_, _>>()?),
+                None => None,
+            },
+            forwarded: rule.forwarded,
         })
     }
 
@@ -338,6 +358,11 @@ fn patterns(_: &mut SchemaGenerator) -> Schema {
 
 fn path_patterns(_: &mut SchemaGenerator) -> Schema {
     list("path-glob")
+}
+
+fn header_names(_: &mut SchemaGenerator) -> Schema {
+    let items = serde_json::json!({ "type": "string", "format": "header" });
+    json_schema!({ "type": "array", "maxItems": MAX_HEADERS, "items": items })
 }
 
 fn ports(_: &mut SchemaGenerator) -> Schema {

@@ -114,7 +114,9 @@ impl Watcher {
             let build_info = Arc::clone(&analysis.build_info);
             let decision =
                 self.selection.after_inspection(looked.decision, Some((&build_info, analysis.is_server)));
-            if matches!(decision, Decision::Watch(_)) {
+            let recording = self.settings.recording(analysis, None, &looked.treatment);
+            let is_watched = matches!(decision, Decision::Watch(_));
+            if is_watched && self.kernel.change(key.pid, &recording).is_ok() {
                 let treatment = Arc::new(looked.treatment);
                 let facts = proc.facts(key.pid);
                 self.tell(Event::Treated { key, build_info, facts, treatment });

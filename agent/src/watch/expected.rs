@@ -44,7 +44,9 @@ impl Watcher {
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return };
         // The kernel chooses where a position-independent program goes.
         let bias = (!analysis.position_independent).then_some(0);
-        let recording = self.settings.recording(analysis, bias);
+        // As far as it is known before it is what it will be.
+        let treatment = self.selection.look(&self.proc, pid, program, &HashSet::new()).treatment;
+        let recording = self.settings.recording(analysis, bias, &treatment);
         if self.kernel.watch(pid, attachment, recording).is_ok() {
             self.expected = Some(Expected { pid, file: identity, since, seen: None });
         } else {
@@ -87,6 +89,10 @@ impl Watcher {
             let executable = self.proc.executable_path(pid).unwrap_or_default();
             let facts = self.proc.facts(pid);
             let treatment = self.selection.look(&self.proc, pid, &executable, &HashSet::new()).treatment;
+            let analysis = self.binaries.get(&file).and_then(|binary| binary.analysis.as_ref().ok());
+            if let Some(analysis) = analysis {
+                let _ = self.kernel.change(pid, &self.settings.recording(analysis, None, &treatment));
+            }
             let treatment = Arc::new(treatment);
             self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment });
         } else {

@@ -62,10 +62,11 @@ impl Watcher {
         let type_names = binary.type_names.clone();
         let (executable, facts, treatment) =
             (executable.into(), self.proc.facts(key.pid), Arc::new(treatment));
-        self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment });
+        let told = Arc::clone(&treatment);
+        self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment: told });
         let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
-        let recording = self.settings.recording(analysis, Some(loaded.bias));
+        let recording = self.settings.recording(analysis, Some(loaded.bias), &treatment);
         let selected = self.kernel.watch(key.pid, attachment, recording).map_err(Arc::new);
         let located =
             selected.map_err(WatchError::from).and_then(|()| self.locate(key.pid, owner, &loaded.addresses));
