@@ -41,6 +41,7 @@ mod following;
 mod inbox;
 mod loaded;
 mod placing;
+mod propagating;
 mod routes;
 pub mod survey;
 
@@ -54,6 +55,7 @@ pub use inbox::{Commands, Inbox, channel};
 pub use loaded::LoadedError;
 pub(crate) use loaded::Mapping;
 pub use placing::LINGER;
+pub use propagating::Propagation;
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 
@@ -252,8 +254,8 @@ pub struct Settings {
     pub queries: bool,
     /// Whether the messages of streams are counted.
     pub messages: bool,
-    /// Whether trace contexts are added to what clients send; the kernel has the programs for it.
-    pub propagates: bool,
+    /// Whether trace contexts are added to what clients send.
+    pub propagation: Propagation,
     /// What is done about programs that trace themselves.
     pub coexistence: Coexistence,
     /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
@@ -270,7 +272,10 @@ impl Settings {
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
             (analysis.has_connection_ends(), process_flags::CONNECTIONS),
-            (self.propagates && !analysis.propagation.places.is_empty(), process_flags::PROPAGATE),
+            (
+                self.propagates_for(treatment) && !analysis.propagation.places.is_empty(),
+                process_flags::PROPAGATE,
+            ),
             (headers.lengths != 0, process_flags::HEADERS),
             (treatment.forwarded, process_flags::FORWARDED),
         ];
@@ -327,6 +332,10 @@ struct Binary {
     /// Its file and the names of its types, while probes are in place.
     open: Option<Arc<File>>,
     type_names: Option<Arc<TypeNames>>,
+    /// The processes to whose requests trace contexts are added.
+    propagating: HashSet<ProcessKey>,
+    /// Whether it was tried to place the probes for that, since others were.
+    propagation_is_tried: bool,
 }
 
 impl Binary {
@@ -340,6 +349,8 @@ impl Binary {
             callers: Callers::default(),
             open: None,
             type_names: None,
+            propagating: HashSet::new(),
+            propagation_is_tried: false,
         }
     }
 }

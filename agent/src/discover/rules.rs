@@ -44,6 +44,9 @@ pub struct Rule {
     /// Whether client.address is whom proxies have forwarded a request for, by Forwarded or X-Forwarded-For, which anybody can
     /// send; not if not said
     pub forwarded: Option<bool>,
+    /// Whether the header traceparent is added to what clients send, as `propagate` in `watching` says of all; whatever that says if
+    /// not said
+    pub propagate: Option<bool>,
 }
 
 /// What a process must be. Of each list one must hold, and all lists that are given.
@@ -122,6 +125,7 @@ struct Compiled {
     spans: Option<Vec<SpanKind>>,
     headers: Option<Vec<String>>,
     forwarded: Option<bool>,
+    propagate: Option<bool>,
 }
 
 /// What rules say of the spans of a process.
@@ -135,6 +139,8 @@ pub struct Treatment {
     pub headers: Vec<String>,
     /// Whether what proxies have written is believed.
     pub forwarded: bool,
+    /// Whether trace contexts are added to what is sent, if a rule says so or the contrary.
+    pub propagate: Option<bool>,
 }
 
 /// How the rules see a process.
@@ -173,6 +179,11 @@ impl Rules {
     /// Whether a process may be seen otherwise when it listens on another port.
     pub fn depend_on_ports(&self) -> bool {
         self.rules.iter().any(|rule| rule.ports.is_some())
+    }
+
+    /// Whether any has trace contexts added to what is sent.
+    pub fn ask_to_propagate(&self) -> bool {
+        self.rules.iter().any(|rule| rule.propagate == Some(true))
     }
 
     /// What must be known of a process besides its path and ports.
@@ -215,6 +226,7 @@ impl Rules {
             spans: matching.iter().find_map(|rule| rule.spans.clone()),
             headers: matching.iter().find_map(|rule| rule.headers.clone()).unwrap_or_default(),
             forwarded: matching.iter().find_map(|rule| rule.forwarded).unwrap_or(false),
+            propagate: matching.iter().find_map(|rule| rule.propagate),
         }
     }
 }
@@ -256,6 +268,7 @@ impl Compiled {
                 None => None,
             },
             forwarded: rule.forwarded,
+            propagate: rule.propagate,
         })
     }
 

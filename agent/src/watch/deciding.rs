@@ -116,6 +116,10 @@ impl Watcher {
                 self.selection.after_inspection(looked.decision, Some((&build_info, analysis.is_server)));
             let recording = self.settings.recording(analysis, None, &looked.treatment);
             let is_watched = matches!(decision, Decision::Watch(_));
+            if is_watched && let Some(owner) = self.watched.get(&key).copied() {
+                let propagates = self.settings.propagates_for(&looked.treatment);
+                self.set_propagating(owner, key, &executable, propagates);
+            }
             if is_watched && self.kernel.change(key.pid, &recording).is_ok() {
                 let treatment = Arc::new(looked.treatment);
                 let facts = proc.facts(key.pid);
