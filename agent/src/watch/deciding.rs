@@ -62,7 +62,7 @@ impl Watcher {
             return;
         }
         let Some(Binary { analysis, .. }) = self.binaries.get(&key.file) else {
-            return self.analyses.ask(key, file);
+            return self.analyses.ask(key, file, self.proc.executable(key.pid));
         };
         if let Err(reason) = analysis
             && AttachError::of_open_files(reason).is_some()
