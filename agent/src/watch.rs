@@ -314,8 +314,12 @@ pub struct Watcher {
     /// How often that was, as far as the kernel's programs counted it.
     overlooked: u64,
     expected: Option<Expected>,
-    /// When to look for new callers of clients, if there are any clients.
+    /// When to look for new callers of clients, though nobody tells of one.
     callers_due: Option<Instant>,
+    /// When at the earliest.
+    callers_not_before: Instant,
+    /// Whether the kernel tells what processes do.
+    is_told: bool,
     /// When to look again at what processes have counted.
     weigh_due: Instant,
 }
@@ -384,6 +388,8 @@ impl Watcher {
             overlooked: 0,
             expected: None,
             callers_due: None,
+            callers_not_before: Instant::now(),
+            is_told: false,
             weigh_due: Instant::now(),
         })
     }

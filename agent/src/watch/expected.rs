@@ -89,6 +89,8 @@ impl Watcher {
         });
         if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
+            // Only now can it be told what they are.
+            self.has_new_callers();
             let executable = self.proc.executable_path(pid).unwrap_or_default();
             let facts = self.proc.facts(pid);
             let treatment = self.selection.look(&self.proc, pid, &executable, &HashSet::new()).treatment;

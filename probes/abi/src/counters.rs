@@ -123,8 +123,8 @@ counters! {
     /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in
     /// tests and benchmarks.
     UserReads,
-    /// Processes that executed a program or ended while nobody could be told, for the agent was held up: the sweep that follows
-    /// at once finds them. In element 0.
+    /// Processes that executed a program or ended, and new callers of clients, while nobody could be told, for the agent was held up: the
+    /// sweep that follows at once finds them. In element 0.
     ProcessEventsFull,
 }
 

@@ -44,7 +44,7 @@ impl PidNamespace {
 pub struct ProcessEvent {
     /// Its id.
     pub tgid: u32,
-    /// [`Self::EXECUTED`] or [`Self::ENDED`].
+    /// [`Self::EXECUTED`], [`Self::ENDED`] or [`Self::CALLED`].
     pub kind: u32,
 }
 
@@ -55,6 +55,8 @@ impl ProcessEvent {
     pub const EXECUTED: u32 = 1;
     /// It is about to end. Told of selected processes alone.
     pub const ENDED: u32 = 2;
+    /// A call of one of its clients returns to a place that no call has returned to before: it was put into `CALLERS`.
+    pub const CALLED: u32 = 3;
 }
 
 /// A selected process. A process without an element is left alone.
