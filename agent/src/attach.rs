@@ -20,7 +20,7 @@ use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{
     ContextSet, Cookie, Counter, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, Process,
-    Sampler, Settings, Site,
+    Sampler, Settings, Site, WantedHeaders,
 };
 
 use crate::quirks::Release;
@@ -31,6 +31,7 @@ mod callers;
 mod closer;
 mod error;
 mod files;
+mod headers;
 mod holders;
 mod life;
 mod links;
@@ -48,6 +49,7 @@ use closer::Closer;
 pub use closer::MAX_CLOSING;
 pub use error::AttachError;
 pub use files::RESERVED_FILES;
+pub use headers::wanted_headers;
 pub use holders::MAX_HOLDERS;
 pub use life::ProcessEvents;
 pub use lightfoot_probes_abi::PidNamespace;
@@ -113,12 +115,15 @@ pub struct Recording {
     pub flags: u64,
     /// By how much addresses in the process exceed those in its file; `None` while that is not known.
     pub bias: Option<u64>,
+    /// The headers of served requests whose values are recorded.
+    pub headers: WantedHeaders,
 }
 
 /// An object that was loaded, and its ring buffer.
 pub type Loaded = (Kernel, RingBuf<MapData>);
 
 /// A process as the programs know it.
+#[derive(Clone, Copy)]
 struct Selected {
     process: Process,
     /// Whether its bias is known.
@@ -135,6 +140,7 @@ pub struct Kernel {
     settings: Array<MapData, Settings>,
     processes: HashMap<MapData, u32, Process>,
     layouts: Array<MapData, Layout>,
+    wanted_headers: Array<MapData, WantedHeaders>,
     counters: PerCpuArray<MapData, Counters>,
     in_flight: HashMap<MapData, InFlightKey, InFlight>,
     kept: HashMap<MapData, InFlightKey, u32>,
@@ -238,6 +244,9 @@ impl Kernel {
             scope: UProbeScope::AllProcesses,
             settings: take(&mut object, "SETTINGS")?.try_into().map_err(map_error("SETTINGS"))?,
             processes: take(&mut object, "PROCESSES")?.try_into().map_err(map_error("PROCESSES"))?,
+            wanted_headers: take(&mut object, "WANTED_HEADERS")?
+                .try_into()
+                .map_err(map_error("WANTED_HEADERS"))?,
             layouts: take(&mut object, "LAYOUTS")?.try_into().map_err(map_error("LAYOUTS"))?,
             counters: take(&mut object, "COUNTERS")?.try_into().map_err(map_error("COUNTERS"))?,
             in_flight: in_flight.try_into().map_err(map_error("IN_FLIGHT"))?,
@@ -332,20 +341,35 @@ impl Kernel {
         let is_located = recording.bias.is_some();
         let result = zeroed.and_then(|values| {
             self.counters.set(counters, values, 0).map_err(map_error("COUNTERS"))?;
-            // What a type or a counter is cannot be told by an address that means nothing yet.
-            let flags = if is_located { process.flags } else { process.flags & !process_flags::CHILDREN };
-            self.processes.insert(&pid, &Process { flags, ..process }, 0).map_err(map_error("PROCESSES"))
+            self.select(pid, Selected { process, is_located }, &recording.headers)
         });
         match result {
-            Ok(()) => {
-                self.by_process.insert(pid, Selected { process, is_located });
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) => {
                 self.counter_slots.give_back(counters);
                 Err(error)
             }
         }
+    }
+
+    /// Records the spans of a watched process in another way from now on; a request that comes just then may be recorded in either.
+    pub fn change(&mut self, pid: u32, recording: &Recording) -> Result<(), AttachError> {
+        let Some(Selected { process, is_located }) = self.by_process.get(&pid).copied() else {
+            return Ok(());
+        };
+        let process = Process { sampler: recording.sampler, flags: recording.flags, ..process };
+        self.select(pid, Selected { process, is_located }, &recording.headers)
+    }
+
+    /// Tells the programs of a process.
+    fn select(&mut self, pid: u32, selected: Selected, headers: &WantedHeaders) -> Result<(), AttachError> {
+        let Selected { process, is_located } = selected;
+        self.wanted_headers.set(process.counters, headers, 0).map_err(map_error("WANTED_HEADERS"))?;
+        // What a type or a counter is cannot be told by an address that means nothing yet.
+        let flags = if is_located { process.flags } else { process.flags & !process_flags::CHILDREN };
+        self.processes.insert(&pid, &Process { flags, ..process }, 0).map_err(map_error("PROCESSES"))?;
+        self.by_process.insert(pid, selected);
+        Ok(())
     }
 
     /// Says by how much addresses in a watched process exceed those in its file, if that was not known.

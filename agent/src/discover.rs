@@ -14,6 +14,7 @@ use std::str::FromStr;
 use crate::resource::{self, ResourceError};
 
 pub mod facts;
+pub mod headers;
 pub mod listeners;
 pub mod rules;
 pub mod selection;

@@ -12,6 +12,7 @@ use crate::record::{
 
 mod connect;
 mod grpc;
+mod headers;
 
 pub use lightfoot_probes_abi::user::RecordError as ReceiveError;
 
@@ -147,8 +148,13 @@ fn http_server<'a>(server: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
         has_panicked,
         was_hijacked,
         rpc: connect::served(server, method, whole_target),
+        headers: headers::headers(texts, arena),
+        is_forwarded: has(http_flags::FORWARDED),
         cut: {
             let mut cut = cut(server, arena);
+            if server.header.cut & record::CUT_HEADERS != 0 {
+                cut.push("headers");
+            }
             if cut.contains(&name(Text::RequestLine)) && target.is_empty() {
                 cut.push("method");
             }
@@ -215,6 +221,7 @@ mod tests {
     use lightfoot_probes_abi::{Http, RecordKind, Text};
 
     use super::*;
+    use crate::record::RequestHeader;
 
     /// The bytes of a server's record of HTTP/2.
     fn server(status: u16, flags: u16, cut: u16, texts: &[(Text, &[u8])]) -> Vec<u8> {
@@ -288,6 +295,24 @@ mod tests {
                 assert_eq!(read(&bytes, &Bump::new()).pattern, expected);
             }
         }
+    }
+
+    #[test]
+    fn values_of_headers_are_listed_by_name_in_lower_case() {
+        let block = b"\x18\0\x02\0\x01\x03X-BvW\x01\0\x03\0x\x01\0\0\x03X-A\xff";
+        let mut bytes = server(200, http_flags::HEADERS | http_flags::FORWARDED, record::CUT_HEADERS, &[]);
+        bytes.extend(block);
+        let length = u32::try_from(bytes.len()).unwrap();
+        put(&mut bytes, offset_of!(RecordHeader, length), &length.to_ne_bytes());
+        let arena = Bump::new();
+        let server = read(&bytes, &arena);
+        let header = |name, values, is_shown, is_cut| RequestHeader { name, values, is_shown, is_cut };
+        let expected =
+            [header("x-a", &["\u{fffd}"][..], false, false), header("x-b", &["vW", "x"][..], true, true)];
+        assert_eq!(
+            (server.headers, server.is_forwarded, server.cut),
+            (&expected[..], true, &["headers"][..])
+        );
     }
 
     /// `handlerDone` sends 200 for a handler that said nothing; a handler that panicked gets its stream reset.

@@ -87,6 +87,7 @@ pub enum Operation<'a> {
 
 /// A request that `net/http` served. Texts are as the client sent them, cut at the limits of `lightfoot-probes-abi`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct HttpServer<'a> {
     /// The method of the request line, whatever it is.
     pub method: &'a str,
@@ -114,8 +115,25 @@ pub struct HttpServer<'a> {
     pub was_hijacked: bool,
     /// The protocol of a call of connect, if it is one.
     pub rpc: Option<Protocol>,
+    /// The headers that rules ask for, by name.
+    pub headers: &'a [RequestHeader<'a>],
+    /// Whether what proxies have written is believed.
+    pub is_forwarded: bool,
     /// The texts that were cut at their limit, by the names of the fields above.
     pub cut: &'a [&'static str],
+}
+
+/// A header of a request that was served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestHeader<'a> {
+    /// Its name in lower case.
+    pub name: &'a str,
+    /// Its values, in their order.
+    pub values: &'a [&'a str],
+    /// Whether these are to be shown; else they are only to be understood.
+    pub is_shown: bool,
+    /// Whether the last one was longer, or further ones are left out.
+    pub is_cut: bool,
 }
 
 /// A request that an HTTP client of `net/http` sent. Texts are as the program had them, cut at the limits of

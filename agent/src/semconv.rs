@@ -27,6 +27,9 @@ pub const OLD_RPC_GRPC_STATUS_CODE: &str = "rpc.grpc.status_code";
 /// Up to 1.37, in place of [`RPC_RESPONSE_STATUS_CODE`]: of errors alone.
 pub const OLD_RPC_CONNECT_ERROR_CODE: &str = "rpc.connect_rpc.error_code";
 
+/// What stands before the name of a header, in lower case, whose values are the attribute's.
+pub const HTTP_REQUEST_HEADER: &str = "http.request.header";
+
 /// How the parent was found: `incoming`, `context`, `goroutine` or `parent_goroutine`. Not on roots.
 pub const PARENT_RULE: &str = "lightfoot.parent.rule";
 /// True where the parent is an inference: the one documented way to be wrong.

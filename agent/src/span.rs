@@ -54,8 +54,8 @@ pub type Attributes<'a> = SmallVec<[Attribute<'a>; ATTRIBUTES]>;
 /// A name and a value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attribute<'a> {
-    /// The name, of [`crate::semconv`].
-    pub key: &'static str,
+    /// The name, of [`crate::semconv`]; that of a header's values is made of the header's.
+    pub key: Cow<'a, str>,
     /// The value.
     pub value: Value<'a>,
 }
@@ -98,7 +98,9 @@ impl<'a> Span<'a> {
             name: owned(self.name),
             start_time: self.start_time,
             end_time: self.end_time,
-            attributes: attributes.map(|Attribute { key, value }| (key, value.into_owned()).into()).collect(),
+            attributes: attributes
+                .map(|Attribute { key, value }| (owned(key), value.into_owned()).into())
+                .collect(),
             dropped_attributes: self.dropped_attributes,
             status: match self.status {
                 Status::Unset => Status::Unset,
@@ -140,9 +142,9 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-impl<'a, V: Into<Value<'a>>> From<(&'static str, V)> for Attribute<'a> {
-    fn from((key, value): (&'static str, V)) -> Self {
-        Self { key, value: value.into() }
+impl<'a, K: Into<Cow<'a, str>>, V: Into<Value<'a>>> From<(K, V)> for Attribute<'a> {
+    fn from((key, value): (K, V)) -> Self {
+        Self { key: key.into(), value: value.into() }
     }
 }
 

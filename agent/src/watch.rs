@@ -22,7 +22,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::attach::{AttachError, Attachment, Kernel, Recording};
+use crate::attach::{AttachError, Attachment, Kernel, Recording, wanted_headers};
+use crate::discover::headers::FORWARDED;
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Rules, Selection, Treatment};
 use crate::inspect::InspectError;
@@ -40,6 +41,7 @@ mod following;
 mod inbox;
 mod loaded;
 mod placing;
+mod propagating;
 mod routes;
 pub mod survey;
 
@@ -53,6 +55,7 @@ pub use inbox::{Commands, Inbox, channel};
 pub use loaded::LoadedError;
 pub(crate) use loaded::Mapping;
 pub use placing::LINGER;
+pub use propagating::Propagation;
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 
@@ -251,8 +254,8 @@ pub struct Settings {
     pub queries: bool,
     /// Whether the messages of streams are counted.
     pub messages: bool,
-    /// Whether trace contexts are added to what clients send; the kernel has the programs for it.
-    pub propagates: bool,
+    /// Whether trace contexts are added to what clients send.
+    pub propagation: Propagation,
     /// What is done about programs that trace themselves.
     pub coexistence: Coexistence,
     /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
@@ -261,20 +264,27 @@ pub struct Settings {
 
 impl Settings {
     /// How a process of such a binary is recorded.
-    fn recording(&self, analysis: &Analysis, bias: Option<u64>) -> Recording {
+    fn recording(&self, analysis: &Analysis, bias: Option<u64>, treatment: &Treatment) -> Recording {
+        let proxies = if treatment.forwarded { &FORWARDED[..] } else { &[] };
+        let headers = wanted_headers(&treatment.headers, proxies.iter().copied());
         let flags = [
             (analysis.clients.is_some(), process_flags::CHILDREN),
             (self.inferred_parents, process_flags::INFER_PARENTS),
             (self.queries, process_flags::QUERIES),
             (analysis.has_connection_ends(), process_flags::CONNECTIONS),
-            (self.propagates && !analysis.propagation.places.is_empty(), process_flags::PROPAGATE),
+            (
+                self.propagates_for(treatment) && !analysis.propagation.places.is_empty(),
+                process_flags::PROPAGATE,
+            ),
+            (headers.lengths != 0, process_flags::HEADERS),
+            (treatment.forwarded, process_flags::FORWARDED),
         ];
         let flags = flags
             .into_iter()
             .chain([(self.messages, analysis.counted)])
             .filter(|(is_set, _)| *is_set)
             .fold(0, |all, (_, flag)| all | flag);
-        Recording { sampler: self.sampler, flags, bias }
+        Recording { sampler: self.sampler, flags, bias, headers }
     }
 }
 
@@ -306,8 +316,12 @@ pub struct Watcher {
     /// How often that was, as far as the kernel's programs counted it.
     overlooked: u64,
     expected: Option<Expected>,
-    /// When to look for new callers of clients, if there are any clients.
+    /// When to look for new callers of clients, though nobody tells of one.
     callers_due: Option<Instant>,
+    /// When at the earliest.
+    callers_not_before: Instant,
+    /// Whether the kernel tells what processes do.
+    is_told: bool,
     /// When to look again at what processes have counted.
     weigh_due: Instant,
 }
@@ -324,6 +338,10 @@ struct Binary {
     /// Its file and the names of its types, while probes are in place.
     open: Option<Arc<File>>,
     type_names: Option<Arc<TypeNames>>,
+    /// The processes to whose requests trace contexts are added.
+    propagating: HashSet<ProcessKey>,
+    /// Whether it was tried to place the probes for that, since others were.
+    propagation_is_tried: bool,
 }
 
 impl Binary {
@@ -337,6 +355,8 @@ impl Binary {
             callers: Callers::default(),
             open: None,
             type_names: None,
+            propagating: HashSet::new(),
+            propagation_is_tried: false,
         }
     }
 }
@@ -371,6 +391,8 @@ impl Watcher {
             overlooked: 0,
             expected: None,
             callers_due: None,
+            callers_not_before: Instant::now(),
+            is_told: false,
             weigh_due: Instant::now(),
         })
     }

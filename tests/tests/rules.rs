@@ -78,6 +78,8 @@ fn a_rule_chooses_names_and_leaves_out_paths() {
     );
     assert_eq!(other["rule"], "not what was asked for");
 
+    assert_eq!((&shop["propagates"], &other["propagates"]), (&false.into(), &false.into()));
+
     let agent = stage.agent();
     agent.watches(stage.shop.pid()).unwrap();
     for path in ["/healthz", "/internal/a/b?c=d", "/health/deep", "/seen"] {
@@ -268,4 +270,24 @@ fn without_a_file_a_hangup_ends_it() {
     agent.watches(stage.shop.pid()).unwrap();
     agent.signal(Signal::HUP);
     assert_eq!(agent.wait().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn targets_say_to_whose_requests_something_is_added() {
+    let Some(stage) = Stage::set("trace contexts of targets") else { return };
+    let rule = |propagate: bool| {
+        stage.say(&format!(
+            "rules:\n- match: {{exe: FOLDER/shop}}\n  propagate: {propagate}\nothers: watch\n"
+        ));
+    };
+    let propagates = |flags: &[&str]| stage.targets(flags).map(|target| target["propagates"] == true);
+    rule(true);
+    assert_eq!(propagates(&[]), [true, false]);
+    assert_eq!(propagates(&["--propagate"]), [true, true]);
+    rule(false);
+    assert_eq!(propagates(&["--propagate"]), [false, true]);
+    // Of what is not watched nothing is said.
+    let pid = stage.other.pid().to_string();
+    rule(true);
+    assert_eq!(propagates(&["--propagate", "--pid", &pid]), [false, true]);
 }

@@ -92,6 +92,11 @@ impl Arguments {
         self.watching.coexistence(&config.file.watching)
     }
 
+    /// Whether trace contexts are added to what processes send about which no rule says anything.
+    pub(super) fn propagates(&self, config: &Config) -> bool {
+        self.watching.propagates(&config.file.watching)
+    }
+
     /// What flags, environment and file come to.
     pub(super) fn read(&self, config: &Config) -> Result<Read, SettingsError> {
         let mut variables = variables(config);

@@ -55,6 +55,8 @@ struct Target {
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<Service>,
+    /// Whether trace contexts are to be added to what it sends.
+    propagates: bool,
     #[serde(skip)]
     is_of_interest: bool,
 }
@@ -72,7 +74,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let selection = arguments.run.selection(&config, &read.peers, run::local_export_port(&read.settings));
     let (candidates, hidden) = survey(&Proc::default(), &selection, arguments.run.coexistence(&config))?;
     let (host, clock) = (Host::detect(Path::new("/proc")), Clock::start());
-    let targets = candidates.into_iter().map(|candidate| Target::new(candidate, &host, &clock)).collect();
+    let propagates = arguments.run.propagates(&config);
+    let target = |candidate| Target::new(candidate, propagates, &host, &clock);
+    let targets = candidates.into_iter().map(target).collect();
     let report = Report { targets, hidden };
     let mut page = page();
     if arguments.json {
@@ -85,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 impl Target {
-    fn new(candidate: Candidate, host: &Host, clock: &Clock) -> Self {
+    fn new(candidate: Candidate, propagates: bool, host: &Host, clock: &Clock) -> Self {
         let Candidate { pid, executable, decision, obstacle, build_info, treatment } = candidate;
         let (decision, rule) = match (decision, &obstacle) {
             (Decision::Watch(rule), Some(_)) => ("cannot", rule),
@@ -93,6 +97,7 @@ impl Target {
             (Decision::Leave(rule), _) => ("leave", rule),
             (Decision::Wait(rule), _) => ("wait", rule),
         };
+        let propagates = decision == "watch" && treatment.propagate.unwrap_or(propagates);
         let identity = build_info.as_ref().and_then(|build_info| {
             ProcessIdentity::read(Path::new("/proc"), pid, build_info, treatment.name(), host, clock).ok()
         });
@@ -111,6 +116,7 @@ impl Target {
             rule: rule.to_string(),
             reason: obstacle.map(|obstacle| format!("{:#}", anyhow::Error::from(obstacle))),
             service,
+            propagates,
         }
     }
 
@@ -124,6 +130,9 @@ impl Target {
         write!(page, "{style}{decision:6}{style:#} {:>7}  {path}  {}", self.pid, printable(&self.rule))?;
         if let Some(Service { name, named_by }) = self.service.as_ref().filter(|_| decision == "watch") {
             write!(page, "; service {}, named by {}", printable(name), printable(named_by))?;
+        }
+        if self.propagates {
+            write!(page, "; trace contexts are added to what it sends")?;
         }
         if let Some(reason) = &self.reason {
             write!(page, "; {}", printable(reason))?;

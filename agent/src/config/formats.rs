@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::document::{Node, Value};
 use super::schema::of_something;
-use crate::discover::rules;
+use crate::discover::{headers, rules};
 use crate::variables::LONGEST;
 
 /// A span of time as people write it: `500ms`, `10s`, `5m`.
@@ -25,6 +25,7 @@ pub(super) fn check(format: &str, text: &str) -> Result<(), String> {
         "glob" => rules::pattern(text).map(drop),
         "path-glob" => rules::path_pattern(text).map(drop),
         "ports" => rules::port_range(text).map(drop),
+        "header" => headers::header(text).map(drop),
         "variable" => rules::variable(text).map(drop),
         _ => Ok(()),
     }

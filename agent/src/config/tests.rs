@@ -143,3 +143,21 @@ fn rules_are_checked_with_their_lines() {
     let many = format!("rules:\n{}", "- action: watch\n".repeat(300));
     assert_eq!(mistakes(&many), [(2, "rules has 300 items, and may have 256".to_owned())]);
 }
+
+#[test]
+fn headers_that_are_asked_for_are_checked_with_their_lines() {
+    let text = "rules:\n- headers: [X-Request-Id, authorization]\n  forwarded: maybe\n- headers:\n  - Cookie\n  - 'a b'\n\
+                \x20 - host\n- headers: ''\n- headers: [a, b, c, d, e, f, g]\n";
+    let expected = [
+        (2, "rules[0].headers \"authorization\" is a secret of whoever sends it, and never recorded"),
+        (3, "rules[0].forwarded \"maybe\" where true or false belongs"),
+        (5, "rules[1].headers \"Cookie\" is a secret of whoever sends it, and never recorded"),
+        (6, "rules[1].headers \"a b\" is no name of a header, such as X-Request-Id"),
+        (7, "rules[1].headers \"host\" is no header that is found: net/http takes it out of the others"),
+        (8, "rules[2].headers \"\" is no name of a header, such as X-Request-Id"),
+        (9, "rules[3].headers has 7 items, and may have 6"),
+    ];
+    assert_eq!(mistakes(text), expected.map(|(line, reason)| (line, reason.to_owned())));
+    let config = Config::parse(b"rules:\n- headers: x-request-ID\n  forwarded: true\n").unwrap();
+    assert_eq!(config.file.rules[0].headers.as_deref(), Some(&["x-request-ID".to_owned()][..]));
+}

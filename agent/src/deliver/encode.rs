@@ -147,7 +147,7 @@ fn encode(out: &mut Vec<u8>, span: &Span<'_>) {
     fixed64(out, 8, nanoseconds(span.end_time));
     for attribute in &span.attributes {
         message(out, 9, |out| {
-            text(out, 1, attribute.key);
+            text(out, 1, &attribute.key);
             message(out, 2, |out| value(out, &attribute.value));
         });
     }

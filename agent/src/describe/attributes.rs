@@ -21,7 +21,7 @@ impl<'a> Described<'a> {
         Self { attributes: Attributes::new(), truncated: ArenaVec::new_in(arena), cut }
     }
 
-    pub(super) fn add(&mut self, key: &'static str, value: impl Into<Value<'a>>) {
+    pub(super) fn add(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Value<'a>>) {
         self.attributes.push((key, value).into());
     }
 
@@ -31,6 +31,11 @@ impl<'a> Described<'a> {
         if texts.iter().any(|text| self.cut.contains(text)) {
             self.truncated.push(key.into());
         }
+    }
+
+    /// Says that the value of a key was cut.
+    pub(super) fn truncate(&mut self, key: impl Into<Cow<'a, str>>) {
+        self.truncated.push(key.into());
     }
 
     /// All of them, and the names of those that were cut as the last one.

@@ -11,12 +11,16 @@
 //! | `url.query` | left out, unless asked for; then with sensitive values redacted |
 //! | `server.address`, `.port` | host and port of an absolute-form target, else of `Host`; no port if none was sent |
 //! | `network.peer.address`, `.port` | the connection's other end; for unix sockets the path, if it has one, and no port |
-//! | `client.address` | the same: `X-Forwarded-For` is anyone's word |
+//! | `client.address` | the same, for `X-Forwarded-For` is anyone's word; that of a rule's `forwarded` if it asks for it |
+//! | `http.request.header.NAME` | the values of the headers that a rule lists |
 //! | `http.response.status_code` | as sent; none if none was |
 //! | `error.type` | `panic` if the handler panicked, else the code as text from 500 on |
 //! | span status | Error with the two above, else unset |
 
 mod client;
+mod forwarded;
+
+use std::borrow::Cow;
 
 use bumpalo::Bump;
 use opentelemetry::trace::SpanKind;
@@ -26,7 +30,7 @@ use super::attributes::Described;
 use super::target::{Target, host_and_port, redacted, route};
 use crate::record::HttpServer;
 use crate::semconv as name;
-use crate::span::Status;
+use crate::span::{Status, Value};
 
 pub(super) use client::client;
 
@@ -102,17 +106,24 @@ pub(super) fn server<'a>(request: &HttpServer<'a>, settings: &Settings, arena: &
     // Go calls a unix socket without a path "@" (net.UnixAddr).
     let is_path = request.peer.starts_with(['/', '@']);
     let (address, port) = if is_path { (request.peer, None) } else { host_and_port(request.peer) };
-    if !matches!(address, "" | "@") {
+    let has_address = !matches!(address, "" | "@");
+    if has_address {
         described.add_made_of(&["peer"], name::NETWORK_PEER_ADDRESS, address);
         if let Some(port) = port {
             described.add(name::NETWORK_PEER_PORT, port);
         }
-        described.add_made_of(&["peer"], name::CLIENT_ADDRESS, address);
+    }
+    match forwarded::client(request).filter(|_| request.is_forwarded) {
+        Some(client) => described.add(name::CLIENT_ADDRESS, client),
+        None if has_address => described.add_made_of(&["peer"], name::CLIENT_ADDRESS, address),
+        None => {}
     }
     protocol_version(&mut described, request.protocol, arena);
     if !request.user_agent.is_empty() {
         described.add_made_of(&["user_agent"], name::USER_AGENT_ORIGINAL, request.user_agent);
     }
+
+    headers(&mut described, request, arena);
 
     let route = route(request.pattern);
     if let Some(route) = route {
@@ -152,6 +163,22 @@ fn method<'a>(described: &mut Described<'a>, method: &'a str, settings: &Setting
         described.add_made_of(&["method"], name::HTTP_REQUEST_METHOD_ORIGINAL, method);
     }
     "HTTP"
+}
+
+/// Adds the values of the headers that a rule lists.
+fn headers<'a>(described: &mut Described<'a>, request: &HttpServer<'a>, arena: &'a Bump) {
+    for header in request.headers.iter().filter(|header| header.is_shown) {
+        let key = bumpalo::format!(in arena, "{}.{}", name::HTTP_REQUEST_HEADER, header.name);
+        let key: &'a str = key.into_bump_str();
+        let values = arena.alloc_slice_fill_iter(header.values.iter().map(|value| Cow::Borrowed(*value)));
+        described.add(key, Value::Texts(Cow::Borrowed(values)));
+        if header.is_cut {
+            described.truncate(key);
+        }
+    }
+    if request.cut.contains(&"headers") {
+        described.truncate(name::HTTP_REQUEST_HEADER);
+    }
 }
 
 /// Adds the version of HTTP, if it is known.

@@ -15,6 +15,7 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
+use super::headers::{MAX_HEADERS, header};
 
 /// At most so many rules, and patterns of one.
 pub const MAX_RULES: usize = 256;
@@ -37,6 +38,15 @@ pub struct Rule {
     pub leave_out_paths: Option<Vec<String>>,
     /// Which spans there are; all if not said
     pub spans: Option<Vec<SpanKind>>,
+    /// Headers of served HTTP requests whose values spans have, by name; none if not said
+    #[schemars(schema_with = "header_names")]
+    pub headers: Option<Vec<String>>,
+    /// Whether client.address is whom proxies have forwarded a request for, by Forwarded or X-Forwarded-For, which anybody can
+    /// send; not if not said
+    pub forwarded: Option<bool>,
+    /// Whether the header traceparent is added to what clients send, as `propagate` in `watching` says of all; whatever that says if
+    /// not said
+    pub propagate: Option<bool>,
 }
 
 /// What a process must be. Of each list one must hold, and all lists that are given.
@@ -113,6 +123,9 @@ struct Compiled {
     service_name: Option<String>,
     left_out: Option<Vec<GlobMatcher>>,
     spans: Option<Vec<SpanKind>>,
+    headers: Option<Vec<String>>,
+    forwarded: Option<bool>,
+    propagate: Option<bool>,
 }
 
 /// What rules say of the spans of a process.
@@ -122,6 +135,12 @@ pub struct Treatment {
     pub service_name: Option<(String, Arc<str>)>,
     left_out: Vec<GlobMatcher>,
     spans: Option<Vec<SpanKind>>,
+    /// The headers of served requests whose values spans have, as Go spells their names.
+    pub headers: Vec<String>,
+    /// Whether what proxies have written is believed.
+    pub forwarded: bool,
+    /// Whether trace contexts are added to what is sent, if a rule says so or the contrary.
+    pub propagate: Option<bool>,
 }
 
 /// How the rules see a process.
@@ -162,6 +181,11 @@ impl Rules {
         self.rules.iter().any(|rule| rule.ports.is_some())
     }
 
+    /// Whether any has trace contexts added to what is sent.
+    pub fn ask_to_propagate(&self) -> bool {
+        self.rules.iter().any(|rule| rule.propagate == Some(true))
+    }
+
     /// What must be known of a process besides its path and ports.
     pub(super) fn needs(&self) -> Needs {
         let any = |of: fn(&Compiled) -> bool| self.rules.iter().any(of);
@@ -200,6 +224,9 @@ impl Rules {
             service_name: matching.iter().find_map(name),
             left_out: matching.iter().find_map(|rule| rule.left_out.clone()).unwrap_or_default(),
             spans: matching.iter().find_map(|rule| rule.spans.clone()),
+            headers: matching.iter().find_map(|rule| rule.headers.clone()).unwrap_or_default(),
+            forwarded: matching.iter().find_map(|rule| rule.forwarded).unwrap_or(false),
+            propagate: matching.iter().find_map(|rule| rule.propagate),
         }
     }
 }
@@ -236,6 +263,12 @@ impl Compiled {
                 None => None,
             },
             spans: rule.spans.clone(),
+            headers: match &rule.headers {
+                Some(names) => Some(names.iter().map(|name| header(name)).collect::<Result<_, _>>()?),
+                None => None,
+            },
+            forwarded: rule.forwarded,
+            propagate: rule.propagate,
         })
     }
 
@@ -338,6 +371,11 @@ fn patterns(_: &mut SchemaGenerator) -> Schema {
 
 fn path_patterns(_: &mut SchemaGenerator) -> Schema {
     list("path-glob")
+}
+
+fn header_names(_: &mut SchemaGenerator) -> Schema {
+    let items = serde_json::json!({ "type": "string", "format": "header" });
+    json_schema!({ "type": "array", "maxItems": MAX_HEADERS, "items": items })
 }
 
 fn ports(_: &mut SchemaGenerator) -> Schema {

@@ -365,11 +365,15 @@ mod tests {
             leave_out_paths: Some(vec!["/health*".into(), "/internal/**".into()]),
             ..rules::Rule::default()
         };
-        let selection = ruled(&[paths, named("shop"), named("other")]);
+        let propagate = |propagate| rules::Rule { propagate: Some(propagate), ..rules::Rule::default() };
+        let rules = [paths, named("shop"), named("other"), propagate(false), propagate(true)];
+        let selection = ruled(&rules);
         let (path, ports, details) = (Path::new("/srv/shop/server"), &HashSet::new(), &Details::default());
         let facts = Facts { pid: 42, path, ports, descends: false, details };
         let treatment = selection.rules.treatment(&facts);
         assert_eq!(treatment.service_name, Some(("shop".into(), "rule 2 of the configuration".into())));
+        assert_eq!(treatment.propagate, Some(false));
+        assert_eq!(ruled(&rules[..3]).rules.treatment(&facts).propagate, None);
         let cases = [("/healthz", true), ("/health/x", false), ("/internal/a/b", true), ("/", false)];
         for (path, left_out) in cases {
             assert_eq!(treatment.leaves_out(rules::SpanKind::HttpServer, Some(path)), left_out, "{path}");

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use clap::ValueEnum as _;
-use lightfoot_probes_abi::{Counter, Layout, Sampler};
+use lightfoot_probes_abi::{Counter, Layout, Sampler, WantedHeaders};
 use thiserror::Error;
 
 use super::code::{OwnCode, OwnSite, probed};
@@ -159,7 +159,8 @@ pub(super) fn prove(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Resu
     let (own, probes) = (std::process::id(), [site.probe]);
     let before = kernel.counts(None).map_err(MethodError::Load)?;
     let attachment = place(kernel, code, site)?;
-    let recording = Recording { sampler: Sampler::default(), flags: 0, bias: Some(0) };
+    let recording =
+        Recording { sampler: Sampler::default(), flags: 0, bias: Some(0), headers: WantedHeaders::default() };
     let counts = kernel
         .watch(own, &attachment, recording)
         .and_then(|()| kernel.locate(own, &attachment, &probes, &[site.address]))

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -28,7 +29,7 @@ pub(super) type Known = Result<Arc<Analysis>, WatchError>;
 
 /// The thread, and what it is asked for. There is one: with two the allocator keeps some 7 MB that it cannot give back.
 pub(super) struct Analyses {
-    jobs: SyncSender<(FileIdentity, File)>,
+    jobs: SyncSender<(FileIdentity, File, PathBuf)>,
     done: Receiver<(FileIdentity, Known)>,
     /// Each file that was asked for, with the processes that run it.
     asked: HashMap<FileIdentity, HashSet<ProcessKey>>,
@@ -52,13 +53,13 @@ impl Analyses {
         self.asked.is_empty() && !self.is_full
     }
 
-    /// Has the file of a process analysed, which comes up again when that is done.
-    pub(super) fn ask(&mut self, key: ProcessKey, file: File) {
+    /// Has the file of a process, which stands at `place`, analysed; the process comes up again when that is done.
+    pub(super) fn ask(&mut self, key: ProcessKey, file: File, place: PathBuf) {
         if let Some(processes) = self.asked.get_mut(&key.file) {
             processes.insert(key);
             return;
         }
-        match self.jobs.try_send((key.file, file)) {
+        match self.jobs.try_send((key.file, file, place)) {
             Ok(()) => drop(self.asked.insert(key.file, HashSet::from([key]))),
             Err(TrySendError::Full(_)) => self.is_full = true,
             // The thread has failed outside of what is caught, which cannot be.
@@ -69,7 +70,7 @@ impl Analyses {
 
 /// What the thread does.
 fn analyse(
-    queue: &Receiver<(FileIdentity, File)>,
+    queue: &Receiver<(FileIdentity, File, PathBuf)>,
     coexistence: Coexistence,
     tell: &SyncSender<(FileIdentity, Known)>,
     waker: &Waker,
@@ -79,8 +80,9 @@ fn analyse(
         debug!(%error, "programs are analysed with the usual priority");
     }
     let mut contents = Contents::new();
-    for (identity, file) in queue {
-        let known = catch_unwind(AssertUnwindSafe(|| Analysis::known(&file, coexistence, &mut contents)));
+    for (identity, file, place) in queue {
+        let known = AssertUnwindSafe(|| Analysis::known(&file, place, coexistence, &mut contents));
+        let known = catch_unwind(known);
         let known = known.unwrap_or(Err(WatchError::Analysis));
         sys::give_back_memory();
         if tell.send((identity, known)).is_err() {

@@ -15,7 +15,7 @@ use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::Reason;
 use tracing::debug;
 
-use super::contents::{self, Contents};
+use super::contents::{Contents, Looks, Origin};
 use super::{Coexistence, WatchError};
 use crate::attach::Probe;
 use crate::catalog::own_instrumentation::Subject;
@@ -101,25 +101,28 @@ impl Analysis {
         Self::of_program(&program, coexistence)
     }
 
-    /// The same of a file whose content may be known.
+    /// The same of a file that stands at `place`, and whose content may be known.
     pub(super) fn known(
         file: &File,
+        place: PathBuf,
         coexistence: Coexistence,
         contents: &mut Contents<Self>,
     ) -> Result<Arc<Self>, WatchError> {
         let path = path_of(file);
-        // Most files are no Go programs, and not worth a digest.
+        let origin = Origin::of(place, file);
+        // Most files are no Go programs.
         let binary = inspect::open(&path).map_err(refused)?;
         // Whatever cannot be read shows when it is analysed.
-        let digest = contents::digest(file).ok().flatten();
-        if let Some(known) = digest.and_then(|digest| contents.get(&digest)) {
+        let looks = Looks::of(file, &binary.build_id).ok();
+        let (known, digest) = looks.as_ref().map(|looks| contents.find(looks, file)).unwrap_or_default();
+        if let Some(known) = known {
             debug!("a file has the content of another one, whose analysis serves both");
             return Ok(known);
         }
         let program = Program::of(binary, &path).map_err(refused)?;
         let analysis = Arc::new(Self::of_program(&program, coexistence)?);
-        if let Some(digest) = digest {
-            contents.insert(digest, &analysis);
+        if let (Some(looks), Ok(origin)) = (looks, origin) {
+            contents.insert(looks, origin, digest, &analysis);
         }
         Ok(analysis)
     }

@@ -23,7 +23,7 @@ use crate::discover::FileIdentity;
 use crate::inspect;
 use crate::plan::caller;
 
-/// How often is looked for new callers, if there are none yet …
+/// How often is looked for new callers, if there are none yet: where nobody tells of them, and at most so often where somebody does …
 const TICK: Duration = Duration::from_millis(20);
 /// … how much more seldom for each that there is …
 const TICK_FOR_EACH: Duration = Duration::from_micros(250);
@@ -133,7 +133,7 @@ fn results(end: SiteKind) -> &'static [GoType<'static>] {
 }
 
 impl Watcher {
-    /// Looks for callers that are new, and places what they need. Returns when to do so again, if ever.
+    /// Looks for callers that are new, and places what they need. Returns when to do so again, though nobody tells of one, if ever.
     pub(super) fn learn_callers(&mut self) -> Option<Instant> {
         let now = Instant::now();
         let watched =
@@ -144,6 +144,7 @@ impl Watcher {
             return None;
         }
         let (callers, read) = self.kernel.callers();
+        let mut next = None;
         for file in files {
             let Some(binary) = self.binaries.get_mut(&file) else { continue };
             let Some(attachment) = &binary.attachment else { continue };
@@ -155,10 +156,21 @@ impl Watcher {
                     self.tell_call_end(file, change);
                 }
             }
-            self.adjust_call_ends(file, now);
+            let has_changed = self.adjust_call_ends(file, now);
+            let callers = self.binaries.get(&file).map(|binary| &binary.callers);
+            let change = callers.and_then(|callers| callers.next_change(now));
+            next = next.into_iter().chain(change).chain(has_changed.then_some(now)).min();
         }
         let each = u32::try_from(read).unwrap_or(u32::MAX);
-        Some(now + (TICK + TICK_FOR_EACH.saturating_mul(each)).min(SLOWEST_TICK))
+        self.callers_not_before = now + (TICK + TICK_FOR_EACH.saturating_mul(each)).min(SLOWEST_TICK);
+        let next = if self.is_told { next } else { Some(now) };
+        next.map(|time| time.max(self.callers_not_before))
+    }
+
+    /// New callers are looked for, soon.
+    pub(super) fn has_new_callers(&mut self) {
+        let soon = self.callers_not_before;
+        self.callers_due = Some(self.callers_due.map_or(soon, |due| due.min(soon)));
     }
 
     /// Notes where callers could not be told to us.
@@ -167,24 +179,31 @@ impl Watcher {
             binary.attachment.is_some()
                 && binary.analysis.as_ref().is_ok_and(|analysis| analysis.clients.is_some())
         };
+        let mut is_news = false;
         for binary in self.binaries.values_mut().filter(has_clients) {
             let counts = binary.processes.iter().filter_map(|key| self.kernel.counts(Some(key.pid)).ok());
             if counts.into_iter().any(|counts| count(&counts, Counter::CallersFull) != 0) {
-                binary.callers.overlook();
+                is_news |= binary.callers.overlook();
             }
+        }
+        if is_news {
+            self.has_new_callers();
         }
     }
 
-    fn adjust_call_ends(&mut self, file: FileIdentity, now: Instant) {
-        let Some(binary) = self.binaries.get(&file) else { return };
-        let Some(attachment) = &binary.attachment else { return };
+    /// Places and takes away what is to be. Returns whether something could not be placed, so that something else may be wanted.
+    fn adjust_call_ends(&mut self, file: FileIdentity, now: Instant) -> bool {
+        let Some(binary) = self.binaries.get(&file) else { return false };
+        let Some(attachment) = &binary.attachment else { return false };
         let wanted = binary.wanted_call_ends(now);
         let is_of_clients = |group: &Group| matches!(group, Group::Returns(_) | Group::CallSite(_));
         let present: BTreeSet<_> = attachment.groups().filter(is_of_clients).collect();
         let missing: Vec<_> = wanted.difference(&present).copied().collect();
         let surplus: Vec<_> = present.difference(&wanted).copied().collect();
+        let mut has_failed = false;
         for group in missing {
             let result = self.add(file, group);
+            has_failed |= result.is_err();
             if result.is_err()
                 && let Some(binary) = self.binaries.get_mut(&file)
             {
@@ -201,6 +220,7 @@ impl Watcher {
         for group in surplus {
             self.tell_call_end(file, CallEnd::TakenAway { group });
         }
+        has_failed
     }
 
     /// Places a further group of a watched binary's probes.

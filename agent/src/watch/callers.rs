@@ -86,9 +86,15 @@ impl Callers {
         }
     }
 
-    /// Callers may have been overlooked.
-    pub(super) fn overlook(&mut self) {
-        self.has_unknown = true;
+    /// Callers may have been overlooked. Returns whether that is news.
+    pub(super) fn overlook(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_unknown, true)
+    }
+
+    /// When [`Self::wanted`] may be something else, though nothing more becomes known; none if that is over.
+    pub(super) fn next_change(&self, now: Instant) -> Option<Instant> {
+        let settled = self.latest.values().map(|latest| *latest + self.settle);
+        settled.chain(self.first.map(|first| first + TRUST)).filter(|time| *time > now).min()
     }
 
     /// The groups of probes that should be in place now. `returns` are the kinds of ends for which there are returns, `trusted` the
@@ -165,6 +171,25 @@ mod tests {
         assert_eq!(wanted(&callers, after(start, 4_999)), [RETURNS, Group::CallSite(SEND)]);
         assert_eq!(wanted(&callers, after(start, 5_000)), [Group::CallSite(SEND)]);
         assert_eq!(wanted(&callers, after(start, 100_000)), [Group::CallSite(SEND)]);
+    }
+
+    #[test]
+    fn nothing_changes_by_itself_once_all_is_settled() {
+        let (mut callers, start) = (callers(), Instant::now());
+        assert_eq!(callers.next_change(start), None);
+        callers.learn(caller(1), HTTP, site(OTHER), start);
+        let changes =
+            [0, 4_999, 5_000, 9_999, 10_000, 100_000].map(|now| callers.next_change(after(start, now)));
+        let [settled, over] = [5_000, 10_000].map(|time| Some(after(start, time)));
+        assert_eq!(changes, [settled, settled, over, over, None, None]);
+        // Each time at which something changes is one that was told before.
+        for milliseconds in (0..20_000).step_by(500) {
+            let [before, now] = [milliseconds, milliseconds + 500].map(|time| after(start, time));
+            let is_told = callers.next_change(before).is_some_and(|time| time <= now);
+            assert!(is_told || wanted(&callers, before) == wanted(&callers, now), "{milliseconds}");
+        }
+        callers.learn(caller(2), HTTP, site(SEND), after(start, 100_000));
+        assert_eq!(callers.next_change(after(start, 100_000)), Some(after(start, 105_000)));
     }
 
     #[test]
@@ -247,7 +272,8 @@ mod tests {
     fn whatever_is_overlooked_ends_at_the_returns() {
         let (mut callers, start) = (callers(), Instant::now());
         callers.learn(caller(1), HTTP, site(SEND), start);
-        callers.overlook();
+        assert!(callers.overlook());
+        assert!(!callers.overlook());
         assert_eq!(wanted(&callers, after(start, 60_000)), [RETURNS, Group::CallSite(SEND)]);
     }
 }

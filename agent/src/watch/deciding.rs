@@ -62,7 +62,7 @@ impl Watcher {
             return;
         }
         let Some(Binary { analysis, .. }) = self.binaries.get(&key.file) else {
-            return self.analyses.ask(key, file);
+            return self.analyses.ask(key, file, self.proc.executable(key.pid));
         };
         if let Err(reason) = analysis
             && AttachError::of_open_files(reason).is_some()
@@ -114,7 +114,13 @@ impl Watcher {
             let build_info = Arc::clone(&analysis.build_info);
             let decision =
                 self.selection.after_inspection(looked.decision, Some((&build_info, analysis.is_server)));
-            if matches!(decision, Decision::Watch(_)) {
+            let recording = self.settings.recording(analysis, None, &looked.treatment);
+            let is_watched = matches!(decision, Decision::Watch(_));
+            if is_watched && let Some(owner) = self.watched.get(&key).copied() {
+                let propagates = self.settings.propagates_for(&looked.treatment);
+                self.set_propagating(owner, key, &executable, propagates);
+            }
+            if is_watched && self.kernel.change(key.pid, &recording).is_ok() {
                 let treatment = Arc::new(looked.treatment);
                 let facts = proc.facts(key.pid);
                 self.tell(Event::Treated { key, build_info, facts, treatment });

@@ -39,12 +39,17 @@ impl Watcher {
         if self.attach(identity, program, &file).is_err() {
             return;
         }
+        // As far as it is known before it is what it will be.
+        let treatment = self.selection.look(&self.proc, pid, program, &HashSet::new()).treatment;
+        if self.settings.propagates_for(&treatment) {
+            self.prepare_propagation(identity, program);
+        }
         let since = boot_time();
         let Some(binary) = self.binaries.get(&identity) else { return };
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return };
         // The kernel chooses where a position-independent program goes.
         let bias = (!analysis.position_independent).then_some(0);
-        let recording = self.settings.recording(analysis, bias);
+        let recording = self.settings.recording(analysis, bias, &treatment);
         if self.kernel.watch(pid, attachment, recording).is_ok() {
             self.expected = Some(Expected { pid, file: identity, since, seen: None });
         } else {
@@ -84,9 +89,16 @@ impl Watcher {
         });
         if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
+            // Only now can it be told what they are.
+            self.has_new_callers();
             let executable = self.proc.executable_path(pid).unwrap_or_default();
             let facts = self.proc.facts(pid);
             let treatment = self.selection.look(&self.proc, pid, &executable, &HashSet::new()).treatment;
+            let analysis = self.binaries.get(&file).and_then(|binary| binary.analysis.as_ref().ok());
+            if let Some(analysis) = analysis {
+                let _ = self.kernel.change(pid, &self.settings.recording(analysis, None, &treatment));
+            }
+            self.set_propagating(file, key, &executable, self.settings.propagates_for(&treatment));
             let treatment = Arc::new(treatment);
             self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment });
         } else {

@@ -28,7 +28,10 @@ impl Watcher {
     /// From now on nothing that processes do is missed, if the kernel tells of it.
     pub(super) fn follow(&mut self) -> Option<ProcessEvents> {
         match self.kernel.follow_processes() {
-            Ok(events) => Some(events),
+            Ok(events) => {
+                self.is_told = true;
+                Some(events)
+            }
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
                 info!(error, "new processes are found by a look each second");
@@ -47,6 +50,7 @@ impl Watcher {
         for ProcessEvent { tgid, kind } in events {
             match kind {
                 ProcessEvent::EXECUTED => self.executed(tgid),
+                ProcessEvent::CALLED => self.has_new_callers(),
                 _ => self.ending.extend(self.watched_as(tgid).map(|key| (key, Instant::now() + ENDING))),
             }
         }
@@ -118,6 +122,7 @@ impl Watcher {
                 "what processes did was not told in time"
             );
             (self.overlooked, self.sweep_soon) = (overlooked, true);
+            self.has_new_callers();
         }
     }
 

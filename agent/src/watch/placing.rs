@@ -53,6 +53,7 @@ impl Watcher {
             }
         }
         let owner = twin.unwrap_or(key.file);
+        self.set_propagating(owner, key, executable, self.settings.propagates_for(&treatment));
         let since = boot_time();
         self.watched.insert(key, owner);
         let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
@@ -62,10 +63,11 @@ impl Watcher {
         let type_names = binary.type_names.clone();
         let (executable, facts, treatment) =
             (executable.into(), self.proc.facts(key.pid), Arc::new(treatment));
-        self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment });
+        let told = Arc::clone(&treatment);
+        self.tell(Event::Started { key, executable, build_info, facts, type_names, since, treatment: told });
         let Some(binary) = self.binaries.get(&owner) else { return Ok(()) };
         let (Some(attachment), Ok(analysis)) = (&binary.attachment, &binary.analysis) else { return Ok(()) };
-        let recording = self.settings.recording(analysis, Some(loaded.bias));
+        let recording = self.settings.recording(analysis, Some(loaded.bias), &treatment);
         let selected = self.kernel.watch(key.pid, attachment, recording).map_err(Arc::new);
         let located =
             selected.map_err(WatchError::from).and_then(|()| self.locate(key.pid, owner, &loaded.addresses));
@@ -131,15 +133,6 @@ impl Watcher {
         if self.settings.messages && !analysis.messages.places.is_empty() {
             groups.insert(Group::Messages);
         }
-        let mut not_propagated = None;
-        if self.settings.propagates && analysis.clients.is_some() {
-            if !analysis.propagation.places.is_empty() {
-                groups.insert(Group::Propagation);
-            }
-            if !analysis.not_propagated.is_empty() {
-                not_propagated = Some(WatchError::Unproven(analysis.not_propagated.join("; ")));
-            }
-        }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         let others = self.running(&identity)?;
@@ -154,10 +147,6 @@ impl Watcher {
         for group in groups {
             let Some(probes) = binary.probes(group) else { continue };
             if let Err(error) = self.kernel.add(file, &mut attachment, group, &probes.places) {
-                if group == Group::Propagation {
-                    not_propagated = Some(Arc::new(error).into());
-                    continue;
-                }
                 self.kernel.detach(vec![attachment]);
                 return Err(Arc::new(error).into());
             }
@@ -172,9 +161,6 @@ impl Watcher {
             binary.attachment = Some(attachment);
             binary.type_names = has_clients.then(|| Arc::new(TypeNames::new(Arc::clone(&open))));
             binary.open = Some(open);
-        }
-        if let Some(reason) = not_propagated {
-            self.tell(Event::NotPropagated { executable: executable.into(), reason });
         }
         if !covered.is_empty() {
             self.tell(Event::LeftToItself { executable: executable.into(), covered });
@@ -214,6 +200,7 @@ impl Watcher {
             binary.route.gone.add(&counters);
             binary.unused_since = binary.processes.is_empty().then(Instant::now);
         }
+        self.stop_propagating(owner, key);
         self.tell(Event::Ended { key, counters: Box::new(counters), open });
     }
 
@@ -247,6 +234,7 @@ impl Watcher {
         {
             self.kernel.detach(binary.attachment.take().into_iter().collect());
             (binary.open, binary.type_names, binary.unused_since) = (None, None, None);
+            binary.propagation_is_tried = false;
         }
     }
 }

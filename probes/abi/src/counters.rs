@@ -76,7 +76,8 @@ counters! {
     PageWaits,
     /// Attributes left out because the memory read does not look as it must (a request line in two pieces).
     Unexpected,
-    /// Bounds reached in header maps ([`crate::limits`]): a `traceparent` may have been overlooked.
+    /// Bounds reached in header maps ([`crate::limits`]): a `traceparent`, or a header that a rule lists, may have been
+    /// overlooked.
     HeaderBound,
     /// Incoming `traceparent` headers ignored as W3C Trace Context demands.
     BadTraceparent,
@@ -122,8 +123,8 @@ counters! {
     /// Reads of the process's memory; counted only when the object's global `COUNT_READS` is 1, in
     /// tests and benchmarks.
     UserReads,
-    /// Processes that executed a program or ended while nobody could be told, for the agent was held up: the sweep that follows
-    /// at once finds them. In element 0.
+    /// Processes that executed a program or ended, and new callers of clients, while nobody could be told, for the agent was held up: the
+    /// sweep that follows at once finds them. In element 0.
     ProcessEventsFull,
 }
 

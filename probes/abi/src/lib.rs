@@ -11,6 +11,7 @@
 //! |---|---|---|---|---|
 //! | `SETTINGS` | array | 0 | [`Settings`] | agent |
 //! | `PROCESSES` | hash | process id (`u32`) | [`Process`] | agent |
+//! | `WANTED_HEADERS` | array | [`Process::counters`] | [`WantedHeaders`] | agent, before the process asks for them |
 //! | `LAYOUTS` | array | [`Process::layout`] | [`Layout`] | agent, before any process refers to it |
 //! | `KEPT` | hash | [`InFlightKey`] | 0, for each element of `IN_FLIGHT` that is [`in_flight::state::KEPT`] | BPF; the agent removes what an ended process left |
 //! | `CONTEXTS` | array, of `CONTEXTS_MASK` elements and one | [`ContextKey::set`] | [`ContextSet`] | BPF |
@@ -66,8 +67,8 @@ pub use counters::{Counter, Counters};
 pub use grpc::{Grpc, GrpcText};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
-pub use process::{PidNamespace, Process, ProcessEvent, Sampler, SamplerKind, Settings};
+pub use process::{PidNamespace, Process, ProcessEvent, Sampler, SamplerKind, Settings, WantedHeaders};
 pub use propagation::{Pending, PendingKey, PendingState};
 pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
-pub use user::{GrpcTexts, Record, RecordError, Texts};
+pub use user::{GrpcTexts, HeaderValue, Record, RecordError, Texts};

@@ -71,6 +71,15 @@ pub const SENT_HEADER_READS: usize = 9;
 /// The same as [`HEADER_CANDIDATES`].
 pub const SENT_HEADER_CANDIDATES: usize = 24;
 
+/// Headers of served requests whose values a process may be asked for: those that rules list, and two that tell of proxies.
+pub const WANTED_NAMES: usize = 8;
+/// Bytes of the name of such a header; less than 64.
+pub const HEADER_NAME: usize = 63;
+/// Values of one such header that are kept.
+pub const HEADER_VALUES: usize = 4;
+/// Bytes of each that are kept.
+pub const HEADER_VALUE: usize = 256;
+
 /// Bytes of the header of a map, or of a table of a swiss map, that one read fetches at most.
 pub const MAP_HEADER: usize = 64;
 /// Bytes of an HTTP/2 server's `responseWriterState` that one read fetches at most.

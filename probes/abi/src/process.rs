@@ -1,5 +1,7 @@
 //! What the agent tells the programs: settings for all, and one element for each selected process.
 
+use crate::limits;
+
 /// The settings that hold for all processes; the only element of `SETTINGS`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -42,7 +44,7 @@ impl PidNamespace {
 pub struct ProcessEvent {
     /// Its id.
     pub tgid: u32,
-    /// [`Self::EXECUTED`] or [`Self::ENDED`].
+    /// [`Self::EXECUTED`], [`Self::ENDED`] or [`Self::CALLED`].
     pub kind: u32,
 }
 
@@ -53,6 +55,8 @@ impl ProcessEvent {
     pub const EXECUTED: u32 = 1;
     /// It is about to end. Told of selected processes alone.
     pub const ENDED: u32 = 2;
+    /// A call of one of its clients returns to a place that no call has returned to before: it was put into `CALLERS`.
+    pub const CALLED: u32 = 3;
 }
 
 /// A selected process. A process without an element is left alone.
@@ -93,7 +97,29 @@ pub mod process_flags {
     pub const CLIENT_MESSAGES: u64 = 1 << 5;
     /// Trace contexts are added to what is sent: programs that write are loaded.
     pub const PROPAGATE: u64 = 1 << 6;
+    /// Values of headers of served requests are recorded: those of [`super::WantedHeaders`].
+    pub const HEADERS: u64 = 1 << 7;
+    /// These tell whom a proxy has forwarded the request for.
+    pub const FORWARDED: u64 = 1 << 8;
 }
+
+/// The headers of served requests whose values are recorded of a process: the element of `WANTED_HEADERS` with the index of its
+/// counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct WantedHeaders {
+    /// A bit for each length that one of the names has.
+    pub lengths: u64,
+    /// A bit for each of the names: whether its value is shown, and not only read to be understood.
+    pub shown: u64,
+    /// Each name as Go spells it, with zeros behind it; all zero for none.
+    pub names: [[u64; NAME_WORDS]; limits::WANTED_NAMES],
+}
+
+/// Words that a header's name takes.
+pub const NAME_WORDS: usize = (limits::HEADER_NAME + 1) / 8;
+
+const _: () = assert!(size_of::<WantedHeaders>() == 16 + 64 * limits::WANTED_NAMES);
 
 /// How the decision to record a span is made, as the samplers of the OpenTelemetry SDK specification do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

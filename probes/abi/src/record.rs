@@ -38,7 +38,7 @@ pub struct RecordHeader {
     pub trace_flags: u8,
     /// A [`ParentRule`].
     pub parent_rule: u8,
-    /// A bit for each [`Text`] that was cut at its limit, or dropped for being over it.
+    /// A bit for each [`Text`] that was cut at its limit, or dropped for being over it, and [`CUT_HEADERS`].
     pub cut: u16,
     /// A bit for each [`Text`] that could not be read, and [`MISSING_FIELDS`].
     pub missing: u16,
@@ -67,6 +67,9 @@ const _: () = assert!(size_of::<RecordHeader>() == 80);
 
 /// In [`RecordHeader::missing`]: the fixed part's own fields (status, size) could not be read.
 pub const MISSING_FIELDS: u16 = 1 << 15;
+
+/// In [`RecordHeader::cut`] of a server: values of wanted headers were left out, for there was no room for more.
+pub const CUT_HEADERS: u16 = 1 << 8;
 
 /// In [`Http::grpc_status`]: grpc-go serves the request, and has written no status yet.
 pub const GRPC_WITHOUT_STATUS: u16 = u16::MAX;
@@ -148,6 +151,21 @@ pub mod http_flags {
     /// Server: the request has the header `Connect-Protocol-Version`. Client:
     /// connect made it ([`crate::layout::Connect`]).
     pub const CONNECT: u16 = 1 << 9;
+    /// Server: values of wanted headers stand between [`super::Text::UserAgent`] and [`super::Text::RequestLine`]: see
+    /// [`super::header_flags`].
+    pub const HEADERS: u16 = 1 << 10;
+    /// Server: these tell whom a proxy has forwarded the request for.
+    pub const FORWARDED: u16 = 1 << 11;
+}
+
+/// The values of wanted headers begin with the number of all their bytes, two of them, these included. Then of each value two bytes of
+/// its length, one of flags, and one of the length of its name, which is 0 for a further value of the header before; the name, and the
+/// value. The lower byte of a number comes first.
+pub mod header_flags {
+    /// The value is to be shown.
+    pub const SHOWN: u8 = 1 << 0;
+    /// The value was longer, or the header has further ones that are left out.
+    pub const CUT: u8 = 1 << 1;
 }
 
 /// What the request's `Content-Type` tells of the protocol of a call.

@@ -1,14 +1,13 @@
 //! What only the agent needs: copying types in and out of maps, and reading records.
 
 use core::mem::offset_of;
-use core::ops::Range;
 use core::slice;
 
 use crate::limits::STRINGS;
-use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
+use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION, header_flags, http_flags};
 use crate::{
     ContextKey, ContextSet, Counters, Grpc, GrpcText, Holder, HolderKey, InFlight, InFlightKey, Layout,
-    PidNamespace, Process, Settings, Site,
+    PidNamespace, Process, Settings, Site, WantedHeaders,
 };
 
 macro_rules! plain {
@@ -20,7 +19,7 @@ macro_rules! plain {
     };
 }
 
-plain!(ContextKey ContextSet Counters Holder HolderKey InFlight InFlightKey Layout PidNamespace Process Settings Site);
+plain!(ContextKey ContextSet Counters Holder HolderKey InFlight InFlightKey Layout PidNamespace Process Settings Site WantedHeaders);
 
 /// A record with its strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +36,48 @@ pub enum Record<'a> {
 
 /// The strings of a record, by [`Text`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Texts<'a>([&'a [u8]; Text::COUNT]);
+pub struct Texts<'a> {
+    texts: [&'a [u8]; Text::COUNT],
+    /// As [`header_flags`] describes it, without the number of bytes.
+    headers: &'a [u8],
+}
 
 impl<'a> Texts<'a> {
     /// A string; empty if the program had none.
     pub fn get(&self, text: Text) -> &'a [u8] {
-        self.0.get(text as usize).copied().unwrap_or_default()
+        self.texts.get(text as usize).copied().unwrap_or_default()
     }
+
+    /// The values of wanted headers, those of one behind each other.
+    pub fn headers(&self) -> impl Iterator<Item = HeaderValue<'a>> + use<'a> {
+        let mut rest = self.headers;
+        core::iter::from_fn(move || {
+            let (&[low, high, flags, name], behind) = rest.split_first_chunk()?;
+            let (name, behind) = behind.split_at_checked(name.into())?;
+            let (value, behind) = behind.split_at_checked(u16::from_le_bytes([low, high]).into())?;
+            rest = behind;
+            let has = |flag| flags & flag != 0;
+            Some(HeaderValue {
+                name,
+                value,
+                is_shown: has(header_flags::SHOWN),
+                is_cut: has(header_flags::CUT),
+            })
+        })
+    }
+}
+
+/// A value of a wanted header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderValue<'a> {
+    /// The name as Go spells it; empty for a further value of the header before.
+    pub name: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// Whether it is to be shown.
+    pub is_shown: bool,
+    /// Whether it was longer, or further ones are left out.
+    pub is_cut: bool,
 }
 
 /// The strings of a record of gRPC, by [`GrpcText`].
@@ -146,29 +180,36 @@ impl InFlight {
 
 fn http(bytes: &[u8]) -> Option<(Http, Texts<'_>)> {
     let record: Http = read(bytes)?;
-    Some((record, Texts(strings::<Http, _>(bytes, record.header.length, record.lengths)?)))
+    let has_headers =
+        record.header.kind == RecordKind::HttpServer as u8 && record.flags & http_flags::HEADERS != 0;
+    let headers_before = has_headers.then_some(Text::RequestLine as usize);
+    let (texts, headers) = strings::<Http, _>(bytes, record.header.length, record.lengths, headers_before)?;
+    Some((record, Texts { texts, headers }))
 }
 
 fn grpc(bytes: &[u8]) -> Option<(Grpc, GrpcTexts<'_>)> {
     let record: Grpc = read(bytes)?;
-    Some((record, GrpcTexts(strings::<Grpc, _>(bytes, record.header.length, record.lengths)?)))
+    Some((record, GrpcTexts(strings::<Grpc, _>(bytes, record.header.length, record.lengths, None)?.0)))
 }
 
-/// The strings behind a record's fixed part.
+/// The strings behind a record's fixed part, and the values of headers, if they stand before one of these.
 fn strings<Fixed, const COUNT: usize>(
     bytes: &[u8],
     length: u32,
     lengths: [u16; COUNT],
-) -> Option<[&[u8]; COUNT]> {
-    let strings = bytes.get(size_of::<Fixed>()..usize::try_from(length).ok()?)?;
-    let mut texts = [&[][..]; COUNT];
-    let mut start = 0_usize;
-    for (text, length) in texts.iter_mut().zip(lengths) {
-        let end = start + usize::from(length);
-        *text = strings.get(Range { start, end })?;
-        start = end;
+    headers_before: Option<usize>,
+) -> Option<([&[u8]; COUNT], &[u8])> {
+    let mut rest = bytes.get(size_of::<Fixed>()..usize::try_from(length).ok()?)?;
+    let (mut texts, mut headers) = ([&[][..]; COUNT], &[][..]);
+    for (index, (text, length)) in texts.iter_mut().zip(lengths).enumerate() {
+        if headers_before == Some(index) {
+            let length = u16::from_le_bytes(*rest.first_chunk()?);
+            (headers, rest) = rest.split_at_checked(length.into())?;
+            headers = headers.get(2..)?;
+        }
+        (*text, rest) = rest.split_at_checked(length.into())?;
     }
-    Some(texts)
+    Some((texts, headers))
 }
 
 /// A type that any bytes are a valid value of.
@@ -185,8 +226,8 @@ fn read<T: AnyBytes>(bytes: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Record, RecordError};
-    use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION};
+    use super::{HeaderValue, Record, RecordError};
+    use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION, http_flags};
 
     fn bytes() -> std::vec::Vec<u8> {
         let header = RecordHeader {
@@ -211,20 +252,56 @@ mod tests {
         assert_eq!(read, [&b"host"[..], b"", b"", b"r", b"GE", b"", b"", b""]);
     }
 
+    /// With the values of two headers, one of which has two.
+    fn with_headers() -> std::vec::Vec<u8> {
+        let mut bytes = bytes();
+        let block = b"\x14\0\x02\0\x01\x01Avw\x01\0\x03\0x\0\0\0\x02Bb";
+        bytes.splice(128 + 5..128 + 5, *block);
+        let length = (128 + 7 + u32::try_from(block.len()).unwrap()).to_ne_bytes();
+        bytes[..4].copy_from_slice(&length);
+        let flags = core::mem::offset_of!(Http, flags);
+        bytes[flags..flags + 2].copy_from_slice(&http_flags::HEADERS.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn values_of_headers_stand_between_strings() {
+        let bytes = with_headers();
+        let Record::HttpServer(_, texts) = Record::parse(&bytes).unwrap() else { panic!() };
+        assert_eq!(Text::ALL.map(|text| texts.get(text)).concat(), b"hostrGE");
+        let value = |name, value, is_shown, is_cut| HeaderValue { name, value, is_shown, is_cut };
+        let expected = [
+            value(&b"A"[..], &b"vw"[..], true, false),
+            value(b"", b"x", true, true),
+            value(b"Bb", b"", false, false),
+        ];
+        assert_eq!(texts.headers().collect::<std::vec::Vec<_>>(), expected);
+        // A client's flags mean other things.
+        let mut client = bytes.clone();
+        client[4] = RecordKind::HttpClient as u8;
+        let Record::HttpClient(_, texts) = Record::parse(&client).unwrap() else { panic!() };
+        assert_eq!(texts.headers().count(), 0);
+    }
+
     #[test]
     fn damaged_records_are_errors() {
-        let good = bytes();
-        for length in 0..128 + 7 {
-            assert_eq!(Record::parse(&good[..length]), Err(RecordError::Truncated));
-        }
-        for place in 0..good.len() {
-            for value in [0, 1, 0x7f, 0xff] {
-                let mut damaged = good.clone();
-                damaged[place] = value;
-                // Any answer will do, as long as it is one.
-                let _ = Record::parse(&damaged);
+        for good in [bytes(), with_headers()] {
+            let length = good.len() - b"behind".len();
+            for length in 0..length {
+                assert_eq!(Record::parse(&good[..length]), Err(RecordError::Truncated));
+            }
+            for place in 0..good.len() {
+                for value in [0, 1, 0x7f, 0xff] {
+                    let mut damaged = good.clone();
+                    damaged[place] = value;
+                    // Any answer will do, as long as it is one.
+                    if let Ok(Record::HttpServer(_, texts)) = Record::parse(&damaged) {
+                        assert!(texts.headers().count() <= good.len());
+                    }
+                }
             }
         }
+        let good = bytes();
         let mut other = good.clone();
         other[4] = 77;
         assert_eq!(Record::parse(&other), Err(RecordError::Kind(77)));

@@ -1,11 +1,13 @@
 //! Calls of clients, which end where they return to: their callers are noted for the agent, who places probes behind them.
 
 use aya_ebpf::bindings::BPF_ANY;
-use lightfoot_probes_abi::{Counter, InFlight, Layout, Process, Site, SiteKind, in_flight::state};
+use lightfoot_probes_abi::{
+    Counter, InFlight, Layout, Process, ProcessEvent, Site, SiteKind, in_flight::state,
+};
 
 use crate::{
     counters::count,
-    in_flight,
+    in_flight, life,
     maps::CALLERS,
     memory::read_word,
     registers::{self, Registers},
@@ -63,10 +65,12 @@ pub fn ends_by_outer(entry: &InFlight) -> bool {
 #[inline(never)]
 fn tell_caller(tgid: u32, address: u64, slot: u32, end: u64) {
     let caller = Site { tgid, reserved: 0, address };
-    if address != 0
-        && CALLERS.get_ptr(&caller).is_none()
-        && CALLERS.insert(&caller, &end, u64::from(BPF_ANY)).is_err()
-    {
+    if address == 0 || CALLERS.get_ptr(&caller).is_some() {
+        return;
+    }
+    if CALLERS.insert(&caller, &end, u64::from(BPF_ANY)).is_ok() {
+        life::tell_of(tgid, ProcessEvent::CALLED);
+    } else {
         count(slot, Counter::CallersFull);
     }
 }

@@ -4,6 +4,8 @@ use aya_ebpf::{
     bindings::bpf_pidns_info,
     helpers::{bpf_get_current_pid_tgid, generated::bpf_get_ns_current_pid_tgid},
 };
+#[cfg(feature = "propagate")]
+use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{Cookie, Counter, Layout, Process, Site, SiteKind};
 
 #[cfg(feature = "propagate")]
@@ -79,6 +81,9 @@ pub fn grpc(registers: Registers, cookie: Cookie) {
 #[inline(always)]
 pub fn propagation(registers: Registers, cookie: Cookie) {
     let Some(Hit { tgid, process, layout }) = hit(registers, cookie) else { return };
+    if process.flags & process_flags::PROPAGATE == 0 {
+        return; // the probes are another process's of the same file
+    }
     match cookie.kind() {
         Some(SiteKind::HttpClientHead) => propagate::head(registers, process, layout, cookie.0),
         Some(SiteKind::GrpcClientListed) => {

@@ -4,6 +4,8 @@
 //! wanted one are noted as candidates, and the names are read last. All that is noted stands in the entry, so that the
 //! verifier has few states to follow: nothing of one step is in a register in the next.
 
+mod wanted;
+
 #[cfg(feature = "propagate")]
 use lightfoot_probes_abi::limits::{SENT_HEADER_CANDIDATES, SENT_HEADER_READS};
 use lightfoot_probes_abi::{
@@ -11,15 +13,18 @@ use lightfoot_probes_abi::{
     in_flight::{HeaderName, Slice},
     layout::{Map, MapKind, NONE},
     limits::{
-        HEADER_CANDIDATES, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, MAP_HEADER, PEER, SMALL_STRUCT, STRINGS,
+        HEADER_CANDIDATES, HEADER_NAME, HEADER_READS, HEADER_RUNS, LARGE_STRUCT, MAP_HEADER, PEER,
+        SMALL_STRUCT, STRINGS,
     },
     record::http_flags,
 };
 
 use crate::{
     counters::count,
-    memory::{byte, large_struct, read_user, word},
+    memory::{byte, large_struct, read_present, read_user, word},
 };
+
+pub use wanted::{append_found, find_wanted};
 
 const SLOTS: usize = 8;
 /// What distinguishes a letter in lower case, the first of a name.
@@ -38,6 +43,9 @@ const INCOMPLETE: usize = RUNS_NOTED + 3;
 const RUN: usize = RUNS_NOTED + 4;
 /// Where in the strings the candidates stand, behind the groups: each has two words of its name and two of its values.
 const CANDIDATE: usize = (PEER + LARGE_STRUCT) / 8;
+/// Among the headers that [`find`] has found: whose trace it is has been told by then, and the lengths of wanted names stand here, and the
+/// index of the layout.
+const LENGTHS: usize = HeaderName::Traceparent as usize;
 
 const _: () = assert!(RUN + 2 * HEADER_RUNS <= SMALL_STRUCT / 8);
 const _: () = assert!(CANDIDATE + 4 * HEADER_CANDIDATES <= STRINGS / 8);
@@ -61,12 +69,12 @@ fn look_through<const READS: usize, const CANDIDATES: usize>(
     }
     // SAFETY: the scratch memory has `SMALL_STRUCT` bytes.
     let read = unsafe { read_user(entry.counters, entry.scratch.as_mut_ptr().cast(), size, header) };
-    if !read || !note_groups(entry, layout) {
+    if !read || !note_groups::<false>(entry, layout) {
         return overlook(entry, Counter::ReadFault);
     }
     let mut read = 0;
     while read < READS {
-        if !scan_next(entry, layout) {
+        if !scan_next::<false>(entry, layout) {
             break;
         }
         read += 1;
@@ -110,9 +118,19 @@ fn overlook(entry: &mut InFlight, counter: Counter) {
     count(entry.counters, counter);
 }
 
+/// As [`read_user`]; what is read for wanted headers is read by global functions, which must not wait.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn read<const WANTED: bool>(slot: u32, to: *mut u8, length: usize, from: u64) -> bool {
+    // SAFETY: the caller vouches for `to`.
+    unsafe { if WANTED { read_present(slot, to, length, from) } else { read_user(slot, to, length, from) } }
+}
+
 /// Notes where the groups of the map are whose header was read.
 #[inline(always)]
-fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
+fn note_groups<const WANTED: bool>(entry: &mut InFlight, layout: &Map) -> bool {
     entry.scratch[RUNS_NOTED] = 0;
     entry.scratch[RUNS_DONE] = 0;
     entry.scratch[CANDIDATES_NOTED] = 0;
@@ -143,19 +161,19 @@ fn note_groups(entry: &mut InFlight, layout: &Map) -> bool {
         // Maps with so many entries have more groups than are searched.
         overlook(entry, Counter::HeaderBound);
     }
-    note_table(entry, layout, groups)
+    note_table::<WANTED>(entry, layout, groups)
 }
 
 /// Notes the groups of the first table in a swiss map's directory.
 #[inline(never)]
-fn note_table(entry: &mut InFlight, layout: &Map, directory: u64) -> bool {
+fn note_table<const WANTED: bool>(entry: &mut InFlight, layout: &Map, directory: u64) -> bool {
     let size = layout.table_size as usize;
     let scratch = entry.scratch.as_mut_ptr();
     // SAFETY: the scratch memory is larger.
     let (groups, mask) = unsafe {
         if size > MAP_HEADER
-            || !read_user(entry.counters, scratch.cast(), 8, directory)
-            || !read_user(entry.counters, scratch.cast(), size, *scratch)
+            || !read::<WANTED>(entry.counters, scratch.cast(), 8, directory)
+            || !read::<WANTED>(entry.counters, scratch.cast(), size, *scratch)
         {
             return false;
         }
@@ -183,7 +201,7 @@ fn note_run(entry: &mut InFlight, groups: u64, length: u64) {
 
 /// Reads one or two groups of the run whose turn it is and looks through them. False if all runs are done.
 #[inline(always)]
-fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
+fn scan_next<const WANTED: bool>(entry: &mut InFlight, layout: &Map) -> bool {
     let group_size = layout.group_size as usize;
     let done = entry.scratch[RUNS_DONE] as usize;
     if done >= entry.scratch[RUNS_NOTED] as usize || done >= HEADER_RUNS || group_size > LARGE_STRUCT / 2 {
@@ -199,12 +217,12 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
         entry.scratch[RUNS_DONE] = done as u64 + 1;
     }
     // SAFETY: there is room for `LARGE_STRUCT` bytes.
-    if unsafe { !read_user(entry.counters, large_struct(entry).cast(), size, groups) } {
-        read_to_page_end(entry, groups);
+    if unsafe { !read::<WANTED>(entry.counters, large_struct(entry).cast(), size, groups) } {
+        read_to_page_end::<WANTED>(entry, groups);
     }
-    scan_group(entry, layout, 0);
+    scan_group::<WANTED>(entry, layout, 0);
     if size != group_size {
-        scan_group(entry, layout, group_size);
+        scan_group::<WANTED>(entry, layout, group_size);
     }
     true
 }
@@ -212,7 +230,7 @@ fn scan_next(entry: &mut InFlight, layout: &Map) -> bool {
 /// Reads at least what stands on the first page. Go does not touch the slots of a new map before it uses them, so the next
 /// page may never have been there, and then nothing is on it.
 #[inline(never)]
-fn read_to_page_end(entry: &mut InFlight, groups: u64) {
+fn read_to_page_end<const WANTED: bool>(entry: &mut InFlight, groups: u64) {
     const PAGE: usize = 4096; // or a multiple
     overlook(entry, Counter::ReadFault);
     let rest = PAGE - groups as usize % PAGE;
@@ -220,13 +238,13 @@ fn read_to_page_end(entry: &mut InFlight, groups: u64) {
     // fail again.
     if rest < LARGE_STRUCT {
         // SAFETY: there is room for `LARGE_STRUCT` bytes. The failed read has left zeros behind these.
-        let _ = unsafe { read_user(entry.counters, large_struct(entry).cast(), rest, groups) };
+        let _ = unsafe { read::<WANTED>(entry.counters, large_struct(entry).cast(), rest, groups) };
     }
 }
 
 /// Looks through the 8 slots of the group that was read to `start` of the strings.
 #[inline(never)]
-fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
+fn scan_group<const WANTED: bool>(entry: &mut InFlight, layout: &Map, start: usize) {
     let mut key = start + layout.keys as usize;
     let mut slot = 0;
     while slot < SLOTS {
@@ -235,8 +253,13 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
         }
         // SAFETY: within the strings, by the comparison.
         let length = unsafe { *large_struct(entry).cast::<u8>().add(key + 8).cast::<u64>() };
-        if length == 10 || length == 11 || length == 12 || length == 24 {
-            note_candidate(entry, layout, start, slot, key);
+        let may_be_one = if WANTED {
+            length <= HEADER_NAME as u64 && entry.headers[LENGTHS].pointer >> (length & 63) & 1 != 0
+        } else {
+            length == 10 || length == 11 || length == 12 || length == 24
+        };
+        if may_be_one {
+            note_candidate::<WANTED>(entry, layout, start, slot, key);
         }
         key += layout.key_stride as usize;
         slot += 1;
@@ -254,7 +277,13 @@ fn scan_group(entry: &mut InFlight, layout: &Map, start: usize) {
 
 /// Notes a slot whose name, at `key` of the strings, is as long as a wanted one, if the slot is in use.
 #[inline(never)]
-fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize, key: usize) {
+fn note_candidate<const WANTED: bool>(
+    entry: &mut InFlight,
+    layout: &Map,
+    start: usize,
+    slot: usize,
+    key: usize,
+) {
     let value = start + layout.values as usize + slot * layout.value_stride as usize;
     let control = start + slot;
     if key > LARGE_STRUCT - 16 || value > LARGE_STRUCT - 16 || control > LARGE_STRUCT - 1 {
@@ -262,7 +291,7 @@ fn note_candidate(entry: &mut InFlight, layout: &Map, start: usize, slot: usize,
     }
     let group = large_struct(entry).cast::<u8>();
     // SAFETY: within the strings, by the comparison. The longer names tell the protocol of a call.
-    if layout.rpc == 0 && unsafe { *group.add(key + 8).cast::<u64>() } > 11 {
+    if !WANTED && layout.rpc == 0 && unsafe { *group.add(key + 8).cast::<u64>() } > 11 {
         return;
     }
     let noted = entry.scratch[CANDIDATES_NOTED] as usize;

@@ -13,6 +13,7 @@ use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Process, RecordKind, SiteKind,
     in_flight::{Slice, state},
     layout::NONE,
+    process::process_flags,
     record::http_flags,
 };
 
@@ -63,8 +64,22 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     }
     contexts::own(entry, process, layout);
     if entry.state & state::UNSAMPLED == 0 {
+        // SAFETY: a reference. Volatile, lest LLVM keep on the stack what was read before.
+        let flags = unsafe { (&raw const process.flags).read_volatile() };
+        if flags & process_flags::HEADERS != 0 {
+            find_wanted(entry, process, header);
+        }
         request::copy_strings(entry, layout);
     }
+}
+
+/// Notes the headers whose values the process is asked for.
+#[inline(never)]
+fn find_wanted(entry: &mut InFlight, process: &Process, header: u64) {
+    if process.flags & process_flags::FORWARDED != 0 {
+        entry.record.flags |= http_flags::FORWARDED;
+    }
+    headers::find_wanted(entry.record.header.tgid, entry.record.header.goid, process.layout, header);
 }
 
 /// Notes where `ResponseWriter` and request are, in one of

@@ -6,13 +6,15 @@ use aya_ebpf::{
 };
 use lightfoot_probes_abi::{
     ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace,
-    Process, Settings, Site, grpc::Messages,
+    Process, Settings, Site, WantedHeaders, grpc::Messages,
 };
 
 #[map]
 pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
 pub static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1024, 0);
+#[map]
+pub static WANTED_HEADERS: Array<WantedHeaders> = Array::with_max_entries(512, 0);
 #[map]
 pub static LAYOUTS: Array<Layout> = Array::with_max_entries(256, 0);
 #[map]

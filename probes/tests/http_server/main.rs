@@ -2,7 +2,7 @@
 //!
 //! Modules, in reading order:
 //! - [`target`]: the Go server and its truth; [`layout`]: what is known of its binary; [`watch`]: the loaded programs; [`compare`]: records against the truth.
-//! - [`requests`], [`traces`], [`connections`], [`limits`], [`losses`], [`cost`]: the tests.
+//! - [`requests`], [`traces`], [`connections`], [`headers`], [`limits`], [`losses`], [`cost`]: the tests.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,6 +19,7 @@ mod watch;
 
 mod connections;
 mod cost;
+mod headers;
 mod limits;
 mod losses;
 mod requests;

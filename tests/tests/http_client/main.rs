@@ -4,4 +4,5 @@
 //! `true`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+mod idle;
 mod rows;

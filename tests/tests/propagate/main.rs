@@ -14,4 +14,5 @@ mod frames;
 mod grpc;
 mod load;
 mod refusal;
+mod rules;
 mod wire;

@@ -18,8 +18,15 @@ use crate::session::Orders;
 /// How often the file is looked at. Its path is followed anew each time: Kubernetes replaces a link.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Follows the file that `config` was read from, until it is dropped.
-pub(super) async fn follow(config: Config, peers: Peers, orders: Orders, mut hangup: Signal) {
+/// Follows the file that `config` was read from, until it is dropped. `may_propagate` is whether anything has asked for programs that add
+/// trace contexts when they were loaded.
+pub(super) async fn follow(
+    config: Config,
+    peers: Peers,
+    may_propagate: bool,
+    orders: Orders,
+    mut hangup: Signal,
+) {
     let Some(path) = config.path.clone() else { return };
     let mut running = config;
     let mut seen = FileIdentity::of(&path).ok();
@@ -38,7 +45,7 @@ pub(super) async fn follow(config: Config, peers: Peers, orders: Orders, mut han
             seen = now;
             match read(&path, &peers) {
                 Ok((config, rules)) => {
-                    take(&running, &config);
+                    take(&running, &config, rules.ask_to_propagate() && !may_propagate);
                     untold = Some(rules);
                     running.file.rules = config.file.rules;
                     running.file.others = config.file.others;
@@ -59,8 +66,8 @@ fn read(path: &Path, peers: &Peers) -> Result<(Config, Rules), ConfigError> {
     Ok((config, rules))
 }
 
-/// Says what becomes of what the file says now.
-fn take(running: &Config, config: &Config) {
+/// Says what becomes of what the file says now; `lacks_programs` is whether rules ask for programs that are not loaded.
+fn take(running: &Config, config: &Config, lacks_programs: bool) {
     let path = config.path.as_deref().unwrap_or(Path::new("")).display();
     info!(%path, rules = config.file.rules.len(), "following the configuration anew");
     let sections = [
@@ -69,6 +76,7 @@ fn take(running: &Config, config: &Config) {
         ("watching", running.file.watching != config.file.watching),
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),
+        ("propagate in rules", lacks_programs),
     ];
     let later: Vec<_> = sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     if !later.is_empty() {

@@ -24,7 +24,7 @@ use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
-use crate::watch::{self, CALLERS_SETTLE, Coexistence, Watcher};
+use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Watcher};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
 const SEGMENT_AFTER: Duration = Duration::from_mins(10);
@@ -149,6 +149,11 @@ impl WatchingArguments {
         self.sdk.or(file.sdk).unwrap_or_default()
     }
 
+    /// Whether trace contexts are added to what processes send about which no rule says anything.
+    pub(super) fn propagates(&self, file: &file::Watching) -> bool {
+        self.propagate.or(file.propagate).unwrap_or(false)
+    }
+
     fn settled(&self, file: &file::Watching, sampler: Sampler) -> Settled {
         let unless = |no: Option<bool>, file: Option<bool>| no.map(|no| !no).or(file).unwrap_or(true);
         let seconds = self.segment_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -166,7 +171,7 @@ impl WatchingArguments {
                 queries: self.queries(file),
                 messages: self.count_messages.or(file.count_messages).unwrap_or(false),
                 coexistence: self.coexistence(file),
-                propagates: self.propagate.or(file.propagate).unwrap_or(false),
+                propagation: Propagation { is_possible: false, is_usual: self.propagates(file) },
                 callers_settle: settle.or(file.callers_settle.map(|time| time.0)).unwrap_or(CALLERS_SETTLE),
             },
         }
@@ -209,9 +214,9 @@ pub(in crate::cli) fn watch<S: Output>(
         };
         memory_limit::check(sizes).context("cannot watch anything")?;
         let mut settings = settled.settings;
-        let writing =
-            settings.propagates.then(|| propagation::load(&settled.attach_methods, sizes)).flatten();
-        settings.propagates = writing.is_some();
+        let is_asked = settings.propagation.is_usual || selection.rules.ask_to_propagate();
+        let writing = is_asked.then(|| propagation::load(&settled.attach_methods, sizes)).flatten();
+        settings.propagation.is_possible = writing.is_some();
         let (mut kernel, ring) = match writing {
             Some(loaded) => loaded,
             None => Kernel::load(object, &settled.attach_methods, sizes).context("cannot watch anything")?,
@@ -242,7 +247,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, counts));
         let hangups = signal(SignalKind::hangup())?;
         let following =
-            tokio::spawn(reload::follow(config.clone(), peers.clone(), session.orders(), hangups));
+            tokio::spawn(reload::follow(config.clone(), peers.clone(), is_asked, session.orders(), hangups));
         let reloads = config.path.is_some();
         let mut ended = None;
         let run = session.run(&mut sink, signals.wait(child.as_mut(), reloads, &mut ended), asked);

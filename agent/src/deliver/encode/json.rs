@@ -88,7 +88,7 @@ struct Status<'a> {
 
 #[derive(Serialize)]
 struct KeyValue<'a, 's> {
-    key: &'static str,
+    key: &'a str,
     value: AnyValue<'a, 's>,
 }
 
@@ -132,7 +132,7 @@ impl<'a, 's> From<&'a span::Value<'s>> for AnyValue<'a, 's> {
 
 impl Serialize for Attributes<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|of| KeyValue { key: of.key, value: (&of.value).into() }))
+        serializer.collect_seq(self.0.iter().map(|of| KeyValue { key: &of.key, value: (&of.value).into() }))
     }
 }
 

@@ -100,7 +100,7 @@ fn sdk(span: &Span<'_>) -> SpanData {
         name: span.name.to_string().into(),
         start_time: span.start_time,
         end_time: span.end_time,
-        attributes: attributes.map(|pair| KeyValue::new(pair.key, value(&pair.value))).collect(),
+        attributes: attributes.map(|pair| KeyValue::new(pair.key.to_string(), value(&pair.value))).collect(),
         dropped_attributes_count: span.dropped_attributes,
         events: SpanEvents::default(),
         links: {

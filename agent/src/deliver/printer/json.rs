@@ -19,7 +19,7 @@ pub(super) fn flat(item: &Item) -> String {
     let span = &item.span;
     let mut object = Map::new();
     for attribute in &span.attributes {
-        object.insert(attribute.key.to_owned(), value(&attribute.value));
+        object.insert(attribute.key.clone().into_owned(), value(&attribute.value));
     }
     for key in [name::SERVICE_NAME, name::PROCESS_PID] {
         if let Some(found) = item.identity.resource.get_ref(&Key::from_static_str(key)) {

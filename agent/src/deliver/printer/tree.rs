@@ -159,7 +159,7 @@ fn line(item: &Item, branches: &str, is_last: Option<bool>, text: &mut Vec<u8>) 
     let _ = write!(text, "  {}", duration(span.start_time, span.end_time));
     let mut details = Vec::new();
     for attribute in &span.attributes {
-        if SHOWN.contains(&attribute.key) {
+        if SHOWN.contains(&&*attribute.key) {
             details.push(format!("{}={}", attribute.key, Escaped(&attribute.value.to_string())));
         }
     }

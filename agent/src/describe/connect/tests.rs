@@ -29,16 +29,16 @@ fn call(protocol: Protocol) -> HttpServer<'static> {
 }
 
 /// The name and what begins with `rpc.`.
-fn told(description: &Description<'_>) -> (String, BTreeMap<&'static str, String>) {
+fn told(description: &Description<'_>) -> (String, BTreeMap<String, String>) {
     let attributes = description.attributes.iter().filter(|pair| pair.key.starts_with("rpc."));
-    (description.name.to_owned(), attributes.map(|pair| (pair.key, pair.value.to_string())).collect())
+    (
+        description.name.to_owned(),
+        attributes.map(|pair| (pair.key.to_string(), pair.value.to_string())).collect(),
+    )
 }
 
-fn expected<const N: usize>(
-    name: &str,
-    attributes: [(&'static str, &str); N],
-) -> (String, BTreeMap<&'static str, String>) {
-    (name.to_owned(), attributes.map(|(key, value)| (key, value.to_owned())).into())
+fn expected<const N: usize>(name: &str, attributes: [(&str, &str); N]) -> (String, BTreeMap<String, String>) {
+    (name.to_owned(), attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }
 
 #[test]

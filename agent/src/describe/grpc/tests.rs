@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use opentelemetry::trace::SpanKind;
@@ -16,8 +17,8 @@ fn client(call: &GrpcClient<'static>, names: Names) -> Description<'static> {
     super::client(call, names, Box::leak(Box::default()))
 }
 
-fn attributes(description: &Description<'_>) -> BTreeMap<&'static str, String> {
-    description.attributes.iter().map(|pair| (pair.key, pair.value.to_string())).collect()
+fn attributes(description: &Description<'static>) -> BTreeMap<Cow<'static, str>, String> {
+    description.attributes.iter().map(|pair| (pair.key.clone(), pair.value.to_string())).collect()
 }
 
 fn served(code: u32, message: &'static str) -> GrpcServer<'static> {
@@ -52,7 +53,7 @@ fn a_call_that_was_served() {
         ("rpc.response.status_code", "OK"),
         ("rpc.system.name", "grpc"),
     ];
-    assert_eq!(attributes(&description), expected.map(|(key, value)| (key, value.to_owned())).into());
+    assert_eq!(attributes(&description), expected.map(|(key, value)| (key.into(), value.to_owned())).into());
 }
 
 /// Go calls a unix socket without a name "@".

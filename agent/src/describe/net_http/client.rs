@@ -204,7 +204,7 @@ mod tests {
             let description = error(type_name, "context canceled");
             assert_eq!(description.status, Status::Error("context canceled".into()));
             let last = description.attributes.last().unwrap();
-            assert_eq!((last.key, &last.value), ("error.type", &expected.into()));
+            assert_eq!((&*last.key, &last.value), ("error.type", &expected.into()));
             assert!(!description.attributes.iter().any(|pair| pair.key.contains("status_code")));
         }
         let not_found = HttpClient { status: Some(404), resend_count: 2, ..request() };

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::record::RequestHeader;
 use crate::span::{Attribute, Value};
 
 /// A request that has everything; cases change a field or two.
@@ -270,7 +271,7 @@ fn a_request_over_http2_differs_in_its_version_alone() {
 #[test]
 fn absent_texts_are_absent_attributes() {
     let description = described(&HttpServer::default(), &Settings::default());
-    let keys: Vec<_> = description.attributes.iter().map(|attribute| attribute.key).collect();
+    let keys: Vec<_> = description.attributes.iter().map(|attribute| &*attribute.key).collect();
     assert_eq!(keys, ["http.request.method", "url.scheme", "url.path"]);
 }
 
@@ -333,14 +334,14 @@ proptest! {
             let arena = Bump::new();
             let description = server(&request, &settings, &arena);
             prop_assert!(!description.name.is_empty());
-            let mut keys: Vec<_> = description.attributes.iter().map(|attribute| attribute.key).collect();
+            let mut keys: Vec<_> = description.attributes.iter().map(|attribute| &*attribute.key).collect();
             for required in [name::HTTP_REQUEST_METHOD, name::URL_PATH, name::URL_SCHEME] {
                 prop_assert!(keys.contains(&required));
             }
             keys.sort_unstable();
             prop_assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
             for attribute in &description.attributes {
-                let may_be_empty = matches!(attribute.key, name::URL_PATH | name::URL_QUERY | name::HTTP_ROUTE);
+                let may_be_empty = matches!(&*attribute.key, name::URL_PATH | name::URL_QUERY | name::HTTP_ROUTE);
                 prop_assert!(may_be_empty || !attribute.value.to_string().is_empty(), "{attribute:?}");
             }
             if let Some(Value::Texts(truncated)) = get(&description, name::TRUNCATED) {
@@ -356,4 +357,43 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn headers_that_a_rule_lists_are_lists_of_values() {
+    let header = |name, values, is_shown, is_cut| RequestHeader { name, values, is_shown, is_cut };
+    let headers = [
+        header("accept", &["a", "b"][..], true, false),
+        header("x-forwarded-for", &["192.0.2.7, 10.0.0.1"][..], false, false),
+        header("x-long", &["xxx"][..], true, true),
+    ];
+    let headers: &'static [_] = Box::leak(Box::new(headers));
+    let request = HttpServer { headers, peer: "10.0.0.1:4711", cut: &["headers"], ..HttpServer::default() };
+    let description = described(&request, &Settings::default());
+    let texts = |texts: &[&'static str]| Value::Texts(texts.iter().map(|text| (*text).into()).collect());
+    assert_eq!(get(&description, "http.request.header.accept"), Some(&texts(&["a", "b"])));
+    assert_eq!(get(&description, "http.request.header.x-long"), Some(&texts(&["xxx"])));
+    assert_eq!(get(&description, "http.request.header.x-forwarded-for"), None, "it is not asked for");
+    let truncated = ["http.request.header.x-long", "http.request.header"];
+    assert_eq!(get(&description, name::TRUNCATED), Some(&texts(&truncated)));
+    assert_eq!(get(&description, name::CLIENT_ADDRESS), Some(&"10.0.0.1".into()), "nobody believes it");
+
+    let request = HttpServer { is_forwarded: true, ..request };
+    let description = described(&request, &Settings::default());
+    assert_eq!(get(&description, name::CLIENT_ADDRESS), Some(&"192.0.2.7".into()));
+    assert_eq!(get(&description, name::NETWORK_PEER_ADDRESS), Some(&"10.0.0.1".into()));
+    // What tells nothing leaves the peer's address.
+    let nothing = RequestHeader { name: "forwarded", values: &["for=unknown"], ..RequestHeader::default() };
+    let request = HttpServer { headers: Box::leak(Box::new([nothing])), ..request };
+    let description = described(&request, &Settings::default());
+    assert_eq!(get(&description, name::CLIENT_ADDRESS), Some(&"10.0.0.1".into()));
+    // The standard one is above the other.
+    let standard = RequestHeader { values: &["for=192.0.2.8"], ..nothing };
+    let request = HttpServer { headers: Box::leak(Box::new([standard, headers[1]])), ..request };
+    let description = described(&request, &Settings::default());
+    assert_eq!(get(&description, name::CLIENT_ADDRESS), Some(&"192.0.2.8".into()));
+    // Also where there is no peer with an address.
+    let description = described(&HttpServer { peer: "@", ..request }, &Settings::default());
+    assert_eq!(get(&description, name::CLIENT_ADDRESS), Some(&"192.0.2.8".into()));
+    assert_eq!(get(&description, name::NETWORK_PEER_ADDRESS), None);
 }

@@ -11,6 +11,7 @@ use lightfoot_probes_abi::{
 use crate::{
     connect,
     counters::count,
+    headers,
     memory::{large_struct, read_string, read_user, string, word},
     record,
 };
@@ -92,6 +93,9 @@ pub fn copy_strings(entry: &mut InFlight, layout: &Layout) {
     let agent = entry.headers[HeaderName::UserAgent as usize];
     if agent.length != 0 && read_string(entry, agent.pointer) {
         record::append(entry, Text::UserAgent, Slice { pointer: entry.scratch[0], length: entry.scratch[1] });
+    }
+    if entry.route_parts != 0 {
+        headers::append_found(entry.record.header.tgid, entry.record.header.goid);
     }
     if layout.header.rpc != 0 {
         connect::note_content_type(entry);

@@ -38,6 +38,11 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             plain(Program::PropagationGrpc, &[21, 26, 27]),
             of(Program::PropagationGrpc, &[(24, Mode::PieStripped)]),
         ],
+        "headers" => vec![
+            plain(Program::Truth, &[21, 26, 27]),
+            plain(Program::Http2Batch, &[21, 27]),
+            plain(Program::Lifecycle, &[26]),
+        ],
         "privileges" => vec![
             plain(Program::Lifecycle, &[26]),
             plain(Program::Truth, &[26]),

@@ -1,0 +1,48 @@
+//! Rules say to whose requests something is added.
+
+use std::fs;
+
+use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
+use lightfoot_tests::live::{Agent, Driven, Folder, text, wait_for};
+
+use super::refusal::is_refused;
+use super::wire::Wire;
+
+/// Also without `--propagate`; and what a rule says no longer is done no longer.
+#[test]
+fn nothing_is_written_to_a_process_for_which_no_rule_asks() {
+    let Some(folder) = Folder::for_test("trace contexts by rules") else { return };
+    let build = Build::here(Program::Propagation, GoVersion::of_minor(26).unwrap(), Mode::Plain);
+    let binary = build.path().unwrap();
+    let [mut asked, mut other] = [(); 2].map(|()| Driven::start(&binary).unwrap());
+    let wire = Wire::start();
+    let config = folder.path().join("config.yaml");
+    let program = fs::read_link(format!("/proc/{}/exe", asked.pid())).unwrap();
+    let say = |propagate: bool| {
+        let new = folder.path().join("config.new");
+        let rule = format!("rules:\n- match: {{exe: {}}}\n  propagate: {propagate}\n", text(&program));
+        fs::write(&new, rule).unwrap();
+        fs::rename(&new, &config).unwrap();
+    };
+    say(true);
+    let pids = [asked.pid().to_string(), other.pid().to_string()];
+    let agent = Agent::start(["--config", text(&config), "--pid", &pids[0], "--pid", &pids[1]], &[]).unwrap();
+    agent.watches(asked.pid()).unwrap();
+    agent.watches(other.pid()).unwrap();
+    let has_header = |program: &mut Driven| {
+        program.ask(&format!("run get {}", wire.address)).unwrap();
+        String::from_utf8_lossy(&wire.take()[0]).contains("traceparent")
+    };
+    let had = [has_header(&mut asked), has_header(&mut other)];
+    say(false);
+    wait_for("a request as it is", || (!has_header(&mut asked)).then_some(())).unwrap();
+    let counted = agent.counts().unwrap();
+    assert!(!has_header(&mut asked));
+    let outcome = agent.stop().unwrap();
+    assert_eq!(had, [!is_refused(&outcome), false], "{}", outcome.messages);
+    let of_propagation = |name: &str| name.starts_with("propagat");
+    let before = counted.iter().filter(|(name, _)| of_propagation(name));
+    let after = outcome.counts.iter().filter(|(name, _)| of_propagation(name));
+    assert!(before.eq(after), "{counted:?}");
+    assert!(outcome.counts.keys().all(|name| !name.starts_with("propagation_")), "{:?}", outcome.counts);
+}
