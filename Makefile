@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build dist packages image manifests check test test-all vm vm-all support-table bless bench setup
+.PHONY: help demo build dist packages image manifests check test test-all soak vm vm-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -58,6 +58,11 @@ test: ## run the tests
 
 test-all: ## run the tests with everything that is too long for each run: hours (as root)
 	@LIGHTFOOT_TEST_ALL=1 $(MAKE) test
+
+soak: ## let an agent run for an hour while programs come and go (as root); SECONDS=180 is what each run of the tests does
+	@scripts/setup.sh bpf go-tests
+	cargo build --package lightfoot-tests --bins
+	LIGHTFOOT_SOAK=$(or $(SECONDS),3600) cargo test --package lightfoot-tests --test soak -- --nocapture
 
 vm: ## boot other kernels and arm64 by emulation, as each run of the tests does; KERNEL='x86_64 6.1' takes that one
 	@scripts/setup.sh dist go-tests vm
