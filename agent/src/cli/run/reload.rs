@@ -69,6 +69,7 @@ fn take(running: &Config, config: &Config) {
         ("watching", running.file.watching != config.file.watching),
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),
+        ("pause_file", running.file.pause_file != config.file.pause_file),
     ];
     let later: Vec<_> = sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     if !later.is_empty() {
