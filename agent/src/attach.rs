@@ -152,6 +152,8 @@ pub struct Kernel {
     layout_slots: Slots,
     counter_slots: Slots,
     max_processes: u32,
+    /// When so many bytes of the ring wait, its reader is woken.
+    wake_bytes: u64,
     by_process: StdHashMap<u32, Selected>,
     /// Where the kernel has no cookies.
     addresses: Option<Addresses>,
@@ -259,6 +261,7 @@ impl Kernel {
             layout_slots: Slots::new(0..MAX_BINARIES),
             counter_slots: Slots::new(1..sizes.processes.min(MAX_PROCESSES) + 1),
             max_processes: sizes.processes,
+            wake_bytes: u64::from(sizes.ring_bytes / 4),
             by_process: StdHashMap::new(),
             addresses,
             tracefs,
@@ -267,7 +270,7 @@ impl Kernel {
                 .transpose()
                 .map_err(AttachError::Closer)?,
         };
-        kernel.enable(u64::from(sizes.ring_bytes / 4))?;
+        kernel.enable()?;
         Ok((kernel, ring))
     }
 
@@ -293,8 +296,9 @@ impl Kernel {
         own == 0 || fs::metadata(folder.join("ns/pid")).is_ok_and(|metadata| metadata.ino() == own)
     }
 
-    fn enable(&mut self, wake_bytes: u64) -> Result<(), AttachError> {
-        let settings = Settings { enabled: 1, reserved: 0, wake_bytes };
+    /// Takes [`Kernel::disable`] back.
+    pub fn enable(&mut self) -> Result<(), AttachError> {
+        let settings = Settings { enabled: 1, reserved: 0, wake_bytes: self.wake_bytes };
         self.settings.set(0, &settings, 0).map_err(map_error("SETTINGS"))
     }
 

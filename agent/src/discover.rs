@@ -22,7 +22,7 @@ pub mod selection;
 pub use facts::{Details, Facts};
 pub use listeners::Listeners;
 pub use rules::{Rules, Treatment};
-pub use selection::{Decision, Selection};
+pub use selection::{Decision, Paused, Selection};
 
 /// At most so many ancestors of a process are looked at.
 pub const MAX_ANCESTORS: usize = 256;

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::discover::Rules;
+use crate::discover::{Paused, Rules};
 use crate::segments::Segments;
 use crate::sys;
 use crate::watch::{self, Command, Commands, Event, Inbox, Watcher};
@@ -57,6 +57,12 @@ impl Orders {
     /// Has other rules followed, soon. False where there is no room for the order now, or nobody obeys any more: to be given again.
     pub fn rules(&self, rules: Rules) -> bool {
         self.0.try_send(Command::Follow(rules)).is_ok()
+    }
+
+    /// Has what is paused left alone, and nothing else for that reason. Answered when no probe is left there; `None` as above.
+    pub fn pause(&self, paused: Paused) -> Option<oneshot::Receiver<()>> {
+        let (answer, done) = oneshot::channel();
+        self.0.try_send(Command::Pause { paused, answer }).ok().map(|()| done)
     }
 }
 

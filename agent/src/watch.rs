@@ -25,7 +25,7 @@ use tracing::debug;
 use crate::attach::{AttachError, Attachment, Kernel, Recording, wanted_headers};
 use crate::discover::headers::FORWARDED;
 use crate::discover::selection::Rule;
-use crate::discover::{FileIdentity, Listeners, Proc, ProcessKey, Rules, Selection, Treatment};
+use crate::discover::{FileIdentity, Listeners, Paused, Proc, ProcessKey, Rules, Selection, Treatment};
 use crate::inspect::InspectError;
 use crate::resource::{Facts, ResourceError};
 use crate::type_names::TypeNames;
@@ -40,6 +40,7 @@ mod expected;
 mod following;
 mod inbox;
 mod loaded;
+mod pausing;
 mod placing;
 mod propagating;
 mod routes;
@@ -171,6 +172,13 @@ pub enum Command {
     },
     /// Follow other rules.
     Follow(Rules),
+    /// Leave alone what is paused, and nothing else for that reason.
+    Pause {
+        /// What is.
+        paused: Paused,
+        /// Answered when no probe is left there.
+        answer: oneshot::Sender<()>,
+    },
     /// Detach from everything and end; answered when no probe is left.
     Stop(oneshot::Sender<()>),
 }
@@ -289,6 +297,7 @@ impl Settings {
 }
 
 /// Watches processes until it is told to stop.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Watcher {
     proc: Proc,
     selection: Selection,
@@ -455,6 +464,10 @@ impl Watcher {
             Command::Follow(rules) => {
                 self.follow_rules(rules);
                 self.sweep_soon = true;
+            }
+            Command::Pause { paused, answer } => {
+                self.pause(paused);
+                let _ = answer.send(());
             }
             Command::Stop(answer) => {
                 self.stop();

@@ -24,6 +24,7 @@ use crate::watch::Coexistence;
 mod capabilities;
 mod command;
 mod output;
+mod pausing;
 mod propagation;
 mod reload;
 mod state;
@@ -44,7 +45,7 @@ pub(super) use watching::{Output, WatchingArguments, watch};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  sudo lightfoot run\n  sudo lightfoot run -- ./server --port 8080\n  \
                         sudo lightfoot run --exe 'shop-*' --endpoint http://127.0.0.1:4317\n\n\
-                        On SIGUSR1 all counts are printed. Ctrl-C or SIGTERM detaches everything and ends.")]
+                        On SIGUSR1 all counts are printed. SIGTSTP pauses, SIGCONT goes on. Ctrl-C or SIGTERM detaches everything and ends.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     watching: WatchingArguments,

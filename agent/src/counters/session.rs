@@ -23,11 +23,13 @@ pub enum SessionCounter {
     Segments,
     /// Spans that a rule leaves out.
     LeftOut,
+    /// Seconds in which watching was paused, or a part of it.
+    PausedSeconds,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -38,6 +40,7 @@ impl SessionCounter {
         Self::LogLinesDropped,
         Self::Segments,
         Self::LeftOut,
+        Self::PausedSeconds,
     ];
 
     /// The name, as it is printed.
@@ -53,6 +56,7 @@ impl SessionCounter {
             Self::LogLinesDropped => "log_lines_dropped",
             Self::Segments => "segments",
             Self::LeftOut => "spans_left_out",
+            Self::PausedSeconds => "paused_seconds",
         }
     }
 
@@ -73,6 +77,9 @@ impl SessionCounter {
             }
             Self::Segments => "Spans of pieces of calls that were still open, beside those that have ended.",
             Self::LeftOut => "Spans that a rule of the configuration leaves out, as those of health checks.",
+            Self::PausedSeconds => {
+                "Seconds in which watching was paused, or a part of it: there are no spans of that."
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use globset::GlobMatcher;
@@ -26,6 +27,31 @@ pub struct Selection {
     pub export_port: Option<u16>,
     /// What the configuration says of whatever is not asked for above.
     pub rules: Rules,
+    /// What is left alone for now, whatever else is said.
+    pub paused: Paused,
+}
+
+/// What is left alone for now.
+#[derive(Clone, Debug, Default)]
+pub enum Paused {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Programs whose path matches one of these.
+    Executables(Vec<GlobMatcher>),
+    /// Everything.
+    Everything,
+}
+
+impl Paused {
+    /// Whether a program is.
+    pub fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Executables(patterns) => patterns.iter().any(|pattern| pattern.is_match(path)),
+            Self::Everything => true,
+        }
+    }
 }
 
 /// Whether to watch a process, and the rule that says so.
@@ -52,6 +78,8 @@ pub enum Rule {
     OfFile(Arc<str>),
     /// Nothing was asked for, and it serves HTTP.
     Default,
+    /// It is paused.
+    Paused,
     /// It receives our spans.
     ExportEndpoint,
     /// It is a telemetry backend.
@@ -77,6 +105,7 @@ impl fmt::Display for Rule {
             Self::Executable => "its path matches --exe",
             Self::Port => "it listens on a --port",
             Self::Default => "a Go program that serves HTTP",
+            Self::Paused => "it is paused",
             Self::ExportEndpoint => "it listens on the port that spans are sent to",
             Self::Backend => "a telemetry backend; --pid, --exe or a rule watches it all the same",
             Self::NotSelected => "not what was asked for",
@@ -94,6 +123,9 @@ impl Selection {
     /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more.
     pub fn before_inspection(&self, facts: &Facts<'_>) -> Option<Decision> {
         let Facts { pid, path, ports, descends, .. } = *facts;
+        if self.paused.has(path) {
+            return Some(Decision::Leave(Rule::Paused));
+        }
         let explicit = [
             (self.pids.contains(&pid), Rule::Pid),
             (self.executables.iter().any(|pattern| pattern.is_match(path)), Rule::Executable),
@@ -216,6 +248,17 @@ mod tests {
         }
         for other in ["srv", "shop", "/server", "server2"] {
             assert_eq!(decide(&by_name(other), &[]), Some(Decision::Leave(Rule::NotSelected)), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_paused_is_left_alone_even_if_asked_for() {
+        let paused = |paused| Selection { pids: [42].into(), paused, ..Selection::default() };
+        let of = |pattern| Paused::Executables(vec![executable(pattern).unwrap()]);
+        assert_eq!(decide(&paused(Paused::Everything), &[]), Some(Decision::Leave(Rule::Paused)));
+        assert_eq!(decide(&paused(of("server")), &[]), Some(Decision::Leave(Rule::Paused)));
+        for other in [of("other"), Paused::Nothing] {
+            assert_eq!(decide(&paused(other), &[]), Some(Decision::Watch(Rule::Pid)));
         }
     }
 

@@ -17,7 +17,7 @@ impl Watcher {
     /// Leaves a process alone; whoever asked for it is told why.
     pub(super) fn forbid(&mut self, key: ProcessKey, rule: Rule) {
         self.left.insert(key);
-        if self.selection.is_explicit() && rule != Rule::NotSelected {
+        if self.selection.is_explicit() && !matches!(rule, Rule::NotSelected | Rule::Paused) {
             let executable = self.proc.executable_path(key.pid).unwrap_or_default();
             self.tell(Event::Refused { key, executable, reason: WatchError::Forbidden(rule) });
         }

@@ -29,6 +29,9 @@ pub(super) struct Expected {
 impl Watcher {
     /// Prepares for `program` in the process `pid`, if it can be watched. If not, a sweep finds out and says why.
     pub(super) fn expect(&mut self, pid: u32, program: &Path) {
+        if self.selection.paused.has(program) {
+            return;
+        }
         let Ok(file) = File::open(program) else { return };
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
         if !self.binaries.contains_key(&identity) {

@@ -19,6 +19,7 @@ const NO_LOSSES: &[&str] = &[
     "segments",
     // Not wanted.
     "spans_left_out",
+    "paused_seconds",
     // Requests that are not watched, or not told from what is.
     "unknown_protocol",
     "foreign_binary",

@@ -233,7 +233,7 @@ impl Signals {
 }
 
 /// Whether the terminal sends its signals to our process group, and so to the command too.
-fn is_in_foreground() -> bool {
+pub(super) fn is_in_foreground() -> bool {
     fs::read_to_string("/proc/self/stat").ok().and_then(|stat| foreground(&stat)).unwrap_or(false)
 }
 

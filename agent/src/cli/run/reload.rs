@@ -77,6 +77,7 @@ fn take(running: &Config, config: &Config, lacks_programs: bool) {
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),
         ("propagate in rules", lacks_programs),
+        ("pause_file", running.file.pause_file != config.file.pause_file),
     ];
     let later: Vec<_> = sections.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
     if !later.is_empty() {

@@ -1,6 +1,7 @@
 //! Watching, as `run` and `record` do: what is chosen, how, and until when.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{self, Program};
-use super::{capabilities, propagation, reload, state};
+use super::{capabilities, pausing, propagation, reload, state};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::config::peers::Peers;
 use crate::config::{Config, file};
 use crate::discover::rules::executable;
-use crate::discover::{Proc, Selection};
+use crate::discover::{Paused, Proc, Selection};
 use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
@@ -109,6 +110,10 @@ pub(in crate::cli) struct WatchingArguments {
     /// Count reads of the programs' memory; for measurements
     #[arg(long, hide = true)]
     count_reads: bool,
+    /// Pause while this file is there: nothing is watched, or, if it has lines, no program that matches one of them. Without it
+    /// `pause` in the folder of the mark
+    #[arg(long, value_name = "FILE")]
+    pause_file: Option<PathBuf>,
     /// How probes are placed: the first of these that works; all are tried in this order if not given
     #[arg(long, value_name = "METHOD", value_delimiter = ',', hide_possible_values = false)]
     attach_method: Vec<Method>,
@@ -136,6 +141,7 @@ impl WatchingArguments {
             ancestor: None,
             export_port,
             rules: config.rules_after(peers),
+            paused: Paused::Nothing,
         }
     }
 
@@ -226,7 +232,12 @@ pub(in crate::cli) fn watch<S: Output>(
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
+        let pauses = pausing::Signals::new()?;
         let mark = leave_mark(&counts)?;
+        let pause_file = arguments.pause_file.clone().or_else(|| config.file.pause_file.clone());
+        let pause_file = pause_file.or_else(|| mark.as_ref().map(|mark| mark.folder().join(pausing::NAME)));
+        // An agent that starts while the file is there places nothing.
+        selection.paused = pausing::now(pause_file.as_deref());
         // Last of what can fail: whoever sees the command run sees it watched.
         let mut child = program.map(Program::start).transpose()?;
         if let Some(child) = &child {
@@ -244,16 +255,18 @@ pub(in crate::cli) fn watch<S: Output>(
             child.go_when(session.expect(child.pid, program.path.clone()));
         }
         let (ask, asked) = mpsc::channel(1);
-        let reports = tokio::spawn(report_on_signal(ask, reports_asked, counts));
+        let reports = tokio::spawn(report_on_signal(ask, reports_asked, Arc::clone(&counts)));
         let hangups = signal(SignalKind::hangup())?;
         let following =
             tokio::spawn(reload::follow(config.clone(), peers.clone(), is_asked, session.orders(), hangups));
+        let pausing = tokio::spawn(pausing::follow(pause_file, pauses, session.orders(), counts));
         let reloads = config.path.is_some();
         let mut ended = None;
         let run = session.run(&mut sink, signals.wait(child.as_mut(), reloads, &mut ended), asked);
         let result = state::refreshing(mark.as_ref(), run).await;
         reports.abort();
         following.abort();
+        pausing.abort();
         let finished = sink.finish().await;
         result?;
         finished?;
