@@ -15,7 +15,7 @@ use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::code::{address_in, probes};
 use lightfoot_tests::live::target::addresses;
 use lightfoot_tests::live::{
-    Agent, Folder, Target, get, is_privileged, lightfoot, text, wait_for, watching, with_tracefs,
+    Agent, Folder, Target, get, hash_map, is_privileged, lightfoot, text, wait_for, watching, with_tracefs,
 };
 use rustix::process::Signal;
 

@@ -43,7 +43,9 @@ impl Cost {
 
 /// Fails if the last third took more memory than the second one.
 pub(crate) fn assert_flat(costs: &[Cost]) {
-    costs.iter().for_each(|cost| println!("{cost:?}"));
+    for cost in costs {
+        println!("{cost:?}");
+    }
     let third = costs.len() / 3;
     assert!(third >= 2, "there was time for {} rounds only", costs.len());
     let (before, after) = (&costs[third..2 * third], &costs[2 * third..]);
