@@ -113,8 +113,15 @@ fn print(bytes: &[u8]) -> anyhow::Result<u8> {
 fn manual() -> anyhow::Result<Vec<u8>> {
     let command = Arguments::command();
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    // Not its list of commands, which refers to a page for each.
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
     sections(&command, "lightfoot", &mut page)?;
+    man.render_version_section(&mut page)?;
     Ok(page)
 }
 
@@ -163,5 +170,6 @@ mod tests {
             assert!(page.contains(&format!("lightfoot {name}")), "{name} is not in\n{page}");
         }
         assert!(page.contains("lightfoot config show"), "{page}");
+        assert!(!page.contains("(1)"), "it refers to another page: {page}");
     }
 }
