@@ -28,6 +28,7 @@ mod pausing;
 mod propagation;
 mod reload;
 mod state;
+mod supervisor;
 mod watching;
 
 use output::OutputArguments;

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::{self, Program};
-use super::{capabilities, pausing, propagation, reload, state};
+use super::{capabilities, pausing, propagation, reload, state, supervisor};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
@@ -255,6 +255,7 @@ pub(in crate::cli) fn watch<S: Output>(
             child.go_when(session.expect(child.pid, program.path.clone()));
         }
         let (ask, asked) = mpsc::channel(1);
+        let supervisor = tokio::spawn(supervisor::follow(ask.clone()));
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, Arc::clone(&counts)));
         let hangups = signal(SignalKind::hangup())?;
         let following =
@@ -262,8 +263,13 @@ pub(in crate::cli) fn watch<S: Output>(
         let pausing = tokio::spawn(pausing::follow(pause_file, pauses, session.orders(), counts));
         let reloads = config.path.is_some();
         let mut ended = None;
-        let run = session.run(&mut sink, signals.wait(child.as_mut(), reloads, &mut ended), asked);
+        let stop = async {
+            signals.wait(child.as_mut(), reloads, &mut ended).await;
+            supervisor::ends();
+        };
+        let run = session.run(&mut sink, stop, asked);
         let result = state::refreshing(mark.as_ref(), run).await;
+        supervisor.abort();
         reports.abort();
         following.abort();
         pausing.abort();

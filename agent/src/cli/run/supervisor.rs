@@ -1,0 +1,49 @@
+//! What systemd is told, where it has started us (sd_notify(3)): that all processes that were there have been looked at, that both
+//! threads still turn, and that we end.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tracing::debug;
+
+use crate::session::Report;
+
+/// How often it is told how many processes are watched, where it does not watch over us.
+const USUAL: Duration = Duration::from_secs(10);
+
+/// Tells it until dropped. A report comes by way of both threads, after the sweep that is under way: while one of them hangs,
+/// nothing is told.
+pub(super) async fn follow(ask: mpsc::Sender<oneshot::Sender<Report>>) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    let watchdog = sd_notify::watchdog_enabled();
+    // It may take a while until we get our turn.
+    let pause = watchdog.map_or(USUAL, |limit| limit / 3);
+    let mut state = NotifyState::Ready;
+    loop {
+        let (answer, report) = oneshot::channel();
+        if ask.send(answer).await.is_err() {
+            return;
+        }
+        if let Ok(report) = report.await {
+            let watched = report.iter().filter(|(pid, _)| pid.is_some()).count();
+            tell(&[state, NotifyState::Status(&format!("watching {watched} processes"))]);
+            state = NotifyState::Watchdog;
+        }
+        sleep(pause).await;
+    }
+}
+
+/// Tells it that we end.
+pub(super) fn ends() {
+    tell(&[NotifyState::Stopping]);
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        debug!(%error, "systemd cannot be told how it goes");
+    }
+}
