@@ -74,7 +74,10 @@ setup_dist() {
 
 # Makes deb and rpm, of static builds.
 setup_packages() {
+    setup_rust
     install_once "$cache/tools/nfpm-$NFPM_VERSION" install_nfpm
+    install_once "$cache/tools/cargo-cyclonedx-$CARGO_CYCLONEDX_VERSION" \
+        cargo_install_fast cargo-cyclonedx "$CARGO_CYCLONEDX_VERSION"
 }
 
 install_nfpm() {
