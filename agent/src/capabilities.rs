@@ -1,15 +1,26 @@
 //! What the kernel asks of whoever watches: the capabilities that this process has.
 
 use std::fs;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+use serde::Serialize;
 
 /// Bits of a capability set (include/uapi/linux/capability.h).
 const DAC_OVERRIDE: u32 = 1;
 const DAC_READ_SEARCH: u32 = 2;
+const KILL: u32 = 5;
 const SYS_PTRACE: u32 = 19;
 const SYS_ADMIN: u32 = 21;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
+/// What is lost without those that all else builds on.
+const NOTHING: &str = "nothing can be watched";
 /// What is lost without those that only other users' processes take.
 const OTHERS: &str = "the processes of other users cannot be watched";
 
@@ -26,6 +37,63 @@ pub struct Capability {
     pub lost: &'static str,
 }
 
+/// What a capability is of use for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Purpose {
+    /// Its name, as in capabilities(7).
+    pub name: &'static str,
+    /// Its number in a set.
+    #[serde(skip)]
+    bit: u32,
+    /// What it is used for.
+    pub why: &'static str,
+    /// What is lost without it.
+    pub lost: &'static str,
+}
+
+impl Purpose {
+    /// Whether a set has it.
+    pub fn is_in(self, set: u64) -> bool {
+        set & 1 << self.bit != 0
+    }
+}
+
+/// All that are of any use; the first four are enough where there is `uprobe_multi`.
+pub const PURPOSES: [Purpose; 7] = [
+    Purpose { name: "CAP_BPF", bit: BPF, why: "to load BPF programs and maps", lost: NOTHING },
+    Purpose { name: "CAP_PERFMON", bit: PERFMON, why: "to place probes", lost: NOTHING },
+    Purpose {
+        name: "CAP_SYS_PTRACE",
+        bit: SYS_PTRACE,
+        why: "to read the memory and environment of processes, and the files that they run",
+        lost: OTHERS,
+    },
+    Purpose {
+        name: "CAP_DAC_READ_SEARCH",
+        bit: DAC_READ_SEARCH,
+        why: "to open the files of other users' processes",
+        lost: OTHERS,
+    },
+    Purpose {
+        name: "CAP_SYS_ADMIN",
+        bit: SYS_ADMIN,
+        why: "to open uprobes as perf events on some kernels, and for `--propagate`",
+        lost: "these two do not work, where there is no `uprobe_multi` on many kernels nothing does",
+    },
+    Purpose {
+        name: "CAP_DAC_OVERRIDE",
+        bit: DAC_OVERRIDE,
+        why: "to write the files of tracefs as another user than root, and a mark in another user's folder",
+        lost: "these are not written",
+    },
+    Purpose {
+        name: "CAP_KILL",
+        bit: KILL,
+        why: "to pass signals on to a command that was started as the user who called sudo",
+        lost: "such a command gets none",
+    },
+];
+
 /// This process's effective set; `None` if /proc does not tell.
 pub fn effective() -> Option<u64> {
     parse(&fs::read_to_string("/proc/self/status").ok()?)
@@ -34,11 +102,10 @@ pub fn effective() -> Option<u64> {
 /// What watching takes, of a set.
 pub fn of(effective: u64) -> [Capability; 4] {
     let has = |bit: u32| effective & 1 << bit != 0;
-    let nothing = "nothing can be watched";
     let capability = |name, is_there, is_needed, lost| Capability { name, is_there, is_needed, lost };
     [
-        capability("CAP_BPF", has(BPF) || has(SYS_ADMIN), true, nothing),
-        capability("CAP_PERFMON", has(PERFMON) || has(SYS_ADMIN), true, nothing),
+        capability("CAP_BPF", has(BPF) || has(SYS_ADMIN), true, NOTHING),
+        capability("CAP_PERFMON", has(PERFMON) || has(SYS_ADMIN), true, NOTHING),
         capability("CAP_SYS_PTRACE", has(SYS_PTRACE), false, OTHERS),
         // Their memory and environment are files that only their user may read.
         capability("CAP_DAC_READ_SEARCH", has(DAC_READ_SEARCH) || has(DAC_OVERRIDE), false, OTHERS),
@@ -48,6 +115,60 @@ pub fn of(effective: u64) -> [Capability; 4] {
 /// Whether CAP_SYS_ADMIN is there, which perf events take on some kernels.
 pub fn has_sys_admin(effective: u64) -> bool {
     effective & 1 << SYS_ADMIN != 0
+}
+
+/// What makes a running agent need more than what watching takes anyway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Perf events are opened, or programs loaded that write to other processes.
+    pub sys_admin: bool,
+    /// Files are written that may belong to another user: those of tracefs, or a mark.
+    pub dac_override: bool,
+    /// Signals go to a command that may be another user's.
+    pub kill: bool,
+}
+
+/// What is kept of a set once everything is loaded: what is needed, and of what is missing what stands for it.
+pub fn kept(permitted: u64, needs: Needs) -> u64 {
+    let has = |bit: u32| permitted & 1 << bit != 0;
+    let wanted = [
+        (BPF, true),
+        (PERFMON, true),
+        (SYS_PTRACE, true),
+        (DAC_READ_SEARCH, true),
+        (SYS_ADMIN, needs.sys_admin || !has(BPF) || !has(PERFMON)),
+        (DAC_OVERRIDE, needs.dac_override || !has(DAC_READ_SEARCH)),
+        (KILL, needs.kill),
+    ];
+    wanted.iter().filter(|(bit, is_wanted)| *is_wanted && has(*bit)).fold(0, |set, (bit, _)| set | 1 << bit)
+}
+
+/// What a thread keeps that closes probes: it removes events of tracefs.
+pub const OF_CLOSER: u64 = 1 << DAC_OVERRIDE;
+
+/// What this thread may have.
+pub fn permitted() -> io::Result<u64> {
+    Ok(capabilities(None)?.permitted.bits())
+}
+
+/// Drops what is not in `kept` from all sets of this thread, and has no program that it executes get any. Threads that it starts
+/// later are like it; those that run already are not.
+///
+/// The bounding set stays as it is without CAP_SETPCAP, and is of no use then: nothing is gained by executing anything.
+pub fn drop_but(kept: u64) -> io::Result<()> {
+    for bit in (0..u64::BITS).filter(|bit| kept & 1 << bit == 0) {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            Ok(()) => {}
+            // It may not, or the kernel knows no more of them.
+            Err(Errno::PERM | Errno::INVAL) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    clear_ambient_capability_set()?;
+    let kept = CapabilitySet::from_bits_retain(kept & permitted()?);
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets)?;
+    Ok(set_no_new_privs(true)?)
 }
 
 /// The effective set as in proc_pid_status(5).
@@ -73,5 +194,18 @@ mod tests {
         assert_eq!(missing(1 << BPF | 1 << PERFMON | 1 << SYS_PTRACE | 1 << DAC_READ_SEARCH), [""; 0]);
         assert_eq!(parse("CapEff: x"), None);
         assert!(has_sys_admin(1 << SYS_ADMIN) && !has_sys_admin(!(1 << SYS_ADMIN)));
+    }
+
+    #[test]
+    fn what_is_needed_is_kept_and_what_stands_for_the_missing() {
+        let usual = 1 << BPF | 1 << PERFMON | 1 << SYS_PTRACE | 1 << DAC_READ_SEARCH;
+        let none = Needs::default();
+        assert_eq!(kept(u64::MAX, none), usual);
+        assert_eq!(kept(usual, Needs { sys_admin: true, dac_override: true, kill: true }), usual);
+        assert_eq!(kept(u64::MAX, Needs { sys_admin: true, ..none }), usual | 1 << SYS_ADMIN);
+        assert_eq!(kept(u64::MAX, Needs { dac_override: true, ..none }), usual | 1 << DAC_OVERRIDE);
+        assert_eq!(kept(u64::MAX, Needs { kill: true, ..none }), usual | 1 << KILL);
+        let old = 1 << SYS_ADMIN | 1 << DAC_OVERRIDE | 1 << KILL;
+        assert_eq!(kept(old, none), 1 << SYS_ADMIN | 1 << DAC_OVERRIDE);
     }
 }

@@ -13,6 +13,7 @@ mod doctor;
 mod events;
 mod inspect;
 mod logging;
+mod privileges;
 mod record;
 mod replay;
 mod report;
@@ -52,6 +53,7 @@ enum Command {
     Record(record::Arguments),
     Replay(replay::Arguments),
     Doctor(doctor::Arguments),
+    Privileges(privileges::Arguments),
     Targets(targets::Arguments),
     Config(config::Arguments),
     /// Become a program when told, as `run -- COMMAND` starts it
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Privileges(arguments) => privileges::run(&arguments),
         Command::Targets(arguments) => targets::run(&arguments),
         Command::Config(arguments) => config::run(&arguments, &matches),
         Command::Exec(arguments) => Ok(run::exec(&arguments)),

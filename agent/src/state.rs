@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -161,6 +162,11 @@ impl Mark {
         let _ = self.file.set_modified(SystemTime::now());
     }
 
+    /// Whether it takes CAP_DAC_OVERRIDE to take it away.
+    pub fn is_in_folder_of_others(&self) -> bool {
+        fs::metadata(self.folder()).is_ok_and(|folder| folder.uid() != geteuid().as_raw())
+    }
+
     /// Takes the mark away, at a clean stop.
     pub fn clear(self) {
         // If it stays, the next start says more than it need.
@@ -210,7 +216,7 @@ fn take(path: &Path) -> io::Result<Option<Finding>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.uid() != rustix::process::geteuid().as_raw() {
+    if !metadata.is_file() || metadata.uid() != geteuid().as_raw() {
         return Ok(None);
     }
     match file.try_lock() {

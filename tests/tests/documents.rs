@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use lightfoot::capabilities::{PURPOSES, Purpose};
 use lightfoot_tests::live::{is_privileged, lightfoot};
 use lightfoot_tests::recordings::{expected, minors, recording};
 use serde_json::{Map, Value};
@@ -142,7 +143,7 @@ impl Reader {
 fn follow(name: &str) {
     let reader = Reader::new();
     let examples = document(name);
-    assert!(examples.len() >= 3, "{examples:?}");
+    assert!(examples.len() >= 2, "{examples:?}");
     for example in &examples {
         match example {
             Example::Yaml(yaml) => reader.check(yaml),
@@ -172,6 +173,20 @@ fn install() {
 #[test]
 fn read_the_data() {
     follow("read-the-data.md");
+}
+
+/// The table is what `lightfoot privileges` prints.
+#[test]
+fn each_capability_has_its_row() {
+    let page = include_str!("../../docs/privileges.md");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| CAP_")).collect();
+    let row = |one: Purpose| format!("| {} | {} | {} |", one.name, one.why, one.lost);
+    assert_eq!(rows, PURPOSES.map(row));
+}
+
+#[test]
+fn privileges() {
+    follow("privileges.md");
 }
 
 /// Whatever spans of real programs have, and all names that are Lightfoot's own.

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use lightfoot::capabilities::PURPOSES;
 use lightfoot::memory_limit::RECOMMENDED;
 use lightfoot::quirks::{Release, VERIFIER_MEMORY};
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
-    Agent, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, wait_for,
+    Agent, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, text, wait_for,
 };
 
 /// As README.md says; the last one for the processes of other users.
@@ -71,6 +72,97 @@ fn the_documented_capabilities_are_enough_for_root_and_for_a_user_of_no_name() {
     let Some(stage) = Stage::set("the documented capabilities") else { return };
     stage.serves(as_root(DOCUMENTED, &stage.program), "/root");
     stage.serves(as_nobody(DOCUMENTED, &stage.program), "/nobody");
+}
+
+/// Of each thread, by its name: what it may have, what it has, what it could get, and whether it can get more by executing anything.
+fn rights_of_threads(pid: u32) -> Vec<(String, [u64; 4])> {
+    let folders = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let threads = folders.map(|folder| {
+        let status = fs::read_to_string(folder.unwrap().path().join("status")).unwrap();
+        let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
+        for key in ["CapInh:", "CapAmb:"] {
+            assert_eq!(value(key), "0000000000000000", "{status}");
+        }
+        let sets = ["CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:"];
+        (value("Name:").to_owned(), sets.map(|key| u64::from_str_radix(value(key), 16).unwrap()))
+    });
+    threads.collect()
+}
+
+/// CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+const USUAL: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 2;
+
+/// And watches what another user starts later, and follows another configuration.
+#[test]
+fn root_keeps_in_each_thread_only_what_is_used() {
+    let Some(folder) = Folder::for_test("rights that are given up") else { return };
+    let server = folder.server().unwrap();
+    let configuration = folder.path().join("config.yaml");
+    let rule = |pattern: &str| {
+        let text = format!("rules:\n- match: {{exe: {pattern}}}\n  action: watch\n");
+        fs::write(&configuration, text).unwrap();
+    };
+    rule("/nowhere");
+    let method = ["--attach-method", "uprobe-multi", "--state-dir"];
+    let state = folder.path().join("state");
+    let arguments = [text(&state), "--config", text(&configuration)];
+    let agent = Agent::start(method.into_iter().chain(arguments), &[]).unwrap();
+    let threads = wait_for("threads", || {
+        let threads = rights_of_threads(agent.pid());
+        let has = |name| threads.iter().any(|(own, _)| own == name);
+        let are_there = ["watch", "analyse", "printer", "log"].into_iter().all(has);
+        // It is the last step of each.
+        (are_there && threads.iter().all(|(_, [.., no_new_privs])| *no_new_privs == 1)).then_some(threads)
+    });
+    let check = |threads: Vec<(String, [u64; 4])>| {
+        for (name, [permitted, effective, bounding, no_new_privs]) in threads {
+            let expected = if ["log", "printer"].contains(&name.as_str()) { 0 } else { USUAL };
+            assert_eq!([permitted, effective, bounding], [expected; 3], "{name}");
+            assert_eq!(no_new_privs, 1, "{name}");
+        }
+    };
+    check(threads.unwrap());
+    rule(text(&server));
+    agent.says("following the configuration anew").unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&server);
+    let target = Target::spawn(&mut command).unwrap();
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(target.get("/later").unwrap(), 200);
+    agent.span("/later").unwrap();
+    check(rights_of_threads(agent.pid()));
+    let outcome = agent.stop().unwrap();
+    assert!(!outcome.messages.contains("cannot be given up"), "{}", outcome.messages);
+    assert_eq!(fs::read_dir(state).unwrap().count(), 0, "the mark is taken away");
+}
+
+/// It may do whatever it could without us: programs that are set-user-ID work.
+#[test]
+fn a_command_keeps_all_rights() {
+    if !is_privileged("the rights of a command") {
+        return;
+    }
+    let script = ["-E", "^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs):", "/proc/self/status"];
+    let said =
+        |command: &mut Command| String::from_utf8(command.args(script).output().unwrap().stdout).unwrap();
+    let alone = said(&mut Command::new("grep"));
+    assert_eq!(alone.lines().count(), 6);
+    let watched = said(Command::new(lightfoot()).args(["run", "--", "grep"]));
+    assert!(watched.contains(&alone), "{watched}\nand alone\n{alone}");
+}
+
+#[test]
+fn what_each_is_for_is_told_with_whether_it_is_held() {
+    if !is_privileged("capabilities that are told") {
+        return;
+    }
+    let output = as_root(DOCUMENTED, lightfoot()).args(["privileges", "--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report.get("capabilities").and_then(serde_json::Value::as_array).unwrap();
+    let held: Vec<_> = rows.iter().filter(|row| row.get("is_held").unwrap() == true).collect();
+    let names: Vec<_> = held.iter().map(|row| row.get("name").unwrap().as_str().unwrap()).collect();
+    assert_eq!(names, ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
+    assert_eq!((report.get("schema").unwrap().as_u64(), rows.len()), (Some(1), PURPOSES.len()));
 }
 
 /// A setting of the kernel, which is as it was once this is dropped.

@@ -51,8 +51,13 @@ impl Method {
         matches!(self, Self::PerfEventByAddress | Self::TracefsByAddress)
     }
 
+    /// Whether to place probes takes CAP_SYS_ADMIN on some kernels.
+    pub fn takes_sys_admin(self) -> bool {
+        matches!(self, Self::PerfEvent | Self::PerfEventByAddress)
+    }
+
     /// Whether probes are events of tracefs.
-    pub(super) fn is_by_tracefs(self) -> bool {
+    pub fn is_by_tracefs(self) -> bool {
         matches!(self, Self::Tracefs | Self::TracefsByAddress)
     }
 

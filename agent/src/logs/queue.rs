@@ -7,6 +7,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::capabilities::drop_but;
+
 /// At most so many bytes wait; what comes then is dropped.
 pub(super) const MAX_WAITING: usize = 1 << 20;
 
@@ -31,7 +33,14 @@ impl Queue {
 
     /// Starts the thread that writes into `output`, each entry in one piece: others may write there too.
     pub(super) fn start(&'static self, output: impl Write + Send + 'static) -> io::Result<()> {
-        thread::Builder::new().name("log".to_owned()).spawn(|| self.run(output)).map(drop)
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(|| {
+                // Where it cannot, the thread that watches says so.
+                let _ = drop_but(0);
+                self.run(output);
+            })
+            .map(drop)
     }
 
     /// Adds whole lines. Never waits.

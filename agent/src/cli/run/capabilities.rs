@@ -1,9 +1,9 @@
-//! What is said at the start if capabilities are missing.
+//! Capabilities: what is said at the start if some are missing, and what is given up once everything is loaded.
 
 use anyhow::bail;
 use tracing::warn;
 
-use crate::capabilities;
+use crate::capabilities::{self, Needs};
 
 /// Fails if nothing could be watched, and warns if not everything could.
 pub(super) fn check() -> anyhow::Result<()> {
@@ -22,4 +22,13 @@ pub(super) fn check() -> anyhow::Result<()> {
         warn!(missing = names, lost = first.lost, "capabilities are missing");
     }
     Ok(())
+}
+
+/// Keeps only what is needed from now on. Threads that run already have given theirs up.
+pub(super) fn give_up(needs: Needs) {
+    let dropped =
+        capabilities::permitted().and_then(|set| capabilities::drop_but(capabilities::kept(set, needs)));
+    if let Err(error) = dropped {
+        warn!(%error, "rights that are not needed cannot be given up");
+    }
 }

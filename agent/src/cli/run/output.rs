@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use lightfoot_symbolizer::build_info::BuildInfo;
 
 use super::watching::Output;
+use crate::capabilities::drop_but;
 use crate::cli::counts::Counts;
 use crate::cli::events;
 use crate::cli::spans::{Known, Spans};
@@ -65,7 +66,11 @@ pub(in crate::cli) fn local_export_port(settings: &Settings) -> Option<u16> {
     let otlp = settings.otlp.clone()?;
     let (tell, told) = channel();
     // It fails if nobody waits any more.
-    let resolve = move || drop(tell.send(otlp.addresses()));
+    let resolve = move || {
+        // Where it cannot, the thread that watches says so.
+        let _ = drop_but(0);
+        drop(tell.send(otlp.addresses()));
+    };
     thread::Builder::new().name("resolve".to_owned()).spawn(resolve).ok()?;
     // An endpoint that cannot be resolved now is not on this host: names of that are in its files.
     let addresses = told.recv_timeout(RESOLVE).ok()?.ok()?;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::command::{self, Program};
 use super::{capabilities, pausing, propagation, reload, state, supervisor};
 use crate::attach::{Kernel, Method, Sizes};
+use crate::capabilities::Needs;
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::config::peers::Peers;
@@ -244,8 +245,14 @@ pub(in crate::cli) fn watch<S: Output>(
             selection.pids.insert(child.pid);
             selection.ancestor = Some(child.pid);
         }
-        // The command keeps the limit that it would have without us.
+        // The command keeps the limit and the rights that it would have without us.
         raise_file_limit();
+        let method = kernel.method();
+        capabilities::give_up(Needs {
+            sys_admin: settings.propagation.is_possible || method.takes_sys_admin(),
+            dac_override: method.is_by_tracefs() || mark.as_ref().is_some_and(Mark::is_in_folder_of_others),
+            kill: child.is_some(),
+        });
         let segment_after = settled.segment_after;
         let open_spans = kernel.take_open_spans().filter(|_| !segment_after.is_zero());
         let segments = open_spans.map(|spans| Segments::new(spans, segment_after));
