@@ -164,7 +164,7 @@ fn a_folder_that_another_user_could_replace_is_not_used() {
     mode(&path("open"), 0o1777);
     used(path("open").join("own")).unwrap();
     // Its owner is another one; that takes root to try.
-    if rustix::process::geteuid().is_root() {
+    if geteuid().is_root() {
         fs::create_dir(path("theirs")).unwrap();
         std::os::unix::fs::chown(path("theirs"), Some(65534), Some(65534)).unwrap();
         assert!(is_foreign(path("theirs")));

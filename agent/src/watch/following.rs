@@ -106,7 +106,7 @@ impl Watcher {
             self.is_new = false;
             // A command is just about to become what is watched.
             if self.watched.is_empty() && self.selection.ancestor.is_none() {
-                info!("nothing to watch yet: `lightfoot targets` tells of each process why");
+                info!("nothing to watch yet");
             }
         }
         self.look_at_young();
