@@ -19,6 +19,6 @@ list() {
 list agent "$1-unknown-linux-musl"
 list probes/ebpf bpfel-unknown-none
 {
-    cargo metadata --format-version 1 --locked --manifest-path "$copy/Cargo.toml"
-    cargo metadata --format-version 1 --locked --manifest-path "$copy/probes/ebpf/Cargo.toml"
-} 2>/dev/null | python3 scripts/bill.py "$copy" "$2"
+    cargo metadata --quiet --format-version 1 --locked --manifest-path "$copy/Cargo.toml"
+    cargo metadata --quiet --format-version 1 --locked --manifest-path "$copy/probes/ebpf/Cargo.toml"
+} | python3 scripts/bill.py "$copy" "$2"

@@ -1,6 +1,5 @@
-//! What the kernel asks of whoever watches: the capabilities that this process has.
+//! What the kernel asks of whoever watches: the capabilities that this process has, and keeps.
 
-use std::fs;
 use std::io;
 
 use rustix::io::Errno;
@@ -45,6 +44,9 @@ pub struct Purpose {
     /// Its number in a set.
     #[serde(skip)]
     bit: u32,
+    /// The set of what stands for it.
+    #[serde(skip)]
+    instead: u64,
     /// What it is used for.
     pub why: &'static str,
     /// What is lost without it.
@@ -60,56 +62,75 @@ impl Purpose {
 
 /// All that are of any use; the first four are enough where there is `uprobe_multi`.
 pub const PURPOSES: [Purpose; 7] = [
-    Purpose { name: "CAP_BPF", bit: BPF, why: "to load BPF programs and maps", lost: NOTHING },
-    Purpose { name: "CAP_PERFMON", bit: PERFMON, why: "to place probes", lost: NOTHING },
+    Purpose {
+        name: "CAP_BPF",
+        bit: BPF,
+        instead: 1 << SYS_ADMIN,
+        why: "to load BPF programs and maps",
+        lost: NOTHING,
+    },
+    Purpose {
+        name: "CAP_PERFMON",
+        bit: PERFMON,
+        instead: 1 << SYS_ADMIN,
+        why: "to place probes",
+        lost: NOTHING,
+    },
     Purpose {
         name: "CAP_SYS_PTRACE",
         bit: SYS_PTRACE,
+        instead: 0,
         why: "to read the memory and environment of processes, and the files that they run",
         lost: OTHERS,
     },
+    // Their memory and environment are files that only their user may read.
     Purpose {
         name: "CAP_DAC_READ_SEARCH",
         bit: DAC_READ_SEARCH,
+        instead: 1 << DAC_OVERRIDE,
         why: "to open the files of other users' processes",
         lost: OTHERS,
     },
     Purpose {
         name: "CAP_SYS_ADMIN",
         bit: SYS_ADMIN,
+        instead: 0,
         why: "to open uprobes as perf events on some kernels, and for `--propagate`",
         lost: "these two do not work, where there is no `uprobe_multi` on many kernels nothing does",
     },
     Purpose {
         name: "CAP_DAC_OVERRIDE",
         bit: DAC_OVERRIDE,
+        instead: 0,
         why: "to write the files of tracefs as another user than root, and a mark in another user's folder",
         lost: "these are not written",
     },
     Purpose {
         name: "CAP_KILL",
         bit: KILL,
+        instead: 0,
         why: "to pass signals on to a command that was started as the user who called sudo",
         lost: "such a command gets none",
     },
 ];
 
-/// This process's effective set; `None` if /proc does not tell.
+/// Those that watching takes in any case.
+fn usual() -> [Purpose; 4] {
+    let [bpf, perfmon, ptrace, search, ..] = PURPOSES;
+    [bpf, perfmon, ptrace, search]
+}
+
+/// This thread's effective set; `None` if the kernel does not tell.
 pub fn effective() -> Option<u64> {
-    parse(&fs::read_to_string("/proc/self/status").ok()?)
+    Some(capabilities(None).ok()?.effective.bits())
 }
 
 /// What watching takes, of a set.
 pub fn of(effective: u64) -> [Capability; 4] {
-    let has = |bit: u32| effective & 1 << bit != 0;
-    let capability = |name, is_there, is_needed, lost| Capability { name, is_there, is_needed, lost };
-    [
-        capability("CAP_BPF", has(BPF) || has(SYS_ADMIN), true, NOTHING),
-        capability("CAP_PERFMON", has(PERFMON) || has(SYS_ADMIN), true, NOTHING),
-        capability("CAP_SYS_PTRACE", has(SYS_PTRACE), false, OTHERS),
-        // Their memory and environment are files that only their user may read.
-        capability("CAP_DAC_READ_SEARCH", has(DAC_READ_SEARCH) || has(DAC_OVERRIDE), false, OTHERS),
-    ]
+    usual().map(|Purpose { name, bit, instead, lost, .. }| {
+        let is_there = effective & (1 << bit | instead) != 0;
+        Capability { name, is_there, is_needed: lost == NOTHING, lost }
+    })
 }
 
 /// Whether CAP_SYS_ADMIN is there, which perf events take on some kernels.
@@ -130,17 +151,10 @@ pub struct Needs {
 
 /// What is kept of a set once everything is loaded: what is needed, and of what is missing what stands for it.
 pub fn kept(permitted: u64, needs: Needs) -> u64 {
-    let has = |bit: u32| permitted & 1 << bit != 0;
-    let wanted = [
-        (BPF, true),
-        (PERFMON, true),
-        (SYS_PTRACE, true),
-        (DAC_READ_SEARCH, true),
-        (SYS_ADMIN, needs.sys_admin || !has(BPF) || !has(PERFMON)),
-        (DAC_OVERRIDE, needs.dac_override || !has(DAC_READ_SEARCH)),
-        (KILL, needs.kill),
-    ];
-    wanted.iter().filter(|(bit, is_wanted)| *is_wanted && has(*bit)).fold(0, |set, (bit, _)| set | 1 << bit)
+    let usual = usual().map(|one| if one.is_in(permitted) { 1 << one.bit } else { one.instead });
+    let further = [(SYS_ADMIN, needs.sys_admin), (DAC_OVERRIDE, needs.dac_override), (KILL, needs.kill)];
+    let further = further.into_iter().filter(|(_, is_needed)| *is_needed).map(|(bit, _)| 1 << bit);
+    permitted & usual.into_iter().chain(further).fold(0, |set, of| set | of)
 }
 
 /// What a thread keeps that closes probes: it removes events of tracefs.
@@ -171,10 +185,9 @@ pub fn drop_but(kept: u64) -> io::Result<()> {
     Ok(set_no_new_privs(true)?)
 }
 
-/// The effective set as in proc_pid_status(5).
-fn parse(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
+/// The same at the start of a thread of its own. Where it cannot, the thread that watches cannot either, and says so.
+pub fn keep_in_thread(kept: u64) {
+    let _ = drop_but(kept);
 }
 
 #[cfg(test)]
@@ -186,13 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_read_and_sys_admin_stands_for_the_newer_ones() {
-        let status = "Name:\tx\nCapPrm:\t0\nCapEff:\t000001ffffffffff\nCapBnd:\t1\n";
-        assert_eq!(parse(status).map(missing), Some(vec![]));
+    fn sys_admin_stands_for_the_newer_ones() {
+        assert_eq!(missing(u64::MAX), [""; 0]);
         assert_eq!(missing(0), ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
         assert_eq!(missing(1 << SYS_ADMIN | 1 << DAC_OVERRIDE), ["CAP_SYS_PTRACE"]);
         assert_eq!(missing(1 << BPF | 1 << PERFMON | 1 << SYS_PTRACE | 1 << DAC_READ_SEARCH), [""; 0]);
-        assert_eq!(parse("CapEff: x"), None);
         assert!(has_sys_admin(1 << SYS_ADMIN) && !has_sys_admin(!(1 << SYS_ADMIN)));
     }
 

@@ -143,7 +143,7 @@ impl Reader {
 fn follow(name: &str) {
     let reader = Reader::new();
     let examples = document(name);
-    assert!(examples.len() >= 2, "{examples:?}");
+    assert!(examples.len() >= 3, "{examples:?}");
     for example in &examples {
         match example {
             Example::Yaml(yaml) => reader.check(yaml),

@@ -1,7 +1,6 @@
 //! Headers that rules ask for, and what proxies have written, from requests to spans.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::fs;
 use std::process::Command;
 
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
@@ -9,22 +8,15 @@ use lightfoot_tests::live::http2::{self, Batch, Request};
 use lightfoot_tests::live::{Agent, Client, Folder, Outcome, Server, Span, Target, text, wait_for};
 use serde_json::{Value, json};
 
+const CONFIG: &str = "config.yaml";
 const ASKS: &str = "rules:\n- headers: [x-request-id, ACCEPT]\n  forwarded: true\n";
 
 /// An agent that watches a process by this configuration.
 fn agent(folder: &Folder, config: &str, pid: u32) -> Agent {
-    say(folder, config);
-    let path = folder.path().join("config.yaml");
+    let path = folder.say(CONFIG, config).unwrap();
     let agent = Agent::start(["--config", text(&path), "--pid", &pid.to_string()], &[]).unwrap();
     agent.watches(pid).unwrap();
     agent
-}
-
-/// As editors do: another file in its place.
-fn say(folder: &Folder, config: &str) {
-    let new = folder.path().join("config.new");
-    fs::write(&new, config).unwrap();
-    fs::rename(&new, folder.path().join("config.yaml")).unwrap();
 }
 
 /// What a span says of headers, of the client's address, and what was cut.
@@ -133,9 +125,9 @@ fn rules_that_change_are_followed() {
     };
     let nothing = json!({ "client.address": "127.0.0.1" });
     wait_until(nothing.clone());
-    say(&folder, ASKS);
+    folder.say(CONFIG, ASKS).unwrap();
     wait_until(json!({ "client.address": "192.0.2.1", "x-request-id": ["7"] }));
-    say(&folder, "others: watch\n");
+    folder.say(CONFIG, "others: watch\n").unwrap();
     wait_until(nothing);
     agent.stop().unwrap();
 }

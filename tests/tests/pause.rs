@@ -44,6 +44,7 @@ fn what_is_paused_has_no_probe_and_goes_on_afterwards() {
                     assert_eq!(client.status("/load", "").unwrap(), 200);
                     sent += 1;
                 }
+                // Others of this machine are to get their turn.
                 thread::sleep(Duration::from_millis(1));
             }
             sent
@@ -75,6 +76,7 @@ fn what_is_paused_has_no_probe_and_goes_on_afterwards() {
         agent.signal(Signal::TSTP);
         becomes([false, false]);
         serves("/signal", [false, false]);
+        // So long that a second of it is counted, and that a sweep would have brought probes back.
         thread::sleep(Duration::from_millis(1500));
         becomes([false, false]);
         agent.signal(Signal::CONT);

@@ -36,12 +36,10 @@ impl Stage {
         self.folder.path().join("config.yaml")
     }
 
-    /// As editors do: another file in its place. `FOLDER` in it stands for where the servers are.
+    /// `FOLDER` in it stands for where the servers are.
     fn say(&self, config: &str) {
-        let new = self.folder.path().join("config.new");
         let config = config.replace("FOLDER", text(self.folder.path()));
-        fs::write(&new, config).unwrap();
-        fs::rename(&new, self.config()).unwrap();
+        self.folder.say("config.yaml", &config).unwrap();
     }
 
     fn agent(&self) -> Agent {

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::{io, mem};
 
 use super::links;
-use crate::capabilities::{OF_CLOSER, drop_but};
+use crate::capabilities::{OF_CLOSER, keep_in_thread};
 
 /// So many times can be asked for probes to be closed before those of the first are; who comes with one more waits for the first of them.
 pub const MAX_CLOSING: usize = 64;
@@ -74,8 +74,7 @@ impl<L: Send + 'static> Closer<L> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("closer".to_owned()).spawn(move || {
-            // Where it cannot, the thread that watches says so.
-            let _ = drop_but(OF_CLOSER);
+            keep_in_thread(OF_CLOSER);
             of_thread.run(&taken);
         })?;
         Ok(Self { jobs: Some(jobs), shared, thread: Some(thread) })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::capabilities::drop_but;
+use crate::capabilities::keep_in_thread;
 use crate::counters::{Counter, ServiceCounters};
 use crate::resource::ProcessIdentity;
 use crate::span::Span;
@@ -69,8 +69,7 @@ impl Printer {
         let is_closed = Arc::new(AtomicBool::new(false));
         let closed = Arc::clone(&is_closed);
         thread::Builder::new().name("printer".into()).spawn(move || {
-            // Where it cannot, the thread that watches says so.
-            let _ = drop_but(0);
+            keep_in_thread(0);
             let mut page =
                 Page { output: &mut output, text: Vec::new(), counted: Vec::new(), closed: &closed };
             match format {

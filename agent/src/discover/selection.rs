@@ -251,6 +251,19 @@ mod tests {
         }
     }
 
+    /// Nobody is told of a Collector about which nothing was asked.
+    #[test]
+    fn whoever_receives_the_spans_is_left_for_that_only_if_it_may_be_wanted() {
+        let of = |pids: &[u32]| Selection {
+            pids: pids.iter().copied().collect(),
+            export_port: Some(4317),
+            ..Selection::default()
+        };
+        assert_eq!(decide(&of(&[42]), &[4317]), Some(Decision::Leave(Rule::ExportEndpoint)));
+        assert_eq!(decide(&of(&[]), &[4317]), Some(Decision::Leave(Rule::ExportEndpoint)));
+        assert_eq!(decide(&of(&[7]), &[4317]), Some(Decision::Leave(Rule::NotSelected)));
+    }
+
     #[test]
     fn what_is_paused_is_left_alone_even_if_asked_for() {
         let paused = |paused| Selection { pids: [42].into(), paused, ..Selection::default() };

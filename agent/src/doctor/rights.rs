@@ -16,7 +16,7 @@ const FILES: [&str; 3] = ["maps", "mem", "environ"];
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = match capabilities::effective() {
         Some(effective) => of_set(effective),
-        None => vec![Check::note("capabilities", "/proc/self/status does not tell them")],
+        None => vec![Check::note("capabilities", "the kernel does not tell them")],
     };
     checks.push(processes());
     checks

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::capabilities::drop_but;
+use crate::capabilities::keep_in_thread;
 
 /// At most so many bytes wait; what comes then is dropped.
 pub(super) const MAX_WAITING: usize = 1 << 20;
@@ -36,8 +36,7 @@ impl Queue {
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(|| {
-                // Where it cannot, the thread that watches says so.
-                let _ = drop_but(0);
+                keep_in_thread(0);
                 self.run(output);
             })
             .map(drop)

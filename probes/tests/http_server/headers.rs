@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
-use lightfoot_probes_abi::process::{NAME_WORDS, process_flags};
+use lightfoot::attach::wanted_headers;
+use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::record::{CUT_HEADERS, http_flags};
 use lightfoot_probes_abi::user::Record;
 use lightfoot_probes_abi::{Counter, Process, WantedHeaders, limits};
@@ -17,16 +18,8 @@ use crate::{ALWAYS_ON, alone, process, selected, send, watched};
 
 /// Asks for headers, of which the first is shown.
 fn wanted(names: &[&str]) -> WantedHeaders {
-    let mut wanted = WantedHeaders { shown: 1, ..WantedHeaders::default() };
-    for (place, name) in wanted.names.iter_mut().zip(names) {
-        wanted.lengths |= 1 << name.len();
-        let mut bytes = [0; 8 * NAME_WORDS];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
-        for (word, bytes) in place.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_ne_bytes(*bytes);
-        }
-    }
-    wanted
+    let (shown, read) = names.split_first().unwrap();
+    wanted_headers(&[(*shown).to_owned()], read.iter().copied())
 }
 
 fn asking() -> Process {
@@ -70,6 +63,7 @@ fn what_is_asked_for_is_read_and_nothing_else() {
             let (before, runs) = (watch.counter(Counter::UserReads), watch.runs().0);
             let (records, connections) = watch.collect(50, || send(server.address, 1, 50, request));
             assert_eq!(records.len(), 50);
+            // A server notices the end of a connection a moment later.
             thread::sleep(Duration::from_millis(200));
             assert_eq!(watch.runs().0 - runs, 2 * 50 + connections, "{version}");
             let reads = watch.counter(Counter::UserReads) - before;

@@ -64,6 +64,14 @@ impl Folder {
         self.folder.path()
     }
 
+    /// Has a file of that name say something, as editors do: another file in its place. Where it is.
+    pub fn say(&self, name: &str, text: &str) -> Result<PathBuf, LiveError> {
+        let (new, path) = (self.path().join(format!("{name}.new")), self.path().join(name));
+        fs::write(&new, text).map_err(LiveError::io("writing", &new))?;
+        fs::rename(&new, &path).map_err(LiveError::io("putting in place", &path))?;
+        Ok(path)
+    }
+
     /// A copy of a file under that name.
     pub fn copy(&self, file: &Path, name: &str) -> Result<PathBuf, LiveError> {
         let path = self.path().join(name);

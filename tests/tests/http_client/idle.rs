@@ -38,6 +38,7 @@ fn nobody_looks_for_callers_where_none_are_new() {
         watched.program.ask(&format!("call http://{} 10 {kind}", server.address)).unwrap();
     };
     let assert_idle = |watched: &Watched, when: &str| {
+        // What was begun before is over by then; and then nothing happens, for that is what is looked at.
         thread::sleep(Duration::from_secs(1));
         let before = waits(watched.agent.pid());
         thread::sleep(IDLE);

@@ -16,15 +16,12 @@ fn nothing_is_written_to_a_process_for_which_no_rule_asks() {
     let binary = build.path().unwrap();
     let [mut asked, mut other] = [(); 2].map(|()| Driven::start(&binary).unwrap());
     let wire = Wire::start();
-    let config = folder.path().join("config.yaml");
     let program = fs::read_link(format!("/proc/{}/exe", asked.pid())).unwrap();
     let say = |propagate: bool| {
-        let new = folder.path().join("config.new");
         let rule = format!("rules:\n- match: {{exe: {}}}\n  propagate: {propagate}\n", text(&program));
-        fs::write(&new, rule).unwrap();
-        fs::rename(&new, &config).unwrap();
+        folder.say("config.yaml", &rule).unwrap()
     };
-    say(true);
+    let config = say(true);
     let pids = [asked.pid().to_string(), other.pid().to_string()];
     let agent = Agent::start(["--config", text(&config), "--pid", &pids[0], "--pid", &pids[1]], &[]).unwrap();
     agent.watches(asked.pid()).unwrap();

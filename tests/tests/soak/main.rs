@@ -2,7 +2,7 @@
 //! no span is lost that is not counted. `make soak` lets it run for an hour.
 //!
 //! Needs root and a kernel that attaches probes; elsewhere the test says why it does nothing, and fails where `CI` is
-//! `true`. Alone in its program: it asks how much memory and processor its own agent takes.
+//! `true`. Alone in its program: it asks how much memory its own agent takes.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
 
 mod cost;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lightfoot_symbolizer::build_info::BuildInfo;
 
 use super::watching::Output;
-use crate::capabilities::drop_but;
+use crate::capabilities::keep_in_thread;
 use crate::cli::counts::Counts;
 use crate::cli::events;
 use crate::cli::spans::{Known, Spans};
@@ -67,8 +67,7 @@ pub(in crate::cli) fn local_export_port(settings: &Settings) -> Option<u16> {
     let (tell, told) = channel();
     // It fails if nobody waits any more.
     let resolve = move || {
-        // Where it cannot, the thread that watches says so.
-        let _ = drop_but(0);
+        keep_in_thread(0);
         drop(tell.send(otlp.addresses()));
     };
     thread::Builder::new().name("resolve".to_owned()).spawn(resolve).ok()?;

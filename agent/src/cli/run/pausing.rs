@@ -43,14 +43,6 @@ impl Signals {
     }
 }
 
-/// What the file says: nothing is paused while there is none.
-#[derive(Clone)]
-struct Said {
-    paused: Paused,
-    /// Which file it was read from.
-    seen: Option<FileIdentity>,
-}
-
 /// What the file pauses now.
 pub(super) fn now(file: Option<&Path>) -> Paused {
     file.filter(|file| file.exists()).map_or(Paused::Nothing, read)
@@ -58,7 +50,8 @@ pub(super) fn now(file: Option<&Path>) -> Paused {
 
 /// Pauses and goes on as the file and signals say, until it is dropped.
 pub(super) async fn follow(file: Option<PathBuf>, mut signals: Signals, orders: Orders, counts: Arc<Counts>) {
-    let (mut said, mut is_stopped) = (Said { paused: Paused::Nothing, seen: None }, false);
+    // What the file pauses, which one it was, and whether a signal pauses everything.
+    let (mut by_file, mut seen, mut is_stopped) = (Paused::Nothing, None, false);
     let mut since: Option<Instant> = None;
     let mut counted = 0;
     let mut is_to_tell = false;
@@ -71,14 +64,14 @@ pub(super) async fn follow(file: Option<PathBuf>, mut signals: Signals, orders: 
             _ = signals.go.recv() => is_stopped = false,
             _ = tick.tick() => {}
         }
-        let seen = file.as_deref().and_then(|file| FileIdentity::of(file).ok());
-        if seen != said.seen {
-            let paused = file.as_deref().filter(|_| seen.is_some()).map_or(Paused::Nothing, read);
-            (said, is_to_tell) = (Said { paused, seen }, true);
+        let file_now = file.as_deref().and_then(|file| FileIdentity::of(file).ok());
+        if file_now != seen {
+            by_file = file.as_deref().filter(|_| file_now.is_some()).map_or(Paused::Nothing, read);
+            (seen, is_to_tell) = (file_now, true);
         }
         is_to_tell |= is_stopped != was_stopped;
         if is_to_tell {
-            let paused = if is_stopped { Paused::Everything } else { said.paused.clone() };
+            let paused = if is_stopped { Paused::Everything } else { by_file.clone() };
             // Where there is no room for the order, it is given with the next look.
             if let Some(done) = orders.pause(paused.clone()) {
                 is_to_tell = false;
