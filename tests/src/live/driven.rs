@@ -96,16 +96,13 @@ impl Driven {
 
     /// The same in that folder.
     pub fn start_in(folder: Folder, binary: &Path) -> Result<Self, LiveError> {
-        let mut command = Command::new(folder.copy(binary, "program")?);
-        command.arg("-truth").arg(folder.path().join("truth"));
-        // What releases of grpc-go after 1.40 do without being asked.
-        command.env("GRPC_GO_RETRY", "on");
-        let mut process = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
-        let (input, lines) = (process.input(), process.output(|line| line));
-        let mut driven = Self { process, input, lines, folder, read: 0 };
-        driven.answer("ready", PATIENCE)?;
-        driven.read = 0;
-        Ok(driven)
+        let copy = folder.copy(binary, "program")?;
+        Self::run(folder, &copy)
+    }
+
+    /// Another process of this one's file, which is told apart by the folder in its arguments.
+    pub fn twin(&self) -> Result<Self, LiveError> {
+        Self::run(Folder::new()?, &self.folder.path().join("program"))
     }
 
     /// Its process.
@@ -153,6 +150,19 @@ impl Driven {
             }
         }
         Ok(facts)
+    }
+
+    fn run(folder: Folder, program: &Path) -> Result<Self, LiveError> {
+        let mut command = Command::new(program);
+        command.arg("-truth").arg(folder.path().join("truth"));
+        // What releases of grpc-go after 1.40 do without being asked.
+        command.env("GRPC_GO_RETRY", "on");
+        let mut process = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let (input, lines) = (process.input(), process.output(|line| line));
+        let mut driven = Self { process, input, lines, folder, read: 0 };
+        driven.answer("ready", PATIENCE)?;
+        driven.read = 0;
+        Ok(driven)
     }
 
     fn answer(&mut self, last: &str, within: Duration) -> Result<Vec<String>, LiveError> {
