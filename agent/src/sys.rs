@@ -21,13 +21,25 @@ pub(crate) fn readable(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<Map
     unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(io::Error::from)
 }
 
-/// Has all threads allocate from one arena. To be called before there are others: each would have its own, and keep what it
-/// once took. They allocate too rarely to get in each other's way.
+/// What is larger is mapped by itself, and given back at once. Batches of spans are smaller, or each would be mapped anew.
+#[cfg(target_env = "gnu")]
+const MAPPED_BYTES: i32 = 4 << 20;
+/// So much that is free at the end of the heap is kept.
+#[cfg(target_env = "gnu")]
+const KEPT_BYTES: i32 = 2 << 20;
+
+/// Has all threads allocate from one arena, which keeps little of what is free. To be called before there are others: each
+/// would have its own, and keep what it once took. They allocate too rarely to get in each other's way.
+///
+/// Unless it is told, glibc keeps twice the size of the largest mapping that was ever freed, up to 64 MiB (`free` of
+/// malloc/malloc.c, glibc 2.36).
 pub(crate) fn share_arena() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it takes two numbers, and no other thread allocates meanwhile (mallopt(3)).
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
     }
 }
 

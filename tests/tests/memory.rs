@@ -5,13 +5,18 @@ use std::process::Command;
 
 use lightfoot_tests::live::{Agent, Crowd, Sink, is_privileged, lightfoot, resident};
 
-/// What is promised, in KiB.
+/// What is promised, in KiB, while spans leave as they come.
 const PROMISED: u64 = 30_000;
-/// What the code of a release takes of that at most. That of a test is not optimised, and larger; `make bench` measures the
+/// The same once all of them had to wait, as they do where the endpoint or the machine is slow: what the queue took is not
+/// given back to the kernel.
+const PROMISED_AFTER_A_QUEUE: u64 = 40_000;
+/// What the code of a release takes of either at most. That of a test is not optimised, and larger; `make bench` measures the
 /// release.
 const CODE: u64 = 9_000;
-/// Requests to each of the servers that get any; fewer than the queue has room for.
-const REQUESTS: u64 = 2_000;
+/// Requests at once to each of the servers that get any.
+const PORTION: u64 = 250;
+/// How many times.
+const PORTIONS: u64 = 8;
 
 #[test]
 fn ten_watched_processes_take_less_than_was_promised() {
@@ -29,16 +34,29 @@ fn ten_watched_processes_take_less_than_was_promised() {
     for pid in &pids {
         agent.watches(*pid).unwrap();
     }
-    let sent = crowd.ask(REQUESTS).unwrap();
+    let mut sent = 0;
+    for _ in 0..PORTIONS {
+        sent += crowd.ask(PORTION).unwrap();
+        agent.counts_to("spans_exported", sent).unwrap();
+    }
+    assert_promised(agent.pid(), PROMISED, sent);
+
+    let held = sink.hold();
+    sent += crowd.ask(PORTION * PORTIONS).unwrap();
+    drop(held);
     agent.counts_to("spans_exported", sent).unwrap();
     assert_eq!(sink.spans(), sent);
+    assert_promised(agent.pid(), PROMISED_AFTER_A_QUEUE, sent);
+    agent.stop().unwrap();
+}
 
-    let parts = resident(agent.pid()).unwrap();
+/// Asserts it of an agent that has exported so many spans.
+fn assert_promised(pid: u32, promised: u64, sent: u64) {
+    let parts = resident(pid).unwrap();
     let total: u64 = parts.values().sum();
     println!("{total} KiB resident after {sent} spans: {parts:?}");
-    agent.stop().unwrap();
     // The ring's data are mapped twice, one behind the other, so that no record is torn: what the kernel has once counts twice.
     assert!((8 * 1024..9 * 1024).contains(&parts["anon_inode:bpf-map"]), "{parts:?}");
     let code = parts["agent-under-test"];
-    assert!(total - code < PROMISED - CODE, "{total} KiB: {parts:?}");
+    assert!(total - code < promised - CODE, "{total} KiB: {parts:?}");
 }

@@ -22,6 +22,7 @@ use crate::catalog::net_http::ROUND_TRIP_RESULTS;
 use crate::discover::FileIdentity;
 use crate::inspect;
 use crate::plan::caller;
+use crate::sys;
 
 /// How often is looked for new callers, if there are none yet: where nobody tells of them, and at most so often where somebody does …
 const TICK: Duration = Duration::from_millis(20);
@@ -155,6 +156,7 @@ impl Watcher {
                 for change in binary.learn(&new, now) {
                     self.tell_call_end(file, change);
                 }
+                sys::give_back_memory();
             }
             let has_changed = self.adjust_call_ends(file, now);
             let callers = self.binaries.get(&file).map(|binary| &binary.callers);

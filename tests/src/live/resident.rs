@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::LiveError;
 
-/// The KiB that are resident, by what is mapped: files by the last part of their names, and `memory` for all else.
+/// The KiB that are resident, by what is mapped: files by the last part of their names, `[heap]` and the like, and `memory` for all else.
 /// Together they are what `VmRSS` of `/proc/PID/status` says. What is mapped twice counts twice.
 pub fn resident(pid: u32) -> Result<BTreeMap<String, u64>, LiveError> {
     let path = format!("/proc/{pid}/smaps");
@@ -21,8 +21,7 @@ pub fn resident(pid: u32) -> Result<BTreeMap<String, u64>, LiveError> {
         } else if !first.ends_with(':') {
             // Address, rights, offset, device, inode, and what it is called, if that is anything.
             let name = rest.split_whitespace().nth(4).unwrap_or_default();
-            let is_file = !name.is_empty() && !name.starts_with('[');
-            mapped = if is_file { name.rsplit('/').next().unwrap_or(name) } else { "memory" };
+            mapped = name.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("memory");
         }
     }
     Ok(parts)

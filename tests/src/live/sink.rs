@@ -3,8 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::LiveError;
@@ -19,6 +19,8 @@ pub struct Sink {
     /// Its URL.
     pub endpoint: String,
     spans: Arc<AtomicU64>,
+    /// Whoever has it keeps all answers back.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Sink {
@@ -28,24 +30,30 @@ impl Sink {
         let listener = TcpListener::bind("127.0.0.1:0").map_err(failed())?;
         let endpoint = format!("http://{}", listener.local_addr().map_err(failed())?);
         let spans = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&spans);
+        let gate = Arc::default();
+        let (counted, kept) = (Arc::clone(&spans), Arc::clone(&gate));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let spans = Arc::clone(&counted);
-                thread::spawn(move || take_all(stream, &spans));
+                let (spans, gate) = (Arc::clone(&counted), Arc::clone(&kept));
+                thread::spawn(move || take_all(stream, &spans, &gate));
             }
         });
-        Ok(Self { endpoint, spans })
+        Ok(Self { endpoint, spans, gate })
     }
 
     /// How many spans came.
     pub fn spans(&self) -> u64 {
         self.spans.load(Ordering::Relaxed)
     }
+
+    /// Answers nobody while this is kept.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Until the other side closes; what cannot be read ends the connection, and its spans are missing in the count.
-fn take_all(mut stream: TcpStream, spans: &AtomicU64) -> Option<()> {
+fn take_all(mut stream: TcpStream, spans: &AtomicU64, gate: &Mutex<()>) -> Option<()> {
     let (mut input, mut chunk) = (Vec::new(), vec![0; 1 << 18]);
     loop {
         if let Some(head) = input.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -58,6 +66,7 @@ fn take_all(mut stream: TcpStream, spans: &AtomicU64) -> Option<()> {
             }
             spans.fetch_add(count(input.get(head + 4..end)?, &TO_SPANS), Ordering::Relaxed);
             input.drain(..end);
+            drop(gate.lock());
             let answer =
                 b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(answer).ok()?;

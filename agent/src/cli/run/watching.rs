@@ -26,6 +26,7 @@ use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
+use crate::sys;
 use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Watcher};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
@@ -228,6 +229,8 @@ pub(in crate::cli) fn watch<S: Output>(
             Some(loaded) => loaded,
             None => Kernel::load(object, &settled.attach_methods, sizes).context("cannot watch anything")?,
         };
+        // The types of the kernel were read, too.
+        sys::give_back_memory();
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         // Handlers stand before the command runs: a signal that comes early is not lost.

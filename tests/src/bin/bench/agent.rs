@@ -57,7 +57,8 @@ fn memory(lightfoot: &Path) -> Result<(u64, String), Box<dyn Error>> {
     agent.stop()?;
     let total: u64 = parts.values().sum();
     let part = |name: &str| parts.get(name).copied().unwrap_or_default();
-    let (ring, own, memory) = (part("anon_inode:bpf-map"), part("lightfoot"), part("memory"));
+    let (ring, own) = (part("anon_inode:bpf-map"), part("lightfoot"));
+    let memory = part("memory") + part("[heap]") + part("[stack]");
     let mib = |kib: u64| format!("{}.{}", kib / 1024, kib % 1024 * 10 / 1024);
     let table = format!(
         "Resident while {} processes of three programs are watched, after {asked} spans: {} MiB (`VmRSS`). Of that the ring \
