@@ -34,29 +34,28 @@ fn ten_watched_processes_take_less_than_was_promised() {
     for pid in &pids {
         agent.watches(*pid).unwrap();
     }
+    let assert_promised = |promised: u64, sent: u64| {
+        let parts = resident(agent.pid()).unwrap();
+        let total: u64 = parts.values().sum();
+        println!("{total} KiB resident after {sent} spans: {parts:?}");
+        // The ring's data are mapped twice, one behind the other, so that no record is torn: what the kernel has once
+        // counts twice.
+        assert!((8 * 1024..9 * 1024).contains(&parts["anon_inode:bpf-map"]), "{parts:?}");
+        let code = parts["agent-under-test"];
+        assert!(total - code < promised - CODE, "{total} KiB: {parts:?}");
+    };
     let mut sent = 0;
     for _ in 0..PORTIONS {
         sent += crowd.ask(PORTION).unwrap();
         agent.counts_to("spans_exported", sent).unwrap();
     }
-    assert_promised(agent.pid(), PROMISED, sent);
+    assert_promised(PROMISED, sent);
 
     let held = sink.hold();
     sent += crowd.ask(PORTION * PORTIONS).unwrap();
     drop(held);
     agent.counts_to("spans_exported", sent).unwrap();
     assert_eq!(sink.spans(), sent);
-    assert_promised(agent.pid(), PROMISED_AFTER_A_QUEUE, sent);
+    assert_promised(PROMISED_AFTER_A_QUEUE, sent);
     agent.stop().unwrap();
-}
-
-/// Asserts it of an agent that has exported so many spans.
-fn assert_promised(pid: u32, promised: u64, sent: u64) {
-    let parts = resident(pid).unwrap();
-    let total: u64 = parts.values().sum();
-    println!("{total} KiB resident after {sent} spans: {parts:?}");
-    // The ring's data are mapped twice, one behind the other, so that no record is torn: what the kernel has once counts twice.
-    assert!((8 * 1024..9 * 1024).contains(&parts["anon_inode:bpf-map"]), "{parts:?}");
-    let code = parts["agent-under-test"];
-    assert!(total - code < promised - CODE, "{total} KiB: {parts:?}");
 }
