@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use rustix::process::Pid;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -123,6 +124,13 @@ fn usual() -> [Purpose; 4] {
 /// This thread's effective set; `None` if the kernel does not tell.
 pub fn effective() -> Option<u64> {
     Some(capabilities(None).ok()?.effective.bits())
+}
+
+/// Whether a process may load BPF programs.
+pub fn may_load_programs(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let sets = pid.and_then(|pid| capabilities(Some(pid)).ok());
+    sets.is_some_and(|sets| sets.effective.bits() & (1 << BPF | 1 << SYS_ADMIN) != 0)
 }
 
 /// What watching takes, of a set.

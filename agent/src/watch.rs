@@ -34,6 +34,7 @@ mod analyses;
 mod analysis;
 mod call_sites;
 mod callers;
+mod claims;
 mod contents;
 mod deciding;
 mod expected;
@@ -51,6 +52,7 @@ use analysis::Analysis;
 pub use call_sites::CallEnd;
 use callers::Callers;
 pub use callers::{CALLERS_SETTLE, MAX_CALLERS_OF_BINARY, TRUST};
+use claims::Claims;
 use expected::Expected;
 pub use inbox::{Commands, Inbox, channel};
 pub use loaded::LoadedError;
@@ -226,6 +228,14 @@ pub enum WatchError {
     /// What it has loaded is not what its file says.
     #[error(transparent)]
     Loaded(#[from] Arc<LoadedError>),
+    /// Another agent watches it.
+    #[error(
+        "Lightfoot watches it already, as process {agent}; this one takes over within a second of that one's end"
+    )]
+    Claimed {
+        /// The number of its process.
+        agent: u32,
+    },
     /// The kernel refuses.
     #[error(transparent)]
     Attach(#[from] Arc<AttachError>),
@@ -313,6 +323,11 @@ pub struct Watcher {
     waiting: HashSet<ProcessKey>,
     /// Whether one of these may be tried again: another was left, and none has failed since.
     has_room_again: bool,
+    claims: Claims,
+    /// Those that another agent watches.
+    claimed: HashSet<ProcessKey>,
+    /// When to look whether it still does.
+    claimed_due: Instant,
     /// Watched processes that were told to end, and until when that is looked for.
     ending: Vec<(ProcessKey, Instant)>,
     /// Those that have been watched since shortly after their start.
@@ -392,6 +407,9 @@ impl Watcher {
             left: HashSet::new(),
             waiting: HashSet::new(),
             has_room_again: false,
+            claims: Claims::new(),
+            claimed: HashSet::new(),
+            claimed_due: Instant::now(),
             ending: Vec::new(),
             young: Vec::new(),
             analyses: Analyses::start(&inbox.waker, settings.coexistence)?,
@@ -429,6 +447,7 @@ impl Watcher {
             if self.callers_due.is_some_and(|due| Instant::now() >= due) {
                 self.callers_due = self.learn_callers();
             }
+            self.take_over();
             match inbox.command() {
                 Ok(command) => {
                     if self.obey(command) {
@@ -442,6 +461,9 @@ impl Watcher {
                     let mut wait = due.min(next_sweep).saturating_duration_since(Instant::now());
                     if self.expected.is_some() {
                         wait = wait.min(expected::POLL);
+                    }
+                    if !self.claimed.is_empty() {
+                        wait = wait.min(self.claimed_due.saturating_duration_since(Instant::now()));
                     }
                     if !self.ending.is_empty() {
                         wait = wait.min(following::ENDING_POLL);
@@ -489,6 +511,7 @@ impl Watcher {
         }
         self.left.retain(|key| running.contains(key));
         self.waiting.retain(|key| running.contains(key));
+        self.claimed.retain(|key| running.contains(key));
         let proc = self.proc.clone();
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
         for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
@@ -513,7 +536,7 @@ impl Watcher {
     fn is_decided(&self, key: &ProcessKey) -> bool {
         // An attempt that fails for lack of room may take the kernel a while to undo.
         let waits = self.waiting.contains(key) && !self.has_room_again;
-        waits || self.left.contains(key) || self.watched.contains_key(key)
+        waits || self.left.contains(key) || self.watched.contains_key(key) || self.claimed.contains(key)
     }
 
     /// Keeps what became known of a file.

@@ -103,6 +103,7 @@ impl Watcher {
     pub(super) fn follow_rules(&mut self, rules: Rules) {
         self.selection.rules = rules;
         self.left.clear();
+        self.claimed.clear();
         let proc = self.proc.clone();
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
         let watched: Vec<_> = self.watched.keys().copied().collect();
@@ -139,6 +140,10 @@ impl Watcher {
             self.has_room_again = false;
             let is_first = self.waiting.is_empty();
             self.waiting.insert(key) && (is_wanted || is_first)
+        } else if matches!(&reason, WatchError::Claimed { .. }) {
+            // All others are, most likely, and need no line each.
+            let is_first = self.claimed.is_empty();
+            self.claimed.insert(key) && (is_first || self.selection.is_explicit())
         } else {
             self.left.insert(key);
             is_wanted

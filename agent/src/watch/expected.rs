@@ -29,9 +29,16 @@ pub(super) struct Expected {
 impl Watcher {
     /// Prepares for `program` in the process `pid`, if it can be watched. If not, a sweep finds out and says why.
     pub(super) fn expect(&mut self, pid: u32, program: &Path) {
-        if self.selection.paused.has(program) {
+        if self.selection.paused.has(program) || self.claims.take(pid).is_err() {
             return;
         }
+        self.prepare(pid, program);
+        if self.expected.is_none() {
+            self.claims.give_back(pid);
+        }
+    }
+
+    fn prepare(&mut self, pid: u32, program: &Path) {
         let Ok(file) = File::open(program) else { return };
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
         if !self.binaries.contains_key(&identity) {
@@ -107,6 +114,7 @@ impl Watcher {
         } else {
             // Nothing that it did is of interest; a sweep looks at what it is instead.
             let _ = self.kernel.leave(pid);
+            self.claims.give_back(pid);
             self.detach_if_unused(file);
         }
     }

@@ -21,7 +21,7 @@ pub(super) const ENDING_POLL: Duration = Duration::from_millis(10);
 const YOUNG: Duration = Duration::from_secs(10);
 /// So much more seldom than each tick are the counts of processes looked at for each that there is: idle ones cost next to nothing.
 const WEIGH_FOR_EACH: Duration = Duration::from_millis(10);
-/// When so many processes are left alone, those that have ended are forgotten.
+/// When so many processes are left alone, by us or to another agent, those that have ended are forgotten.
 const MAX_LEFT: usize = 65_536;
 
 impl Watcher {
@@ -77,7 +77,7 @@ impl Watcher {
         let proc = self.proc.clone();
         let ports = Listeners::new(&proc, self.selection.relevant_ports()).ports(pid);
         self.consider(key, &ports);
-        if self.left.len() > MAX_LEFT {
+        if self.left.len() + self.claimed.len() > MAX_LEFT {
             self.sweep_soon = true;
         }
     }

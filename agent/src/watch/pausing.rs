@@ -25,6 +25,7 @@ impl Watcher {
         }
         if is_everything && let Some(expected) = self.expected.take() {
             let _ = self.kernel.leave(expected.pid);
+            self.claims.give_back(expected.pid);
             self.detach_if_unused(expected.file);
         }
         self.detach_unused(None);

@@ -19,8 +19,26 @@ use crate::type_names::TypeNames;
 pub const LINGER: Duration = Duration::from_secs(10);
 
 impl Watcher {
-    /// Watches a process whose file has been analysed.
+    /// Watches a process whose file has been analysed, unless another agent does.
     pub(super) fn start(
+        &mut self,
+        key: ProcessKey,
+        executable: &Path,
+        file: &File,
+        treatment: Treatment,
+    ) -> Result<(), WatchError> {
+        if let Some(Err(reason)) = self.binaries.get(&key.file).map(|binary| &binary.analysis) {
+            return Err(reason.clone());
+        }
+        self.claims.take(key.pid)?;
+        let started = self.record(key, executable, file, treatment);
+        if !self.watched.contains_key(&key) {
+            self.claims.give_back(key.pid);
+        }
+        started
+    }
+
+    fn record(
         &mut self,
         key: ProcessKey,
         executable: &Path,
@@ -194,6 +212,7 @@ impl Watcher {
         let Some(owner) = self.watched.remove(&key) else { return };
         self.has_room_again = true;
         let counts = self.kernel.leave(key.pid).ok().flatten();
+        self.claims.give_back(key.pid);
         let (counters, open) = counts.unwrap_or((Counters([0; Counters::CAPACITY]), 0));
         if let Some(binary) = self.binaries.get_mut(&owner) {
             binary.processes.remove(&key);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use lightfoot_symbolizer::build_info::BuildInfo;
 
 use super::analysis::Analysis;
+use super::claims::Claims;
 use super::{Coexistence, WatchError};
 use crate::discover::{Decision, FileIdentity, Listeners, Proc, Selection, Treatment};
 use crate::sys;
@@ -37,6 +38,7 @@ pub fn survey(
     coexistence: Coexistence,
 ) -> io::Result<(Vec<Candidate>, usize)> {
     let mut binaries = HashMap::new();
+    let claims = Claims::new();
     let mut listeners = Listeners::new(proc, selection.relevant_ports());
     let (mut candidates, mut hidden) = (Vec::new(), 0);
     for pid in proc.pids()? {
@@ -53,7 +55,7 @@ pub fn survey(
         let found = found.map(|(build_info, is_server)| (&**build_info, *is_server));
         let decision = selection.after_inspection(looked.decision, found);
         let (build_info, obstacle) = match result {
-            Ok(found) => (found.map(|(build_info, _)| build_info), None),
+            Ok(found) => (found.map(|(build_info, _)| build_info), claims.check(pid).err()),
             Err(obstacle) => (None, Some(obstacle)),
         };
         let treatment = looked.treatment;
