@@ -137,6 +137,7 @@ fn sections(command: &clap::Command, name: &str, page: &mut Vec<u8>) -> io::Resu
         section.render_synopsis_section(page)?;
         section.render_description_section(page)?;
         section.render_options_section(page)?;
+        section.render_extra_section(page)?;
         sections(subcommand, &name, page)?;
     }
     Ok(())
@@ -173,6 +174,38 @@ mod tests {
             assert!(page.contains(&format!("lightfoot {name}")), "{name} is not in\n{page}");
         }
         assert!(page.contains("lightfoot config show"), "{page}");
+        assert!(page.contains("jq ") && page.contains("Exit codes"), "{page}");
         assert!(!page.contains("(1)"), "it refers to another page: {page}");
+    }
+
+    /// Those whose exit code somebody may ask for, with what their help says at the end.
+    fn helps(command: &clap::Command, name: &str, found: &mut Vec<(String, String)>) {
+        for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
+            let name = format!("{name} {}", subcommand.get_name());
+            let help = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            helps(subcommand, &name, found);
+            found.push((name, help));
+        }
+    }
+
+    #[test]
+    fn each_help_says_what_exit_codes_mean_and_gives_examples_that_are_understood() {
+        let mut found = Vec::new();
+        helps(&Arguments::command(), "lightfoot", &mut found);
+        let prints = ["completions", "man", "config example", "config schema"];
+        let is_print = |name: &str| prints.iter().any(|print| name.ends_with(print));
+        let mut examples = 0;
+        for (name, help) in found.iter().filter(|(name, _)| !is_print(name)) {
+            assert!(help.contains("Exit codes: "), "{name}: {help}");
+            for line in help.lines().filter_map(|line| line.strip_prefix("  ")) {
+                let line = line.split(" | ").next().and_then(|line| line.split(" > ").next()).unwrap();
+                let words =
+                    line.trim_start_matches("sudo ").split_whitespace().map(|word| word.trim_matches('\''));
+                let parsed = Arguments::try_parse_from(words);
+                assert!(parsed.is_ok(), "{name}: {line}: {}", parsed.err().unwrap());
+                examples += 1;
+            }
+        }
+        assert!(examples >= 15, "{examples}");
     }
 }

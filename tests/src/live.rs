@@ -94,9 +94,17 @@ pub fn is_privileged(test: &str) -> bool {
         Err(absent) => absent.to_string(),
         Ok(_) => return true,
     };
+    skip(test, &reason);
+    false
+}
+
+/// Says that a test is not run where it cannot be.
+///
+/// # Panics
+/// If the environment variable `CI` is `true`: there, everything is to be had.
+pub fn skip(test: &str, reason: &str) {
     assert!(env::var_os("CI").is_none_or(|value| value != "true"), "{test} cannot be skipped: {reason}");
     println!("skipped: {test}: {reason}");
-    false
 }
 
 /// Waits until `look` finds something; an error that names `what` if that takes longer than [`PATIENCE`].

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +43,16 @@ fn help_names_every_flag_and_no_hidden_one() {
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let commands = run(&["--help"], &[]).stdout;
     assert!(!String::from_utf8(commands).unwrap().contains("exec"));
+}
+
+/// As its help says.
+#[test]
+fn the_exit_code_says_what_can_be_inspected() {
+    let code = |file: &Path| run(&["inspect", text(file)], &[]).status.code();
+    assert_eq!(code(&binary(Program::Lifecycle).unwrap()), Some(0));
+    assert_eq!(code(Path::new("/bin/sh")), Some(1));
+    // It serves nothing and calls nobody.
+    assert_eq!(code(&binary(Program::Untold).unwrap()), Some(3));
 }
 
 #[test]

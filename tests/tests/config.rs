@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::{env, fs};
 
 use lightfoot_tests::live::lightfoot;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Runs `lightfoot` in a folder, with nothing of the environment but PATH and `variables`.
@@ -45,6 +45,24 @@ fn check_names_every_mistake_with_its_line() {
         let other = run(&folder, words, &[]);
         assert_eq!((other.status.code(), said(&other.stderr)), (Some(1), errors.clone()), "{words:?}");
     }
+}
+
+#[test]
+fn machines_are_told_the_same() {
+    let folder = saying("export:\n  protocol: gprc\n");
+    let words = ["config", "check", "--json", "config.yaml"];
+    let output = run(&folder, &words, &[]);
+    assert_eq!((output.status.code(), said(&output.stderr)), (Some(1), String::new()));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["mistakes"][0]["line"], 2, "{answer}");
+    assert!(answer["mistakes"][0]["reason"].as_str().unwrap().contains("did you mean grpc?"), "{answer}");
+    let folder = saying("export:\n  protocol: grpc\n");
+    let output = run(&folder, &words, &[]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (output.status.code(), &answer["mistakes"], &answer["settings"]),
+        (Some(0), &json!([]), &json!(1))
+    );
 }
 
 #[test]

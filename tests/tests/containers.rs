@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lightfoot_tests::live::{Agent, Folder, Target, text, wait_for};
+use lightfoot_tests::live::{Agent, Folder, Target, skip, text, wait_for};
 use rustix::process::Signal;
 
 #[test]
@@ -43,7 +43,7 @@ fn a_container_is_told_by_its_cgroup() {
         tried += 1;
     }
     if tried == 0 {
-        println!("skipped: containers: there are no cgroups to be made here");
+        skip("containers", "there are no cgroups to be made here");
     }
 }
 
@@ -97,8 +97,7 @@ fn a_rule_chooses_containers_in_namespaces_of_their_own() {
     ];
     let containers: Vec<_> = names.iter().filter_map(|name| Contained::start(&path, name)).collect();
     if containers.is_empty() {
-        println!("skipped: containers in namespaces of their own: there are no cgroups to be made here");
-        return;
+        return skip("containers in namespaces of their own", "there are no cgroups to be made here");
     }
     assert_eq!(containers.len(), names.len());
     let config = folder.path().join("config.yaml");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{BREAKPOINT, code_at, probes};
 use lightfoot_tests::live::{
-    Agent, Client, Folder, PATIENCE, Target, binary, lightfoot, text, wait_for, wait_within, watching,
+    Agent, Client, Folder, PATIENCE, Target, binary, lightfoot, skip, text, wait_for, wait_within, watching,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +35,15 @@ fn watches_soon(agent: &Agent, target: &Target) {
 
 fn is_watching(agent: &Agent, number: usize) -> bool {
     agent.counts().is_ok() && agent.messages().ends_with(&format!("which watches {number} processes now\n"))
+}
+
+/// Of the thread that analyses programs, as proc_pid_stat(5) has it.
+fn niceness_of_analyses(agent: u32) -> i32 {
+    let threads = fs::read_dir(format!("/proc/{agent}/task")).unwrap();
+    let stats = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+    let stat = stats.into_iter().find(|stat| stat.contains("(analyse)")).unwrap();
+    let (_, after) = stat.rsplit_once(')').unwrap();
+    after.split_whitespace().nth(16).unwrap().parse().unwrap()
 }
 
 /// A server that listens where the first request waits for it.
@@ -79,13 +88,21 @@ fn a_process_of_a_known_binary_is_watched_before_its_first_request() {
 #[test]
 fn a_new_binary_is_watched_when_it_is_analysed_and_left_when_it_ends() {
     let Some(folder) = Folder::for_test("a new binary") else { return };
-    let agent = Agent::start(["--exe", &format!("{}/*", text(folder.path()))], &[]).unwrap();
+    // Nothing of this takes tracefs: it is hidden, wherever it may be.
+    let mut command = Command::new("unshare");
+    let script = "umount -l /sys/kernel/tracing /sys/kernel/debug/tracing 2>/dev/null; exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(lightfoot());
+    command.args(["run", "--format", "otlp-json", "--exe", &format!("{}/*", text(folder.path()))]);
+    let agent = Agent::spawn(command, &[]).unwrap();
     for round in 0..4 {
         let target =
             Target::start(&folder.copy_of(Program::Lifecycle, &format!("{round}")).unwrap()).unwrap();
         // The agent has to start first.
         if round == 0 {
             agent.watches(target.pid()).unwrap();
+            let tracefs = format!("/proc/{}/root/sys/kernel/tracing/events", agent.pid());
+            assert!(!Path::new(&tracefs).exists(), "{tracefs} is there");
+            assert_eq!(niceness_of_analyses(agent.pid()), 10);
         } else {
             watches_soon(&agent, &target);
         }
@@ -305,8 +322,7 @@ fn a_number_that_is_used_again_is_another_process() {
     });
     agent.signal(Signal::CONT);
     let Some(second) = again.unwrap() else {
-        println!("skipped: a number that is used again: the next one cannot be chosen here");
-        return;
+        return skip("a number that is used again", "the next one cannot be chosen here");
     };
     agent.says_times(&watching(pid), 2).unwrap();
     agent.counts().unwrap();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lightfoot_tests::live::{Agent, Folder, Target};
+use lightfoot_tests::live::{Agent, Folder, Target, skip};
 use lightfoot_tests::recordings::{expected, recording};
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
@@ -24,13 +24,8 @@ fn built(machine: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    skip(&format!("{} is not built (`make dist` does it)", path.display()));
+    skip("static builds", &format!("{} is not built (`make dist` does it)", path.display()));
     None
-}
-
-fn skip(reason: &str) {
-    assert!(env::var_os("CI").is_none_or(|value| value != "true"), "cannot be skipped: {reason}");
-    println!("skipped: static builds: {reason}");
 }
 
 /// The file for a machine, to be run here: by itself, or by the emulator of the machine's name. `None` unless both are there.
@@ -42,7 +37,10 @@ fn command(machine: &str) -> Option<Command> {
     let emulators = [format!("qemu-{machine}-static"), format!("qemu-{machine}")];
     let found = emulators.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
     let Some(emulator) = found else {
-        skip(&format!("nothing here runs programs for {machine} (the package qemu-user-static does)"));
+        skip(
+            "static builds",
+            &format!("nothing here runs programs for {machine} (the package qemu-user-static does)"),
+        );
         return None;
     };
     let mut command = Command::new(emulator);

@@ -9,18 +9,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lightfoot_tests::live::{Agent, Folder, Target, wait_for, watching};
+use lightfoot_tests::live::{Agent, Folder, Target, skip, wait_for, watching};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// As README.md says, and no more.
 const CAPABILITIES: [&str; 4] = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 const MACHINES: [(&str, &str); 2] = [("x86_64", "amd64"), ("aarch64", "arm64")];
-
-fn skip(reason: &str) {
-    assert!(env::var_os("CI").is_none_or(|value| value != "true"), "cannot be skipped: {reason}");
-    println!("skipped: the container image: {reason}");
-}
 
 fn dist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist")
@@ -35,7 +30,7 @@ impl Layout {
     fn unpacked() -> Option<Self> {
         let file = dist().join(format!("lightfoot-{}-oci.tar", env!("CARGO_PKG_VERSION")));
         if !file.is_file() {
-            skip(&format!("{} is not made (`make image` does it)", file.display()));
+            skip("the container image", &format!("{} is not made (`make image` does it)", file.display()));
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -215,7 +210,7 @@ fn in_a_container_it_watches_what_is_outside_as_root_and_as_another_user() {
     let Some(folder) = Folder::for_test("the container image") else { return };
     let Some(layout) = Layout::unpacked() else { return };
     if Command::new("runc").arg("--version").output().is_err() {
-        skip("runc is not here");
+        skip("the container image", "runc is not here");
         return;
     }
     let target = Target::start(&folder.server().unwrap()).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{BREAKPOINT, address_in, code_at, probes};
-use lightfoot_tests::live::{Agent, Client, Folder, Said, Target, get, text, wait_for, watching};
+use lightfoot_tests::live::{Agent, Client, Folder, Said, Target, get, skip, text, wait_for, watching};
 use rustix::process::Signal;
 
 #[test]
@@ -159,8 +159,7 @@ fn one_file_in_two_overlay_mounts_gives_each_span_once() {
     };
     let targets = ["one", "two"].map(start);
     let Ok(addresses) = targets.iter().map(Target::address).collect::<Result<Vec<_>, _>>() else {
-        println!("skipped: overlay mounts: this kernel or file system has none");
-        return;
+        return skip("overlay mounts", "this kernel or file system has none");
     };
     let agent = Agent::start(["--exe", &format!("{}/*/server", text(folder.path()))], &[]).unwrap();
     for target in &targets {

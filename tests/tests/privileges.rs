@@ -16,7 +16,7 @@ use lightfoot::quirks::{Release, VERIFIER_MEMORY};
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
-    Agent, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, text, wait_for,
+    Agent, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, skip, text, wait_for,
 };
 
 /// As README.md says; the last one for the processes of other users.
@@ -274,7 +274,7 @@ impl Cgroup {
                 return Some(own);
             }
         }
-        println!("skipped: memory cannot be limited here");
+        skip("a limit of memory", "there is none to be had here");
         None
     }
 

@@ -15,7 +15,9 @@ use crate::plan::Plan;
 /// program well under a microsecond, "stepped" many times that, "cold" nothing until an error takes that path.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  lightfoot inspect ./server\n  sudo lightfoot inspect 4711\n  \
-                        lightfoot inspect --json /usr/bin/etcd | jq '.libraries[].operations'")]
+                        lightfoot inspect --json /usr/bin/etcd | jq '.libraries[].operations'\n\n\
+                        Exit codes: 0 something can be watched, 1 the file cannot be read or is no Go program that can be \
+                        inspected, 2 wrong usage, 3 nothing in it can be watched.")]
 pub(super) struct Arguments {
     /// A Go program's file, or the number of a running process
     #[arg(value_name = "PATH|PID")]

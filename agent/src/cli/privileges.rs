@@ -15,6 +15,10 @@ const SCHEMA: u32 = 1;
 ///
 /// `run` and `record` give all others up once everything is loaded, and those that the chosen way of working does not take.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  sudo lightfoot privileges\n  lightfoot privileges --json | jq '.capabilities[].name'\n\n\
+                        Exit codes: 0 success, 1 failure, 2 wrong usage."
+)]
 pub(super) struct Arguments {
     /// Print everything as JSON, for machines
     #[arg(long)]

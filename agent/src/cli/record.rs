@@ -31,7 +31,8 @@ use output::Recording;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  sudo lightfoot record shop.lfrec --exe 'shop-*'\n  \
                         sudo lightfoot record shop.lfrec -- ./server --port 8080\n\n\
-                        Ctrl-C or SIGTERM detaches everything and ends the recording.")]
+                        Ctrl-C or SIGTERM detaches everything and ends the recording.\n\n\
+                        Exit codes: as of `run`.")]
 pub(super) struct Arguments {
     /// Where to; a file that is there already is left alone
     #[arg(value_name = "FILE")]

@@ -38,7 +38,7 @@ const CHUNK: usize = 256;
 #[command(after_help = "Examples:\n  lightfoot replay shop.lfrec\n  \
                         lightfoot replay shop.lfrec --to json | jq .name\n  \
                         lightfoot replay shop.lfrec --to otlp --endpoint http://127.0.0.1:4318\n\n\
-                        A recording that was cut off is replayed up to there; the exit code is 1 then.")]
+                        Exit codes: 0 success, 1 failure, or the recording was cut off and is replayed up to there, 2 wrong usage.")]
 pub(super) struct Arguments {
     /// What `lightfoot record` has written
     #[arg(value_name = "FILE")]

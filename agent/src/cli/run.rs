@@ -46,7 +46,9 @@ pub(super) use watching::{Output, WatchingArguments, watch};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  sudo lightfoot run\n  sudo lightfoot run -- ./server --port 8080\n  \
                         sudo lightfoot run --exe 'shop-*' --endpoint http://127.0.0.1:4317\n\n\
-                        On SIGUSR1 all counts are printed. SIGTSTP pauses, SIGCONT goes on. Ctrl-C or SIGTERM detaches everything and ends.")]
+                        On SIGUSR1 all counts are printed. SIGTSTP pauses, SIGCONT goes on. Ctrl-C or SIGTERM detaches everything and ends.\n\n\
+                        Exit codes: 0 ended as it was told, 1 failure, 2 wrong usage. With a COMMAND that of the command, 128 and \
+                        the number of the signal that ended it, 126 if it cannot be executed, 127 if it is not there.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     watching: WatchingArguments,

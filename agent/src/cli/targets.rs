@@ -21,7 +21,8 @@ use crate::watch::survey::{Candidate, survey};
 #[group(skip)]
 #[command(
     after_help = "Examples:\n  sudo lightfoot targets\n  sudo lightfoot targets --config config.yaml\n  \
-                        sudo lightfoot targets --json | jq '.targets[] | select(.decision == \"watch\")'"
+                        sudo lightfoot targets --json | jq '.targets[] | select(.decision == \"watch\")'\n\n\
+                  Exit codes: 0 success, 1 failure, 2 wrong usage."
 )]
 pub(super) struct Arguments {
     /// Print everything as JSON, for machines

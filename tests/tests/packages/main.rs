@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lightfoot::memory_limit::RECOMMENDED;
+use lightfoot_tests::live::skip;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -41,11 +42,6 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-pub(crate) fn skip(reason: &str) {
-    assert!(env::var_os("CI").is_none_or(|value| value != "true"), "cannot be skipped: {reason}");
-    println!("skipped: packages: {reason}");
-}
-
 /// The package for a machine, unless there is none.
 pub(crate) fn package(machine: &str, kind: &str) -> Option<PathBuf> {
     let name = format!("lightfoot-{}-{machine}.{kind}", env!("CARGO_PKG_VERSION"));
@@ -53,14 +49,14 @@ pub(crate) fn package(machine: &str, kind: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    skip(&format!("{} is not made (`make packages` does it)", path.display()));
+    skip("packages", &format!("{} is not made (`make packages` does it)", path.display()));
     None
 }
 
 pub(crate) fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
-        skip(&format!("{program} is not here"));
+        skip("packages", &format!("{program} is not here"));
     }
     found
 }
