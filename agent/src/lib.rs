@@ -49,4 +49,5 @@ pub mod doctor;
 pub mod cli;
 
 mod escape;
+mod propagation;
 mod sys;

@@ -25,7 +25,6 @@ mod capabilities;
 mod command;
 mod output;
 mod pausing;
-mod propagation;
 mod reload;
 mod state;
 mod supervisor;

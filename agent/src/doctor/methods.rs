@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::code::{OwnCode, OwnSite, probed};
 use super::{Check, Price, events, price};
 use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
-use crate::memory_limit;
+use crate::{memory_limit, propagation};
 
 /// No record is ever made, and only we are watched.
 pub(crate) const SIZES: Sizes =
@@ -71,9 +71,21 @@ pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
     };
     checks.push(Check::good("attach", format!("probes are placed by {}", name(method))));
     checks.push(events::check(&mut kernel));
+    checks.push(may_write(method));
     let measured = price::measure(&mut kernel, method, &code);
     checks.push(price::check(&measured));
     (checks, measured.ok())
+}
+
+/// Only `--propagate` takes it.
+fn may_write(method: Method) -> Check {
+    match propagation::load(&[method], SIZES) {
+        Ok(_) => Check::good("propagation", "trace contexts can be passed on (`run --propagate`)"),
+        Err(reason) => Check::note(
+            "propagation",
+            format!("trace contexts cannot be passed on (`run --propagate`): {reason}"),
+        ),
+    }
 }
 
 fn none_works() -> Check {

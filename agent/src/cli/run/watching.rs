@@ -11,9 +11,10 @@ use lightfoot_probes_abi::Sampler;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use super::command::{self, Program};
-use super::{capabilities, pausing, propagation, reload, state, supervisor};
+use super::{capabilities, pausing, reload, state, supervisor};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::capabilities::Needs;
 use crate::cli::SUCCESS;
@@ -22,12 +23,12 @@ use crate::config::peers::Peers;
 use crate::config::{Config, file};
 use crate::discover::rules::executable;
 use crate::discover::{Paused, Proc, Selection};
-use crate::memory_limit;
 use crate::segments::Segments;
 use crate::session::{self, Report, Session};
 use crate::state::Mark;
 use crate::sys;
 use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Watcher};
+use crate::{memory_limit, propagation};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
 const SEGMENT_AFTER: Duration = Duration::from_mins(10);
@@ -223,7 +224,13 @@ pub(in crate::cli) fn watch<S: Output>(
         memory_limit::check(sizes).context("cannot watch anything")?;
         let mut settings = settled.settings;
         let is_asked = settings.propagation.is_usual || selection.rules.ask_to_propagate();
-        let writing = is_asked.then(|| propagation::load(&settled.attach_methods, sizes)).flatten();
+        let writing = is_asked.then(|| propagation::load(&settled.attach_methods, sizes));
+        let writing = writing.and_then(|loaded| {
+            let refused = |reason: &String| {
+                warn!(reason, "trace contexts are not passed on to the services that are called");
+            };
+            loaded.inspect_err(refused).ok()
+        });
         settings.propagation.is_possible = writing.is_some();
         let (mut kernel, ring) = match writing {
             Some(loaded) => loaded,

@@ -2,23 +2,16 @@
 
 use std::fs;
 
-use tracing::warn;
-
 use crate::attach::{AttachError, Kernel, Loaded, Method, Sizes};
 use crate::capabilities;
 
-/// The object that writes, or nothing: then it says why, and the usual one, in which nothing writes, does all the rest.
-pub(super) fn load(methods: &[Method], sizes: Sizes) -> Option<Loaded> {
-    let loaded = lightfoot_probes::PROPAGATE.map(|object| Kernel::load(object, methods, sizes));
-    match loaded.ok()? {
-        Ok(loaded) => Some(loaded),
-        Err(error) => {
-            let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").ok();
-            let reason = reason(error, capabilities::effective(), lockdown.as_deref());
-            warn!(reason, "trace contexts are not passed on to the services that are called");
-            None
-        }
-    }
+/// Loads the object that writes, by the first method that works, or says why not.
+pub(crate) fn load(methods: &[Method], sizes: Sizes) -> Result<Loaded, String> {
+    let object = lightfoot_probes::PROPAGATE.map_err(|absent| absent.to_string())?;
+    Kernel::load(object, methods, sizes).map_err(|error| {
+        let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").ok();
+        reason(error, capabilities::effective(), lockdown.as_deref())
+    })
 }
 
 /// Why the kernel refuses. `lockdown` is as `[none] integrity confidentiality`, if it is told.
