@@ -20,7 +20,7 @@ use lightfoot_symbolizer::{
 use thiserror::Error;
 
 use crate::catalog::{
-    LIBRARIES, MapField, Operation, Place, connect, contexts, go_runtime, grpc, own_instrumentation,
+    LIBRARIES, MapField, Operation, Place, connect, contexts, go_runtime, grpc, http2, own_instrumentation,
 };
 
 /// The code of so many functions is kept because something that the catalogue names was inlined there.
@@ -185,6 +185,7 @@ fn wanted_functions() -> Vec<&'static str> {
     let mut names = BTreeSet::from([go_runtime::NEWPROC1]);
     names.extend(grpc::PROCESS_CALL);
     names.extend(grpc::UNARY);
+    names.extend(http2::SENDERS.map(|sender| sender.caller));
     names.insert(connect::OF_NOTHING);
     names.extend(own_instrumentation::functions());
     names.extend(operations().filter_map(|operation| operation.only_with).map(|(function, _)| function));

@@ -43,21 +43,34 @@ fn caught(operation: &OperationPlan, role: Role) -> (&'static str, Vec<Price>) {
     (function, sites.iter().map(|planned| planned.site.price).collect())
 }
 
-/// A header is written at the call that ends the others, where the request stands on the stack: nowhere else, and on x86-64 alone.
-fn check_propagation(build: &Build, operation: &OperationPlan) {
-    if build.architecture == Architecture::Aarch64 {
-        assert_eq!(operation.refusals, ["nothing is written into programs on arm64"]);
-        return;
+/// A header is written at the call that ends the others, or that puts them into a frame, where the request or the connection stands on
+/// the stack: nowhere else, and on x86-64 alone.
+fn check_propagation(build: &Build, operations: &BTreeMap<&'static str, OperationPlan>) {
+    let framing = if build.version.minor < 27 {
+        "net/http.(*http2ClientConn).writeHeaders"
+    } else {
+        "net/http/internal/http2.(*ClientConn).writeHeaders"
+    };
+    let written =
+        [("HTTP/1 client propagation", "net/http.(*Request).write"), ("HTTP/2 client propagation", framing)];
+    for (title, function) in written {
+        let operation = &operations[title];
+        if build.architecture == Architecture::Aarch64 {
+            assert_eq!(operation.refusals, ["nothing is written into programs on arm64"]);
+            continue;
+        }
+        assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
+        assert_eq!(caught(operation, Role::Written), (function, vec![Price::Emulated]));
     }
-    assert!(operation.can_be_watched(), "{:?}", operation.refusals);
-    assert_eq!(caught(operation, Role::Written), ("net/http.(*Request).write", vec![Price::Emulated]));
     let layout = layout(&Facts::inspect(&build.path().expect("it was built")).expect("it was inspected"));
-    assert!(layout.propagation.is_known(), "{:?}", layout.propagation);
+    let is_there = build.architecture == Architecture::X86_64;
+    assert!(layout.propagation.is_known() && layout.propagation.knows_encoded(), "{:?}", layout.propagation);
+    assert_eq!(layout.propagation.http2.is_known(), is_there, "{:?}", layout.propagation);
 }
 
 fn check_http(build: &Build, path: &Path) {
     let operations = operations(path);
-    check_propagation(build, &operations["HTTP/1 client propagation"]);
+    check_propagation(build, &operations);
     for title in ["HTTP/1 server request", "HTTP/2 server request", "HTTP client request"] {
         let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
         assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
@@ -356,6 +369,18 @@ fn http2_of_x_net() {
         };
         assert_eq!(caught(watched, Role::Start), (start, vec![Price::Emulated]));
         assert_eq!(caught(watched, Role::End), (end, vec![Price::Emulated]));
+    });
+    each_build(matrix::versions(Program::XNet, Mode::Stripped), |build, path| {
+        // Its clients are those of net/http since Go 1.27.
+        let is_there = build.version.minor < 27 && build.architecture == Architecture::X86_64;
+        let propagation = &operations(path)["x/net HTTP/2 client propagation"];
+        assert_eq!(propagation.can_be_watched(), is_there, "{:?}", propagation.refusals);
+        let layout = layout(&Facts::inspect(path).expect("it was inspected"));
+        assert_eq!(layout.propagation.x_http2.is_known(), is_there, "{:?}", layout.propagation);
+        if is_there {
+            let function = "golang.org/x/net/http2.(*ClientConn).writeHeaders";
+            assert_eq!(caught(propagation, Role::Written), (function, vec![Price::Emulated]));
+        }
     });
     each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
         assert!(operations(path).keys().all(|title| !title.starts_with("x/net")), "it is not linked in");

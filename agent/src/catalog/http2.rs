@@ -26,9 +26,10 @@
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
+use super::grpc::BUFFER;
 use super::net_http::{
     AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
-    ROUND_TRIP_RESULTS, SERVE_HTTP, URL,
+    ROUND_TRIP_RESULTS, SERVE_HTTP, URL, WRITER,
 };
 use super::{Inlined, Layout, Library, Operation, Place, Point, Role, Way};
 
@@ -71,7 +72,7 @@ pub const SERVER: Operation = Operation {
 pub const LIBRARY: Library = Library {
     name: "golang.org/x/net/http2",
     module: Some("golang.org/x/net"),
-    operations: &[X_SERVER, X_SERVER_BY_NET_HTTP, X_CLIENT],
+    operations: &[X_SERVER, X_SERVER_BY_NET_HTTP, X_CLIENT, X_PROPAGATION],
 };
 
 /// A request to its server.
@@ -198,6 +199,142 @@ pub const X_CLIENT: Operation = Operation {
     layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
     maps: &[],
 };
+
+/// The header `traceparent` in what a client of `net/http` sends over HTTP/2 (with `--propagate`).
+///
+/// The goroutine of a stream encodes the headers of its request into the connection's buffer (`ClientConn.hbuf`) and hands all of that on as
+/// a slice within a struct, for which there are not registers enough on x86-64, as in gRPC
+/// ([`PROPAGATION`](super::grpc::PROPAGATION)). The request stands in the frame of the function that has encoded its headers
+/// ([`Sender`]).
+pub const PROPAGATION: Operation = Operation {
+    title: "HTTP/2 client propagation",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Written,
+        ways: &[
+            framed_in(BUNDLED_SENDER.function, &Place::CallOf("net/http.(*http2Framer).WriteHeaders")),
+            framed_in(
+                INTERNAL_SENDER.function,
+                &Place::CallOf("net/http/internal/http2.(*Framer).WriteHeaders"),
+            ),
+        ],
+    }],
+    layouts: &[
+        &REQUEST,
+        BUNDLED_SENDER.connection,
+        INTERNAL_SENDER.connection,
+        INTERNAL_SENDER.request,
+        BUNDLED_SENDER.encoder,
+        BUNDLED_SENDER.table,
+        &WRITER,
+        &BUFFER,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+/// The same of its client.
+pub const X_PROPAGATION: Operation = Operation {
+    title: "x/net HTTP/2 client propagation",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Written,
+        ways: &[framed_in(
+            X_SENDER.function,
+            &Place::CallOf("golang.org/x/net/http2.(*Framer).WriteHeaders"),
+        )],
+    }],
+    layouts: &[
+        X_SENDER.connection,
+        X_SENDER.request,
+        X_SENDER.encoder,
+        X_SENDER.table,
+        &WRITER,
+        &BUFFER,
+        &CLASSIC_MAP,
+        &SWISS_MAP,
+        &SWISS_TABLE,
+        &SWISS_GROUPS,
+    ],
+    maps: &[HEADER],
+};
+
+/// How an HTTP/2 client sends the headers of a request.
+#[derive(Debug)]
+pub struct Sender {
+    /// `(cc *ClientConn) writeHeaders(streamID uint32, endStream bool, maxFrameSize int, hdrs []byte) error`: puts encoded headers into frames.
+    pub function: &'static str,
+    /// `(cs *clientStream) encodeAndWriteHeaders(req *http.Request) error`: calls it, once, for the headers of a request.
+    pub caller: &'static str,
+    /// `ClientConn`.
+    pub connection: &'static Layout,
+    /// The request that the caller has.
+    pub request: &'static Layout,
+    /// `hpack.Encoder`.
+    pub encoder: &'static Layout,
+    /// The dynamic table in it.
+    pub table: &'static Layout,
+}
+
+/// All of them.
+pub const SENDERS: [&Sender; 3] = [&BUNDLED_SENDER, &INTERNAL_SENDER, &X_SENDER];
+
+/// That of `net/http` up to Go 1.26.
+pub const BUNDLED_SENDER: Sender = Sender {
+    function: "net/http.(*http2ClientConn).writeHeaders",
+    caller: "net/http.(*http2clientStream).encodeAndWriteHeaders",
+    connection: &client_conn("net/http.http2ClientConn"),
+    request: &REQUEST,
+    encoder: &encoder("vendor/golang.org/x/net/http2/hpack.Encoder"),
+    table: &table("vendor/golang.org/x/net/http2/hpack.dynamicTable"),
+};
+
+/// That of `net/http` since Go 1.27, which makes a request of its own for each `http.Request`, with the same header map and URL.
+pub const INTERNAL_SENDER: Sender = Sender {
+    function: "net/http/internal/http2.(*ClientConn).writeHeaders",
+    caller: "net/http/internal/http2.(*clientStream).encodeAndWriteHeaders",
+    connection: &client_conn("net/http/internal/http2.ClientConn"),
+    request: &Layout {
+        name: "net/http/internal/http2.ClientRequest",
+        required: &["Header", "URL"],
+        optional: &[],
+        is_optional: true,
+    },
+    ..BUNDLED_SENDER
+};
+
+/// That of `golang.org/x/net/http2`.
+pub const X_SENDER: Sender = Sender {
+    function: "golang.org/x/net/http2.(*ClientConn).writeHeaders",
+    caller: "golang.org/x/net/http2.(*clientStream).encodeAndWriteHeaders",
+    connection: &client_conn("golang.org/x/net/http2.ClientConn"),
+    request: &REQUEST,
+    encoder: &encoder("golang.org/x/net/http2/hpack.Encoder"),
+    table: &table("golang.org/x/net/http2/hpack.dynamicTable"),
+};
+
+const fn framed_in(function: &'static str, call: &'static Place) -> Way {
+    Way { function, place: Place::WithReceiver(call) }
+}
+
+const fn client_conn(name: &'static str) -> Layout {
+    // Go 1.27 has another struct of the same name as that before.
+    let optional = &["hbuf", "bw", "henc", "peerMaxHeaderListSize"];
+    Layout { name, required: &[], optional, is_optional: true }
+}
+
+const fn encoder(name: &'static str) -> Layout {
+    Layout { name, required: &["dynTab"], optional: &[], is_optional: false }
+}
+
+const fn table(name: &'static str) -> Layout {
+    Layout { name, required: &["maxSize"], optional: &[], is_optional: false }
+}
 
 const X_ROUND_TRIP: &str = "golang.org/x/net/http2.(*Transport).RoundTrip";
 const X_ROUND_TRIP_OPT: &str = "golang.org/x/net/http2.(*Transport).RoundTripOpt";

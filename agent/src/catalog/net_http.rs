@@ -7,8 +7,11 @@ use super::http2;
 use super::{Inlined, Layout, Library, MapField, Operation, Place, Point, Role, Way};
 
 /// The library.
-pub const LIBRARY: Library =
-    Library { name: "net/http", module: None, operations: &[SERVER_1, http2::SERVER, CLIENT, PROPAGATION_1] };
+pub const LIBRARY: Library = Library {
+    name: "net/http",
+    module: None,
+    operations: &[SERVER_1, http2::SERVER, CLIENT, PROPAGATION_1, http2::PROPAGATION],
+};
 
 /// A request over HTTP/1.
 pub const SERVER_1: Operation = Operation {

@@ -9,6 +9,7 @@ use crate::inspect::Program;
 
 mod connect;
 mod grpc;
+mod propagation;
 mod routers;
 
 /// The layout of everything that BPF reads in a program. What was not found is [`NONE`], and the programs leave out what
@@ -51,21 +52,7 @@ pub fn layout(program: &Program) -> Layout {
             .map_or(UNKNOWN_MAP, |header| Map { rpc: connect::serves(program).into(), ..header }),
         routers: routers::routers(program),
         grpc: grpc::grpc(program),
-        propagation: propagation(program),
-    }
-}
-
-fn propagation(program: &Program) -> layout::Propagation {
-    let writer = Struct::of(program, net_http::WRITER.name);
-    // A program has maps of one kind.
-    let headers = [(go_runtime::CLASSIC_MAP, "count"), (go_runtime::SWISS_MAP, "used")]
-        .map(|(map, field)| Struct::of(program, map.name).offset(field));
-    layout::Propagation {
-        writer_type: writer.pointer_type(),
-        buffer: writer.offset("buf"),
-        used: writer.offset("n"),
-        headers: headers.into_iter().min().unwrap_or(NONE),
-        grpc: grpc::propagation(program),
+        propagation: propagation::propagation(program),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lightfoot_probes_abi::context::HolderKind;
-use lightfoot_probes_abi::layout::{Http2, Router};
+use lightfoot_probes_abi::layout::{Http2, Propagation, Router};
 use lightfoot_probes_abi::{Cookie, Holder, Layout, SiteKind};
 use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -148,7 +148,7 @@ impl Analysis {
         };
         let mut refusals = Vec::new();
         for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {
-            if [net_http::PROPAGATION_1, grpc::PROPAGATION]
+            if [net_http::PROPAGATION_1, http2::PROPAGATION, http2::X_PROPAGATION, grpc::PROPAGATION]
                 .iter()
                 .any(|of| of.title == operation.operation.title)
             {
@@ -382,23 +382,33 @@ fn propagation<'a>(
     if let Some(refusal) = plan.refusals.first() {
         return Err(refusal.clone());
     }
-    let is_grpc = plan.operation.title == grpc::PROPAGATION.title;
-    if !(if is_grpc { layout.propagation.grpc.is_known() } else { layout.propagation.is_known() }) {
-        return Err("the layout of its buffers or maps is not known".to_owned());
+    let (kind, is_known) = written(plan.operation.title, &layout.propagation);
+    if !is_known {
+        return Err("the layout of its buffers or maps is not known, or where its request stands".to_owned());
     }
     let mut found = Vec::new();
     for point in &plan.points {
-        let kind = match (point.role, is_grpc) {
-            (Role::Listed, _) => SiteKind::GrpcClientListed,
-            (_, true) => SiteKind::GrpcClientHead,
-            (_, false) => SiteKind::HttpClientHead,
-        };
+        let kind = if point.role == Role::Listed { SiteKind::GrpcClientListed } else { kind };
         for planned in point.chosen.iter().flat_map(|(_, sites)| sites) {
             let words = receiver(planned).ok_or("where the request stands is not known")?;
-            found.push((planned, with_condition(kind, planned).with_receiver(words)));
+            let cookie = with_condition(kind, planned).with_receiver(words);
+            let is_x_net = plan.operation.title == http2::X_PROPAGATION.title;
+            found.push((planned, if is_x_net { cookie.of_x_net() } else { cookie }));
         }
     }
     Ok(found)
+}
+
+/// The kind of the sites at which headers are written, and whether all is known that they need.
+fn written(title: &str, layout: &Propagation) -> (SiteKind, bool) {
+    if title == grpc::PROPAGATION.title {
+        (SiteKind::GrpcClientHead, layout.knows_encoded() && layout.grpc.is_known())
+    } else if title == net_http::PROPAGATION_1.title {
+        (SiteKind::HttpClientHead, layout.is_known())
+    } else {
+        let sender = if title == http2::PROPAGATION.title { &layout.http2 } else { &layout.x_http2 };
+        (SiteKind::Http2ClientHead, layout.is_known() && layout.knows_encoded() && sender.is_known())
+    }
 }
 
 /// How many words above the stack pointer at a site the function's receiver stands: beside the return address.

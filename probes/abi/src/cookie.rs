@@ -50,6 +50,10 @@ pub enum SiteKind {
     /// The call of `(*http2.Framer).WriteHeaders` in `internal/transport.(*loopyWriter).writeHeader`: they are encoded, and a header can be
     /// added. [`Cookie::receiver`] tells where the writer is. For the programs that write alone.
     GrpcClientHead = 26,
+    /// The call of `(*Framer).WriteHeaders` in `(*ClientConn).writeHeaders` of `net/http` or of `golang.org/x/net/http2`
+    /// ([`Cookie::X_NET`]): the headers of a request over HTTP/2 are encoded, and a header can be added. [`Cookie::receiver`] tells where the
+    /// connection is. For the programs that write alone.
+    Http2ClientHead = 27,
     /// `google.golang.org/grpc.(*Server).handleStream`: a gRPC call starts.
     GrpcServerStart = 32,
     /// `internal/transport.(*http2Server).writeStatus`, `WriteStatus` before grpc-go 1.69: its status is sent.
@@ -89,7 +93,10 @@ impl SiteKind {
 
     /// Whether it is for the programs that write.
     pub const fn is_propagation(self) -> bool {
-        matches!(self, Self::HttpClientHead | Self::GrpcClientListed | Self::GrpcClientHead)
+        matches!(
+            self,
+            Self::HttpClientHead | Self::GrpcClientListed | Self::GrpcClientHead | Self::Http2ClientHead
+        )
     }
 
     /// The kind of that number.
@@ -109,6 +116,7 @@ impl SiteKind {
             24 => Some(Self::HttpClientHead),
             25 => Some(Self::GrpcClientListed),
             26 => Some(Self::GrpcClientHead),
+            27 => Some(Self::Http2ClientHead),
             32 => Some(Self::GrpcServerStart),
             33 => Some(Self::GrpcServerEnd),
             34 => Some(Self::GrpcServerGone),
@@ -127,7 +135,7 @@ impl SiteKind {
     }
 
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -142,6 +150,7 @@ impl SiteKind {
         Self::HttpClientHead,
         Self::GrpcClientListed,
         Self::GrpcClientHead,
+        Self::Http2ClientHead,
         Self::GrpcServerStart,
         Self::GrpcServerEnd,
         Self::GrpcServerGone,

@@ -15,7 +15,7 @@ mod propagation;
 mod router;
 
 pub use grpc::{Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
-pub use propagation::{GrpcPropagation, Propagation};
+pub use propagation::{GrpcPropagation, Http2Propagation, Propagation};
 pub use router::Router;
 
 /// No such field, or no such address.
@@ -67,7 +67,7 @@ pub struct Layout {
     pub propagation: Propagation,
 }
 
-const _: () = assert!(size_of::<Layout>() == (114 + 36 + 14) * 8);
+const _: () = assert!(size_of::<Layout>() == (114 + 36 + 32) * 8);
 
 impl Layout {
     /// Nothing is known.

@@ -27,8 +27,12 @@ pub const HEADER_WORDS: usize = HEADER.div_ceil(8);
 /// The bytes of the same field as HPACK has it, a literal without indexing: its kind, the length of the name, the name, the length of
 /// the value, the value.
 pub const FIELD: usize = 1 + 1 + 11 + 1 + 55;
+/// The same in words.
+pub const FIELD_WORDS: usize = FIELD.div_ceil(8);
 /// What it adds to the size of a list of headers (RFC 9113, section 6.5.2).
 pub const FIELD_LIST_SIZE: u64 = 11 + 55 + 32;
+/// What an entry of HPACK's static table adds to that at most (RFC 7541, appendix A).
+pub const STATIC_ENTRY: u64 = 64;
 /// The longest frame that each peer takes (RFC 9113, section 4.2).
 pub const MAX_FRAME: u64 = 16384;
 
@@ -55,17 +59,19 @@ pub struct Pending {
     pub url: u64,
     /// How many headers the map had when it was searched. gRPC: the stream that the call has become, or 0.
     pub headers: u64,
-    /// The header, of [`HEADER`] bytes.
+    /// The header as HTTP/1 has it, of [`HEADER`] bytes.
     pub text: [u64; HEADER_WORDS],
+    /// The same as HPACK has it, of [`FIELD`] bytes.
+    pub field: [u64; FIELD_WORDS],
     /// Where it is read back to.
     pub back: [u64; HEADER_WORDS],
-    /// gRPC: the encoded headers, while they are moved.
+    /// HTTP/2: the encoded headers, while they are moved.
     pub block: [u64; BLOCK / 8],
     /// [`Self::span_id`] again: of an element that is just used anew the two differ, or have changed.
     pub span_id_again: u64,
 }
 
-const _: () = assert!(size_of::<Pending>() == (8 + 2 * HEADER_WORDS) * 8 + BLOCK);
+const _: () = assert!(size_of::<Pending>() == (8 + 2 * HEADER_WORDS + FIELD_WORDS) * 8 + BLOCK);
 
 /// What may be done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

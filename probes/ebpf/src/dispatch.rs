@@ -92,6 +92,9 @@ pub fn propagation(registers: Registers, cookie: Cookie) {
         Some(SiteKind::GrpcClientHead) => {
             propagate::grpc::encoded(registers, process, layout, cookie.receiver());
         }
+        Some(SiteKind::Http2ClientHead) => {
+            propagate::http2::encoded(registers, process, layout, cookie.0);
+        }
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

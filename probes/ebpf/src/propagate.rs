@@ -3,9 +3,15 @@
 //! A request over HTTP/1 is written by the goroutine of its connection into a `bufio.Writer` that nobody else uses. Before the line
 //! that ends the headers, the header is written behind what the buffer holds, where the program looks at nothing, and read back; then
 //! the one word that says how much the buffer holds makes it part of the request. Whatever is not as it must be is counted, and
-//! nothing is written. [`grpc`] does the same for calls of gRPC.
+//! nothing is written. [`http2`] and [`grpc`] do the same for what is sent over HTTP/2, by way of [`hpack`].
+//!
+//! Another processor may use an element of `PENDING` anew at any time, for another process too: what is read there may be anything. So no
+//! address and no length comes from there, and nothing is made part of a request unless the element was the same span's all along
+//! ([`write_payload`]).
 
 pub mod grpc;
+mod hpack;
+pub mod http2;
 
 use core::ptr;
 
@@ -14,12 +20,12 @@ use aya_ebpf::{
     maps::LruHashMap,
 };
 use lightfoot_probes_abi::{
-    Cookie, Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process,
+    Cookie, Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process, RecordHeader,
     in_flight::{HeaderName, Slice},
     layout::{ITAB_TYPE, MapKind},
     limits::STRINGS,
     process::process_flags,
-    propagation::{HEADER, HEADER_WORDS},
+    propagation::{FIELD, FIELD_WORDS, HEADER, HEADER_WORDS},
 };
 
 use crate::{
@@ -69,16 +75,24 @@ pub fn note(entry: &mut InFlight, layout: &Layout) {
     let headers = read_word(entry.counters, entry.target.pointer.wrapping_add(layout.propagation.headers));
     // SAFETY: the place lies within the strings, and all bytes are a valid value.
     let pending = unsafe { &mut *entry.strings.as_mut_ptr().add(STAGING).cast::<Pending>() };
-    let header = &entry.record.header;
-    pending.span_id = header.span_id;
-    pending.span_id_again = header.span_id;
-    pending.goid = header.goid;
-    pending.tgid = header.tgid;
-    pending.level = entry.level;
     pending.state = entry.response;
     pending.header = entry.target.pointer;
     pending.url = entry.target.length;
     pending.headers = headers;
+    write_out(pending, &entry.record.header, entry.level);
+    if !insert(entry) {
+        entry.response = 0;
+    }
+}
+
+/// Notes which span it is, and its context in both forms.
+#[inline(always)]
+fn write_out(pending: &mut Pending, header: &RecordHeader, level: u32) {
+    pending.span_id = header.span_id;
+    pending.span_id_again = header.span_id;
+    pending.goid = header.goid;
+    pending.tgid = header.tgid;
+    pending.level = level;
     pending.text[0] = u64::from_le_bytes(*b"tracepar");
     pending.text[1] = u64::from_le_bytes(*b"ent: 00-");
     pending.text[2] = hexadecimal(header.trace_id[0]);
@@ -91,8 +105,13 @@ pub fn note(entry: &mut InFlight, layout: &Layout) {
     pending.text[6] = u64::from(b'-') | first << 8;
     pending.text[7] = first >> 56 | last << 8;
     pending.text[8] = last >> 56 | u64::from_le_bytes(*b"\0-00\r\n\0\0") | flags << 24;
-    if !insert(entry) {
-        entry.response = 0;
+    // A literal that is not indexed (RFC 7541, section 6.2.2). What is before the value is a byte longer.
+    pending.field[0] = u64::from_le_bytes(*b"\x00\x0btracep");
+    pending.field[1] = u64::from_le_bytes(*b"arent\x3700");
+    let mut word = 2;
+    while word < FIELD_WORDS {
+        pending.field[word] = pending.text[word - 1] >> 56 | pending.text[word] << 8;
+        word += 1;
     }
 }
 
@@ -121,31 +140,41 @@ fn add(registers: Registers, process: &Process, layout: &Layout, receiver: u64) 
     let Some(pending) = (unsafe { find(process.instance, header, url).as_mut() }) else {
         return Counter::PropagationUnknown;
     };
-    let state = pending.state;
-    if pending.header != header || pending.url != url || !is_open(pending) {
-        return Counter::PropagationUnknown;
-    }
-    if state == PendingState::Own as u64 {
-        return Counter::PropagationOwn;
-    }
-    if state == PendingState::Shared as u64 {
-        return Counter::PropagationShared;
+    let span_id = span_id(pending);
+    let may_be_written = check(slot, layout, pending, header, url);
+    if may_be_written != Counter::Propagated {
+        return may_be_written;
     }
     let itab = registers::argument(registers, 0);
     let writer_type = read_word(slot, itab.wrapping_add(ITAB_TYPE)).wrapping_sub(process.bias);
-    if state != PendingState::Free as u64
-        || registers::argument(registers, 3) != 2
-        || writer_type != layout.propagation.writer_type
-        || read_word(slot, header.wrapping_add(layout.propagation.headers)) != pending.headers
-    {
+    if registers::argument(registers, 3) != 2 || writer_type != layout.propagation.writer_type {
         return Counter::PropagationUnproven;
     }
-    write(slot, layout, pending, registers::argument(registers, 1))
+    write(slot, layout, pending, span_id, registers::argument(registers, 1))
+}
+
+/// Whether the header may be added to the request with this header map and this URL, for which the element was found. If not, why.
+#[inline(never)]
+fn check(slot: u32, layout: &Layout, pending: &Pending, header: u64, url: u64) -> Counter {
+    let state = pending.state;
+    if pending.header != header || pending.url != url || !is_open(pending) {
+        Counter::PropagationUnknown
+    } else if state == PendingState::Own as u64 {
+        Counter::PropagationOwn
+    } else if state == PendingState::Shared as u64 {
+        Counter::PropagationShared
+    } else if state != PendingState::Free as u64
+        || read_word(slot, header.wrapping_add(layout.propagation.headers)) != pending.headers
+    {
+        Counter::PropagationUnproven
+    } else {
+        Counter::Propagated
+    }
 }
 
 /// Adds the header to what the `bufio.Writer` holds.
 #[inline(never)]
-fn write(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64) -> Counter {
+fn write(slot: u32, layout: &Layout, pending: &mut Pending, span_id: u64, writer: u64) -> Counter {
     let place = writer.wrapping_add(layout.propagation.used);
     let used = read_word(slot, place);
     let buffer = read_word(slot, writer.wrapping_add(layout.propagation.buffer));
@@ -157,43 +186,56 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64) -> Coun
         return Counter::PropagationNoRoom;
     }
     let end = buffer.wrapping_add(used);
-    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END || !write_payload::<HEADER>(slot, pending, end)
+    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END
+        || !write_payload::<HEADER>(slot, pending, span_id, end)
     {
         return Counter::PropagationUnproven;
     }
-    let used = used + HEADER as u64;
+    publish(slot, place, used + HEADER as u64)
+}
+
+/// Sets the word that makes what was written part of the request, and reads it back.
+#[inline(never)]
+fn publish(slot: u32, place: u64, word: u64) -> Counter {
     // SAFETY: the word has eight bytes.
-    let is_published = unsafe { write_user(place, (&raw const used).cast(), 8) };
-    if is_published && read_word(slot, place) == used {
+    let is_published = unsafe { write_user(place, (&raw const word).cast(), 8) };
+    if is_published && read_word(slot, place) == word {
         Counter::Propagated
     } else {
         Counter::PropagationUnproven
     }
 }
 
-/// Writes the header to where nobody looks, and reads it back. False unless it stands there, and is that of the span that was found.
+/// Writes the header to where nobody looks, and reads it back. False unless it stands there, and the element has been that of the span all
+/// along.
 #[inline(never)]
-fn write_payload<const LENGTH: usize>(slot: u32, pending: &mut Pending, to: u64) -> bool {
-    let span_id = pending.span_id;
+fn write_payload<const LENGTH: usize>(slot: u32, pending: &mut Pending, span_id: u64, to: u64) -> bool {
+    const { assert!(LENGTH == HEADER || LENGTH == FIELD) };
     const { assert!(LENGTH.div_ceil(8) == HEADER_WORDS && !LENGTH.is_multiple_of(8)) };
+    let payload = if LENGTH == HEADER { pending.text.as_ptr() } else { pending.field.as_ptr() };
     // SAFETY: both places have room for the header.
     let is_written = unsafe {
-        write_user(to, pending.text.as_ptr().cast(), LENGTH as u32)
+        write_user(to, payload.cast(), LENGTH as u32)
             && read_user(slot, pending.back.as_mut_ptr().cast(), LENGTH, to)
     };
     let mut difference = u64::from(!is_written);
     let mut word = 0;
     while word < HEADER_WORDS {
         let mask = if word == HEADER_WORDS - 1 { (1 << (LENGTH % 8 * 8)) - 1 } else { u64::MAX };
-        difference |= (pending.text[word] ^ pending.back[word]) & mask;
+        let written = if LENGTH == HEADER { pending.text[word] } else { pending.field[word] };
+        difference |= (written ^ pending.back[word]) & mask;
         word += 1;
     }
-    // SAFETY: fields of the element. Volatile, for another span may just use the element anew.
-    unsafe {
-        difference |= (&raw const pending.span_id).read_volatile() ^ span_id;
-        difference |= (&raw const pending.span_id_again).read_volatile() ^ span_id;
-    }
-    difference == 0
+    // SAFETY: a field of the element. Volatile, for another span may just use the element anew.
+    difference |= unsafe { (&raw const pending.span_id_again).read_volatile() } ^ span_id;
+    (difference | self::span_id(pending) ^ span_id) == 0
+}
+
+/// The id of the span whose element it is now.
+#[inline(always)]
+fn span_id(pending: &Pending) -> u64 {
+    // SAFETY: a field of the element. Volatile, as above.
+    unsafe { (&raw const pending.span_id).read_volatile() }
 }
 
 /// The only place that changes anything of the program. False if the memory cannot be written now.

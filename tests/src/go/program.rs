@@ -63,6 +63,8 @@ pub enum Program {
     Untold,
     /// Sends requests in all the ways that matter to whoever adds a header to them.
     Propagation,
+    /// Sends requests over HTTP/2 in all the ways that matter to whoever adds a header to them. It has dependencies.
+    PropagationHttp2,
     /// Calls by gRPC in all the ways that matter to whoever adds a header to the calls. It has dependencies.
     PropagationGrpc,
     /// Structs that are hard to describe. No network.
@@ -103,6 +105,7 @@ impl Program {
             Self::Datadog => "datadog",
             Self::Untold => "untold",
             Self::Propagation => "propagation",
+            Self::PropagationHttp2 => "propagationhttp2",
             Self::PropagationGrpc => "propagationgrpc",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",

@@ -9,15 +9,60 @@ use std::thread;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The kinds of frames of which requests consist: DATA, HEADERS, RST_STREAM, CONTINUATION. When others come is up to chance.
 const KINDS: [u8; 4] = [0, HEADERS, 3, 9];
-pub(crate) const HEADERS: u8 = 1;
+const HEADERS: u8 = 1;
+/// A dynamic table of 4,096 bytes, as HPACK says it (RFC 7541, section 6.3).
+const TABLE_SIZE: &[u8] = b"\x3f\xe1\x1f";
+
+/// The field as HPACK has it, up to its value, and the length of that.
+const FIELD: &[u8] = b"\x00\x0btraceparent\x37";
+const VALUE: usize = 55;
 
 /// A frame of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: Vec<u8>,
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+/// The values of the headers that were added, if nothing else differs.
+pub(crate) fn compare(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result<Vec<String>, String> {
+    let shape = |all: &[Vec<Frame>]| all.iter().map(Vec::len).collect::<Vec<_>>();
+    if shape(bare) != shape(connections) {
+        return Err(format!("{:?} frames, not {:?}", shape(connections), shape(bare)));
+    }
+    let mut added = Vec::new();
+    for (bare, frame) in bare.iter().flatten().zip(connections.iter().flatten()) {
+        if frame == bare {
+            continue;
+        }
+        let rest = frame.payload.strip_prefix(&bare.payload[..]);
+        let value = rest.and_then(|rest| rest.strip_prefix(FIELD)).filter(|value| value.len() == VALUE);
+        let payload = bare.payload.clone();
+        match value {
+            Some(value) if frame.kind == HEADERS && Frame { payload, ..frame.clone() } == *bare => {
+                added.push(String::from_utf8(value.to_vec()).unwrap());
+            }
+            _ => return Err(format!("{frame:x?} instead of {bare:x?}")),
+        }
+    }
+    Ok(added)
+}
+
+/// The same where headers come in any order: of each frame no more is looked at than its kind and its end.
+pub(crate) fn ends(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result<Vec<String>, String> {
+    let shape = |all: &[Vec<Frame>]| {
+        all.iter().flatten().map(|frame| (frame.kind, frame.flags, frame.stream)).collect::<Vec<_>>()
+    };
+    if shape(bare) != shape(connections) {
+        return Err(format!("{:?}, not {:?}", shape(connections), shape(bare)));
+    }
+    let value = |frame: &Frame| {
+        let (before, value) = frame.payload.split_at_checked(frame.payload.len().checked_sub(VALUE)?)?;
+        before.ends_with(FIELD).then(|| String::from_utf8(value.to_vec()).unwrap())
+    };
+    Ok(connections.iter().flatten().filter_map(value).collect())
 }
 
 /// Hands on what comes, byte by byte, and keeps what clients send.
@@ -83,6 +128,9 @@ fn frames(bytes: &[u8]) -> Vec<Frame> {
         let Some((payload, behind)) = behind.split_at_checked(length) else { break };
         assert!(kind <= 9, "no frame is of kind {kind}");
         let stream = u32::from_be_bytes([d, e, f, g]);
+        // When the server's settings come is up to chance, and with them what the headers after that begin with.
+        let payload =
+            if kind == HEADERS { payload.strip_prefix(TABLE_SIZE).unwrap_or(payload) } else { payload };
         if KINDS.contains(&kind) {
             frames.push(Frame { kind, flags, stream, payload: payload.to_vec() });
         }

@@ -8,7 +8,7 @@ use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
 use lightfoot_tests::live::{Driven, Span, Watched};
 
 use super::cases::{COUNTERS, as_documented};
-use super::frames::{Frame, HEADERS, Proxy};
+use super::frames::{Proxy, compare};
 use super::refusal::is_refused;
 
 /// A case with what is counted, in the order of [`COUNTERS`].
@@ -32,10 +32,6 @@ const CASES: [(&str, [u64; 6]); 14] = [
 /// grpc-go 1.40, 1.75, 1.85.
 const BUILDS: [(u32, Mode); 4] =
     [(26, Mode::Plain), (21, Mode::Plain), (27, Mode::Plain), (24, Mode::PieStripped)];
-
-/// The field as HPACK has it, up to its value, and the length of that.
-const FIELD: &[u8] = b"\x00\x0btraceparent\x37";
-const VALUE: usize = 55;
 
 #[test]
 fn a_call_differs_from_the_one_without_us_in_the_header_alone() {
@@ -108,30 +104,6 @@ pub(crate) fn served(minor: u32, mode: Mode) -> (Driven, SocketAddr) {
     let mut server = Driven::start(&build.path().unwrap()).unwrap();
     let address = server.ask("serve").unwrap()[0].parse().unwrap();
     (server, address)
-}
-
-/// The values of the headers that were added, if nothing else differs.
-fn compare(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result<Vec<String>, String> {
-    let shape = |all: &[Vec<Frame>]| all.iter().map(Vec::len).collect::<Vec<_>>();
-    if shape(bare) != shape(connections) {
-        return Err(format!("{:?} frames, not {:?}", shape(connections), shape(bare)));
-    }
-    let mut added = Vec::new();
-    for (bare, frame) in bare.iter().flatten().zip(connections.iter().flatten()) {
-        if frame == bare {
-            continue;
-        }
-        let rest = frame.payload.strip_prefix(&bare.payload[..]);
-        let value = rest.and_then(|rest| rest.strip_prefix(FIELD)).filter(|value| value.len() == VALUE);
-        let payload = bare.payload.clone();
-        match value {
-            Some(value) if frame.kind == HEADERS && Frame { payload, ..frame.clone() } == *bare => {
-                added.push(String::from_utf8(value.to_vec()).unwrap());
-            }
-            _ => return Err(format!("{frame:x?} instead of {bare:x?}")),
-        }
-    }
-    Ok(added)
 }
 
 /// What is wrong with the headers that were added: each is that of a span of its own, and the server has got it.

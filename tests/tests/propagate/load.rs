@@ -8,33 +8,68 @@ use std::time::Duration;
 
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::live::{Agent, Driven, Outcome, is_privileged};
+use lightfoot_tests::live::{Agent, Driven, Outcome, Span, is_privileged};
 
+use super::grpc::served;
+use super::http2::{CLIENTS, Served};
 use super::refusal::is_refused;
 use super::wire::Wire;
 
 /// What the program sends that traces itself, which every fifth request does.
-const OURS: &str = "Traceparent: 00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+const OURS: &str = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
 const WORKERS: usize = 16;
 /// So many requests are asked for at once, and so many agents come and go at least.
 const CHUNK: usize = 500;
 const AGENTS: usize = 3;
 
+/// A request as its server has got it.
+struct Got {
+    /// Its path, which ends with its number.
+    path: String,
+    /// The values of its `traceparent`.
+    contexts: Vec<String>,
+}
+
 #[test]
 fn no_request_fails_while_probes_come_and_go() {
+    let wire = Wire::start();
+    let call = format!("http://{}", wire.address);
+    load(Program::Propagation, &call, || wire.take().iter().map(|message| of_message(message)).collect());
+}
+
+#[test]
+fn no_request_over_http2_fails_while_probes_come_and_go() {
+    for client in CLIENTS {
+        let mut served = Served::start(26, Mode::Plain);
+        let call = format!("{client} {}", served.address(client, false));
+        load(Program::PropagationHttp2, &call, || {
+            served.server.ask("seen").unwrap().iter().map(|line| of_line(line, "traceparent=")).collect()
+        });
+    }
+}
+
+#[test]
+fn no_call_fails_while_probes_come_and_go() {
+    let (mut server, address) = served(26, Mode::Plain);
+    load(Program::PropagationGrpc, &address.to_string(), || {
+        server.ask("seen").unwrap().iter().map(|line| of_line(line, "")).collect()
+    });
+}
+
+/// A program of the newest Go but one sends requests, while agents come and go. Then what has come of them is looked at.
+fn load(program: Program, call: &str, got: impl FnOnce() -> Vec<Got>) {
     if !is_privileged("watching") {
         return;
     }
     let requests: usize = Extent::of_environment().pick(2_000, 100_000);
-    let build = Build::here(Program::Propagation, GoVersion::of_minor(26).unwrap(), Mode::Plain);
-    let mut program = Driven::start(&build.path().unwrap()).unwrap();
-    let (pid, wire) = (program.pid(), Wire::start());
-    let command = format!("load {CHUNK} {WORKERS} http://{}", wire.address);
+    let build = Build::here(program, GoVersion::of_minor(26).unwrap(), Mode::Plain);
+    let mut driven = Driven::start(&build.path().unwrap()).unwrap();
+    let (pid, command) = (driven.pid(), format!("load {CHUNK} {WORKERS} {call}"));
     let (sent, is_enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let (counted, ends) = (Arc::clone(&sent), Arc::clone(&is_enough));
     let load = thread::spawn(move || {
         while !ends.load(Ordering::Relaxed) {
-            assert_eq!(program.ask_within(Duration::from_mins(9), &command).unwrap(), ["0"], "none fails");
+            assert_eq!(driven.ask_within(Duration::from_mins(9), &command).unwrap(), ["0"], "none fails");
             counted.fetch_add(CHUNK, Ordering::Relaxed);
         }
     });
@@ -51,10 +86,24 @@ fn no_request_fails_while_probes_come_and_go() {
     }
     is_enough.store(true, Ordering::Relaxed);
     load.join().unwrap();
-    let (messages, requests) = (wire.take(), sent.load(Ordering::Relaxed));
-    assert_eq!(messages.len(), requests);
+    let requests = sent.load(Ordering::Relaxed);
+    judge(requests, &got(), &outcomes);
+}
+
+/// Each request came once, with what the program sent itself, or with the context of its own span.
+fn judge(requests: usize, got: &[Got], outcomes: &[Outcome]) {
+    assert_eq!(got.len(), requests);
     let count = |name| outcomes.iter().map(|outcome| outcome.count(name)).sum::<u64>();
-    let added = messages.iter().filter_map(|message| added(message)).collect::<Vec<_>>();
+    let mut added = Vec::new();
+    for Got { path, contexts } in got {
+        if number(path).is_multiple_of(5) {
+            assert_eq!(*contexts, [OURS], "{path}");
+        } else if let [context] = &contexts[..] {
+            added.push((path, context));
+        } else {
+            assert!(contexts.is_empty(), "{path} {contexts:?}");
+        }
+    }
     if is_refused(&outcomes[0]) {
         assert!(added.is_empty());
         return;
@@ -63,39 +112,49 @@ fn no_request_fails_while_probes_come_and_go() {
     assert_eq!(added.len() as u64, count("propagated"));
     assert!(added.len() > 100, "{}", added.len());
     assert!(count("propagation_own") > 0);
-    let unproven = ["propagation_unproven", "propagation_shared", "propagation_no_room"].map(count);
-    assert_eq!(unproven, [0; 3]);
-    assert_parents(&added, &outcomes, count("spans_open_at_end"));
+    assert_eq!(["propagation_unproven", "propagation_shared"].map(count), [0; 2]);
+    assert_parents(&added, outcomes, count("spans_open_at_end"));
 }
 
-/// The header that was added to a message, with its target, if one was. What the program sent itself stands as it was.
-fn added(message: &[u8]) -> Option<(String, String)> {
+fn number(path: &str) -> usize {
+    path.rsplit_once(['/', 'N']).unwrap().1.parse().unwrap()
+}
+
+/// What the server got as a message, which must be as it was sent.
+fn of_message(message: &[u8]) -> Got {
     let end = message.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
     let head = std::str::from_utf8(&message[..end]).unwrap();
-    let target = head.split(' ').nth(1).unwrap().to_owned();
-    let number: usize = target.rsplit_once('/').unwrap().1.parse().unwrap();
+    let path = head.split(' ').nth(1).unwrap().to_owned();
+    let number = number(&path);
     let size = if number.is_multiple_of(3) { number % 6000 } else { 0 };
     assert_eq!(message.len() - end - 4, size, "{head}");
-    let is_header = |line: &&str| line.to_ascii_lowercase().starts_with("traceparent");
-    let headers: Vec<_> = head.lines().filter(is_header).collect();
-    if number.is_multiple_of(5) {
-        assert_eq!(headers, [OURS], "{head}");
-        return None;
-    }
-    assert!(headers.len() <= 1, "{head}");
-    headers.first().map(|header| (target, (*header).to_owned()))
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("traceparent").then(|| value.to_owned())
+    };
+    Got { path, contexts: head.lines().filter_map(header).collect() }
+}
+
+/// What a server of Go prints of a request: its path, and some words, of which those are contexts that begin so.
+fn of_line(line: &str, before: &str) -> Got {
+    let (path, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let words = rest.split(' ').filter(|word| !word.is_empty());
+    let contexts = words.filter_map(|word| word.strip_prefix(before)).map(str::to_owned).collect();
+    Got { path: path.to_owned(), contexts }
 }
 
 /// Each header is that of the span of its request, but for those that were open when their agent ended.
-fn assert_parents(added: &[(String, String)], outcomes: &[Outcome], open: u64) {
+fn assert_parents(added: &[(&String, &String)], outcomes: &[Outcome], open: u64) {
+    let of = |span: &Span| [span.text("url.full"), span.text("rpc.method")].concat();
     let spans = outcomes.iter().flat_map(|outcome| &outcome.spans);
-    let by_header: BTreeMap<_, _> = spans
-        .map(|span| (format!("traceparent: 00-{}-{}-01", span.trace_id, span.span_id), span.text("url.full")))
-        .collect();
+    let by_context: BTreeMap<_, _> =
+        spans.map(|span| (format!("00-{}-{}-01", span.trace_id, span.span_id), of(span))).collect();
     let mut missing = 0;
-    for (target, header) in added {
-        match by_header.get(header) {
-            Some(url) => assert!(url.ends_with(target.as_str()), "{header} of {target} is that of {url}"),
+    for (path, context) in added {
+        match by_context.get(*context) {
+            Some(of) => {
+                assert!(of.ends_with(path.trim_start_matches('/')), "{context} of {path} is that of {of}");
+            }
             None => missing += 1,
         }
     }

@@ -12,6 +12,7 @@ mod cost;
 mod flags;
 mod frames;
 mod grpc;
+mod http2;
 mod load;
 mod refusal;
 mod rules;

@@ -55,8 +55,6 @@ pub(super) fn propagation(program: &Program) -> GrpcPropagation {
     GrpcPropagation {
         side: of(&grpc::LOOPY_WRITER).offset("side"),
         buffer: of(&grpc::LOOPY_WRITER).offset("hBuf"),
-        bytes: of(&grpc::BUFFER).offset("buf"),
-        taken: of(&grpc::BUFFER).offset("off"),
         list_size: of(&grpc::HTTP2_CLIENT_LIMIT).offset("maxSendHeaderListSize"),
         framer: of(&grpc::LOOPY_WRITER).offset("framer"),
         writer: of(&grpc::FRAMER).offset("writer"),
@@ -94,7 +92,8 @@ fn status_depth(program: &Program) -> Option<u64> {
     frame(grpc::HANDLE_STREAM)?.checked_add(processing?)?.checked_add(BETWEEN)
 }
 
-fn code<'a>(program: &'a Program, function: &str) -> Option<site::Code<'a>> {
+/// A function's code.
+pub(super) fn code<'a>(program: &'a Program, function: &str) -> Option<site::Code<'a>> {
     let entry = program.functions.get(function).ok()?.entry;
     let code = program.code.get(&entry)?;
     Some(site::Code { architecture: program.architecture, entry, bytes: &code.bytes })

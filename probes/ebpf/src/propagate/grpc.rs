@@ -7,13 +7,15 @@
 
 use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
-    Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process, RecordKind,
-    limits::GRPC_LIST,
-    process::process_flags,
-    propagation::{BLOCK, FIELD, FIELD_LIST_SIZE, MAX_FRAME},
+    Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process, RecordKind, limits::GRPC_LIST,
+    process::process_flags, propagation::FIELD_LIST_SIZE,
 };
 
-use super::{PENDING, STAGING, find, hexadecimal, write_payload, write_user};
+use super::{
+    PENDING, STAGING, find,
+    hpack::{self, Found},
+    span_id, write_out,
+};
 use crate::{
     counters, in_flight,
     memory::{read_user, read_word},
@@ -142,32 +144,11 @@ fn check_limit(entry: &mut InFlight, layout: &Layout, place: u64) {
 fn note(entry: &mut InFlight, list: u64) {
     // SAFETY: the place lies within the strings, behind what a call has there before its end, and all bytes are a valid value.
     let pending = unsafe { &mut *entry.strings.as_mut_ptr().add(STAGING).cast::<Pending>() };
-    let header = &entry.record.header;
-    pending.span_id = header.span_id;
-    pending.span_id_again = header.span_id;
-    pending.goid = header.goid;
-    pending.tgid = header.tgid;
-    pending.level = entry.level;
     pending.state = entry.scratch[STATE];
     pending.header = list;
     pending.url = 0;
     pending.headers = 0;
-    pending.text[0] = u64::from_le_bytes(*b"\x00\x0btracep");
-    pending.text[1] = u64::from_le_bytes(*b"arent\x3700");
-    let mut before = hexadecimal(header.trace_id[0]);
-    pending.text[2] = u64::from(b'-') | before << 8;
-    let mut next = hexadecimal(header.trace_id[0] >> 32);
-    pending.text[3] = before >> 56 | next << 8;
-    before = hexadecimal(header.trace_id[1]);
-    pending.text[4] = next >> 56 | before << 8;
-    next = hexadecimal(header.trace_id[1] >> 32);
-    pending.text[5] = before >> 56 | next << 8;
-    before = hexadecimal(header.span_id);
-    pending.text[6] = next >> 56 | u64::from(b'-') << 8 | before << 16;
-    next = hexadecimal(header.span_id >> 32);
-    pending.text[7] = before >> 48 | next << 16;
-    let flags = u64::from(header.trace_flags & 1);
-    pending.text[8] = next >> 48 | u64::from_le_bytes(*b"\0\0-00\0\0\0") | flags << 32;
+    write_out(pending, &entry.record.header, entry.level);
     entry.headers[0].pointer = list;
     insert(entry, list);
 }
@@ -219,15 +200,10 @@ pub fn encoded(registers: Registers, process: &Process, layout: &Layout, receive
         return; // a server's
     }
     let list = read_word(slot, place.wrapping_add(16));
-    let buffer = read_word(slot, writer.wrapping_add(layout.propagation.grpc.buffer));
     let found = find(process.instance, list, 0);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let outcome = match unsafe { found.as_mut() } {
-        Some(pending) => {
-            // Where frames go, in which there is more room.
-            pending.url = writer;
-            add(slot, layout, pending, buffer, stack_pointer)
-        }
+        Some(pending) => add(slot, layout, pending, writer, stack_pointer),
         None => Counter::PropagationUnknown,
     };
     counters::count(slot, outcome);
@@ -240,7 +216,8 @@ fn forget(instance: u32, list: u64) {
 }
 
 #[inline(never)]
-fn add(slot: u32, layout: &Layout, pending: &mut Pending, buffer: u64, stack_pointer: u64) -> Counter {
+fn add(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64, stack_pointer: u64) -> Counter {
+    let span_id = span_id(pending);
     if !is_open(pending) {
         return Counter::PropagationUnknown;
     }
@@ -251,119 +228,35 @@ fn add(slot: u32, layout: &Layout, pending: &mut Pending, buffer: u64, stack_poi
     if state == PendingState::NoRoom as u64 {
         return Counter::PropagationNoRoom;
     }
-    if state != PendingState::Free as u64 || !read_slices(slot, layout, pending, buffer, stack_pointer) {
+    let buffer = writer.wrapping_add(layout.propagation.grpc.buffer);
+    let buffer = read_word(slot, buffer).wrapping_add(layout.propagation.bytes);
+    let slice = stack_pointer.wrapping_add(8);
+    if state != PendingState::Free as u64 {
         return Counter::PropagationUnproven;
     }
-    // The slice's address, length and capacity, and those of the buffer, which has nothing else.
-    let [start, length, room] = [pending.back[0], pending.back[1], pending.back[2]];
-    if start != pending.back[3] || room != pending.back[5] {
-        return Counter::PropagationUnproven;
+    match hpack::look_at(slot, layout, slice, buffer) {
+        Found::Fits => hpack::append(slot, pending, span_id, slice),
+        Found::TooShort => {
+            hpack::append_elsewhere(slot, pending, span_id, slice, spare(slot, layout, writer))
+        }
+        Found::TooLong => Counter::PropagationNoRoom,
+        Found::Unproven => Counter::PropagationUnproven,
     }
-    if length != pending.back[4] || length > MAX_FRAME - FIELD as u64 {
-        return Counter::PropagationNoRoom; // the rest goes into further frames
-    }
-    let taken = read_word(slot, buffer.wrapping_add(layout.propagation.grpc.taken));
-    let place = stack_pointer.wrapping_add(8);
-    if length == 0 || room < length || taken != length || !place.is_multiple_of(8) {
-        return Counter::PropagationUnproven;
-    }
-    if room - length < FIELD as u64 {
-        return write_elsewhere(slot, layout, pending, place);
-    }
-    if !write_payload::<FIELD>(slot, pending, start.wrapping_add(length)) {
-        return Counter::PropagationUnproven;
-    }
-    publish(slot, place.wrapping_add(8), length + FIELD as u64)
 }
 
-/// Moves the encoded headers to where there is room for one more: behind what the connection's buffer holds, where nobody looks until the
-/// frame is copied there, which comes after the headers were copied into the frame. Before the slice is longer it is the same.
+/// Where the connection's buffer has room for [`MOVED`] bytes, behind what it holds, or 0. Nobody looks there until the frame is copied
+/// there, which comes after the headers were copied into the frame.
 #[inline(never)]
-fn write_elsewhere(slot: u32, layout: &Layout, pending: &mut Pending, place: u64) -> Counter {
-    let [start, length] = [pending.back[0], pending.back[1]];
-    let to = spare(slot, layout, pending.url, length + FIELD as u64);
-    if to == 0 || length > BLOCK as u64 {
-        return Counter::PropagationNoRoom;
-    }
-    if !copy(slot, pending, start, to, length as usize)
-        || !write_payload::<FIELD>(slot, pending, to.wrapping_add(length))
-    {
-        return Counter::PropagationUnproven;
-    }
-    if publish(slot, place, to) != Counter::Propagated {
-        return Counter::PropagationUnproven;
-    }
-    publish(slot, place.wrapping_add(8), length + FIELD as u64)
-}
-
-/// Where the connection's buffer has so much room, or 0.
-#[inline(never)]
-fn spare(slot: u32, layout: &Layout, writer: u64, length: u64) -> u64 {
+fn spare(slot: u32, layout: &Layout, writer: u64) -> u64 {
     let layout = &layout.propagation.grpc;
     let framer = read_word(slot, writer.wrapping_add(layout.framer));
     let writer = read_word(slot, framer.wrapping_add(layout.writer));
     let mut slice = writer.wrapping_add(layout.write_buffer);
     if layout.by_pointer != 0 {
         slice = read_word(slot, slice);
-        if slice == 0 {
-            return 0; // it has none at the moment
-        }
     }
-    let buffer = read_word(slot, slice);
-    let size = read_word(slot, slice.wrapping_add(8));
-    let used = read_word(slot, writer.wrapping_add(layout.used));
-    if framer == 0 || writer == 0 || buffer == 0 || used > size || size - used < length {
-        return 0;
+    if framer == 0 || writer == 0 || slice == 0 {
+        return 0; // it has none at the moment
     }
-    buffer.wrapping_add(used)
-}
-
-/// Copies the encoded headers, and reads them back. False unless they stand there.
-#[inline(never)]
-fn copy(slot: u32, pending: &mut Pending, from: u64, to: u64, length: usize) -> bool {
-    if length == 0 || length > BLOCK {
-        return false;
-    }
-    let block = pending.block.as_mut_ptr();
-    // SAFETY: there is room for `BLOCK` bytes.
-    if unsafe { !read_user(slot, block.cast(), length, from) || !write_user(to, block.cast(), length as u32) }
-    {
-        return false;
-    }
-    let mut word = 0;
-    while word < BLOCK / 8 {
-        if word * 8 >= length {
-            break;
-        }
-        let rest = length - word * 8;
-        let mask = if rest < 8 { (1 << (rest * 8)) - 1 } else { u64::MAX };
-        if (read_word(slot, to.wrapping_add(word as u64 * 8)) ^ pending.block[word]) & mask != 0 {
-            return false;
-        }
-        word += 1;
-    }
-    true
-}
-
-#[inline(never)]
-fn read_slices(slot: u32, layout: &Layout, pending: &mut Pending, buffer: u64, stack_pointer: u64) -> bool {
-    let bytes = buffer.wrapping_add(layout.propagation.grpc.bytes);
-    let to = pending.back.as_mut_ptr();
-    // SAFETY: there is room for six words.
-    unsafe {
-        read_user(slot, to.cast(), 24, stack_pointer.wrapping_add(8))
-            && read_user(slot, to.add(3).cast(), 24, bytes)
-    }
-}
-
-/// Sets a word of the slice, and reads it back.
-#[inline(never)]
-fn publish(slot: u32, place: u64, word: u64) -> Counter {
-    // SAFETY: the word has eight bytes.
-    let is_published = unsafe { write_user(place, (&raw const word).cast(), 8) };
-    if is_published && read_word(slot, place) == word {
-        Counter::Propagated
-    } else {
-        Counter::PropagationUnproven
-    }
+    hpack::spare(slot, slice, writer.wrapping_add(layout.used))
 }

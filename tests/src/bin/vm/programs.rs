@@ -35,6 +35,8 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
         "propagate" => vec![
             plain(Program::Propagation, &[21, 26, 27]),
             of(Program::Propagation, &[(25, Mode::PieStripped)]),
+            plain(Program::PropagationHttp2, &[21, 26, 27]),
+            of(Program::PropagationHttp2, &[(24, Mode::PieStripped)]),
             plain(Program::PropagationGrpc, &[21, 26, 27]),
             of(Program::PropagationGrpc, &[(24, Mode::PieStripped)]),
         ],
