@@ -48,7 +48,7 @@ var cases = []one{
 	{"own-twice", func(s sender) { s.own("Traceparent", ours, ours) }},
 	{"own-none", func(s sender) { s.own("Traceparent") }},
 	{"own-state", func(s sender) { s.own("Tracestate", "a=b") }},
-	{"many", func(s sender) { s.many(20, "X-Header-%03d") }},
+	{"many", func(s sender) { s.many(10, "X-Header-%03d") }},
 	{"too-many", func(s sender) { s.many(400, "X-Header-%03d") }},
 	{"alike", func(s sender) { s.many(45, "X-Header%03d") }},
 	{"some", func(s sender) { s.own("X-Fill", strings.Repeat("x", 150)) }},

@@ -68,32 +68,26 @@ pub(crate) fn ends(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result<Ve
 /// Hands on what comes, byte by byte, and keeps what clients send.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    sent: Arc<Mutex<Vec<Vec<u8>>>>,
+    sent: Arc<Mutex<Vec<Sent>>>,
 }
+
+/// What came on a connection. It may go on after it was taken, and belongs to nobody then.
+type Sent = Arc<Mutex<Vec<u8>>>;
 
 impl Proxy {
     /// In front of the server at this address.
     pub(crate) fn start(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let sent = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+        let sent = Arc::<Mutex<Vec<Sent>>>::default();
         let proxy = Self { address: listener.local_addr().unwrap(), sent: Arc::clone(&sent) };
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let to_server = TcpStream::connect(server).unwrap();
-                let number = {
-                    let mut sent = sent.lock().unwrap();
-                    sent.push(Vec::new());
-                    sent.len() - 1
-                };
+                let kept = Sent::default();
+                sent.lock().unwrap().push(Arc::clone(&kept));
                 let (from_server, to_client) = (to_server.try_clone().unwrap(), client.try_clone().unwrap());
                 thread::spawn(move || hand_on(from_server, to_client, |_| {}));
-                let sent = Arc::clone(&sent);
-                let keep = move |bytes: &[u8]| {
-                    // They may have been taken meanwhile.
-                    if let Some(kept) = sent.lock().unwrap().get_mut(number) {
-                        kept.extend_from_slice(bytes);
-                    }
-                };
+                let keep = move |bytes: &[u8]| kept.lock().unwrap().extend_from_slice(bytes);
                 thread::spawn(move || hand_on(client, to_server, keep));
             }
         });
@@ -103,7 +97,7 @@ impl Proxy {
     /// The frames of requests on each connection since the last call, those of a stream together.
     pub(crate) fn take(&self) -> Vec<Vec<Frame>> {
         let connections = std::mem::take(&mut *self.sent.lock().unwrap());
-        connections.iter().map(|bytes| frames(bytes)).collect()
+        connections.iter().map(|bytes| frames(&bytes.lock().unwrap())).collect()
     }
 }
 
