@@ -19,6 +19,7 @@ mod replay;
 mod report;
 mod run;
 mod spans;
+mod status;
 mod targets;
 #[cfg(test)]
 mod testing;
@@ -52,6 +53,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Record(record::Arguments),
     Replay(replay::Arguments),
+    Status(status::Arguments),
     Doctor(doctor::Arguments),
     Privileges(privileges::Arguments),
     Targets(targets::Arguments),
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Privileges(arguments) => privileges::run(&arguments),
         Command::Targets(arguments) => targets::run(&arguments),

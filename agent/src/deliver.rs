@@ -20,6 +20,7 @@ use crate::span::Span;
 mod encode;
 mod export;
 mod limits;
+mod monitor;
 mod notices;
 mod printer;
 mod queue;
@@ -30,6 +31,7 @@ mod testing;
 mod transport;
 
 pub use limits::Limits;
+pub use monitor::{Monitor, Progress};
 pub use printer::Format;
 pub use settings::{Flags, OtlpSettings, Protocol, Settings};
 
@@ -140,6 +142,16 @@ impl Pipeline {
     /// The counters of all services.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// To look at it from elsewhere.
+    pub fn monitor(&self) -> Monitor {
+        Monitor {
+            endpoint: self.worker.as_ref().map(|_| self.notices.endpoint.clone()),
+            is_printed: self.printer.is_some(),
+            queue: Arc::clone(&self.queue),
+            notices: Arc::clone(&self.notices),
+        }
     }
 
     /// What the last failed export said.

@@ -46,6 +46,8 @@ pub mod recording;
 
 pub mod doctor;
 
+pub mod status;
+
 pub mod cli;
 
 mod escape;

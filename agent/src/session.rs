@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
-use lightfoot_probes_abi::Counters;
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +17,7 @@ use tokio::time::sleep;
 use crate::discover::{Paused, Rules};
 use crate::segments::Segments;
 use crate::sys;
-use crate::watch::{self, Command, Commands, Event, Inbox, Watcher};
+use crate::watch::{self, Command, Commands, Event, Inbox, Report, Watcher};
 
 /// How often the ring is read. A span waits so long at most before it is described …
 const DRAIN: Duration = Duration::from_millis(20);
@@ -45,9 +44,6 @@ pub trait Sink {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("the thread that watches processes has failed, so nothing is watched any more")]
 pub struct WatcherFailed;
-
-/// The counts of each process that is watched, and of the hits that belong to none.
-pub type Report = Vec<(Option<u32>, Counters)>;
 
 /// Gives orders to a session that runs.
 #[derive(Clone, Debug)]

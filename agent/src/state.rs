@@ -6,9 +6,10 @@
 //! believed beyond what is shown: it decides nothing.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +22,7 @@ mod finding;
 mod folders;
 
 pub use finding::{Finding, shown};
-pub use folders::default_folders;
+pub use folders::{default_folders, is_trustworthy};
 
 /// How often a mark is to be refreshed.
 pub const REFRESH: Duration = Duration::from_secs(5);
@@ -36,6 +37,8 @@ pub const MAX_WATCHED: usize = 200;
 const VERSION: u32 = 1;
 const PREFIX: &str = "agent-";
 const SUFFIX: &str = ".json";
+/// What a mark's name ends in where the agent says how it goes.
+const SOCKET: &str = "sock";
 
 /// Why no mark can be left.
 #[derive(Debug, Error)]
@@ -122,6 +125,11 @@ impl Mark {
         self.path.parent().unwrap_or(&self.path)
     }
 
+    /// Where this agent says how it goes: beside the mark.
+    pub fn socket(&self) -> PathBuf {
+        self.path.with_extension(SOCKET)
+    }
+
     fn write_in_first(folders: &[PathBuf], watched: &str) -> Result<Self, StateError> {
         let mut failed = Vec::new();
         let write = |folder: &PathBuf| {
@@ -197,17 +205,30 @@ fn make(folder: &Path) -> Result<(), StateError> {
 /// Takes away what agents left that do not run any more.
 fn left_behind(folder: &Path, own: &Path) -> io::Result<Vec<Finding>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)?.take(MAX_ENTRIES) {
-        let Ok(entry) = entry else { continue };
-        let name = entry.file_name();
-        let is_mark = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-        let path = entry.path();
-        if is_mark && path != own {
-            // What cannot be opened or is no file of ours is nobody's mark.
-            found.extend(take(&path).ok().flatten());
-        }
+    for path in named(folder, SUFFIX)?.into_iter().filter(|path| path != own) {
+        // What cannot be opened or is no file of ours is nobody's mark.
+        found.extend(take(&path).ok().flatten());
+    }
+    // An agent that runs has its mark before its socket, and takes that away first.
+    for path in sockets(folder)?.into_iter().filter(|path| !path.with_extension("json").exists()) {
+        let _ = fs::remove_file(path);
     }
     Ok(found)
+}
+
+/// The sockets of agents whose marks are in a folder.
+pub fn sockets(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_socket =
+        |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    Ok(named(folder, &format!(".{SOCKET}"))?.into_iter().filter(is_socket).collect())
+}
+
+/// The files of agents that end so.
+fn named(folder: &Path, end: &str) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.take(MAX_ENTRIES).filter_map(Result::ok);
+    let is_named =
+        |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(end));
+    Ok(entries.filter(|entry| is_named(&entry.file_name())).map(|entry| entry.path()).collect())
 }
 
 /// `None` if an agent holds it, if it is no plain file of this user, or if somebody else was faster.

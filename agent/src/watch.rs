@@ -44,6 +44,7 @@ mod loaded;
 mod pausing;
 mod placing;
 mod propagating;
+pub mod report;
 mod routes;
 pub mod survey;
 
@@ -59,6 +60,7 @@ pub use loaded::LoadedError;
 pub(crate) use loaded::Mapping;
 pub use placing::LINGER;
 pub use propagating::Propagation;
+pub use report::Report;
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 
@@ -161,8 +163,8 @@ pub enum Event {
 /// What the thread is told.
 #[derive(Debug)]
 pub enum Command {
-    /// Answer with the counts of each process that is watched now, and of the hits that belong to none.
-    Report(oneshot::Sender<Vec<(Option<u32>, Counters)>>),
+    /// Answer with how it goes now.
+    Report(oneshot::Sender<Report>),
     /// A process is about to execute `program`: prepare for it, so that its first request is seen. Answered when it may.
     Expect {
         /// The process.
@@ -545,11 +547,6 @@ impl Watcher {
             self.binaries.retain(|_, binary| binary.attachment.is_some());
         }
         self.binaries.entry(file).or_insert_with(|| Binary::new(analysis));
-    }
-
-    fn report(&self) -> Vec<(Option<u32>, Counters)> {
-        let pids = self.watched.keys().map(|key| Some(key.pid)).chain([None]);
-        pids.filter_map(|pid| Some((pid, self.kernel.counts(pid).ok()?))).collect()
     }
 
     fn stop(&mut self) {

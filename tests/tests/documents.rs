@@ -171,6 +171,13 @@ fn install() {
 }
 
 #[test]
+fn operate() {
+    if is_privileged("examples of docs/operate.md") {
+        follow("operate.md");
+    }
+}
+
+#[test]
 fn read_the_data() {
     follow("read-the-data.md");
 }

@@ -29,7 +29,7 @@ fn start(state: &Path, what: &str) -> Agent {
 fn marks(state: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(state) else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.starts_with("agent-")).collect()
+    names.filter(|name| name.starts_with("agent-") && !name.contains(".sock")).collect()
 }
 
 #[test]

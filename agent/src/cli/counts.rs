@@ -10,7 +10,7 @@ use lightfoot_probes_abi::{Counter, Counters};
 
 use crate::counters::{self, SessionCounter, kernel_name};
 use crate::logs;
-use crate::session::Report;
+use crate::watch::Report;
 
 /// The counts of a session.
 #[derive(Default)]
@@ -69,18 +69,28 @@ impl Counts {
 
     /// The same with those of processes that are still watched.
     pub(super) fn print_with(&self, report: &Report) {
-        let mut early = self.now();
-        for (_, counters) in report {
-            early.add_kernel(counters);
-        }
-        // One of them counts what belongs to no process. With nothing counted there is this line at least.
-        let (own, watched) = (std::process::id(), report.len().saturating_sub(1));
+        let early = self.with(report);
+        // With nothing counted there is this line at least.
+        let (own, watched) = (std::process::id(), report.processes.len());
         if logs::format() == Some(logs::Format::Json) {
             let process = [("pid".to_owned(), own.into()), ("watched".to_owned(), watched.into())];
             return self.print_object(&early, process.into_iter().collect());
         }
         let end = format!("counts of process {own}, which watches {watched} processes now\n");
         logs::print(format!("{early}{}{end}", self.delivery.snapshot()));
+    }
+
+    /// All that was counted, those of processes that are still watched included, without what is 0, by the names that are printed.
+    pub(super) fn all_by_name(
+        &self,
+        report: &Report,
+        delivery: &counters::Snapshot,
+    ) -> BTreeMap<String, u64> {
+        let delivery =
+            counters::Counter::ALL.map(|counter| (counter.name().to_owned(), delivery.total(counter)));
+        let mut all = self.with(report).by_name();
+        all.extend(delivery.into_iter().filter(|(_, count)| *count != 0));
+        all
     }
 
     /// What happened before delivery, without what is 0, by the names that are printed.
@@ -122,6 +132,13 @@ impl Counts {
         fields.insert("counts".to_owned(), json!(all));
         fields.insert("by_service".to_owned(), lost.into());
         logs::print_object(module_path!(), "counts", &fields);
+    }
+
+    /// What happened before delivery, with what the programs have counted of processes that are still watched.
+    fn with(&self, report: &Report) -> Early {
+        let mut early = self.now();
+        report.counters().for_each(|counters| early.add_kernel(counters));
+        early
     }
 
     /// What happened before delivery, and what could not be said of it.

@@ -93,7 +93,7 @@ pub(super) fn unidentified(pid: u32, error: &impl fmt::Display, counts: &Counts)
 const COPIED_ROUTES: &str = "one trap more for each ServeMux passed";
 
 /// With all that is behind it.
-fn chain(reason: &WatchError) -> String {
+pub(super) fn chain(reason: &WatchError) -> String {
     format!("{:#}", anyhow::Error::from(reason.clone()))
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::config::{ConfigArguments, variables};
 use super::counts::Counts;
 use super::logging::LogArguments;
-use super::run::{Program, WatchingArguments, complain, hint, watch};
+use super::run::{Appearance, Program, WatchingArguments, complain, hint, watch};
 use crate::config::peers;
 use crate::recording::{Recorder, Writer};
 use crate::resource::Host;
@@ -66,8 +66,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     arguments.logs.start(&config.file.log, level)?;
     hint(&peers);
     // Whoever looks for spans that are missing does not look for those of a recording.
-    let no_mark = |_: &Counts| Ok(None);
-    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, None, no_mark, |counts| {
+    let nothing = |_: &Counts, _: &Recording<_>| Ok(Appearance::default());
+    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, None, nothing, |counts| {
         let file = create(&arguments.file, arguments.force)?;
         let host = Host::detect(Path::new("/proc"));
         let limit = u64::from(arguments.limit) << 20;

@@ -27,15 +27,16 @@ mod output;
 mod pausing;
 mod reload;
 mod state;
+mod status;
 mod supervisor;
 mod watching;
 
-use output::OutputArguments;
 pub(super) use output::local_export_port;
+use output::{OutputArguments, Sink};
 
 pub(super) use command::ExecArguments;
 pub(super) use command::{Program, complain, exec};
-pub(super) use watching::{Output, WatchingArguments, watch};
+pub(super) use watching::{Appearance, Output, WatchingArguments, watch};
 
 /// Watch Go services and show or send their spans
 ///
@@ -62,6 +63,9 @@ pub(super) struct Arguments {
     /// /dev/shm/lightfoot-UID and /tmp/lightfoot-UID
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
+    /// The unix socket at which `lightfoot status` asks how it goes, or none; beside the mark if nothing else is said
+    #[arg(long, value_name = "PATH", value_parser = status::path)]
+    status_socket: Option<PathBuf>,
 }
 
 /// What flags, environment and file come to.
@@ -137,9 +141,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         return without_watching(program.as_ref());
     }
     let export_port = local_export_port(&settings);
-    let mark = |counts: &Counts| state::leave(arguments, &config, counts);
-    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, mark, |counts| {
-        output::Sink::start(&settings, describing, counts, program.is_none())
+    let appear = |counts: &Counts, sink: &Sink| {
+        let mark = state::leave(arguments, &config, counts)?;
+        let status = status::bind(arguments, &config, mark.as_ref(), sink.board())?;
+        Ok(Appearance { mark, status })
+    };
+    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, appear, |counts| {
+        Sink::start(&settings, describing, counts, program.is_none())
     })
 }
 

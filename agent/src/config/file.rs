@@ -39,6 +39,9 @@ pub struct File {
     /// ones if not said
     #[schemars(extend("x-flag" = "--state-dir"))]
     pub state_dir: Option<PathBuf>,
+    /// The unix socket at which Lightfoot says how it goes, or `none`; beside the mark if not said
+    #[schemars(extend("x-flag" = "--status-socket"))]
+    pub status_socket: Option<PathBuf>,
     /// The file that pauses everything while it is there; `pause` in the folder of the mark if not said
     #[schemars(extend("x-flag" = "--pause-file"))]
     pub pause_file: Option<PathBuf>,

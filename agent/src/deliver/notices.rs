@@ -7,7 +7,7 @@ use tracing::{debug, error, info, warn};
 
 /// Remembers what was said.
 pub(super) struct Notices {
-    endpoint: String,
+    pub(super) endpoint: String,
     state: Mutex<State>,
 }
 
@@ -85,6 +85,11 @@ impl Notices {
 
     pub(super) fn last_error(&self) -> Option<String> {
         self.state().last_error.clone()
+    }
+
+    /// Whether the last try failed.
+    pub(super) fn is_down(&self) -> bool {
+        self.state().down_since.is_some()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -31,7 +31,7 @@ const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Spans that wait or are under way, until they are acknowledged or given up.
 pub(super) struct Queue {
     max_spans: usize,
-    max_bytes: usize,
+    pub(super) max_bytes: usize,
     batch: usize,
     encoding: Encoding,
     counters: Arc<Counters>,
@@ -172,6 +172,12 @@ impl Queue {
 
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// How many spans wait or are under way, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let Size { spans, bytes } = self.state().total;
+        (spans, bytes)
     }
 
     /// Has everything leave without delay until nothing waits or the time is up; returns what is left.

@@ -40,6 +40,16 @@ pub(super) fn check(folder: &Path) -> Result<(), StateError> {
     if is_own { Ok(()) } else { Err(foreign()) }
 }
 
+/// Whether what is in a folder comes from this user, or from somebody whom whoever owns the place of the folder let have it.
+pub fn is_trustworthy(folder: &Path) -> bool {
+    let is_closed = |parent: &Path| {
+        fs::metadata(parent).is_ok_and(|metadata| {
+            metadata.mode() & WRITABLE_BY_OTHERS == 0 && [0, own()].contains(&metadata.uid())
+        })
+    };
+    check(folder).is_ok() || folder.parent().is_some_and(is_closed)
+}
+
 /// Fails if another user could take away a folder in there.
 pub(super) fn check_parent(folder: &Path) -> Result<(), StateError> {
     let foreign = || StateError::Foreign { folder: folder.to_owned() };

@@ -16,6 +16,7 @@ use lightfoot_symbolizer::site::Reason;
 use tracing::debug;
 
 use super::contents::{Contents, Looks, Origin};
+use super::report::{Outlook, outlooks};
 use super::{Coexistence, WatchError};
 use crate::attach::Probe;
 use crate::catalog::own_instrumentation::Subject;
@@ -55,6 +56,8 @@ pub(super) struct Analysis {
     pub(super) clients: Option<Clients>,
     /// What is left to the program's own instrumentation, and to which.
     pub(super) covered: Vec<String>,
+    /// What becomes of each operation.
+    pub(super) outlooks: Arc<[Outlook]>,
 }
 
 /// Where calls of clients end, besides [`Analysis::probes`].
@@ -145,6 +148,7 @@ impl Analysis {
             not_propagated: Vec::new(),
             clients: None,
             covered: Vec::new(),
+            outlooks: Arc::new([]),
         };
         let mut refusals = Vec::new();
         for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {
@@ -192,6 +196,7 @@ impl Analysis {
             analysis.holders_left_out = total.saturating_sub(analysis.holders.len());
             analysis.add_own_spans(&holders::own_spans(program));
         }
+        analysis.outlooks = outlooks(&plan, coexistence, &analysis).into();
         Ok(analysis)
     }
 
@@ -247,7 +252,7 @@ impl Analysis {
     }
 
     /// How to add the probes of an operation, if its spans can be had.
-    fn adder(operation: &OperationPlan) -> Option<fn(&mut Self, &OperationPlan)> {
+    pub(super) fn adder(operation: &OperationPlan) -> Option<fn(&mut Self, &OperationPlan)> {
         let title = operation.operation.title;
         if title == net_http::SERVER_1.title {
             Some(Self::add_server)

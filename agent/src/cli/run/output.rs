@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lightfoot_symbolizer::build_info::BuildInfo;
 
+use super::status::Board;
 use super::watching::Output;
 use crate::capabilities::keep_in_thread;
 use crate::cli::counts::Counts;
@@ -79,6 +80,7 @@ pub(in crate::cli) fn local_export_port(settings: &Settings) -> Option<u16> {
 
 /// Hands records on, and says what happens to processes.
 pub(super) struct Sink {
+    board: Arc<Board>,
     host: Host,
     anchored: Instant,
     spans: Spans,
@@ -95,10 +97,14 @@ impl Sink {
         counts: &Arc<Counts>,
         ends_with_output: bool,
     ) -> anyhow::Result<Self> {
+        let spans = Spans::start(settings, describing, Clock::start(), counts)?;
+        let board = Arc::new(Board::new(counts));
+        board.delivers(spans.pipeline.monitor());
         Ok(Self {
+            board,
             host: Host::detect(Path::new("/proc")),
             anchored: Instant::now(),
-            spans: Spans::start(settings, describing, Clock::start(), counts)?,
+            spans,
             flush_timeout: settings.flush_timeout,
             ends_with_output: ends_with_output && settings.otlp.is_none(),
         })
@@ -106,6 +112,11 @@ impl Sink {
 }
 
 impl Sink {
+    /// What is told of it to whoever asks.
+    pub(super) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
     fn identity(
         &self,
         pid: u32,
@@ -134,6 +145,7 @@ impl session::Sink for Sink {
                     Ok(facts) => {
                         let identity = self.identity(key.pid, *facts, &build_info, &treatment);
                         events::say_watching(&identity, &executable);
+                        self.board.started(key, &executable, Some(&identity.service_name));
                         self.spans.announce(Known {
                             key,
                             since,
@@ -143,15 +155,25 @@ impl session::Sink for Sink {
                         });
                     }
                     // Its records, if any, are counted.
-                    Err(error) => events::unidentified(key.pid, &error, &self.spans.counts),
+                    Err(error) => {
+                        self.board.started(key, &executable, None);
+                        events::unidentified(key.pid, &error, &self.spans.counts);
+                    }
                 }
             }
             Event::Treated { key, build_info, facts: Ok(facts), treatment } => {
                 // Where it cannot be read any more, it has gone, and no more comes of it.
                 let identity = self.identity(key.pid, *facts, &build_info, &treatment);
+                self.board.named(key, &identity.service_name);
                 self.spans.treat(key, Arc::new(identity), treatment);
             }
-            Event::Ended { key, .. } => self.spans.ended(key),
+            Event::Ended { key, .. } => {
+                self.board.ended(key);
+                self.spans.ended(key);
+            }
+            Event::Refused { key, executable, reason } => {
+                self.board.refused(key, &executable, &events::chain(&reason));
+            }
             _ => {}
         }
     }

@@ -76,6 +76,7 @@ fn take(running: &Config, config: &Config, lacks_programs: bool) {
         ("watching", running.file.watching != config.file.watching),
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),
+        ("status_socket", running.file.status_socket != config.file.status_socket),
         ("propagate in rules", lacks_programs),
         ("pause_file", running.file.pause_file != config.file.pause_file),
     ];

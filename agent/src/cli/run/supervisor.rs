@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::session::Report;
+use crate::watch::Report;
 
 /// How often it is told how many processes are watched, where it does not watch over us.
 const USUAL: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub(super) async fn follow(ask: mpsc::Sender<oneshot::Sender<Report>>) {
             return;
         }
         if let Ok(report) = report.await {
-            let watched = report.iter().filter(|(pid, _)| pid.is_some()).count();
+            let watched = report.processes.len();
             tell(&[state, NotifyState::Status(&format!("watching {watched} processes"))]);
             state = NotifyState::Watchdog;
         }

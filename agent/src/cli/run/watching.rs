@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use super::command::{self, Program};
-use super::{capabilities, pausing, reload, state, supervisor};
+use super::{capabilities, pausing, reload, state, status, supervisor};
 use crate::attach::{Kernel, Method, Sizes};
 use crate::capabilities::Needs;
 use crate::cli::SUCCESS;
@@ -24,10 +24,10 @@ use crate::config::{Config, file};
 use crate::discover::rules::executable;
 use crate::discover::{Paused, Proc, Selection};
 use crate::segments::Segments;
-use crate::session::{self, Report, Session};
+use crate::session::{self, Session};
 use crate::state::Mark;
 use crate::sys;
-use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Watcher};
+use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Report, Watcher};
 use crate::{memory_limit, propagation};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
@@ -187,6 +187,15 @@ impl WatchingArguments {
     }
 }
 
+/// What others see of an agent while it runs.
+#[derive(Default)]
+pub(in crate::cli) struct Appearance {
+    /// What tells of a kill.
+    pub(super) mark: Option<Mark>,
+    /// Where it says how it goes.
+    pub(super) status: Option<status::Bound>,
+}
+
 /// Who takes what a session brings, to its end.
 pub(in crate::cli) trait Output: session::Sink {
     /// Ends it, and says what became of everything.
@@ -200,7 +209,7 @@ pub(in crate::cli) fn watch<S: Output>(
     program: Option<&Program>,
     sampler: Sampler,
     export_port: Option<u16>,
-    leave_mark: impl FnOnce(&Counts) -> anyhow::Result<Option<Mark>>,
+    appear: impl FnOnce(&Counts, &S) -> anyhow::Result<Appearance>,
     start: impl FnOnce(&Arc<Counts>) -> anyhow::Result<S>,
 ) -> anyhow::Result<u8> {
     let object = lightfoot_probes::OBJECT?;
@@ -244,7 +253,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
         let pauses = pausing::Signals::new()?;
-        let mark = leave_mark(&counts)?;
+        let Appearance { mark, status } = appear(&counts, &sink)?;
         let pause_file = arguments.pause_file.clone().or_else(|| config.file.pause_file.clone());
         let pause_file = pause_file.or_else(|| mark.as_ref().map(|mark| mark.folder().join(pausing::NAME)));
         // An agent that starts while the file is there places nothing.
@@ -271,7 +280,9 @@ pub(in crate::cli) fn watch<S: Output>(
         if let (Some(child), Some(program)) = (&mut child, program) {
             child.go_when(session.expect(child.pid, program.path.clone()));
         }
-        let (ask, asked) = mpsc::channel(1);
+        // Each of these asks once at a time, and finds room.
+        let (ask, asked) = mpsc::channel(3);
+        let status = status.and_then(|status| status.serve(ask.clone()));
         let supervisor = tokio::spawn(supervisor::follow(ask.clone()));
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, Arc::clone(&counts)));
         let hangups = signal(SignalKind::hangup())?;
@@ -291,6 +302,7 @@ pub(in crate::cli) fn watch<S: Output>(
         following.abort();
         pausing.abort();
         let finished = sink.finish().await;
+        drop(status);
         result?;
         finished?;
         if let Some(mark) = mark {

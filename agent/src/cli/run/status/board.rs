@@ -1,0 +1,289 @@
+//! What is told of an agent to whoever asks: what became of processes, kept here, and what others count.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use lightfoot_probes_abi::{Counter, Counters};
+
+use super::because::because;
+use crate::attach::count;
+use crate::cli::counts::Counts;
+use crate::counters::{self, kernel_name};
+use crate::deliver::Monitor;
+use crate::discover::{Paused, ProcessKey};
+use crate::state::shown;
+use crate::status::{Delivery, Operation, Process, Refused, Status};
+use crate::watch::report::{Outlook, Report, Verdict, Watched};
+
+/// So many refused processes are remembered, the last ones.
+pub(super) const MAX_REFUSED: usize = 1_024;
+/// More processes are never watched; beyond that nothing is kept of one.
+const MAX_PROCESSES: usize = 4_096;
+/// Characters of a path, a name or a reason, which come from strangers.
+const MAX_TEXT: usize = 512;
+
+/// What is told.
+pub(in crate::cli::run) struct Board {
+    started: SystemTime,
+    counts: Arc<Counts>,
+    delivery: OnceLock<Monitor>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    processes: HashMap<ProcessKey, About>,
+    refused: VecDeque<(ProcessKey, Refused)>,
+    forgotten: u64,
+}
+
+/// What is known of a process beside what is counted.
+struct About {
+    executable: String,
+    service: Option<String>,
+    since: String,
+}
+
+impl Board {
+    pub(in crate::cli::run) fn new(counts: &Arc<Counts>) -> Self {
+        Self {
+            started: SystemTime::now(),
+            counts: Arc::clone(counts),
+            delivery: OnceLock::new(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Where spans go.
+    pub(in crate::cli::run) fn delivers(&self, monitor: Monitor) {
+        // There is but one delivery.
+        let _ = self.delivery.set(monitor);
+    }
+
+    /// A process is watched; its service is not known if it ended before.
+    pub(in crate::cli::run) fn started(&self, key: ProcessKey, executable: &Path, service: Option<&str>) {
+        let mut known = self.known();
+        known.refused.retain(|(refused, _)| *refused != key);
+        if known.processes.len() < MAX_PROCESSES {
+            let executable = cut(&executable.display().to_string());
+            known.processes.insert(key, About { executable, service: service.map(cut), since: now() });
+        }
+    }
+
+    /// Its service has another name from now on.
+    pub(in crate::cli::run) fn named(&self, key: ProcessKey, service: &str) {
+        if let Some(about) = self.known().processes.get_mut(&key) {
+            about.service = Some(cut(service));
+        }
+    }
+
+    /// It is watched no more.
+    pub(in crate::cli::run) fn ended(&self, key: ProcessKey) {
+        self.known().processes.remove(&key);
+    }
+
+    /// It was to be watched, and cannot be.
+    pub(in crate::cli::run) fn refused(&self, key: ProcessKey, executable: &Path, reason: &str) {
+        let mut known = self.known();
+        known.refused.retain(|(refused, _)| *refused != key);
+        if known.refused.len() >= MAX_REFUSED {
+            known.refused.pop_front();
+            known.forgotten = known.forgotten.saturating_add(1);
+        }
+        let executable = cut(&executable.display().to_string());
+        let refused = Refused { pid: key.pid, executable, time: now(), reason: cut(reason) };
+        known.refused.push_back((key, refused));
+    }
+
+    /// All of it, with the counts of a report of that age.
+    pub(super) fn status(&self, age: Option<Duration>, report: Option<&Report>) -> Status {
+        let none = Report::default();
+        let report = report.unwrap_or(&none);
+        let snapshot = self.counts.delivery.snapshot();
+        let known = self.known();
+        let mut processes: Vec<_> = report.processes.iter().map(|one| known.process(one)).collect();
+        let counted: HashSet<_> = report.processes.iter().map(|one| one.key).collect();
+        let uncounted = known.processes.iter().filter(|(key, _)| !counted.contains(key));
+        processes.extend(uncounted.map(|(key, about)| about.uncounted(key.pid)));
+        processes.sort_by_key(|process| process.pid);
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: process::id(),
+            started: shown(self.started).to_string(),
+            now: now(),
+            ready: report.has_looked,
+            paused: match report.paused {
+                Paused::Nothing => "nothing",
+                Paused::Executables(_) => "some programs",
+                Paused::Everything => "everything",
+            }
+            .to_owned(),
+            counts_age_seconds: age.map(|age| age.as_secs_f64()),
+            processes,
+            refused: known.refused.iter().map(|(_, refused)| refused.clone()).collect(),
+            refused_forgotten: known.forgotten,
+            delivery: self
+                .delivery
+                .get()
+                .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot)),
+            counts: self.counts.all_by_name(report, &snapshot),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn process(&self, watched: &Watched) -> Process {
+        let Watched { key, counters, outlooks, groups, sites } = watched;
+        let about = self.processes.get(key);
+        let of = |counter| count(counters, counter);
+        let settled = [Counter::Ended, Counter::Unsampled, Counter::RingFull, Counter::Abandoned].map(of);
+        let operations: Vec<_> = outlooks
+            .iter()
+            .map(|outlook| {
+                let stands = outlook.group.is_none_or(|group| groups.contains(&group));
+                operation(outlook, stands)
+            })
+            .collect();
+        let lost = lost(counters);
+        let since = about.map(|about| about.since.clone()).unwrap_or_default();
+        Process {
+            pid: key.pid,
+            executable: about.map(|about| about.executable.clone()).unwrap_or_default(),
+            service: about.and_then(|about| about.service.clone()),
+            spans: of(Counter::Ended),
+            lost,
+            open: settled.into_iter().fold(of(Counter::Started), u64::saturating_sub),
+            because: because(counters, lost, &operations, &since),
+            since,
+            sites: *sites,
+            operations,
+            counts: by_name(counters),
+        }
+    }
+}
+
+impl About {
+    /// A process that has just come, or of which a busy agent cannot say more now.
+    fn uncounted(&self, pid: u32) -> Process {
+        Process {
+            pid,
+            executable: self.executable.clone(),
+            service: self.service.clone(),
+            since: self.since.clone(),
+            because: Some("its counts have not been read yet".to_owned()),
+            ..Process::default()
+        }
+    }
+}
+
+fn operation(outlook: &Outlook, stands: bool) -> Operation {
+    let (state, reasons) = match &outlook.verdict {
+        Verdict::Watched if stands => ("watched", Vec::new()),
+        Verdict::Watched => ("off", Vec::new()),
+        Verdict::Left(by) => ("left", vec![cut(&format!("left to {by}"))]),
+        Verdict::Cannot(reasons) => ("cannot", reasons.iter().map(|reason| cut(reason)).collect()),
+    };
+    Operation {
+        library: outlook.library.to_owned(),
+        title: outlook.title.to_owned(),
+        state: state.to_owned(),
+        traps: outlook.traps,
+        reasons,
+    }
+}
+
+fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot) -> Delivery {
+    let progress = monitor.progress();
+    let mut services: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for counter in counters::Counter::ALL {
+        for (service, count) in snapshot.of(counter) {
+            services.entry(cut(service)).or_default().insert(counter.name().to_owned(), count);
+        }
+    }
+    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Delivery {
+        endpoint: progress.endpoint,
+        down: progress.is_down,
+        last_error: progress.last_error.as_deref().map(cut),
+        printed: progress.is_printed,
+        waiting_spans: wide(progress.spans),
+        waiting_bytes: wide(progress.bytes),
+        max_bytes: wide(progress.max_bytes),
+        services,
+    }
+}
+
+/// Spans that were lost before they came to the agent.
+fn lost(counters: &Counters) -> u64 {
+    let losses = Counter::ALL.iter().filter(|counter| counter.help().trim_start().starts_with("Lost:"));
+    losses.map(|counter| count(counters, *counter)).fold(0, u64::saturating_add)
+}
+
+fn by_name(counters: &Counters) -> BTreeMap<String, u64> {
+    let all = Counter::ALL.iter().map(|counter| (kernel_name(*counter), count(counters, *counter)));
+    all.filter(|(_, count)| *count != 0).collect()
+}
+
+fn now() -> String {
+    shown(SystemTime::now()).to_string()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::discover::FileIdentity;
+
+    fn key(pid: usize) -> ProcessKey {
+        let file = FileIdentity::of(Path::new("/proc/self/exe")).unwrap();
+        ProcessKey { pid: u32::try_from(pid).unwrap(), started: 1, stack: 1, file }
+    }
+
+    fn board() -> Board {
+        Board::new(&Arc::new(Counts::default()))
+    }
+
+    #[test]
+    fn the_last_refused_processes_are_remembered_and_the_others_counted() {
+        let board = board();
+        for pid in 1..=MAX_REFUSED + 3 {
+            board.refused(key(pid), Path::new("/srv/shop"), &"x".repeat(2 * MAX_TEXT));
+        }
+        board.refused(key(4), Path::new("/srv/shop"), "again");
+        let status = board.status(None, None);
+        let pids: Vec<_> = status.refused.iter().map(|refused| refused.pid as usize).collect();
+        assert_eq!(pids, (5..=MAX_REFUSED + 3).chain([4]).collect::<Vec<_>>());
+        assert_eq!(status.refused_forgotten, 3);
+        assert_eq!(status.refused[0].reason.len(), MAX_TEXT);
+        board.started(key(4), Path::new("/srv/shop"), Some("shop"));
+        assert_eq!(board.status(None, None).refused.len(), MAX_REFUSED - 1);
+    }
+
+    #[test]
+    fn a_process_of_which_nothing_is_counted_yet_is_told_of() {
+        let board = board();
+        board.started(key(7), Path::new("/srv/shop"), Some("shop"));
+        board.named(key(7), "cart");
+        let Status { processes, counts_age_seconds, .. } = board.status(None, None);
+        let [process] = &processes[..] else { panic!("{processes:?}") };
+        assert_eq!((process.pid, process.service.as_deref()), (7, Some("cart")));
+        assert_eq!(process.because.as_deref(), Some("its counts have not been read yet"));
+        assert_eq!(counts_age_seconds, None);
+        for pid in 0..2 * MAX_PROCESSES {
+            board.started(key(pid), Path::new("/srv/shop"), None);
+        }
+        assert_eq!(board.status(None, None).processes.len(), MAX_PROCESSES);
+        (0..2 * MAX_PROCESSES).for_each(|pid| board.ended(key(pid)));
+        assert_eq!(board.status(None, None).processes, []);
+    }
+}

@@ -1,0 +1,165 @@
+//! What `status` shows to people. All texts come from strangers.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use crate::cli::report::{BAD, DEAR, GOOD, HEADING, QUIET};
+use crate::escape::printable;
+use crate::status::{Delivery, Operation, Process, Refused, Status};
+
+/// Counts of processes that are older, in seconds, are told to be.
+const FRESH: f64 = 1.0;
+
+/// Writes all of it.
+pub(super) fn write(status: &Status, page: &mut impl Write) -> io::Result<()> {
+    let Status { version, pid, started, now, .. } = status;
+    let [version, started, now] = [version, started, now].map(|text| printable(text));
+    writeln!(page, "{HEADING}lightfoot {version}{HEADING:#}, process {pid}, since {started}; now {now}")?;
+    if !status.ready {
+        writeln!(page, "{DEAR}the processes that were there at its start are still looked at{DEAR:#}")?;
+    }
+    if status.paused != "nothing" {
+        writeln!(page, "{DEAR}paused: {}{DEAR:#}", printable(&status.paused))?;
+    }
+    match status.counts_age_seconds {
+        None => writeln!(page, "{DEAR}it is busy, and has not said anything of processes yet{DEAR:#}")?,
+        Some(age) if age >= FRESH => {
+            writeln!(page, "{DEAR}it is busy: counts of processes are {age:.1} s old{DEAR:#}")?;
+        }
+        Some(_) => {}
+    }
+    delivery(&status.delivery, &status.counts, page)?;
+    if status.processes.is_empty() {
+        writeln!(page, "no process is watched; `lightfoot targets` shows why others are left alone")?;
+    }
+    status.processes.iter().try_for_each(|one| process(one, page))?;
+    for Refused { pid, executable, time, reason } in &status.refused {
+        let [path, reason, time] = [executable, reason, time].map(|text| printable(text));
+        writeln!(page, "{BAD}✗{BAD:#} {pid} {path}: {reason} {QUIET}({time}){QUIET:#}")?;
+    }
+    if status.refused_forgotten != 0 {
+        writeln!(
+            page,
+            "{QUIET}{} more that were refused before are forgotten{QUIET:#}",
+            status.refused_forgotten
+        )?;
+    }
+    if !status.counts.is_empty() {
+        writeln!(page, "counts")?;
+    }
+    status.counts.iter().try_for_each(|(name, count)| writeln!(page, "  {:<28} {count:>12}", printable(name)))
+}
+
+fn delivery(delivery: &Delivery, counts: &BTreeMap<String, u64>, page: &mut impl Write) -> io::Result<()> {
+    let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+    if let Some(endpoint) = &delivery.endpoint {
+        let (style, state) = if delivery.down { (BAD, "is down") } else { (GOOD, "takes spans") };
+        let Delivery { waiting_spans, waiting_bytes, max_bytes, .. } = delivery;
+        writeln!(
+            page,
+            "{} {style}{state}{style:#}: {} exported, {waiting_spans} wait ({waiting_bytes} of {max_bytes} bytes)",
+            printable(endpoint),
+            of("spans_exported")
+        )?;
+    }
+    if delivery.printed {
+        writeln!(page, "spans are printed: {} so far", of("spans_printed"))?;
+    }
+    if delivery.endpoint.is_none() && !delivery.printed {
+        writeln!(page, "{DEAR}spans are thrown away, as was asked for: {}{DEAR:#}", of("spans_discarded"))?;
+    }
+    match &delivery.last_error {
+        Some(error) => writeln!(page, "  the last failure: {}", printable(error)),
+        None => Ok(()),
+    }
+}
+
+fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
+    let style = if process.lost != 0 {
+        BAD
+    } else if process.spans == 0 {
+        DEAR
+    } else {
+        GOOD
+    };
+    let service = process.service.as_deref().unwrap_or("(it ended before its service was known)");
+    write!(page, "{style}●{style:#} {HEADING}{}{HEADING:#}", printable(service))?;
+    writeln!(page, "  {} {}", process.pid, printable(&process.executable))?;
+    let Process { spans, lost, open, sites, .. } = process;
+    write!(page, "    {spans} spans, {lost} lost, {open} open, {sites} places probed")?;
+    match &process.because {
+        Some(because) => writeln!(page, "; none, because {}", printable(because))?,
+        None => writeln!(page)?,
+    }
+    process.operations.iter().try_for_each(|one| operation(one, page))
+}
+
+fn operation(operation: &Operation, page: &mut impl Write) -> io::Result<()> {
+    let [title, reasons] = [&operation.title, &operation.reasons.join("; ")].map(|text| printable(text));
+    match operation.state.as_str() {
+        "watched" => writeln!(page, "    {GOOD}✓{GOOD:#} {title}, traps: {}", operation.traps),
+        "off" => writeln!(page, "    {QUIET}– {title}: off{QUIET:#}"),
+        "left" => writeln!(page, "    – {title}: {reasons}"),
+        _ => writeln!(page, "    {BAD}✗{BAD:#} {title}: {reasons}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_stranger_steers_the_terminal() {
+        let evil = || "\x1b[2J\u{202e}evil".to_owned();
+        let operation = |state: &str| Operation {
+            title: evil(),
+            state: state.to_owned(),
+            reasons: vec![evil()],
+            ..Operation::default()
+        };
+        let process = Process {
+            executable: evil(),
+            service: Some(evil()),
+            because: Some(evil()),
+            operations: ["watched", "off", "left", "cannot", &evil()].map(operation).into(),
+            ..Process::default()
+        };
+        let status = Status {
+            version: evil(),
+            started: evil(),
+            now: evil(),
+            paused: evil(),
+            processes: vec![process],
+            refused: vec![Refused { executable: evil(), time: evil(), reason: evil(), ..Refused::default() }],
+            refused_forgotten: 3,
+            delivery: Delivery {
+                endpoint: Some(evil()),
+                last_error: Some(evil()),
+                printed: true,
+                ..Delivery::default()
+            },
+            counts: [(evil(), 7)].into(),
+            ..Status::default()
+        };
+        let mut page = anstream::StripStream::new(Vec::new());
+        write(&status, &mut page).unwrap();
+        let page = String::from_utf8(page.into_inner()).unwrap();
+        assert_eq!(page.matches("u{202e}evil").count(), 21, "{page}");
+        assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
+        assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
+    }
+
+    #[test]
+    fn a_busy_agent_is_told_to_be() {
+        let of = |counts_age_seconds| {
+            let status =
+                Status { counts_age_seconds, ready: true, paused: "nothing".to_owned(), ..Status::default() };
+            let mut page = anstream::StripStream::new(Vec::new());
+            write(&status, &mut page).unwrap();
+            String::from_utf8(page.into_inner()).unwrap()
+        };
+        assert!(of(None).contains("has not said anything of processes yet"), "{}", of(None));
+        assert!(of(Some(2.5)).contains("it is busy: counts of processes are 2.5 s old"), "{}", of(Some(2.5)));
+        assert!(!of(Some(0.5)).contains("busy"), "{}", of(Some(0.5)));
+    }
+}

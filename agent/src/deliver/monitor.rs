@@ -1,0 +1,50 @@
+//! What is known of delivery while it runs.
+
+use std::sync::Arc;
+
+use super::notices::Notices;
+use super::queue::Queue;
+
+/// Looks at delivery from elsewhere.
+#[derive(Clone)]
+pub struct Monitor {
+    pub(super) endpoint: Option<String>,
+    pub(super) is_printed: bool,
+    pub(super) queue: Arc<Queue>,
+    pub(super) notices: Arc<Notices>,
+}
+
+/// How delivery goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The endpoint, if there is one.
+    pub endpoint: Option<String>,
+    /// Whether the last try to send something to it failed.
+    pub is_down: bool,
+    /// What the last failure said.
+    pub last_error: Option<String>,
+    /// Whether spans are printed.
+    pub is_printed: bool,
+    /// Spans that wait for the endpoint or are on their way.
+    pub spans: usize,
+    /// Their bytes.
+    pub bytes: usize,
+    /// How many bytes may wait.
+    pub max_bytes: usize,
+}
+
+impl Monitor {
+    /// How it goes now.
+    pub fn progress(&self) -> Progress {
+        let (spans, bytes) = self.queue.waiting();
+        Progress {
+            endpoint: self.endpoint.clone(),
+            is_down: self.notices.is_down(),
+            last_error: self.notices.last_error(),
+            is_printed: self.is_printed,
+            spans,
+            bytes,
+            max_bytes: self.queue.max_bytes,
+        }
+    }
+}

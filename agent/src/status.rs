@@ -1,0 +1,124 @@
+//! How a running agent says how it goes: over a unix socket, in HTTP, so that `lightfoot status` and `curl` both understand it.
+//!
+//! [`Status`] is what `GET /status` answers. Modules: [`socket`] is where it listens, [`server`] answers, [`client`] asks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub mod client;
+pub mod server;
+pub mod socket;
+
+/// How it goes. What is missing in the answer of another version is empty.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// Its number.
+    pub pid: u32,
+    /// When it began, as in RFC 3339.
+    pub started: String,
+    /// When this was said.
+    pub now: String,
+    /// Whether all processes that were there at its start have been looked at.
+    pub ready: bool,
+    /// `nothing`, `some programs` or `everything`.
+    pub paused: String,
+    /// How old the counts of processes are: older than a moment if the agent is busy. Nothing if there are none yet.
+    pub counts_age_seconds: Option<f64>,
+    /// Each process that is watched.
+    pub processes: Vec<Process>,
+    /// Those that were to be watched and cannot be, the last ones.
+    pub refused: Vec<Refused>,
+    /// How many of these are forgotten.
+    pub refused_forgotten: u64,
+    /// Where spans go.
+    pub delivery: Delivery,
+    /// All that was counted, by name, as `lightfoot run` prints it. What is missing is 0.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// A process that is watched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its program, as it sees it.
+    pub executable: String,
+    /// What its service is called; nothing if it ended before that was known.
+    pub service: Option<String>,
+    /// Since when it is watched.
+    pub since: String,
+    /// Spans that were recorded.
+    pub spans: u64,
+    /// Spans that were lost before they came to the agent.
+    pub lost: u64,
+    /// Spans that are open.
+    pub open: u64,
+    /// Why there are no spans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// How many places of its program are probed.
+    pub sites: usize,
+    /// What is watched of it, and what is not.
+    pub operations: Vec<Operation>,
+    /// What the kernel's programs have counted of it, by name. What is missing is 0.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// What can be watched in a program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Operation {
+    /// The library.
+    pub library: String,
+    /// What of it.
+    pub title: String,
+    /// `watched`, `off` (it can be watched, but was not asked for or is not worth its trap), `left` (to the program's own
+    /// instrumentation) or `cannot`.
+    pub state: String,
+    /// The traps that a span takes, or that it adds to one.
+    pub traps: usize,
+    /// Why, if it is not watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// A process that was to be watched and cannot be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    /// Its number.
+    pub pid: u32,
+    /// Its program, as it sees it.
+    pub executable: String,
+    /// When that was found.
+    pub time: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delivery {
+    /// The endpoint, if there is one.
+    pub endpoint: Option<String>,
+    /// Whether the last try to send something to it failed.
+    pub down: bool,
+    /// What the last failure said, also if it works again.
+    pub last_error: Option<String>,
+    /// Whether spans are printed.
+    pub printed: bool,
+    /// Spans that wait for the endpoint or are on their way.
+    pub waiting_spans: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// How many bytes may wait.
+    pub max_bytes: u64,
+    /// What was counted of each service, by name. What is missing is 0.
+    pub services: BTreeMap<String, BTreeMap<String, u64>>,
+}

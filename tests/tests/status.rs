@@ -1,0 +1,238 @@
+//! What a running agent says of itself to whoever asks (`lightfoot status`, `GET /status`).
+//!
+//! Needs root and a kernel that attaches probes; elsewhere each test says why it does nothing, and fails where `CI` is
+//! `true`.
+#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use lightfoot::state::sockets;
+use lightfoot::status::server::{MAX_CONNECTIONS, MAX_HEAD, MAX_TIME};
+use lightfoot::status::{Process, Status};
+use lightfoot_tests::live::{
+    Agent, Client, Folder, PATIENCE, Response, Target, lightfoot, slowness, text, wait_for,
+};
+use rustix::process::Signal;
+
+/// An agent whose mark and socket are in a folder, and the socket.
+fn start(state: &Path, arguments: &[&str]) -> (Agent, PathBuf) {
+    let before = sockets(state).unwrap_or_default();
+    let agent = Agent::start([&["--state-dir", text(state)], arguments].concat(), &[]).unwrap();
+    let new = || sockets(state).ok()?.into_iter().find(|socket| !before.contains(socket));
+    let socket = wait_for("a socket", new).unwrap();
+    (agent, socket)
+}
+
+fn get(socket: &Path, path: &str) -> Response {
+    Client::unix(socket.to_owned()).get(path, "").unwrap().unwrap()
+}
+
+fn status(socket: &Path) -> Status {
+    let response = get(socket, "/status");
+    assert_eq!(response.status, 200);
+    serde_json::from_slice(&response.body).unwrap()
+}
+
+/// What is said of a process, once it is as expected.
+fn until(socket: &Path, pid: u32, what: &str, is_so: impl Fn(&Process) -> bool) -> Process {
+    wait_for(what, || status(socket).processes.into_iter().find(|one| one.pid == pid && is_so(one))).unwrap()
+}
+
+/// `lightfoot status` with more words.
+fn command(words: &[&str]) -> Output {
+    Command::new(lightfoot()).arg("status").args(words).env_clear().env("NO_COLOR", "1").output().unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn what_is_said_of_processes_is_the_truth() {
+    let Some(folder) = Folder::for_test("what an agent says of itself") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let sleeper = folder.copy(Path::new("/bin/sleep"), "sleeper").unwrap();
+    let mut sleeper = Command::new(sleeper).arg("600").spawn().unwrap();
+    let state = folder.path().join("state");
+    let asked = sleeper.id().to_string();
+    let (agent, socket) = start(&state, &["--exe", text(&path), "--pid", &asked]);
+    agent.watches(target.pid()).unwrap();
+
+    let idle = until(&socket, target.pid(), "a process that is watched", |_| true);
+    assert_eq!((idle.spans, idle.lost, idle.open), (0, 0, 0));
+    assert_eq!(idle.because.as_ref().unwrap(), &format!("no request was seen since {}", idle.since));
+    assert_eq!(idle.executable, text(&path));
+    let served = idle.operations.iter().find(|one| one.title == "HTTP/1 server request").unwrap();
+    assert_eq!((served.state.as_str(), served.traps), ("watched", 2));
+    assert!(idle.sites >= 2, "{idle:?}");
+    let whole = status(&socket);
+    assert_eq!((whole.pid, whole.paused.as_str()), (agent.pid(), "nothing"));
+    assert!(whole.counts_age_seconds.unwrap() < PATIENCE.as_secs_f64());
+    let refused = whole.refused.iter().find(|one| one.pid == sleeper.id()).unwrap();
+    assert!(refused.reason.contains("Go"), "{refused:?}");
+
+    for _ in 0..7 {
+        assert_eq!(target.get("/seven").unwrap(), 200);
+    }
+    let busy = until(&socket, target.pid(), "all spans", |one| one.spans == 7);
+    assert_eq!((busy.because, busy.lost, busy.open), (None, 0, 0));
+    assert_eq!((busy.counts.get("started"), busy.counts.get("ended")), (Some(&7), Some(&7)));
+    let service = busy.service.unwrap();
+    let of_service = |counter| {
+        let whole = status(&socket);
+        let count = whole.delivery.services.get(&service)?.get(counter).copied();
+        (count == Some(7) && whole.counts.get(counter) == Some(&7)).then_some(())
+    };
+    wait_for("all of them to be printed", || of_service("spans_printed")).unwrap();
+
+    // The command shows the same.
+    let words = ["--socket", text(&socket)];
+    let json = command(&[&words[..], &["--json"]].concat());
+    assert!(json.status.success(), "{}", said(&json));
+    let shown: Status = serde_json::from_str(&printed(&json)).unwrap();
+    assert_eq!(shown.processes.iter().find(|one| one.pid == target.pid()).unwrap().spans, 7);
+    let page = printed(&command(&["--state-dir", text(&state)]));
+    assert!(
+        page.contains(&format!("{} {}\n    7 spans, 0 lost, 0 open", target.pid(), text(&path))),
+        "{page}"
+    );
+    assert!(page.contains("spans are printed: 7 so far") && page.contains("✗ "), "{page}");
+
+    drop(target);
+    wait_for("the process to be left", || status(&socket).processes.is_empty().then_some(())).unwrap();
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.count("ended"), 7);
+    assert!(!socket.exists());
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+}
+
+#[test]
+fn it_is_ready_once_all_processes_have_been_looked_at() {
+    let Some(folder) = Folder::for_test("readiness") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    target.address().unwrap();
+    // The first answer may come late on a busy machine.
+    let was_unready = (0..5).any(|_| {
+        let (agent, socket) = start(&folder.path().join("state"), &["--exe", text(&path)]);
+        let ready = || get(&socket, "/health/ready").status;
+        let first = ready();
+        assert!([200, 503].contains(&first), "{first}");
+        wait_for("readiness", || (ready() == 200).then_some(())).unwrap();
+        // What was there is watched by then.
+        assert!(status(&socket).processes.iter().any(|one| one.pid == target.pid()));
+        assert_eq!((status(&socket).ready, get(&socket, "/health/live").status), (true, 200));
+        agent.stop().unwrap();
+        first == 503
+    });
+    assert!(was_unready);
+}
+
+#[test]
+fn whoever_asks_nonsense_slowly_or_too_often_harms_nobody() {
+    let Some(folder) = Folder::for_test("nonsense at the socket") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let (agent, socket) = start(&folder.path().join("state"), &["--exe", text(&path)]);
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o7777, 0o600);
+    assert_eq!(get(&socket, "/nothing").status, 404);
+    let exchange = |request: &[u8]| Client::unix(socket.clone()).exchange(request).unwrap().unwrap();
+    let put = exchange(b"PUT /status HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab");
+    assert_eq!(put.status, 405);
+    assert!(put.headers.contains(&("allow".to_owned(), "GET, HEAD".to_owned())), "{put:?}");
+    assert_eq!(exchange(b"\x16\x03\x01 no HTTP\r\n\r\n").status, 400);
+    let long = format!("GET /status HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(2 * MAX_HEAD));
+    assert_eq!(exchange(long.as_bytes()).status, 431);
+
+    let mut slow: Vec<_> = (0..MAX_CONNECTIONS).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for client in &mut slow {
+        client.write_all(b"GET /sta").unwrap();
+    }
+    // Whoever comes now waits until these have had their time.
+    let began = Instant::now();
+    assert_eq!(status(&socket).pid, agent.pid());
+    assert!(began.elapsed() > MAX_TIME / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < MAX_TIME + PATIENCE * slowness());
+    for client in &mut slow {
+        let mut rest = Vec::new();
+        // Reset or closed: there was no request.
+        let _ = client.read_to_end(&mut rest);
+        assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    }
+    assert_eq!(target.get("/all-the-same").unwrap(), 200);
+    agent.span("/all-the-same").unwrap();
+    agent.stop().unwrap();
+}
+
+#[test]
+fn it_listens_where_it_is_told_to_or_nowhere() {
+    let Some(folder) = Folder::for_test("the path of a socket") else { return };
+    let state = folder.path().join("state");
+    let path = folder.path().join("socket");
+    let agent = |value: &str| {
+        let words = ["--exe", "nothing-of-that-name", "--state-dir", text(&state), "--status-socket", value];
+        Agent::start(words, &[]).unwrap()
+    };
+    let first = agent(text(&path));
+    wait_for("the socket", || UnixStream::connect(&path).ok()).unwrap();
+    assert_eq!(sockets(&state).unwrap(), [""; 0].map(PathBuf::from));
+    let second = agent(text(&path)).wait().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let expected = format!("lightfoot: --status-socket: {} is in use", text(&path));
+    assert!(second.messages.contains(&expected), "{}", second.messages);
+    // One that was killed leaves a socket that the next one replaces.
+    first.signal(Signal::KILL);
+    first.wait().unwrap();
+    assert!(path.exists());
+    let third = agent(text(&path));
+    wait_for("the socket", || UnixStream::connect(&path).ok()).unwrap();
+    assert_eq!(status(&path).pid, third.pid());
+    third.stop().unwrap();
+    assert!(!path.exists());
+    let silent = agent("none");
+    silent.says("nothing to watch yet").unwrap();
+    assert_eq!(sockets(&state).unwrap(), [""; 0].map(PathBuf::from));
+    silent.stop().unwrap();
+}
+
+#[test]
+fn what_a_killed_agent_left_is_skipped_and_the_next_one_removes_it() {
+    let Some(folder) = Folder::for_test("the socket of a killed agent") else { return };
+    let state = folder.path().join("state");
+    let nobody = command(&["--state-dir", text(&state)]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        said(&nobody).starts_with("lightfoot: no Lightfoot of this user is running: "),
+        "{}",
+        said(&nobody)
+    );
+    let (killed, left) = start(&state, &["--exe", "nothing-of-that-name"]);
+    killed.signal(Signal::KILL);
+    killed.wait().unwrap();
+    assert!(left.exists());
+    let nobody = command(&["--state-dir", text(&state)]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert_eq!(said(&nobody), "lightfoot: no Lightfoot of this user is running\n");
+    let refused = command(&["--socket", text(&left)]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("cannot connect to "), "{}", said(&refused));
+    let (agent, socket) = start(&state, &["--exe", "nothing-of-that-name"]);
+    assert_eq!(sockets(&state).unwrap(), [socket]);
+    let page = printed(&command(&["--state-dir", text(&state)]));
+    assert!(page.contains(&format!(", process {}, since ", agent.pid())), "{page}");
+    assert!(page.contains("no process is watched; "), "{page}");
+    agent.stop().unwrap();
+}
