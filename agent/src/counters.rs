@@ -224,7 +224,32 @@ impl fmt::Display for Snapshot {
     }
 }
 
-/// All that is ever counted: the name of each counter as it is printed, and that of its variant here or in
+/// What a counter is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Its name as it is printed.
+    pub name: String,
+    /// One sentence for people.
+    pub help: &'static str,
+    /// Whether it counts spans that nobody will see.
+    pub is_loss: bool,
+}
+
+/// All that is ever counted.
+pub fn all() -> Vec<Counted> {
+    let told =
+        |name, help: &'static str| Counted { name, help, is_loss: help.trim_start().starts_with("Lost:") };
+    let kernel = KernelCounter::ALL.iter().map(|counter| told(kernel_name(*counter), counter.help()));
+    let session = SessionCounter::ALL.map(|counter| told(counter.name().to_owned(), counter.help()));
+    let delivery = Counter::ALL.map(|counter| Counted {
+        name: counter.name().to_owned(),
+        help: counter.help(),
+        is_loss: counter.is_loss(),
+    });
+    kernel.chain(session).chain(delivery).collect()
+}
+
+/// The name of each counter as it is printed, and that of its variant here or in
 /// [`lightfoot_probes_abi::Counter`].
 pub fn names() -> Vec<(String, String)> {
     let kernel = KernelCounter::ALL.iter().map(|counter| (kernel_name(*counter), format!("{counter:?}")));

@@ -1,12 +1,15 @@
 //! How a running agent says how it goes: over a unix socket, in HTTP, so that `lightfoot status` and `curl` both understand it.
 //!
-//! [`Status`] is what `GET /status` answers. Modules: [`socket`] is where it listens, [`server`] answers, [`client`] asks.
+//! [`Status`] is what `GET /status` answers. Modules: [`socket`] is where it listens, [`server`] answers, [`client`] asks,
+//! [`metrics`] tells the same as metrics, and [`openmetrics`] as text for Prometheus.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub mod client;
+pub mod metrics;
+pub mod openmetrics;
 pub mod server;
 pub mod socket;
 

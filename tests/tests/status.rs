@@ -4,6 +4,8 @@
 //! `true`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
+use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,6 +15,8 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use lightfoot::state::sockets;
+use lightfoot::status::metrics::{Kind, Metric, table};
+use lightfoot::status::openmetrics;
 use lightfoot::status::server::{MAX_CONNECTIONS, MAX_HEAD, MAX_TIME};
 use lightfoot::status::{Process, Status};
 use lightfoot_tests::live::{
@@ -234,5 +238,102 @@ fn what_a_killed_agent_left_is_skipped_and_the_next_one_removes_it() {
     let page = printed(&command(&["--state-dir", text(&state)]));
     assert!(page.contains(&format!(", process {}, since ", agent.pid())), "{page}");
     assert!(page.contains("no process is watched; "), "{page}");
+    agent.stop().unwrap();
+}
+
+/// The name of a metric in the text, and of its values there.
+fn plain(metric: &Metric) -> (String, String) {
+    let unit = match metric.unit {
+        "s" => "_seconds",
+        "By" => "_bytes",
+        _ => "",
+    };
+    let name = metric.plain_name() + unit;
+    let of_values = if metric.kind == Kind::Counter { format!("{name}_total") } else { name.clone() };
+    (name, of_values)
+}
+
+fn row(metric: &Metric) -> String {
+    let attributes: Vec<_> = metric.attributes.iter().map(|attribute| format!("`{attribute}`")).collect();
+    let Metric { name, kind, unit, help, .. } = metric;
+    format!("| `{name}` | `{}` | {kind} | `{unit}` | {} | {help} |", plain(metric).1, attributes.join(", "))
+}
+
+/// `UPDATE=1` writes the table.
+#[test]
+fn each_metric_is_in_the_document() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let head =
+        "| name | in OpenMetrics | kind | unit | attributes | what it says |\n|---|---|---|---|---|---|\n";
+    let (before, rest) = page.split_once(head).unwrap();
+    let (rows, after) = rest.split_once("\n\n").unwrap_or(("", rest));
+    let expected = table().iter().map(row).collect::<Vec<_>>().join("\n");
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, format!("{before}{head}{expected}\n\n{}", after.trim_start())).unwrap();
+    } else {
+        assert_eq!(rows, expected, "UPDATE=1 writes it");
+    }
+}
+
+#[test]
+fn a_running_agent_tells_each_metric_and_no_other() {
+    let Some(folder) = Folder::for_test("metrics") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    // An endpoint that is not there: only then there is something to say of it.
+    let endpoint = ["--endpoint", "http://127.0.0.1:9", "--flush-timeout", "0"];
+    let (agent, socket) =
+        start(&folder.path().join("state"), &[&["--exe", text(&path)], &endpoint[..]].concat());
+    agent.watches(target.pid()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(target.get("/three").unwrap(), 200);
+    }
+    let scrape = || {
+        let response = get(&socket, "/metrics");
+        assert_eq!(response.status, 200);
+        assert!(response.headers.contains(&("content-type".to_owned(), openmetrics::KIND.to_owned())));
+        String::from_utf8(response.body).unwrap()
+    };
+    let value = |text: &str, series: &str| -> Option<f64> {
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    };
+    let text = wait_for("all spans to wait for the endpoint, which is down", || {
+        let text = scrape();
+        let waits = value(&text, "lightfoot_queue_spans") == Some(3.0);
+        (waits && value(&text, "lightfoot_endpoint_up") == Some(0.0)).then_some(text)
+    })
+    .unwrap();
+    assert_eq!(value(&text, "lightfoot_spans_recorded_total"), Some(3.0));
+    assert_eq!(value(&text, "lightfoot_processes_watched"), Some(1.0));
+    assert_eq!(value(&text, "lightfoot_spans_lost_total{cause=\"ring_full\"}"), Some(0.0));
+    let of_service = "lightfoot_service_spans_total{service_name=\"server\",outcome=\"pushed\"}";
+    let service = &status(&socket).processes[0].service.clone().unwrap();
+    assert_eq!(value(&text, &of_service.replace("server", service)), Some(3.0), "{text}");
+
+    let mut told = BTreeMap::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert!(told.insert(name.to_owned(), kind.to_owned()).is_none(), "{name} is told twice");
+    }
+    let expected: BTreeMap<_, _> =
+        table().iter().map(|metric| (plain(metric).0, metric.kind.to_string())).collect();
+    assert_eq!(told, expected);
+    for metric in table() {
+        let name = plain(&metric).1;
+        let has_value =
+            |line: &str| line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
+        assert!(text.lines().any(has_value), "{name} has no value");
+    }
+    assert!(text.ends_with("# EOF\n"));
+
+    // Nothing goes back when a process ends.
+    drop(target);
+    wait_for("the process to be left", || {
+        let text = scrape();
+        assert_eq!(value(&text, "lightfoot_spans_recorded_total"), Some(3.0), "{text}");
+        (value(&text, "lightfoot_processes_watched") == Some(0.0)).then_some(())
+    })
+    .unwrap();
     agent.stop().unwrap();
 }

@@ -69,7 +69,7 @@ impl Counts {
 
     /// The same with those of processes that are still watched.
     pub(super) fn print_with(&self, report: &Report) {
-        let early = self.with(report);
+        let early = self.with(report.counters());
         // With nothing counted there is this line at least.
         let (own, watched) = (std::process::id(), report.processes.len());
         if logs::format() == Some(logs::Format::Json) {
@@ -80,16 +80,15 @@ impl Counts {
         logs::print(format!("{early}{}{end}", self.delivery.snapshot()));
     }
 
-    /// All that was counted, those of processes that are still watched included, without what is 0, by the names that are printed.
-    pub(super) fn all_by_name(
+    /// All that was counted, with what the programs have counted besides, without what is 0, by the names that are printed.
+    pub(super) fn all_by_name<'a>(
         &self,
-        report: &Report,
+        kernel: impl IntoIterator<Item = &'a Counters>,
         delivery: &counters::Snapshot,
     ) -> BTreeMap<String, u64> {
-        let delivery =
-            counters::Counter::ALL.map(|counter| (counter.name().to_owned(), delivery.total(counter)));
-        let mut all = self.with(report).by_name();
-        all.extend(delivery.into_iter().filter(|(_, count)| *count != 0));
+        let of = |counter: counters::Counter| (counter.name().to_owned(), delivery.total(counter));
+        let mut all = self.with(kernel).by_name();
+        all.extend(counters::Counter::ALL.map(of).into_iter().filter(|(_, count)| *count != 0));
         all
     }
 
@@ -134,10 +133,10 @@ impl Counts {
         logs::print_object(module_path!(), "counts", &fields);
     }
 
-    /// What happened before delivery, with what the programs have counted of processes that are still watched.
-    fn with(&self, report: &Report) -> Early {
+    /// What happened before delivery, with what the programs have counted besides.
+    fn with<'a>(&self, kernel: impl IntoIterator<Item = &'a Counters>) -> Early {
         let mut early = self.now();
-        report.counters().for_each(|counters| early.add_kernel(counters));
+        kernel.into_iter().for_each(|counters| early.add_kernel(counters));
         early
     }
 

@@ -138,7 +138,12 @@ impl Output for Sink {
 impl session::Sink for Sink {
     fn event(&mut self, event: Event) {
         events::say(&event);
-        events::count(&event, &self.spans.counts);
+        let count = || events::count(&event, &self.spans.counts);
+        match &event {
+            Event::Ended { key, .. } => self.board.ended(*key, count),
+            Event::Unwatched { .. } => self.board.is_over(count),
+            _ => count(),
+        }
         match event {
             Event::Started { key, executable, build_info, facts, type_names, since, treatment } => {
                 match facts {
@@ -167,10 +172,7 @@ impl session::Sink for Sink {
                 self.board.named(key, &identity.service_name);
                 self.spans.treat(key, Arc::new(identity), treatment);
             }
-            Event::Ended { key, .. } => {
-                self.board.ended(key);
-                self.spans.ended(key);
-            }
+            Event::Ended { key, .. } => self.spans.ended(key),
             Event::Refused { key, executable, reason } => {
                 self.board.refused(key, &executable, &events::chain(&reason));
             }

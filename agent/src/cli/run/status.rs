@@ -13,6 +13,8 @@ use super::Arguments;
 use crate::config::Config;
 use crate::escape;
 use crate::state::Mark;
+use crate::status::Status;
+use crate::status::openmetrics;
 use crate::status::server::{Answer, MAX_CONNECTIONS, Respond, Server};
 use crate::status::socket::Socket;
 use crate::watch::Report;
@@ -92,7 +94,11 @@ struct Answers {
 impl Respond for Answers {
     async fn get(&self, path: &str) -> Option<Answer> {
         Some(match path {
-            "/status" => self.status().await,
+            "/status" => answer(&self.status().await),
+            "/metrics" => match openmetrics::text(self.status().await) {
+                Ok(body) => Answer { status: StatusCode::OK, kind: openmetrics::KIND, body },
+                Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+            },
             "/health/live" => match self.asker.lives().await {
                 Ok(()) => Answer::text(StatusCode::OK, "ok"),
                 Err(why) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, &why),
@@ -116,17 +122,20 @@ impl Answers {
         self.is_ready.load(Ordering::Relaxed)
     }
 
-    async fn status(&self) -> Answer {
+    async fn status(&self) -> Status {
         let report = self.asker.report().await;
         let age = report.as_ref().map(|(age, _)| *age);
-        let status = self.board.status(age, report.as_ref().map(|(_, report)| &**report));
-        match serde_json::to_string(&status) {
-            Ok(text) => {
-                let body = escape::json(text) + "\n";
-                Answer { status: StatusCode::OK, kind: "application/json", body }
-            }
-            Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        self.board.status(age, report.as_ref().map(|(_, report)| &**report))
+    }
+}
+
+fn answer(status: &Status) -> Answer {
+    match serde_json::to_string(status) {
+        Ok(text) => {
+            let body = escape::json(text) + "\n";
+            Answer { status: StatusCode::OK, kind: "application/json", body }
         }
+        Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 

@@ -38,6 +38,7 @@ struct Known {
     processes: HashMap<ProcessKey, About>,
     refused: VecDeque<(ProcessKey, Refused)>,
     forgotten: u64,
+    is_over: bool,
 }
 
 /// What is known of a process beside what is counted.
@@ -80,9 +81,18 @@ impl Board {
         }
     }
 
-    /// It is watched no more.
-    pub(in crate::cli::run) fn ended(&self, key: ProcessKey) {
-        self.known().processes.remove(&key);
+    /// It is watched no more; what it has counted goes to the totals meanwhile, so that nobody sees it there twice, or not at all.
+    pub(in crate::cli::run) fn ended(&self, key: ProcessKey, count: impl FnOnce()) {
+        let mut known = self.known();
+        count();
+        known.processes.remove(&key);
+    }
+
+    /// Nothing is watched any more; likewise.
+    pub(in crate::cli::run) fn is_over(&self, count: impl FnOnce()) {
+        let mut known = self.known();
+        count();
+        known.is_over = true;
     }
 
     /// It was to be watched, and cannot be.
@@ -104,8 +114,14 @@ impl Board {
         let report = report.unwrap_or(&none);
         let snapshot = self.counts.delivery.snapshot();
         let known = self.known();
-        let mut processes: Vec<_> = report.processes.iter().map(|one| known.process(one)).collect();
-        let counted: HashSet<_> = report.processes.iter().map(|one| one.key).collect();
+        // A report may be older than what is known by now: of those who have ended the totals tell.
+        let watched: Vec<_> =
+            report.processes.iter().filter(|one| known.processes.contains_key(&one.key)).collect();
+        let counted: HashSet<_> = watched.iter().map(|one| one.key).collect();
+        let unwatched = report.unwatched.as_ref().filter(|_| !known.is_over);
+        let counters = watched.iter().map(|one| &one.counters).chain(unwatched);
+        let counts = self.counts.all_by_name(counters, &snapshot);
+        let mut processes: Vec<_> = watched.into_iter().filter_map(|one| known.process(one)).collect();
         let uncounted = known.processes.iter().filter(|(key, _)| !counted.contains(key));
         processes.extend(uncounted.map(|(key, about)| about.uncounted(key.pid)));
         processes.sort_by_key(|process| process.pid);
@@ -129,7 +145,7 @@ impl Board {
                 .delivery
                 .get()
                 .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot)),
-            counts: self.counts.all_by_name(report, &snapshot),
+            counts,
         }
     }
 
@@ -139,9 +155,9 @@ impl Board {
 }
 
 impl Known {
-    fn process(&self, watched: &Watched) -> Process {
+    fn process(&self, watched: &Watched) -> Option<Process> {
         let Watched { key, counters, outlooks, groups, sites } = watched;
-        let about = self.processes.get(key);
+        let About { executable, service, since } = self.processes.get(key)?;
         let of = |counter| count(counters, counter);
         let settled = [Counter::Ended, Counter::Unsampled, Counter::RingFull, Counter::Abandoned].map(of);
         let operations: Vec<_> = outlooks
@@ -152,20 +168,19 @@ impl Known {
             })
             .collect();
         let lost = lost(counters);
-        let since = about.map(|about| about.since.clone()).unwrap_or_default();
-        Process {
+        Some(Process {
             pid: key.pid,
-            executable: about.map(|about| about.executable.clone()).unwrap_or_default(),
-            service: about.and_then(|about| about.service.clone()),
+            executable: executable.clone(),
+            service: service.clone(),
             spans: of(Counter::Ended),
             lost,
             open: settled.into_iter().fold(of(Counter::Started), u64::saturating_sub),
-            because: because(counters, lost, &operations, &since),
-            since,
+            because: because(counters, lost, &operations, since),
+            since: since.clone(),
             sites: *sites,
             operations,
             counts: by_name(counters),
-        }
+        })
     }
 }
 
@@ -269,6 +284,36 @@ mod tests {
         assert_eq!(board.status(None, None).refused.len(), MAX_REFUSED - 1);
     }
 
+    /// What has counted `started` so often.
+    fn counters(started: u64) -> Counters {
+        let mut counters = Counters([0; Counters::CAPACITY]);
+        counters.0[Counter::Started as usize] = started;
+        counters
+    }
+
+    #[test]
+    fn what_a_process_has_counted_is_in_the_totals_once() {
+        let counts = Arc::new(Counts::default());
+        let board = Board::new(&counts);
+        let watched = Watched {
+            key: key(7),
+            counters: counters(5),
+            outlooks: Arc::new([]),
+            groups: Vec::new(),
+            sites: 0,
+        };
+        let report = Report { processes: vec![watched], unwatched: Some(counters(1)), ..Report::default() };
+        let started = || board.status(None, Some(&report)).counts.get("started").copied();
+        // The report may be before or behind what is known.
+        assert_eq!(started(), Some(1));
+        board.started(key(7), Path::new("/srv/shop"), None);
+        assert_eq!(started(), Some(6));
+        board.ended(key(7), || counts.add_kernel(&counters(8)));
+        assert_eq!(started(), Some(9));
+        board.is_over(|| counts.add_kernel(&counters(2)));
+        assert_eq!(started(), Some(10));
+    }
+
     #[test]
     fn a_process_of_which_nothing_is_counted_yet_is_told_of() {
         let board = board();
@@ -283,7 +328,7 @@ mod tests {
             board.started(key(pid), Path::new("/srv/shop"), None);
         }
         assert_eq!(board.status(None, None).processes.len(), MAX_PROCESSES);
-        (0..2 * MAX_PROCESSES).for_each(|pid| board.ended(key(pid)));
+        (0..2 * MAX_PROCESSES).for_each(|pid| board.ended(key(pid), || ()));
         assert_eq!(board.status(None, None).processes, []);
     }
 }
