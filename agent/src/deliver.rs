@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 
@@ -17,6 +17,7 @@ use crate::counters::{Counter, Counters};
 use crate::resource::ProcessIdentity;
 use crate::span::Span;
 
+mod courier;
 mod encode;
 mod export;
 mod limits;
@@ -30,16 +31,17 @@ pub mod settings;
 mod testing;
 mod transport;
 
+pub use courier::Courier;
 pub use limits::Limits;
 pub use monitor::{Monitor, Progress};
 pub use printer::Format;
-pub use settings::{Flags, OtlpSettings, Protocol, Settings};
+pub use settings::{Flags, MetricsSettings, OtlpSettings, Protocol, Settings};
 
 use encode::Encoding;
 use notices::Notices;
 use printer::Printer;
 use queue::Queue;
-use transport::{Answer, Transport};
+use transport::Transport;
 
 /// Why delivery cannot start.
 #[derive(Debug, Error)]
@@ -167,15 +169,7 @@ impl Pipeline {
 
 /// Sends a request without spans and waits for the answer. The error is in words, for people.
 pub async fn try_out(otlp: &OtlpSettings) -> Result<(), String> {
-    let transport = Transport::new(otlp);
-    let body = match Transport::encoding(otlp.protocol) {
-        Encoding::Protobuf => Bytes::new(),
-        Encoding::Json => Bytes::from_static(b"{}"),
-    };
-    match transport.send(&transport.pack(body)).await {
-        Answer::Accepted { .. } => Ok(()),
-        Answer::Later { error, .. } | Answer::Refused { error } => Err(error),
-    }
+    Courier::new(otlp).send(&ExportTraceServiceRequest::default()).await.map(drop)
 }
 
 #[cfg(test)]

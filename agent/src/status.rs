@@ -1,7 +1,7 @@
 //! How a running agent says how it goes: over a unix socket, in HTTP, so that `lightfoot status` and `curl` both understand it.
 //!
 //! [`Status`] is what `GET /status` answers. Modules: [`socket`] is where it listens, [`server`] answers, [`client`] asks,
-//! [`metrics`] tells the same as metrics, and [`openmetrics`] as text for Prometheus.
+//! [`metrics`] tells the same as metrics, [`openmetrics`] as text for Prometheus, [`otlp`] for an endpoint.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub mod client;
 pub mod metrics;
 pub mod openmetrics;
+pub mod otlp;
 pub mod server;
 pub mod socket;
 

@@ -83,7 +83,11 @@ impl<'a> Variables<'a> {
     pub fn refuse(&mut self, setting: &'static str, reason: impl Into<String>) {
         let is_set = (self.variable)(setting).is_some_and(|value| !value.to_string_lossy().trim().is_empty());
         let place = self.of_file.get(setting).filter(|_| !is_set).map(|said| said.place.clone());
-        self.refused.push(Refused { setting, place, reason: reason.into() });
+        let refused = Refused { setting, place, reason: reason.into() };
+        // Some are read for spans and for metrics.
+        if !self.refused.contains(&refused) {
+            self.refused.push(refused);
+        }
     }
 
     /// The settings that were read, unless something was refused on the way.

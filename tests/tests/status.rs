@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Instant;
 
 use lightfoot::state::sockets;
@@ -23,6 +26,7 @@ use lightfoot_tests::live::{
     Agent, Client, Folder, PATIENCE, Response, Target, lightfoot, slowness, text, wait_for,
 };
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// An agent whose mark and socket are in a folder, and the socket.
 fn start(state: &Path, arguments: &[&str]) -> (Agent, PathBuf) {
@@ -336,4 +340,85 @@ fn a_running_agent_tells_each_metric_and_no_other() {
     })
     .unwrap();
     agent.stop().unwrap();
+}
+
+/// The bodies of the requests that are posted to a path of an endpoint of its own.
+fn endpoint() -> (SocketAddr, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (tell, mut stream) = (tell.clone(), BufReader::new(stream.unwrap()));
+            thread::spawn(move || {
+                loop {
+                    let (mut path, mut length) = (String::new(), 0);
+                    for line in
+                        stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty())
+                    {
+                        if let Some(rest) = line.strip_prefix("POST ") {
+                            path = rest.split(' ').next().unwrap().to_owned();
+                        } else if let Some(rest) = line.to_lowercase().strip_prefix("content-length: ") {
+                            length = rest.parse().unwrap();
+                        }
+                    }
+                    if path.is_empty() {
+                        return;
+                    }
+                    let mut body = vec![0; length];
+                    stream.read_exact(&mut body).unwrap();
+                    stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+                    if tell.send((path, serde_json::from_slice(&body).unwrap())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, told)
+}
+
+#[test]
+fn metrics_are_sent_where_that_is_asked_for_and_a_last_time_at_the_end() {
+    let Some(folder) = Folder::for_test("metrics by OTLP") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let (address, told) = endpoint();
+    let base = format!("http://{address}/base");
+    let variables = [
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &base),
+    ];
+    let agent = Agent::start(["--exe", text(&path), "--status-socket", "none"], &variables).unwrap();
+    agent.watches(target.pid()).unwrap();
+    let value = |(path, request): (String, Value), name: &str| {
+        assert_eq!(path, "/base");
+        let metrics = request["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array().unwrap().clone();
+        let metric = metrics.into_iter().find(|one| one["name"] == name)?;
+        let data = metric.get("sum").or_else(|| metric.get("gauge"))?;
+        let point = &data["dataPoints"][0];
+        point["asDouble"].as_f64().or_else(|| point["asInt"].as_str()?.parse().ok())
+    };
+    let watched = |request| value(request, "lightfoot.processes.watched");
+    while watched(told.recv_timeout(PATIENCE * slowness()).unwrap()) != Some(1.0) {}
+    for _ in 0..3 {
+        assert_eq!(target.get("/three").unwrap(), 200);
+    }
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.count("ended"), 3);
+    let last = told.try_iter().last().unwrap();
+    assert_eq!(value(last.clone(), "lightfoot.spans.printed"), Some(3.0), "{last:?}");
+    assert_eq!(value(last, "lightfoot.endpoint.up"), None);
+}
+
+#[test]
+fn an_exporter_of_metrics_that_is_not_known_is_refused() {
+    let variables = [("OTEL_METRICS_EXPORTER", "prometheus")];
+    let outcome = Agent::start(["--exe", "nothing"], &variables).unwrap().wait().unwrap();
+    assert_eq!(outcome.status.code(), Some(1));
+    let expected =
+        "OTEL_METRICS_EXPORTER: \"prometheus\" is neither otlp nor none; /metrics at the status socket";
+    assert!(outcome.messages.contains(expected), "{}", outcome.messages);
 }

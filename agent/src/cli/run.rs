@@ -143,8 +143,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let export_port = local_export_port(&settings);
     let appear = |counts: &Counts, sink: &Sink| {
         let mark = state::leave(arguments, &config, counts)?;
-        let status = status::bind(arguments, &config, mark.as_ref(), sink.board())?;
-        Ok(Appearance { mark, status })
+        let status = status::bind(arguments, &config, &settings, mark.as_ref(), sink.board())?;
+        Ok(Appearance { mark, status: Some(status) })
     };
     watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, appear, |counts| {
         Sink::start(&settings, describing, counts, program.is_none())

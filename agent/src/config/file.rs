@@ -24,6 +24,8 @@ pub struct File {
     pub export: Export,
     /// Which spans are recorded, and what they may have
     pub traces: Traces,
+    /// Whether metrics of Lightfoot itself are sent
+    pub metrics: Metrics,
     /// How services are watched
     pub watching: Watching,
     /// What is said on standard error
@@ -131,6 +133,21 @@ pub struct Traces {
     /// Which names of attributes are asked for beside the usual ones: rpc/dup or rpc/old
     #[schemars(extend("x-variables" = ["OTEL_SEMCONV_STABILITY_OPT_IN"], "x-example" = ["rpc/dup"]))]
     pub stability: Option<Vec<String>>,
+}
+
+/// Whether metrics of Lightfoot itself are sent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Whether they are sent by OTLP, to where spans go
+    #[schemars(extend("default" = "none", "enum" = ["none", "otlp"], "x-variables" = ["OTEL_METRICS_EXPORTER"]))]
+    pub exporter: Option<String>,
+    /// How often
+    #[schemars(extend("default" = "1m", "x-variables" = ["OTEL_METRIC_EXPORT_INTERVAL"]))]
+    pub interval: Option<Time>,
+    /// How long that may take
+    #[schemars(extend("default" = "30s", "x-variables" = ["OTEL_METRIC_EXPORT_TIMEOUT"]))]
+    pub timeout: Option<Time>,
 }
 
 /// How services are watched.

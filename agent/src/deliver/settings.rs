@@ -15,8 +15,11 @@ use super::{Format, Limits};
 use crate::variables::Variables;
 
 mod exporter;
+mod metrics;
 mod proxy;
 mod tls;
+
+pub use metrics::MetricsSettings;
 
 /// Where spans go and within which bounds.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Settings {
     pub is_disabled: bool,
     /// The OTLP endpoint, if any.
     pub otlp: Option<OtlpSettings>,
+    /// Where metrics of the agent itself are sent, if anywhere.
+    pub metrics: Option<MetricsSettings>,
     /// What is printed on standard output, if anything.
     pub format: Option<Format>,
     /// What a span may have.
@@ -49,8 +54,10 @@ pub struct Settings {
 /// An OTLP endpoint and how to speak to it.
 #[derive(Clone, Debug)]
 pub struct OtlpSettings {
-    /// The whole URL, `http` or `https`; for HTTP with the path that spans are posted to.
+    /// The whole URL, `http` or `https`; for HTTP with the path that requests are posted to.
     pub endpoint: Uri,
+    /// The method that takes requests in gRPC.
+    pub method: &'static str,
     /// What is spoken there.
     pub protocol: Protocol,
     /// Sent with each request, decoded; values are marked as sensitive.
@@ -124,7 +131,7 @@ impl Settings {
     /// What is returned holds only if [`Variables::finish`] has nothing to refuse.
     pub fn read(variables: &mut Variables<'_>, flags: &Flags) -> Self {
         let exporters = exporters(variables);
-        let endpoint = exporter::endpoint(variables, flags);
+        let endpoint = exporter::endpoint(variables, flags, &exporter::TRACES);
         let otlp = match (exporters, &endpoint) {
             (Some(exporters), _) if !exporters.otlp => {
                 if flags.endpoint.is_some() {
@@ -133,13 +140,14 @@ impl Settings {
                 None
             }
             (None, None) => None,
-            _ => Some(exporter::otlp(variables, flags, endpoint)),
+            _ => Some(exporter::otlp(variables, flags, &exporter::TRACES, endpoint)),
         };
         let by_default = match exporters {
             Some(exporters) => exporters.console,
             None => otlp.is_none(),
         };
         propagators(variables);
+        let metrics = metrics::read(variables, flags);
         let export_timeout = variables.timeout(&["OTEL_BSP_EXPORT_TIMEOUT"]);
         let export_timeout = export_timeout.filter(|timeout| !timeout.is_zero());
         let positive = 1..=usize::MAX;
@@ -152,6 +160,7 @@ impl Settings {
         Self {
             is_disabled: variables.boolean(&["OTEL_SDK_DISABLED"]),
             otlp: otlp.flatten(),
+            metrics,
             format: flags.format.or(by_default.then_some(Format::Tree)),
             limits: Limits::read(variables),
             queue_spans,

@@ -23,7 +23,10 @@ impl Collector {
                     "file": {"path": folder.join("spans.json"), "append": true, "flush_interval": "50ms"},
                 },
                 "service": {
-                    "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}},
+                    "pipelines": {
+                        "traces": {"receivers": ["otlp"], "exporters": ["file"]},
+                        "metrics": {"receivers": ["otlp"], "exporters": ["file"]},
+                    },
                     "telemetry": {"metrics": {"level": "none"}},
                 },
             })
@@ -37,9 +40,7 @@ impl Collector {
 
     /// Everything received so far: pairs of a resource with its schema and scope, and a span.
     pub(super) fn received(&self) -> Vec<(Value, Value)> {
-        let text = fs::read_to_string(self.0.folder.path().join("spans.json")).unwrap_or_default();
-        // The last line may still be on its way.
-        let documents = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let documents = self.documents().into_iter();
         let mut spans = Vec::new();
         for resource in documents.flat_map(|document| members(&document["resourceSpans"])) {
             for scope in members(&resource["scopeSpans"]) {
@@ -56,6 +57,24 @@ impl Collector {
             }
         }
         spans
+    }
+
+    /// The metrics received so far, of all requests, and the attributes of their resources.
+    pub(super) fn metrics(&self) -> Vec<(Value, Vec<Value>)> {
+        let of_resource = |resource: Value| {
+            let scopes = members(&resource["scopeMetrics"]);
+            let metrics = scopes.iter().flat_map(|scope| members(&scope["metrics"])).collect();
+            (attributes(&resource["resource"]["attributes"]), metrics)
+        };
+        let resources =
+            self.documents().into_iter().flat_map(|document| members(&document["resourceMetrics"]));
+        resources.map(of_resource).collect()
+    }
+
+    fn documents(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.0.folder.path().join("spans.json")).unwrap_or_default();
+        // The last line may still be on its way.
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Everything received once there are `count` spans.

@@ -14,6 +14,7 @@ mod certificates;
 mod collector;
 mod content;
 mod jaeger;
+mod metrics;
 mod outage;
 mod process;
 #[path = "../../src/deliver/tests/proxy.rs"]

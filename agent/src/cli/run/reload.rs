@@ -73,6 +73,7 @@ fn take(running: &Config, config: &Config, lacks_programs: bool) {
     let sections = [
         ("export", running.file.export != config.file.export),
         ("traces", running.file.traces != config.file.traces),
+        ("metrics", running.file.metrics != config.file.metrics),
         ("watching", running.file.watching != config.file.watching),
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use hyper::StatusCode;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::Arguments;
 use crate::config::Config;
+use crate::deliver::{self, MetricsSettings};
 use crate::escape;
 use crate::state::Mark;
 use crate::status::Status;
@@ -22,46 +25,58 @@ use crate::watch::Report;
 mod asking;
 mod because;
 mod board;
+mod exporting;
 
 use asking::Asker;
 pub(super) use board::Board;
+use exporting::Exporter;
 
 /// What turns it off.
 const NONE: &str = "none";
 
-/// What it takes to answer.
+/// What it takes to tell of an agent.
 pub(super) struct Bound {
-    socket: Socket,
+    socket: Option<Socket>,
+    metrics: Option<MetricsSettings>,
+    flush_timeout: Duration,
     board: Arc<Board>,
+}
+
+/// What tells of an agent that runs. It ends when it is dropped.
+pub(super) struct Telling {
+    _server: Option<Server>,
+    exporter: Option<(Arc<Exporter>, JoinHandle<()>)>,
+    flush_timeout: Duration,
 }
 
 /// A socket, unless that is switched off: the one that was asked for, or one beside the mark.
 pub(super) fn bind(
     arguments: &Arguments,
     config: &Config,
+    settings: &deliver::Settings,
     mark: Option<&Mark>,
     board: &Arc<Board>,
-) -> anyhow::Result<Option<Bound>> {
+) -> anyhow::Result<Bound> {
     let flag = arguments.status_socket.as_ref().map(|path| ("--status-socket", path));
     let asked = flag.or(config.file.status_socket.as_ref().map(|path| ("status_socket", path)));
-    let bound = |socket| Some(Bound { socket, board: Arc::clone(board) });
-    if let Some((name, path)) = asked {
-        return if path == Path::new(NONE) { Ok(None) } else { Ok(bound(Socket::bind(path).context(name)?)) };
-    }
-    let Some(path) = mark.map(Mark::socket) else { return Ok(None) };
-    match Socket::bind(&path) {
-        Ok(socket) => Ok(bound(socket)),
-        Err(error) => {
-            let error = format!("{:#}", anyhow::Error::from(error));
-            warn!(error, "nobody can ask this agent how it goes");
-            Ok(None)
-        }
-    }
+    let socket = match (asked, mark.map(Mark::socket)) {
+        (Some((_, path)), _) if path == Path::new(NONE) => None,
+        (Some((name, path)), _) => Some(Socket::bind(path).context(name)?),
+        (None, None) => None,
+        (None, Some(path)) => Socket::bind(&path).map_err(|error| cannot_be_asked(&error.into())).ok(),
+    };
+    let (metrics, flush_timeout) = (settings.metrics.clone(), settings.flush_timeout);
+    Ok(Bound { socket, metrics, flush_timeout, board: Arc::clone(board) })
+}
+
+fn cannot_be_asked(error: &anyhow::Error) {
+    let error = format!("{error:#}");
+    warn!(error, "nobody can ask this agent how it goes");
 }
 
 impl Bound {
-    /// Answers from now on; to be called within the runtime of the thread that reads the ring. `None` if that cannot be.
-    pub(super) fn serve(self, ask: mpsc::Sender<oneshot::Sender<Report>>) -> Option<Server> {
+    /// Tells from now on; to be called within the runtime of the thread that reads the ring.
+    pub(super) fn tell(self, ask: mpsc::Sender<oneshot::Sender<Report>>) -> Telling {
         let (signs, mut asked) = mpsc::channel::<oneshot::Sender<()>>(MAX_CONNECTIONS);
         // This thread has others to do; that it comes to this is a sign of life.
         tokio::spawn(async move {
@@ -69,17 +84,29 @@ impl Bound {
                 let _ = answer.send(());
             }
         });
-        let answers =
-            Answers { board: self.board, asker: Asker::new(ask, signs), is_ready: AtomicBool::new(false) };
-        match Server::start(self.socket, answers) {
-            Ok(server) => {
-                debug!(socket = %server.path().display(), "whoever asks is told how it goes");
-                Some(server)
-            }
-            Err(error) => {
-                warn!(%error, "nobody can ask this agent how it goes");
-                None
-            }
+        let asker = Asker::new(ask, signs);
+        let answers = Arc::new(Answers { board: self.board, asker, is_ready: AtomicBool::new(false) });
+        let started = self.socket.map(|socket| Server::start(socket, Arc::clone(&answers)));
+        let server = started.and_then(|started| started.map_err(|error| cannot_be_asked(&error.into())).ok());
+        if let Some(server) = &server {
+            debug!(socket = %server.path().display(), "whoever asks is told how it goes");
+        }
+        let exporter = self.metrics.map(|settings| {
+            let exporter = Arc::new(Exporter::new(answers, settings));
+            let following = tokio::spawn(Arc::clone(&exporter).follow());
+            (exporter, following)
+        });
+        Telling { _server: server, exporter, flush_timeout: self.flush_timeout }
+    }
+}
+
+impl Telling {
+    /// Sends the last metrics, where they are sent.
+    pub(super) async fn finish(self) {
+        let Some((exporter, following)) = self.exporter else { return };
+        following.abort();
+        if let Err(error) = exporter.send(self.flush_timeout).await {
+            debug!(error, "the endpoint did not take the last metrics");
         }
     }
 }
@@ -91,7 +118,7 @@ struct Answers {
     is_ready: AtomicBool,
 }
 
-impl Respond for Answers {
+impl Respond for Arc<Answers> {
     async fn get(&self, path: &str) -> Option<Answer> {
         Some(match path {
             "/status" => answer(&self.status().await),

@@ -192,7 +192,7 @@ impl WatchingArguments {
 pub(in crate::cli) struct Appearance {
     /// What tells of a kill.
     pub(super) mark: Option<Mark>,
-    /// Where it says how it goes.
+    /// What tells how it goes.
     pub(super) status: Option<status::Bound>,
 }
 
@@ -282,7 +282,7 @@ pub(in crate::cli) fn watch<S: Output>(
         }
         // Each of these asks once at a time, and finds room.
         let (ask, asked) = mpsc::channel(3);
-        let status = status.and_then(|status| status.serve(ask.clone()));
+        let telling = status.map(|status| status.tell(ask.clone()));
         let supervisor = tokio::spawn(supervisor::follow(ask.clone()));
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, Arc::clone(&counts)));
         let hangups = signal(SignalKind::hangup())?;
@@ -302,7 +302,9 @@ pub(in crate::cli) fn watch<S: Output>(
         following.abort();
         pausing.abort();
         let finished = sink.finish().await;
-        drop(status);
+        if let Some(telling) = telling {
+            telling.finish().await;
+        }
         result?;
         finished?;
         if let Some(mark) = mark {

@@ -9,12 +9,60 @@ use super::{Flags, OtlpSettings, Protocol, proxy, tls};
 use crate::resource::environment::percent_decoded;
 use crate::variables::{LONGEST, Variables};
 
-const ENDPOINT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-const PROTOCOL: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-const HEADERS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
-const TIMEOUT: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-const COMPRESSION: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"];
-const INSECURE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"];
+/// What is sent, by the variables that say where to: the one for it alone, and the one for all signals.
+pub(super) struct Signal {
+    /// Where it is below an endpoint of HTTP that is for all.
+    path: &'static str,
+    /// The method that takes it in gRPC.
+    method: &'static str,
+    endpoint: Names,
+    protocol: Names,
+    headers: Names,
+    timeout: Names,
+    compression: Names,
+    insecure: Names,
+    pub(super) certificate: Names,
+    pub(super) client_certificate: Names,
+    pub(super) client_key: Names,
+}
+
+type Names = [&'static str; 2];
+
+/// Spans.
+pub(super) static TRACES: Signal = Signal {
+    path: "/v1/traces",
+    method: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    endpoint: ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    protocol: ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
+    headers: ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+    timeout: ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
+    compression: ["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
+    insecure: ["OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"],
+    certificate: ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
+    client_certificate: [
+        "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    ],
+    client_key: ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"],
+};
+
+/// Metrics.
+pub(super) static METRICS: Signal = Signal {
+    path: "/v1/metrics",
+    method: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    endpoint: ["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    protocol: ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
+    headers: ["OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"],
+    timeout: ["OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"],
+    compression: ["OTEL_EXPORTER_OTLP_METRICS_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"],
+    insecure: ["OTEL_EXPORTER_OTLP_METRICS_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE"],
+    certificate: ["OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"],
+    client_certificate: [
+        "OTEL_EXPORTER_OTLP_METRICS_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    ],
+    client_key: ["OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"],
+};
 
 /// Headers that say how a request is sent, which is not for others to say.
 const FRAMING: [HeaderName; 6] =
@@ -28,12 +76,12 @@ pub(super) struct Said {
     is_base: bool,
 }
 
-pub(super) fn endpoint(variables: &mut Variables<'_>, flags: &Flags) -> Option<Said> {
+pub(super) fn endpoint(variables: &mut Variables<'_>, flags: &Flags, signal: &Signal) -> Option<Said> {
     if let Some(endpoint) = &flags.endpoint {
         return Some(Said { name: "--endpoint", text: endpoint.clone(), is_base: true });
     }
-    let (name, text) = variables.first(&ENDPOINT)?;
-    let [_, general] = ENDPOINT;
+    let (name, text) = variables.first(&signal.endpoint)?;
+    let [_, general] = signal.endpoint;
     Some(Said { name, text, is_base: name == general })
 }
 
@@ -41,22 +89,23 @@ pub(super) fn endpoint(variables: &mut Variables<'_>, flags: &Flags) -> Option<S
 pub(super) fn otlp(
     variables: &mut Variables<'_>,
     flags: &Flags,
+    signal: &Signal,
     endpoint: Option<Said>,
 ) -> Option<OtlpSettings> {
-    let protocol = protocol(variables, flags);
-    let is_insecure = variables.boolean(&INSECURE);
+    let protocol = protocol(variables, flags, signal);
+    let is_insecure = variables.boolean(&signal.insecure);
     let endpoint = match endpoint {
-        Some(said) => url(variables, &said, protocol, is_insecure),
+        Some(said) => url(variables, &said, signal, protocol, is_insecure),
         None if protocol == Protocol::Grpc => Some(Uri::from_static("http://localhost:4317")),
-        None => Some(Uri::from_static("http://localhost:4318/v1/traces")),
+        None => format!("http://localhost:4318{}", signal.path).parse().ok(),
     };
-    let headers = headers(variables);
-    let timeout = match variables.timeout(&TIMEOUT) {
+    let headers = headers(variables, signal);
+    let timeout = match variables.timeout(&signal.timeout) {
         None => Duration::from_secs(10),
         Some(Duration::ZERO) => LONGEST,
         Some(timeout) => timeout,
     };
-    let is_compressed = match variables.word(&COMPRESSION) {
+    let is_compressed = match variables.word(&signal.compression) {
         None => false,
         Some((_, value)) if value == "none" => false,
         Some((_, value)) if value == "gzip" => true,
@@ -67,14 +116,24 @@ pub(super) fn otlp(
     };
     let endpoint = endpoint?;
     let proxy = proxy::read(variables, &endpoint);
-    let tls = if endpoint.scheme_str() == Some("https") { tls::read(variables) } else { tls::unused() };
-    Some(OtlpSettings { endpoint, protocol, headers, timeout, is_compressed, tls: tls.ok()?, proxy })
+    let tls =
+        if endpoint.scheme_str() == Some("https") { tls::read(variables, signal) } else { tls::unused() };
+    Some(OtlpSettings {
+        endpoint,
+        method: signal.method,
+        protocol,
+        headers,
+        timeout,
+        is_compressed,
+        tls: tls.ok()?,
+        proxy,
+    })
 }
 
-fn protocol(variables: &mut Variables<'_>, flags: &Flags) -> Protocol {
+fn protocol(variables: &mut Variables<'_>, flags: &Flags, signal: &Signal) -> Protocol {
     let said = match &flags.protocol {
         Some(protocol) => Some(("--protocol", protocol.to_ascii_lowercase())),
-        None => variables.word(&PROTOCOL),
+        None => variables.word(&signal.protocol),
     };
     match said.as_ref().map(|(name, protocol)| (*name, protocol.as_str())) {
         Some((_, "grpc")) => Protocol::Grpc,
@@ -88,7 +147,13 @@ fn protocol(variables: &mut Variables<'_>, flags: &Flags) -> Protocol {
     }
 }
 
-fn url(variables: &mut Variables<'_>, said: &Said, protocol: Protocol, is_insecure: bool) -> Option<Uri> {
+fn url(
+    variables: &mut Variables<'_>,
+    said: &Said,
+    signal: &Signal,
+    protocol: Protocol,
+    is_insecure: bool,
+) -> Option<Uri> {
     let mut url = said.text.clone();
     if !url.contains("://") {
         if protocol != Protocol::Grpc {
@@ -113,7 +178,7 @@ fn url(variables: &mut Variables<'_>, said: &Said, protocol: Protocol, is_insecu
         Ok(uri) if said.is_base && uri.query().is_some() => format!("{shown:?} has a query"),
         Ok(uri) if !said.is_base || protocol == Protocol::Grpc => return Some(uri),
         Ok(uri) => {
-            let whole = format!("{}/v1/traces", url.trim_end_matches('/'));
+            let whole = format!("{}{}", url.trim_end_matches('/'), signal.path);
             return Some(whole.parse().unwrap_or(uri));
         }
     };
@@ -122,9 +187,9 @@ fn url(variables: &mut Variables<'_>, said: &Said, protocol: Protocol, is_insecu
 }
 
 /// `name=value,…` with percent-encoded values. What is wrong is told without the values: they may be secrets.
-fn headers(variables: &mut Variables<'_>) -> HeaderMap {
+fn headers(variables: &mut Variables<'_>, signal: &Signal) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let Some((variable, list)) = variables.first(&HEADERS) else { return headers };
+    let Some((variable, list)) = variables.first(&signal.headers) else { return headers };
     let members = list.split(',').map(str::trim).enumerate().filter(|(_, member)| !member.is_empty());
     for (index, member) in members {
         let header = member.split_once('=').and_then(|(name, value)| {

@@ -8,12 +8,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
+use super::exporter::Signal;
 use crate::variables::Variables;
 
-const CERTIFICATE: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"];
-const CLIENT_CERTIFICATE: [&str; 2] =
-    ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"];
-const CLIENT_KEY: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"];
 /// Bundles of all certificates of a system have some 200 KiB; a larger file is a mistake.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -29,9 +26,9 @@ struct Identity {
 }
 
 /// The configuration that the variables ask for. Files are read once, now.
-pub(super) fn read(variables: &mut Variables<'_>) -> Result<Arc<ClientConfig>, Refused> {
-    let roots = roots(variables);
-    let identity = identity(variables);
+pub(super) fn read(variables: &mut Variables<'_>, signal: &Signal) -> Result<Arc<ClientConfig>, Refused> {
+    let roots = roots(variables, signal);
+    let identity = identity(variables, signal);
     let (builder, identity) = (builder()?.with_root_certificates(roots?), identity?);
     let config = match identity {
         None => builder.with_no_client_auth(),
@@ -55,9 +52,9 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Refused> {
     builder.with_safe_default_protocol_versions().map_err(|_| Refused)
 }
 
-fn identity(variables: &mut Variables<'_>) -> Result<Option<Identity>, Refused> {
-    let certificate = variables.first(&CLIENT_CERTIFICATE);
-    let key = variables.first(&CLIENT_KEY);
+fn identity(variables: &mut Variables<'_>, signal: &Signal) -> Result<Option<Identity>, Refused> {
+    let certificate = variables.first(&signal.client_certificate);
+    let key = variables.first(&signal.client_key);
     let (name, reason) = match (certificate, key) {
         (None, None) => return Ok(None),
         (Some((name, _)), None) => (name, "a certificate needs its key, in OTEL_EXPORTER_OTLP_CLIENT_KEY"),
@@ -78,13 +75,13 @@ fn identity(variables: &mut Variables<'_>) -> Result<Option<Identity>, Refused> 
 }
 
 /// The certificates of `OTEL_EXPORTER_OTLP_CERTIFICATE` alone, or else those of the system.
-fn roots(variables: &mut Variables<'_>) -> Result<RootCertStore, Refused> {
+fn roots(variables: &mut Variables<'_>, signal: &Signal) -> Result<RootCertStore, Refused> {
     let mut roots = RootCertStore::empty();
-    let Some((name, path)) = variables.first(&CERTIFICATE) else {
+    let Some((name, path)) = variables.first(&signal.certificate) else {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            let [_, general] = CERTIFICATE;
+            let [_, general] = signal.certificate;
             variables
                 .refuse(general, "an https endpoint needs it, for this system has no certificates to trust");
             return Err(Refused);

@@ -20,11 +20,10 @@ use super::connection::connector;
 use super::{Answer, MAX_ANSWER, chain, shown};
 use crate::deliver::settings::OtlpSettings;
 
-const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-
 pub(super) struct Grpc {
     client: Client<Channel>,
     metadata: MetadataMap,
+    method: &'static str,
 }
 
 impl Grpc {
@@ -39,7 +38,7 @@ impl Grpc {
         }
         let mut headers = settings.headers.clone();
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(super::USER_AGENT));
-        Self { client, metadata: MetadataMap::from_headers(headers) }
+        Self { client, metadata: MetadataMap::from_headers(headers), method: settings.method }
     }
 
     pub(super) async fn send(&self, body: &Bytes) -> Answer {
@@ -49,7 +48,7 @@ impl Grpc {
         }
         let mut request = Request::new(body.clone());
         *request.metadata_mut() = self.metadata.clone();
-        match client.unary(request, PathAndQuery::from_static(METHOD), Encoded).await {
+        match client.unary(request, PathAndQuery::from_static(self.method), Encoded).await {
             Ok(response) => accepted(response.into_inner()),
             Err(status) if is_too_long(&status) => accepted(ExportTraceServiceResponse::default()),
             Err(status) => failed(&status),

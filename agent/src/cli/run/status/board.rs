@@ -27,7 +27,8 @@ const MAX_TEXT: usize = 512;
 
 /// What is told.
 pub(in crate::cli::run) struct Board {
-    started: SystemTime,
+    /// When the agent began.
+    pub(super) began: SystemTime,
     counts: Arc<Counts>,
     delivery: OnceLock<Monitor>,
     known: Mutex<Known>,
@@ -51,7 +52,7 @@ struct About {
 impl Board {
     pub(in crate::cli::run) fn new(counts: &Arc<Counts>) -> Self {
         Self {
-            started: SystemTime::now(),
+            began: SystemTime::now(),
             counts: Arc::clone(counts),
             delivery: OnceLock::new(),
             known: Mutex::default(),
@@ -128,7 +129,7 @@ impl Board {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
-            started: shown(self.started).to_string(),
+            started: shown(self.began).to_string(),
             now: now(),
             ready: report.has_looked,
             paused: match report.paused {
