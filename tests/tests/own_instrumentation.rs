@@ -7,7 +7,7 @@
 use std::process::Command;
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Driven, Folder, Said, Span, Target, binary, lightfoot, text};
+use lightfoot_tests::live::{Agent, Client, Folder, Said, Span, Target, binary, lightfoot, text};
 use serde_json::Value;
 
 const CLIENT: u64 = 3;
@@ -60,6 +60,15 @@ fn what_a_programs_own_instrumentation_covers_is_shown() {
                 ("HTTP client request", Some("dd-trace-go v2.12.0")),
                 ("gRPC server call", Some("dd-trace-go v2.12.0")),
                 ("gRPC client call", Some("dd-trace-go v2.12.0")),
+            ],
+        ),
+        (
+            Program::HalfTraced,
+            &[
+                ("HTTP/1 server request", Some("otelhttp v0.72.0")),
+                ("HTTP client request", None),
+                ("gRPC server call", None),
+                ("gRPC client stream", None),
             ],
         ),
         (Program::Lifecycle, &[("HTTP/1 server request", None)]),
@@ -143,21 +152,66 @@ fn what_datadogs_tracer_covers_is_left_to_it_unless_asked_otherwise() {
 }
 
 #[test]
-fn gaps_are_filled_and_the_rest_is_told_of() {
+fn gaps_are_filled_within_the_spans_of_the_sdk_and_the_rest_is_told_of() {
     let Some(folder) = Folder::for_test("gaps of programs that trace themselves") else { return };
-    // By otelgrpc; the requests of its exporter are a gap.
-    let path = folder.copy_of(Program::BenchGrpc, "traced").unwrap();
-    let target = Driven::start(&path).unwrap();
-    let agent = Agent::start(["--pid", &target.pid().to_string()], &[]).unwrap();
-    agent.watches(target.pid()).unwrap();
-    agent.says("left to the program's own instrumentation").unwrap();
-    let messages = agent.messages();
-    let said = Said::lines(&messages).find(|said| said.message.contains("own instrumentation")).unwrap();
-    assert_eq!(said.level, "INFO");
-    for title in ["gRPC server call", "gRPC client call", "gRPC client stream"] {
-        assert!(said.fields.contains(&format!("{title} by otelgrpc v0.72.0")), "{said:?}");
+    let target = Target::start(&folder.copy_of(Program::HalfTraced, "halftraced").unwrap()).unwrap();
+    let (pid, address) = (target.pid().to_string(), target.address().unwrap());
+    for (mode, is_filled) in [("fill-gaps", true), ("both", false)] {
+        let agent = Agent::start(["--pid", &pid, "--sdk", mode], &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        let messages = agent.messages();
+        let said = Said::lines(&messages).find(|said| said.message.contains("own instrumentation"));
+        let covered = "HTTP/1 server request by otelhttp v0.72.0, HTTP/2 server request by otelhttp v0.72.0";
+        assert_eq!(said.is_some(), is_filled, "{messages}");
+        if let Some(said) = said {
+            assert_eq!(said.level, "INFO");
+            assert!(said.fields.ends_with(&format!("covered={covered:?}")), "{said:?}");
+        }
+
+        // By what has no trace context, and by what has one.
+        let remote = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01";
+        for (order, headers) in [("alone", String::new()), ("within", format!("traceparent: {remote}\r\n"))] {
+            let answer = Client::tcp(address).get(&format!("/orders/{order}"), &headers).unwrap().unwrap();
+            assert_eq!(answer.status, 200);
+            let ids = String::from_utf8(answer.body).unwrap();
+            let (trace_id, span_id) = ids.split_once(' ').unwrap();
+            let is_within = |span: &Span| span.kind == CLIENT && span.parent_span_id == span_id;
+            agent.wait_for_spans(3, is_within).unwrap();
+            for call in
+                [&format!("/items/{order}")[..], "grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"]
+            {
+                let is_it = |span: &Span| span.text("url.full").ends_with(call) || span.name == call;
+                let call = agent.find(call, |span| is_within(span) && is_it(span)).unwrap();
+                assert_eq!(call.trace_id, trace_id);
+                assert_eq!(call.text("lightfoot.parent.rule"), "context");
+            }
+            if is_filled {
+                continue;
+            }
+            // Two spans of what is served: ours has the same parent as the SDK's, and is in a trace of its own if that has
+            // none, for then it is made before the SDK has one.
+            let served = agent.span(&format!("/orders/{order}")).unwrap();
+            assert_ne!(served.span_id, span_id);
+            let [_, remote_trace, remote_span, _] =
+                [0, 1, 2, 3].map(|part| remote.split('-').nth(part).unwrap());
+            if order == "within" {
+                assert_eq!((&*served.trace_id, &*served.parent_span_id), (remote_trace, remote_span));
+                assert_eq!(trace_id, remote_trace);
+            } else {
+                assert_eq!(served.parent_span_id, "");
+                assert_ne!(served.trace_id, trace_id);
+            }
+        }
+        let outcome = agent.stop().unwrap();
+        let served = |by: &str| {
+            let all = outcome.spans.iter().filter(|span| span.kind == SERVER);
+            all.filter(|span| span.text("rpc.system.name") == by).count()
+        };
+        // Of each order the calls by gRPC, and itself and its item.
+        assert_eq!((served("grpc"), served("")), (4, if is_filled { 0 } else { 4 }), "{}", outcome.messages);
+        assert_eq!(outcome.spans.iter().filter(|span| span.kind == CLIENT).count(), 6);
+        assert_eq!(outcome.count("unselected_process"), 0, "{}", outcome.messages);
     }
-    agent.stop().unwrap();
 }
 
 #[test]

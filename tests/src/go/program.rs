@@ -57,6 +57,8 @@ pub enum Program {
     Bench,
     /// Serves and calls by gRPC as it is or traced by otelgrpc, for the benchmark. It has dependencies.
     BenchGrpc,
+    /// Serves HTTP, traced by otelhttp, and does what that does not cover. It has dependencies.
+    HalfTraced,
     /// Serves and calls, traced by dd-trace-go. It has dependencies.
     Datadog,
     /// Becomes a command that nobody tells what processes do.
@@ -102,6 +104,7 @@ impl Program {
             Self::Backend => "backend",
             Self::Bench => "bench",
             Self::BenchGrpc => "benchgrpc",
+            Self::HalfTraced => "halftraced",
             Self::Datadog => "datadog",
             Self::Untold => "untold",
             Self::Propagation => "propagation",
