@@ -159,6 +159,42 @@ fn the_service_is_named_by_the_first_that_says_something() {
     }
 }
 
+/// Whoever says something is taken away, one after the other.
+#[test]
+fn each_that_could_name_the_service_has_its_place() {
+    let both = b"OTEL_RESOURCE_ATTRIBUTES=service.name=listed\0OTEL_SERVICE_NAME=own\0".as_slice();
+    let (module, package) = (Some(("github.com/acme/shop", "")), Some("github.com/acme/shop/cmd/cart"));
+    let nobody = Process::new(b"");
+    fs::remove_file(nobody.0.path().join("42/exe")).unwrap();
+    fs::write(
+        nobody.0.path().join("42/stat"),
+        "42 () S 1 42 42 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 7 0 9 1 1\n",
+    )
+    .unwrap();
+    for (named, process, build_info, service, by) in [
+        (Some("ruled"), Process::new(both), build(module, package), "ruled", NamedBy::Rule),
+        (None, Process::new(both), build(module, package), "own", NamedBy::ServiceNameVariable),
+        (
+            None,
+            Process::new(both.split(|byte| *byte == 0).next().unwrap()),
+            build(module, package),
+            "listed",
+            NamedBy::ResourceAttributesVariable,
+        ),
+        (None, Process::new(b""), build(module, package), "cart", NamedBy::MainPackage),
+        // The main package of the module's own path says nothing else than the module.
+        (None, Process::new(b""), build(module, Some("github.com/acme/shop")), "shop", NamedBy::MainModule),
+        (None, Process::new(b""), build(module, None), "shop", NamedBy::MainModule),
+        (None, Process::new(b""), build(None, None), "serverd", NamedBy::Executable),
+        (None, nobody, build(None, None), "unknown_service", NamedBy::Nothing),
+    ] {
+        let root = process.0.path();
+        let identity = ProcessIdentity::read(root, 42, &build_info, named, &host(), &clock()).unwrap();
+        assert_eq!((identity.service_name.as_str(), identity.named_by), (service, by));
+        assert_eq!(get(&identity, name::SERVICE_NAME).as_deref(), Some(service));
+    }
+}
+
 #[test]
 fn without_exe_the_command_names_the_service() {
     let process = Process::new(b"");
@@ -204,8 +240,9 @@ fn work_trees_have_no_version() {
 
 #[test]
 fn the_targets_word_wins_except_on_who_measured() {
-    let environ = b"OTEL_RESOURCE_ATTRIBUTES=service.instance.id=mine,service.version=9,host.name=h,telemetry.sdk.name=x\0";
+    let environ = b"OTEL_RESOURCE_ATTRIBUTES=service.namespace=acme,service.instance.id=mine,service.version=9,host.name=h,telemetry.sdk.name=x\0";
     let identity = Process::new(environ).identity(&build(Some(("a/b", "v1.0.0")), None));
+    assert_eq!(get(&identity, "service.namespace").as_deref(), Some("acme"));
     assert_eq!(get(&identity, name::SERVICE_INSTANCE_ID).as_deref(), Some("mine"));
     assert_eq!(get(&identity, name::SERVICE_VERSION).as_deref(), Some("9"));
     assert_eq!(get(&identity, name::HOST_NAME).as_deref(), Some("h"));
