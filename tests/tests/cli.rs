@@ -395,27 +395,51 @@ fn nothing_is_started_where_nothing_can_be_watched() {
     assert!(!trace.exists(), "{}", errors(&output));
 }
 
+/// What an agent prints of one request, `/one`.
+fn printed(folder: &Folder, target: &Target, flags: &[&str], variables: &[(&str, &str)]) -> String {
+    let path = folder.path().join("printed");
+    let mut command = Command::new(lightfoot());
+    command.args(["run", "--pid", &target.pid().to_string()]).args(flags);
+    let agent = Agent::spawn_into(fs::File::create(&path).unwrap().into(), command, variables).unwrap();
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(target.get("/one").unwrap(), 200);
+    agent.counts_to("spans_printed", 1).unwrap();
+    agent.stop().unwrap();
+    fs::read_to_string(&path).unwrap()
+}
+
 #[test]
 fn the_other_formats_have_a_line_for_each_span() {
     let Some(folder) = Folder::for_test("formats") else { return };
     let target = Target::start(&folder.server().unwrap()).unwrap();
-    let pid = target.pid().to_string();
     for (format, wanted) in [
-        ("json", vec![r#""url.path":"/one""#.to_owned(), format!(r#""process.pid":{pid}"#)]),
+        ("json", vec![r#""url.path":"/one""#.to_owned(), format!(r#""process.pid":{}"#, target.pid())]),
         ("tree", vec!["GET /  200".to_owned(), "url.path=/one".to_owned()]),
     ] {
-        let path = folder.path().join(format);
-        let mut command = Command::new(lightfoot());
-        command.args(["run", "--format", format, "--pid", &pid]);
-        let agent = Agent::spawn_into(fs::File::create(&path).unwrap().into(), command, &[]).unwrap();
-        agent.watches(target.pid()).unwrap();
-        assert_eq!(target.get("/one").unwrap(), 200);
-        agent.counts_to("spans_printed", 1).unwrap();
-        agent.stop().unwrap();
-        let printed = fs::read_to_string(&path).unwrap();
+        let printed = printed(&folder, &target, &["--format", format], &[]);
         assert_eq!(printed.lines().count(), 1, "{printed}");
         for part in wanted {
             assert!(printed.contains(&part), "{part} is not in {printed}");
         }
+    }
+}
+
+#[test]
+fn the_printer_of_another_agent_is_above_the_file_and_below_the_flag() {
+    let Some(folder) = Folder::for_test("formats of another agent") else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    let (json, tree) = (r#""url.path":"/one""#, "url.path=/one");
+    for (of_file, printer, flag, wanted) in [
+        ("json", "text", None, tree),
+        ("tree", "json", None, json),
+        ("tree", "json_indent", None, json),
+        ("json", "disabled", None, json),
+        ("json", "json", Some("tree"), tree),
+    ] {
+        let file = folder.say("config.yaml", &format!("export: {{format: {of_file}}}\n")).unwrap();
+        let mut flags = vec!["--config", text(&file)];
+        flags.extend(flag.iter().flat_map(|format| ["--format", format]));
+        let printed = printed(&folder, &target, &flags, &[("OTEL_EBPF_TRACE_PRINTER", printer)]);
+        assert!(printed.contains(wanted), "{of_file} {printer} {flag:?}: {printed}");
     }
 }

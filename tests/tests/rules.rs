@@ -48,8 +48,13 @@ impl Stage {
 
     /// What `lightfoot targets` says of the two.
     fn targets(&self, flags: &[&str]) -> [Value; 2] {
+        self.targets_with(flags, &[])
+    }
+
+    fn targets_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> [Value; 2] {
         let mut command = Command::new(lightfoot());
         command.args(["targets", "--json", "--config", text(&self.config())]).args(flags);
+        command.envs(variables.iter().copied());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -241,7 +246,13 @@ fn variables_of_other_agents_are_understood_with_a_hint() {
         ("OTEL_EBPF_EXECUTABLE_PATH", &format!("^{}$", program.replace("shop", "sh.*")), "--exe"),
         ("OTEL_EBPF_OPEN_PORT", &port, "--port"),
     ] {
-        let variables = [(name, value), ("OTEL_EBPF_SERVICE_NAME", "named"), ("OTEL_CONFIG_FILE", "x")];
+        let variables = [
+            (name, value),
+            ("OTEL_EBPF_SERVICE_NAME", "named"),
+            ("OTEL_EBPF_TRACE_PRINTER", "json"),
+            ("OTEL_CONFIG_FILE", "x"),
+            ("OTEL_EBPF_CONFIG_PATH", "x"),
+        ];
         let agent = Agent::start([], &variables).unwrap();
         agent.watches(pid).unwrap();
         for target in [&stage.shop, &stage.other] {
@@ -249,16 +260,51 @@ fn variables_of_other_agents_are_understood_with_a_hint() {
         }
         assert_eq!(agent.span("/asked").unwrap().service(), "named");
         let outcome = agent.stop().unwrap();
-        let said = format!("a variable of another agent is followed  variable={name} here={hint}");
-        assert!(outcome.messages.contains(&said), "{}", outcome.messages);
-        let other = "a variable of another agent is not followed  variable=OTEL_CONFIG_FILE here=";
-        assert!(outcome.messages.contains(other), "{}", outcome.messages);
+        let rule = "\"service_name of a rule in the configuration\"";
+        for (is_followed, name, here) in [
+            ("followed", name, hint),
+            ("followed", "OTEL_EBPF_SERVICE_NAME", rule),
+            ("followed", "OTEL_EBPF_TRACE_PRINTER", "--format"),
+            ("not followed", "OTEL_CONFIG_FILE", "\"--config, "),
+            ("not followed", "OTEL_EBPF_CONFIG_PATH", "\"--config, "),
+        ] {
+            let said = format!("a variable of another agent is {is_followed}  variable={name} here={here}");
+            assert!(outcome.messages.contains(&said), "{said} is not in {}", outcome.messages);
+        }
         assert_eq!(outcome.spans.len(), 1, "{name}: {}", outcome.messages);
     }
     let mut command = Command::new(lightfoot());
     let refused = command.arg("run").env("OTEL_EBPF_EXECUTABLE_PATH", "(a|b)").output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("OTEL_EBPF_EXECUTABLE_PATH: \"(a|b)\"") && said.contains("--exe"), "{said}");
+}
+
+#[test]
+fn variables_of_other_agents_are_above_the_file_and_below_the_flags() {
+    let Some(stage) = Stage::set("what variables of other agents are above") else { return };
+    stage.say(
+        "rules:\n- {match: {exe: FOLDER/shop}, action: leave, service_name: of-file}\n\
+         - {match: {exe: FOLDER/other}, action: watch, service_name: of-file}\n",
+    );
+    let program = format!("{}/shop", text(stage.folder.path()));
+    let of_both = "OTEL_GO_AUTO_TARGET_EXE and OTEL_EBPF_SERVICE_NAME";
+    let variables =
+        [("OTEL_GO_AUTO_TARGET_EXE", program.as_str()), ("OTEL_EBPF_SERVICE_NAME", "of-variable")];
+    let [shop, other] = stage.targets_with(&[], &variables);
+    assert_eq!((&shop["decision"], &shop["rule"]), (&"watch".into(), &of_both.into()));
+    let service =
+        |target: &Value| [&target["service"]["name"], &target["service"]["named_by"]].map(Value::clone);
+    assert_eq!(service(&shop), ["of-variable", of_both]);
+    // What one variable chooses is all that the other names.
+    assert_eq!((&other["decision"], &other["service"]["name"]), (&"watch".into(), &"of-file".into()));
+    let [shop, other] = stage.targets_with(&[], &variables[1..]);
+    assert_eq!(shop["decision"], "leave");
+    assert_eq!(service(&other), ["of-variable", "OTEL_EBPF_SERVICE_NAME"]);
+
+    let pid = stage.other.pid().to_string();
+    let [shop, other] = stage.targets_with(&["--pid", &pid], &variables);
+    assert_eq!((&shop["decision"], &other["decision"]), (&"leave".into(), &"watch".into()));
+    assert_eq!(other["rule"], "asked for by its number");
 }
 
 #[test]
