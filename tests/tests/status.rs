@@ -32,7 +32,9 @@ use serde_json::Value;
 fn start(state: &Path, arguments: &[&str]) -> (Agent, PathBuf) {
     let before = sockets(state).unwrap_or_default();
     let agent = Agent::start([&["--state-dir", text(state)], arguments].concat(), &[]).unwrap();
-    let new = || sockets(state).ok()?.into_iter().find(|socket| !before.contains(socket));
+    // It has its name a moment before anybody listens.
+    let answers = |socket: &PathBuf| !before.contains(socket) && UnixStream::connect(socket).is_ok();
+    let new = || sockets(state).ok()?.into_iter().find(answers);
     let socket = wait_for("a socket", new).unwrap();
     (agent, socket)
 }
@@ -357,7 +359,7 @@ fn endpoint() -> (SocketAddr, Receiver<(String, Value)>) {
                         stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty())
                     {
                         if let Some(rest) = line.strip_prefix("POST ") {
-                            path = rest.split(' ').next().unwrap().to_owned();
+                            rest.split(' ').next().unwrap().clone_into(&mut path);
                         } else if let Some(rest) = line.to_lowercase().strip_prefix("content-length: ") {
                             length = rest.parse().unwrap();
                         }
