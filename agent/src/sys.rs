@@ -2,13 +2,14 @@
 #![expect(
     unsafe_code,
     reason = "the safe interface to wait for a file descriptor that aya owns was found unsound; descriptors are inherited \
-              by number; no safe interface gives memory back, or attaches programs to events of tracefs"
+              by number; nobody else asks how a process ended; no safe interface gives memory back, or attaches programs to events of tracefs"
 )]
 
 use std::io;
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use aya::maps::{MapData, RingBuf};
+use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -50,6 +51,27 @@ pub(crate) fn give_back_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// The wait status of a process that has ended and whose parent has asked for it, from Linux 6.15 on.
+pub(crate) fn exit_status(process: BorrowedFd<'_>) -> Option<i32> {
+    /// `struct pidfd_info` of that version (include/uapi/linux/pidfd.h).
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    /// `PIDFD_INFO_EXIT`.
+    const EXIT: u64 = 1 << 3;
+    /// `PIDFD_GET_INFO`.
+    const GET_INFO: Opcode = opcode::read_write::<Info>(0xff, 11);
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: the kernel reads and writes no more than the size that the request has in it, which is that of `info`.
+    let answer = unsafe { ioctl(process, Updater::<GET_INFO, Info>::new(&mut info)) };
+    (answer.is_ok() && info.mask & EXIT != 0).then_some(info.exit_code)
 }
 
 /// The file descriptor that the parent left open in this process for this purpose. To be called once, at the start.

@@ -47,6 +47,7 @@ mod propagating;
 pub mod report;
 mod routes;
 pub mod survey;
+mod watchdog;
 
 use analyses::{Analyses, Known};
 use analysis::Analysis;
@@ -63,6 +64,8 @@ pub use propagating::Propagation;
 pub use report::Report;
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
+use watchdog::OnTrial;
+pub use watchdog::{Death, SUSPENSION, TRIAL};
 
 /// How often is looked at what nobody tells.
 const TICK: Duration = Duration::from_secs(1);
@@ -149,6 +152,15 @@ pub enum Event {
         /// Why not.
         reason: WatchError,
     },
+    /// A process died soon after probes were placed in its program, which is left alone now.
+    Suspended {
+        /// The process.
+        key: ProcessKey,
+        /// The path of the program.
+        executable: PathBuf,
+        /// How it died.
+        death: Death,
+    },
     /// It was to be watched, and cannot be.
     Refused {
         /// The process.
@@ -157,6 +169,8 @@ pub enum Event {
         executable: PathBuf,
         /// Why.
         reason: WatchError,
+        /// Whether that was said already, of another process: there may be many of them.
+        is_repeated: bool,
     },
 }
 
@@ -230,6 +244,9 @@ pub enum WatchError {
     /// What it has loaded is not what its file says.
     #[error(transparent)]
     Loaded(#[from] Arc<LoadedError>),
+    /// A process of its program died soon after probes were placed.
+    #[error("a process of its program died soon after probes were placed")]
+    Suspended,
     /// Another agent watches it.
     #[error(
         "Lightfoot watches it already, as process {agent}; this one takes over within a second of that one's end"
@@ -325,6 +342,8 @@ pub struct Watcher {
     waiting: HashSet<ProcessKey>,
     /// Whether one of these may be tried again: another was left, and none has failed since.
     has_room_again: bool,
+    /// Those whose program's probes are new.
+    on_trial: Vec<OnTrial>,
     claims: Claims,
     /// Those that another agent watches.
     claimed: HashSet<ProcessKey>,
@@ -361,6 +380,12 @@ struct Binary {
     unused_since: Option<Instant>,
     route: RouteTrial,
     callers: Callers,
+    /// Since when its probes are in place.
+    placed: Option<Instant>,
+    /// Until when it is left alone.
+    suspended: Option<Instant>,
+    /// Where it was when probes were placed last, as a process saw it.
+    path: PathBuf,
     /// Its file and the names of its types, while probes are in place.
     open: Option<Arc<File>>,
     type_names: Option<Arc<TypeNames>>,
@@ -379,6 +404,9 @@ impl Binary {
             unused_since: None,
             route: RouteTrial::default(),
             callers: Callers::default(),
+            placed: None,
+            suspended: None,
+            path: PathBuf::new(),
             open: None,
             type_names: None,
             propagating: HashSet::new(),
@@ -409,6 +437,7 @@ impl Watcher {
             left: HashSet::new(),
             waiting: HashSet::new(),
             has_room_again: false,
+            on_trial: Vec::new(),
             claims: Claims::new(),
             claimed: HashSet::new(),
             claimed_due: Instant::now(),
@@ -544,7 +573,7 @@ impl Watcher {
     /// Keeps what became known of a file.
     fn remember(&mut self, file: FileIdentity, analysis: Known) {
         if self.binaries.len() >= MAX_REMEMBERED {
-            self.binaries.retain(|_, binary| binary.attachment.is_some());
+            self.binaries.retain(|_, binary| binary.attachment.is_some() || binary.suspended.is_some());
         }
         self.binaries.entry(file).or_insert_with(|| Binary::new(analysis));
     }

@@ -73,6 +73,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ),
     ("segments", "tests/tests/grpc/segments.rs", "a_call_that_is_open_for_long_is_told_of_in_pieces"),
     ("spans_left_out", "tests/tests/rules.rs", "a_rule_chooses_names_and_leaves_out_paths"),
+    ("programs_suspended", "tests/tests/watchdog.rs", "a_program_that_crashes_soon_after_is_left_alone"),
     ("paused_seconds", "tests/tests/pause.rs", "what_is_paused_has_no_probe_and_goes_on_afterwards"),
     // Delivery.
     ("spans_pushed", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::counts::Counts;
 use crate::counters::SessionCounter;
 use crate::resource::ProcessIdentity;
-use crate::watch::{Event, WatchError};
+use crate::watch::{Event, SUSPENSION, WatchError};
 
 /// What [`notice`] calls changes that most need not know of.
 pub(super) const CALLS: &str = "calls";
@@ -37,7 +37,14 @@ pub(super) fn say(event: &Event) {
         Event::NotPropagated { executable, reason } => {
             warn!(path = %executable.display(), reason = chain(reason), "not passing trace contexts on");
         }
-        Event::Refused { key, executable, reason } => {
+        Event::Suspended { key, executable, death } => {
+            let (path, minutes) = (executable.display(), SUSPENSION.as_secs() / 60);
+            error!(%path, pid = key.pid, %death, minutes, "died soon after probes were placed: its program is left alone for a while");
+        }
+        Event::Refused { key, executable, reason, is_repeated: true } => {
+            debug!(path = %executable.display(), pid = key.pid, reason = chain(reason), "not watching this one either");
+        }
+        Event::Refused { key, executable, reason, .. } => {
             warn!(path = %executable.display(), pid = key.pid, reason = chain(reason), "not watching");
         }
     }
@@ -69,7 +76,15 @@ pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
             "warning",
             format!("{}: trace contexts are not passed on: {}", executable.display(), chain(reason)),
         ),
-        Event::Refused { key, executable, reason } => {
+        Event::Suspended { key, executable, death } => (
+            "warning",
+            format!(
+                "{}: process {} died soon after probes were placed: {death}",
+                executable.display(),
+                key.pid
+            ),
+        ),
+        Event::Refused { key, executable, reason, .. } => {
             ("not watching", format!("{} (process {}): {}", executable.display(), key.pid, chain(reason)))
         }
     })
@@ -105,6 +120,7 @@ pub(super) fn count(event: &Event, counts: &Counts) {
             counts.add(SessionCounter::OpenAtEnd, *open);
         }
         Event::Unwatched { counters } => counts.add_kernel(counters),
+        Event::Suspended { .. } => counts.add(SessionCounter::Suspensions, 1),
         Event::ContextsLeftOut { count, .. } => {
             counts.add(SessionCounter::ContextTypesLeftOut, u64::try_from(*count).unwrap_or(u64::MAX));
         }

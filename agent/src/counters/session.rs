@@ -25,11 +25,13 @@ pub enum SessionCounter {
     LeftOut,
     /// Seconds in which watching was paused, or a part of it.
     PausedSeconds,
+    /// Programs that are left alone, for a process died soon after probes were placed.
+    Suspensions,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -41,6 +43,7 @@ impl SessionCounter {
         Self::Segments,
         Self::LeftOut,
         Self::PausedSeconds,
+        Self::Suspensions,
     ];
 
     /// The name, as it is printed.
@@ -57,6 +60,7 @@ impl SessionCounter {
             Self::Segments => "segments",
             Self::LeftOut => "spans_left_out",
             Self::PausedSeconds => "paused_seconds",
+            Self::Suspensions => "programs_suspended",
         }
     }
 
@@ -79,6 +83,9 @@ impl SessionCounter {
             Self::LeftOut => "Spans that a rule of the configuration leaves out, as those of health checks.",
             Self::PausedSeconds => {
                 "Seconds in which watching was paused, or a part of it: there are no spans of that."
+            }
+            Self::Suspensions => {
+                "Programs left alone for ten minutes: a process of theirs died soon after probes were placed."
             }
         }
     }

@@ -166,6 +166,7 @@ const COUNTS: &[(&str, &str, Option<&str>)] = &[
     ("log_lines_dropped", "{line}", None),
     ("segments", "{span}", None),
     ("paused_seconds", "s", Some("paused.time")),
+    ("programs_suspended", "{program}", None),
 ];
 
 /// All metrics, in the order in which they are told.

@@ -19,7 +19,12 @@ impl Watcher {
         self.left.insert(key);
         if self.selection.is_explicit() && !matches!(rule, Rule::NotSelected | Rule::Paused) {
             let executable = self.proc.executable_path(key.pid).unwrap_or_default();
-            self.tell(Event::Refused { key, executable, reason: WatchError::Forbidden(rule) });
+            self.tell(Event::Refused {
+                key,
+                executable,
+                reason: WatchError::Forbidden(rule),
+                is_repeated: false,
+            });
         }
     }
 
@@ -136,20 +141,22 @@ impl Watcher {
     fn refuse(&mut self, key: ProcessKey, executable: PathBuf, reason: WatchError, is_wanted: bool) {
         let of_files = AttachError::of_open_files(&reason).map(Arc::new);
         let reason = of_files.map_or(reason, WatchError::Attach);
+        let mut is_repeated = false;
         let is_news = if matches!(&reason, WatchError::Attach(error) if error.is_for_lack_of_room()) {
             self.has_room_again = false;
             let is_first = self.waiting.is_empty();
             self.waiting.insert(key) && (is_wanted || is_first)
         } else if matches!(&reason, WatchError::Claimed { .. }) {
-            // All others are, most likely, and need no line each.
-            let is_first = self.claimed.is_empty();
-            self.claimed.insert(key) && (is_first || self.selection.is_explicit())
+            // All others are, most likely.
+            is_repeated = !(self.claimed.is_empty() || self.selection.is_explicit());
+            self.claimed.insert(key)
         } else {
             self.left.insert(key);
+            is_repeated = matches!(&reason, WatchError::Suspended);
             is_wanted
         };
         if is_news {
-            self.tell(Event::Refused { key, executable, reason });
+            self.tell(Event::Refused { key, executable, reason, is_repeated });
         }
     }
 }

@@ -99,6 +99,7 @@ impl Watcher {
         });
         if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
+            self.try_with_probes(key, file);
             // Only now can it be told what they are.
             self.has_new_callers();
             let executable = self.proc.executable_path(pid).unwrap_or_default();

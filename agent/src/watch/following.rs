@@ -110,6 +110,7 @@ impl Watcher {
             }
         }
         self.look_at_young();
+        self.end_trials();
         self.detach_unused(Some(now));
         if self.has_room_again && !self.waiting.is_empty() {
             self.sweep_soon = true;

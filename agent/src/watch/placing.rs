@@ -10,7 +10,7 @@ use lightfoot_probes_abi::Counters;
 
 use super::analysis::Probes;
 use super::callers::Callers;
-use super::{Event, LoadedError, WatchError, Watcher, boot_time, loaded};
+use super::{Binary, Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::attach::Group;
 use crate::discover::{FileIdentity, ProcessKey, Treatment};
 use crate::type_names::TypeNames;
@@ -27,8 +27,10 @@ impl Watcher {
         file: &File,
         treatment: Treatment,
     ) -> Result<(), WatchError> {
-        if let Some(Err(reason)) = self.binaries.get(&key.file).map(|binary| &binary.analysis) {
-            return Err(reason.clone());
+        match self.binaries.get(&key.file) {
+            Some(Binary { analysis: Err(reason), .. }) => return Err(reason.clone()),
+            Some(Binary { suspended: Some(_), .. }) => return Err(WatchError::Suspended),
+            _ => {}
         }
         self.claims.take(key.pid)?;
         let started = self.record(key, executable, file, treatment);
@@ -74,6 +76,7 @@ impl Watcher {
         self.set_propagating(owner, key, executable, self.settings.propagates_for(&treatment));
         let since = boot_time();
         self.watched.insert(key, owner);
+        self.try_with_probes(key, owner);
         let Some(binary) = self.binaries.get_mut(&owner) else { return Ok(()) };
         binary.processes.insert(key);
         binary.unused_since = None;
@@ -177,6 +180,8 @@ impl Watcher {
         }
         if let Some(binary) = self.binaries.get_mut(&identity) {
             binary.attachment = Some(attachment);
+            binary.placed = Some(Instant::now());
+            executable.clone_into(&mut binary.path);
             binary.type_names = has_clients.then(|| Arc::new(TypeNames::new(Arc::clone(&open))));
             binary.open = Some(open);
         }
@@ -221,6 +226,9 @@ impl Watcher {
         }
         self.stop_propagating(owner, key);
         self.tell(Event::Ended { key, counters: Box::new(counters), open });
+        if let Some(death) = self.suspicious_death(key) {
+            self.suspend(owner, key, death);
+        }
     }
 
     /// Stops watching a process that goes on, and pays for probes, because of the ports that it listens on now.
@@ -253,6 +261,7 @@ impl Watcher {
         {
             self.kernel.detach(binary.attachment.take().into_iter().collect());
             (binary.open, binary.type_names, binary.unused_since) = (None, None, None);
+            binary.placed = None;
             binary.propagation_is_tried = false;
         }
     }

@@ -173,7 +173,7 @@ impl session::Sink for Sink {
                 self.spans.treat(key, Arc::new(identity), treatment);
             }
             Event::Ended { key, .. } => self.spans.ended(key),
-            Event::Refused { key, executable, reason } => {
+            Event::Refused { key, executable, reason, .. } => {
                 self.board.refused(key, &executable, &events::chain(&reason));
             }
             _ => {}
