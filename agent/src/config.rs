@@ -51,6 +51,8 @@ pub struct Config {
     pub file: File,
     /// Each setting that it has, by its key, as `export.endpoint`.
     pub said: HashMap<String, Said>,
+    /// Where each rule stands, from 1.
+    pub rule_lines: Vec<u64>,
 }
 
 /// A setting of a file.
@@ -141,7 +143,10 @@ impl Config {
         })?;
         let mut said = HashMap::new();
         gather(&document, document.line, &schema, "", &mut said);
-        Ok(Self { path: None, file, said })
+        let rules = document.entries().iter().find(|entry| entry.key == "rules");
+        let rule_lines =
+            rules.into_iter().flat_map(|rules| rules.value.items()).map(|rule| rule.line).collect();
+        Ok(Self { path: None, file, said, rule_lines })
     }
 
     /// What it says in place of variables, by the name of the weaker one: what is said for all signals.
@@ -149,7 +154,7 @@ impl Config {
         let settings = Setting::all().into_iter();
         let said = settings.filter_map(|setting| {
             let said = self.said.get(&setting.key)?;
-            let place = format!("{}: {}", self.place_of(said), setting.key);
+            let place = format!("{}: {}", self.place_of(said.line), setting.key);
             Some((setting.variables().last()?.to_owned(), FromFile { text: said.text.clone(), place }))
         });
         said.collect()
@@ -166,10 +171,10 @@ impl Config {
         rules.unwrap_or_default()
     }
 
-    /// Where something stands, for people.
-    pub fn place_of(&self, said: &Said) -> String {
+    /// A line of it, for people.
+    pub fn place_of(&self, line: u64) -> String {
         let path = self.path.as_deref().unwrap_or(Path::new("the configuration"));
-        format!("{}:{}", path.display(), said.line)
+        format!("{}:{line}", path.display())
     }
 }
 

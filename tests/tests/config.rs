@@ -147,6 +147,48 @@ fn flags_are_above_the_environment_which_is_above_the_file() {
 }
 
 #[test]
+fn what_chooses_processes_is_shown_in_the_order_in_which_it_is_asked() {
+    let folder = saying(
+        "export: {format: json}\nrules:\n- name: health\n  leave_out_paths: /health*\n-\n\
+         - match: {exe: shop, port: [80, 8000-8100]}\n  action: watch\nothers: watch\n",
+    );
+    let words = ["config", "show", "--json", "--config", "config.yaml", "--exe", "/srv/*", "--pid", "7"];
+    let shown = |variables: &[(&str, &str)]| -> Vec<[String; 3]> {
+        let output = run(&folder, &words, variables);
+        assert!(output.status.success(), "{}", said(&output.stderr));
+        let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        rows.iter().map(|row| ["key", "value", "source"].map(|field| text(row, field))).collect()
+    };
+    let rows = shown(&[("OTEL_EBPF_OPEN_PORT", "99"), ("OTEL_EBPF_SERVICE_NAME", "front")]);
+    let choosing = ["others", "pid", "exe", "rules", "rules[0]", "rules[1]"];
+    let rows: Vec<_> = rows.iter().filter(|[key, ..]| choosing.contains(&&**key)).collect();
+    let variables = "OTEL_EBPF_OPEN_PORT and OTEL_EBPF_SERVICE_NAME";
+    for (row, expected) in rows.iter().zip([
+        ["others", "watch", "config.yaml:8"],
+        ["pid", "7", "--pid"],
+        ["exe", "/srv/*", "--exe"],
+        ["rules", r#"{"action":"watch","match":{"port":["99"]},"service_name":"front"}"#, variables],
+        ["rules[0]", r#"{"leave_out_paths":["/health*"],"name":"health"}"#, "config.yaml:3"],
+        [
+            "rules[1]",
+            r#"{"action":"watch","match":{"exe":["shop"],"port":["80","8000-8100"]}}"#,
+            "config.yaml:6",
+        ],
+    ]) {
+        assert_eq!(*row, &expected.map(str::to_owned));
+    }
+    assert_eq!(rows.len(), choosing.len());
+    // A printer that is switched off says nothing.
+    for (printer, format, source) in
+        [("text", "tree", "OTEL_EBPF_TRACE_PRINTER"), ("disabled", "json", "config.yaml:1")]
+    {
+        let rows = shown(&[("OTEL_EBPF_TRACE_PRINTER", printer)]);
+        assert!(rows.contains(&["export.format", format, source].map(str::to_owned)), "{printer}: {rows:?}");
+    }
+}
+
+#[test]
 fn the_example_can_be_followed_and_names_every_setting() {
     let folder = saying("");
     let example = run(&folder, &["config", "example"], &[]).stdout;

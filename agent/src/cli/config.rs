@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use serde_json::json;
 
 use super::{FAILURE, SUCCESS, page, run};
-use crate::config::{Config, ConfigError, Mistake, schema};
+use crate::config::{Config, ConfigError, Mistake, peers, schema};
 use crate::variables::Variables;
 
 mod show;
@@ -47,7 +47,8 @@ enum Command {
     Schema,
     /// Show the value of each setting, and where it comes from
     ///
-    /// It takes the flags of `run`: they win over the environment, which wins over the file.
+    /// It takes the flags of `run`: they win over the environment, which wins over the file. What chooses processes stands in the
+    /// order in which it is asked.
     #[command(
         after_help = "Example:\n  lightfoot config show --config config.yaml --endpoint http://127.0.0.1:4318\n\n\
                             Exit codes: 0 all can be followed, 1 something cannot, 2 wrong usage."
@@ -110,7 +111,8 @@ pub(super) fn run(arguments: &Arguments, matches: &ArgMatches) -> anyhow::Result
         Command::Show { json, run } => {
             let config = run.config.load()?;
             let given = matches.subcommand_matches("config").and_then(|of| of.subcommand_matches("show"));
-            let rows = show::rows(&config, given, |name| std::env::var_os(name));
+            let peers = peers::read(&mut variables(&config));
+            let rows = show::rows(&config, &peers, given, |name| std::env::var_os(name));
             show::write(&rows, *json, &mut page)?;
             // What is shown may be what is refused.
             run.read(&config)?;

@@ -70,6 +70,12 @@ impl Node {
     pub(super) fn entries(&self) -> &[Entry] {
         if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
+
+    /// What is in a list, and is something; of anything else nothing.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Node> {
+        let nodes: &[Node] = if let Value::List(nodes) = &self.value { nodes } else { &[] };
+        nodes.iter().filter(|node| !matches!(node.value, Value::Nothing))
+    }
 }
 
 impl From<Spanned<Value>> for Node {

@@ -21,7 +21,7 @@ use super::headers::{MAX_HEADERS, header};
 pub const MAX_RULES: usize = 256;
 
 /// A rule of the configuration file.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
     /// What it is called where it is spoken of; its number if not said
@@ -50,7 +50,7 @@ pub struct Rule {
 }
 
 /// What a process must be. Of each list one must hold, and all lists that are given.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Match {
     /// Patterns of the program's path; without a slash, of its last part
@@ -98,7 +98,7 @@ pub enum SpanKind {
 }
 
 /// A text, or a number that is meant as one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Text(pub String);
 
 /// Rules that can be applied.
