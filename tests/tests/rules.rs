@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -52,16 +53,18 @@ impl Stage {
     }
 
     fn targets_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> [Value; 2] {
+        [&self.shop, &self.other].map(|target| self.target(target.pid(), flags, variables))
+    }
+
+    /// What it says of a process.
+    fn target(&self, pid: u32, flags: &[&str], variables: &[(&str, &str)]) -> Value {
         let mut command = Command::new(lightfoot());
         command.args(["targets", "--json", "--config", text(&self.config())]).args(flags);
-        command.envs(variables.iter().copied());
-        let output = command.output().unwrap();
+        let output = command.envs(variables.iter().copied()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        [&self.shop, &self.other].map(|target| {
-            let all = report.get("targets").and_then(Value::as_array).unwrap();
-            all.iter().find(|found| found.get("pid").unwrap() == target.pid()).unwrap().clone()
-        })
+        let all = report.get("targets").and_then(Value::as_array).unwrap();
+        all.iter().find(|found| found.get("pid").unwrap() == pid).unwrap().clone()
     }
 }
 
@@ -113,17 +116,99 @@ fn spans_of_other_kinds_can_be_left_out() {
     assert_eq!(pids, [u64::from(stage.other.pid())]);
 }
 
+/// What the service calls by gRPC and by HTTP, for one request that its own instrumentation covers.
+#[test]
+fn spans_of_grpc_and_of_clients_can_be_left_out() {
+    let Some(folder) = Folder::for_test("kinds of spans of gRPC") else { return };
+    let target = Target::start(&folder.copy_of(Program::HalfTraced, "halftraced").unwrap()).unwrap();
+    let pid = target.pid().to_string();
+    let (http, called, served) = (["GET"; 1], ["Check", "Watch"], ["served Check", "served Watch"]);
+    for (rule, mut wanted) in [
+        ("leave_out_paths: [/grpc.health.v1.Health/*]", [&http[..], &called].concat()),
+        ("leave_out_paths: [/grpc.health.v1.Health/Ch*]", [&http[..], &called, &served[1..]].concat()),
+        ("leave_out_paths: [/grpc.health.v1/*, /Health/*]", [&http[..], &called, &served].concat()),
+        ("spans: [grpc-client]", called.to_vec()),
+        ("spans: [grpc-server]", served.to_vec()),
+        ("spans: [http-client]", http.to_vec()),
+        ("spans: [http-server]", vec![]),
+    ] {
+        let file = folder.say("config.yaml", &format!("rules:\n- {rule}\n")).unwrap();
+        let agent = Agent::start(["--pid", &pid, "--config", text(&file)], &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        assert_eq!(target.get("/orders/1").unwrap(), 200);
+        agent.counts_to("ended", 5).unwrap();
+        let outcome = agent.stop().unwrap();
+        let name = |span: &Span| {
+            let name = span.name.rsplit('/').next().unwrap_or_default();
+            if span.kind == 2 { format!("served {name}") } else { name.to_owned() }
+        };
+        let mut names: Vec<_> = outcome.spans.iter().map(name).collect();
+        names.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(names, wanted, "{rule}: {}", outcome.messages);
+        assert_eq!(outcome.count("spans_left_out"), 5 - wanted.len() as u64, "{rule}");
+    }
+}
+
+#[test]
+fn targets_say_what_cannot_be_watched_and_what_waits_for_a_port() {
+    let Some(stage) = Stage::set("what is not watched, and why") else { return };
+    // Two rules: one asks for this test, which is no Go program; the other for a port that the first server does not have.
+    let (own, port) = (std::env::current_exe().unwrap(), stage.other.address().unwrap().port());
+    stage.say(&format!(
+        "rules:\n- {{match: {{exe: {}}}, action: watch}}\n- {{match: {{exe: FOLDER/*, port: {port}}}, action: watch}}\n",
+        text(&own)
+    ));
+    let [shop, other] = stage.targets(&[]);
+    assert_eq!((&shop["decision"], &other["decision"]), (&"wait".into(), &"watch".into()));
+    assert_eq!((&shop["rule"], &shop["reason"]), (&"not what was asked for".into(), &Value::Null));
+    let test = stage.target(std::process::id(), &[], &[]);
+    assert_eq!((&test["decision"], &test["rule"]), (&"cannot".into(), &"rule 1 of the configuration".into()));
+    let reason = test["reason"].as_str().unwrap();
+    assert!(reason.contains("not a Go program"), "{reason}");
+    // The same by flags.
+    let [shop, other] = stage.targets(&["--port", &port.to_string()]);
+    assert_eq!((&shop["decision"], &other["decision"]), (&"wait".into(), &"watch".into()));
+    let pid = std::process::id().to_string();
+    let test = stage.target(std::process::id(), &["--pid", &pid], &[]);
+    assert_eq!((&test["decision"], &test["rule"]), (&"cannot".into(), &"asked for by its number".into()));
+    // On the page, what cannot be watched stands before what waits.
+    let mut command = Command::new(lightfoot());
+    let output = command.args(["targets", "--all", "--config", text(&stage.config())]).output().unwrap();
+    let page = String::from_utf8(output.stdout).unwrap();
+    let line = |decision: &str, pid: u32| {
+        let is_it = |line: &str| line.starts_with(decision) && line.contains(&format!(" {pid}  "));
+        page.lines().position(is_it).unwrap_or_else(|| panic!("no {decision} of {pid} is in {page}"))
+    };
+    assert!(line("cannot", std::process::id()) < line("wait", stage.shop.pid()));
+    assert!(page.lines().nth(line("cannot", std::process::id())).unwrap().ends_with(reason));
+}
+
+/// As this host calls a user.
+fn name_of(user: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let number = user.to_string();
+    let of = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        (fields.nth(1)? == number).then_some(name)
+    };
+    users.lines().find_map(of).unwrap()
+}
+
 #[test]
 fn processes_are_chosen_by_all_that_is_known_of_them() {
     let Some(stage) = Stage::set("what rules look at") else { return };
     let port = stage.shop.address().unwrap().port();
     let user = rustix::process::getuid().as_raw();
+    let name = name_of(user);
     // Each is true of the first server alone.
     for matching in [
         "{exe: FOLDER/shop}".to_owned(),
         "{command_line: '*-exit-code 7'}".to_owned(),
         format!("{{port: {port}}}"),
         format!("{{port: ['1-2', '{port}-{port}'], user: {user}}}"),
+        format!("{{port: {port}, user: [nobody-of-that-name, {name}]}}"),
         "{environment: TIER=sh?p}".to_owned(),
     ] {
         let others = "- {match: {exe: FOLDER/other, environment: TIER}, action: leave, name: rest}\n";
@@ -132,6 +217,8 @@ fn processes_are_chosen_by_all_that_is_known_of_them() {
         assert_eq!(shop["decision"], "watch", "{matching}: {shop}");
         assert_eq!(other["rule"], "rule 2 (rest) of the configuration", "{matching}: {other}");
     }
+    stage.say("rules:\n- {match: {exe: FOLDER/*, user: [nobody-of-that-name, 4294967294]}, action: watch}\n");
+    assert_eq!(stage.targets(&[]).map(|target| target["decision"].clone()), ["leave", "leave"]);
     // Flags are above all rules.
     stage.say("rules:\n- action: leave\n");
     let pid = stage.other.pid().to_string();
@@ -233,6 +320,47 @@ fn another_file_is_followed_while_it_runs_and_a_wrong_one_changes_nothing() {
     let outcome = agent.stop().unwrap();
     assert!(!outcome.paths().contains(&"/unseen"));
     assert_eq!(outcome.count("spans_open_at_end"), 0);
+}
+
+/// A file of a ConfigMap is a link by way of `..data`, which is replaced by one to another folder.
+#[test]
+fn a_file_that_kubernetes_replaces_is_followed() {
+    let Some(stage) = Stage::set("a configuration of Kubernetes") else { return };
+    let mounted = stage.folder.path().join("mounted");
+    let publish = |version: &str, name: &str| {
+        let folder = mounted.join(version);
+        fs::create_dir_all(&folder).unwrap();
+        let path = text(stage.folder.path());
+        let rules =
+            format!("rules:\n- {{match: {{exe: {path}/{name}}}, action: watch, service_name: {version}}}\n");
+        fs::write(folder.join("config.yaml"), rules).unwrap();
+        symlink(version, mounted.join("..data_tmp")).unwrap();
+        fs::rename(mounted.join("..data_tmp"), mounted.join("..data")).unwrap();
+    };
+    publish("..first", "shop");
+    let file = mounted.join("config.yaml");
+    symlink("..data/config.yaml", &file).unwrap();
+    let agent = Agent::start(["--config", text(&file)], &[]).unwrap();
+    agent.watches(stage.shop.pid()).unwrap();
+    stage.shop.get("/first").unwrap();
+    assert_eq!(agent.span("/first").unwrap().service(), "..first");
+
+    publish("..second", "other");
+    fs::remove_dir_all(mounted.join("..first")).unwrap();
+    agent.watches(stage.other.pid()).unwrap();
+    stage.other.get("/second").unwrap();
+    assert_eq!(agent.span("/second").unwrap().service(), "..second");
+    publish("..third", "other");
+    agent.says_times("following the configuration anew", 2).unwrap();
+    let mut path = 0;
+    wait_for("the third name", || {
+        path += 1;
+        stage.other.get(&format!("/third/{path}")).unwrap();
+        (agent.span(&format!("/third/{path}")).unwrap().service() == "..third").then_some(())
+    })
+    .unwrap();
+    let outcome = agent.stop().unwrap();
+    assert!(!outcome.messages.contains("cannot be followed"), "{}", outcome.messages);
 }
 
 #[test]
