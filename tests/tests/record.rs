@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
     Agent, Client, Folder, Span, Target, boot_time, get, lightfoot, text, wait_for, wall_offset,
 };
@@ -97,6 +98,40 @@ fn a_command_is_recorded_from_its_first_request_for_whoever_called_sudo() {
     assert!(second.messages.contains("is there already; --force replaces it"), "{}", second.messages);
     assert_eq!(second.other_output, "");
     assert!(!frames(&file).unwrap().is_empty());
+}
+
+#[test]
+fn another_file_is_followed_while_it_records() {
+    let Some(folder) = Folder::for_test("another configuration of a recording") else { return };
+    let [first, second] = ["first", "second"]
+        .map(|name| Target::start(&folder.copy_of(Program::Lifecycle, name).unwrap()).unwrap());
+    let say = |name: &str| {
+        let path = text(folder.path());
+        let rule =
+            format!("rules:\n- {{match: {{exe: {path}/{name}}}, action: watch, service_name: {name}}}\n");
+        folder.say("config.yaml", &rule).unwrap()
+    };
+    let (file, config) = (folder.path().join("recording"), say("first"));
+    let agent = recorder(&file, &["--config", text(&config)], &[]);
+    agent.watches(first.pid()).unwrap();
+    assert_eq!(first.get("/one").unwrap(), 200);
+    agent.counts_to("ended", 1).unwrap();
+
+    folder.say("config.yaml", "rules: 7\n").unwrap();
+    agent.says("the configuration cannot be followed").unwrap();
+    assert_eq!(first.get("/two").unwrap(), 200);
+    agent.counts_to("ended", 2).unwrap();
+
+    say("second");
+    agent.watches(second.pid()).unwrap();
+    agent.says("following the configuration anew  path=").unwrap();
+    assert_eq!((first.get("/unseen").unwrap(), second.get("/three").unwrap()), (200, 200));
+    agent.counts_to("ended", 3).unwrap();
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.count("spans_open_at_end"), 0);
+    let spans = replayed(&file).0;
+    let spans: Vec<_> = spans.iter().map(|span| (span.path(), span.service())).collect();
+    assert_eq!(spans, [("/one", "first"), ("/two", "first"), ("/three", "second")], "{}", outcome.messages);
 }
 
 #[test]
