@@ -7,12 +7,15 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::{logs, sys};
 
+mod agents;
 mod config;
 mod counts;
 mod doctor;
 mod events;
 mod inspect;
+mod log_level;
 mod logging;
+mod pause;
 mod privileges;
 mod record;
 mod replay;
@@ -54,6 +57,9 @@ enum Command {
     Record(record::Arguments),
     Replay(replay::Arguments),
     Status(status::Arguments),
+    LogLevel(log_level::Arguments),
+    Pause(pause::PauseArguments),
+    Resume(pause::ResumeArguments),
     Doctor(doctor::Arguments),
     Privileges(privileges::Arguments),
     Targets(targets::Arguments),
@@ -85,6 +91,9 @@ pub fn main() -> ExitCode {
         Command::Record(arguments) => record::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Pause(arguments) => pause::pause(&arguments),
+        Command::Resume(arguments) => pause::resume(&arguments),
+        Command::LogLevel(arguments) => log_level::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Privileges(arguments) => privileges::run(&arguments),
         Command::Targets(arguments) => targets::run(&arguments),

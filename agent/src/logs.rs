@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -15,9 +15,9 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::variables::Variables;
 
@@ -34,6 +34,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 static STANDARD_ERROR: Queue = Queue::new();
 static FORMAT: OnceLock<Format> = OnceLock::new();
+static LEVEL: Mutex<Option<(Level, reload::Handle<Targets, Registry>)>> = Mutex::new(None);
 
 /// How much is said.
 #[derive(
@@ -65,6 +66,19 @@ pub enum Format {
     Text,
     /// For machines: an object a line, of time, level, target, message and fields
     Json,
+}
+
+impl Level {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl From<Level> for LevelFilter {
@@ -104,10 +118,25 @@ pub fn start(level: Level, format: Format) -> io::Result<()> {
         is_coloured: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
         has_time: !io::stderr().is_terminal(),
     };
-    let subscriber = Registry::default().with(layer(level, style, || &STANDARD_ERROR));
+    let (filter, handle) = reload::Layer::new(own(level));
+    let subscriber = Registry::default().with(layer(filter, style, || &STANDARD_ERROR));
+    *LEVEL.lock().unwrap_or_else(PoisonError::into_inner) = Some((level, handle));
     // It fails if there is one already, and then that one is told.
     let _ = tracing::subscriber::set_global_default(subscriber);
     Ok(())
+}
+
+/// How much is said now; `None` before [`start`].
+pub fn current() -> Option<Level> {
+    LEVEL.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(level, _)| *level)
+}
+
+/// Another level holds from now on. False before [`start`].
+pub fn change(level: Level) -> bool {
+    let mut current = LEVEL.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((now, handle)) = current.as_mut() else { return false };
+    *now = level;
+    handle.reload(own(level)).is_ok()
 }
 
 /// How lines look; `None` before [`start`].
@@ -135,13 +164,17 @@ pub fn finish() {
     STANDARD_ERROR.finish(FLUSH);
 }
 
-fn layer<S, W>(level: Level, style: Style, writer: W) -> impl Layer<S>
+fn layer<S, W>(filter: impl Filter<S> + Send + Sync + 'static, style: Style, writer: W) -> impl Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let own = Targets::new().with_target("lightfoot", level);
-    tracing_subscriber::fmt::layer().event_format(Line(style)).with_writer(writer).with_filter(own)
+    tracing_subscriber::fmt::layer().event_format(Line(style)).with_writer(writer).with_filter(filter)
+}
+
+/// Lightfoot's own lines of that level and above.
+fn own(level: Level) -> Targets {
+    Targets::new().with_target("lightfoot", level)
 }
 
 #[cfg(test)]

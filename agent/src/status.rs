@@ -4,6 +4,7 @@
 //! [`metrics`] tells the same as metrics, [`openmetrics`] as text for Prometheus, [`otlp`] for an endpoint.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,12 @@ pub struct Status {
     pub ready: bool,
     /// `nothing`, `some programs` or `everything`.
     pub paused: String,
+    /// The patterns of the programs that are paused.
+    pub paused_patterns: Vec<String>,
+    /// The file that pauses it while it is there, if there is one.
+    pub pause_file: Option<PathBuf>,
+    /// How much it says on standard error.
+    pub log_level: String,
     /// How old the counts of processes are: older than a moment if the agent is busy. Nothing if there are none yet.
     pub counts_age_seconds: Option<f64>,
     /// Each process that is watched.

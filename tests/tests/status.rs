@@ -20,7 +20,7 @@ use std::time::Instant;
 use lightfoot::state::sockets;
 use lightfoot::status::metrics::{Kind, Metric, table};
 use lightfoot::status::openmetrics;
-use lightfoot::status::server::{MAX_CONNECTIONS, MAX_HEAD, MAX_TIME};
+use lightfoot::status::server::{MAX_BODY, MAX_CONNECTIONS, MAX_HEAD, MAX_TIME};
 use lightfoot::status::{Process, Status};
 use lightfoot_tests::live::{
     Agent, Client, Folder, PATIENCE, Response, Target, lightfoot, slowness, text, wait_for,
@@ -423,4 +423,82 @@ fn an_exporter_of_metrics_that_is_not_known_is_refused() {
     let expected =
         "OTEL_METRICS_EXPORTER: \"prometheus\" is neither otlp nor none; /metrics at the status socket";
     assert!(outcome.messages.contains(expected), "{}", outcome.messages);
+}
+
+/// Runs another command of `lightfoot` for the agents of a folder.
+fn tell(state: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(lightfoot());
+    command.args(words).args(["--state-dir", text(state)]).env_clear().env("NO_COLOR", "1");
+    command.output().unwrap()
+}
+
+#[test]
+fn the_log_level_can_be_changed_while_it_runs() {
+    let Some(folder) = Folder::for_test("another log level") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let state = folder.path().join("state");
+    let (agent, socket) = start(&state, &["--exe", text(&path)]);
+    agent.watches(target.pid()).unwrap();
+    assert_eq!(target.get("/quiet").unwrap(), 200);
+    agent.span("/quiet").unwrap();
+    assert!(!agent.messages().contains(" TRACE "), "{}", agent.messages());
+    assert_eq!(printed(&tell(&state, &["log-level"])), format!("info  {}\n", text(&socket)));
+    let changed = tell(&state, &["log-level", "trace"]);
+    assert_eq!(printed(&changed), format!("trace  {}\n", text(&socket)), "{}", said(&changed));
+    assert_eq!(
+        (get(&socket, "/log-level").body, status(&socket).log_level),
+        (b"trace\n".to_vec(), "trace".into())
+    );
+    assert_eq!(target.get("/loud").unwrap(), 200);
+    agent.says(" TRACE span ").unwrap();
+    let exchange = |body: &str| {
+        let head = format!("PUT /log-level HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        Client::unix(socket.clone()).exchange(format!("{head}{body}").as_bytes()).unwrap().unwrap().status
+    };
+    assert_eq!([exchange("loud"), exchange(&"x".repeat(MAX_BODY + 1)), exchange("ERROR\n")], [400, 400, 200]);
+    assert_eq!(status(&socket).log_level, "error");
+    agent.stop().unwrap();
+}
+
+#[test]
+fn commands_pause_and_resume_by_the_file() {
+    let Some(folder) = Folder::for_test("commands that pause") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let state = folder.path().join("state");
+    let nobody = tell(&state, &["pause"]);
+    assert_eq!(nobody.status.code(), Some(1), "{}", said(&nobody));
+    let (agent, socket) = start(&state, &["--exe", text(&path)]);
+    agent.watches(target.pid()).unwrap();
+    let file = state.join("pause");
+    let pauses = |words: &[&str], paused: &str, content: Option<&str>| {
+        let output = tell(&state, words);
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        assert_eq!(printed(&output), format!("process {}: {paused} is paused\n", agent.pid()), "{words:?}");
+        assert_eq!(fs::read_to_string(&file).ok().as_deref(), content, "{words:?}");
+        // It has been obeyed by then.
+        assert_eq!(status(&socket).paused, paused);
+        let is_watched = || status(&socket).processes.iter().any(|one| one.pid == target.pid());
+        let expected = paused == "nothing" || content.is_some_and(|content| content == "other-*\n");
+        wait_for("the target to be watched or left", || (is_watched() == expected).then_some(())).unwrap();
+    };
+    let name = path.file_name().unwrap().to_str().unwrap();
+    pauses(&["pause", "other-*"], "some programs", Some("other-*\n"));
+    pauses(&["pause", name], "some programs", Some(&format!("other-*\n{name}\n")));
+    pauses(&["pause", name], "some programs", Some(&format!("other-*\n{name}\n")));
+    pauses(&["resume", name], "some programs", Some("other-*\n"));
+    pauses(&["resume", "other-*"], "nothing", None);
+    pauses(&["pause"], "everything", Some(""));
+    pauses(&["pause", name], "everything", Some(""));
+    let unknown = tell(&state, &["resume", "unknown"]);
+    assert!(said(&unknown).contains("pauses no \"unknown\""), "{}", said(&unknown));
+    assert_eq!(unknown.status.code(), Some(1));
+    pauses(&["resume"], "nothing", None);
+    pauses(&["resume"], "nothing", None);
+    let wrong = tell(&state, &["pause", "["]);
+    assert_eq!((wrong.status.code(), file.exists()), (Some(1), false), "{}", said(&wrong));
+    assert_eq!(target.get("/again").unwrap(), 200);
+    agent.span("/again").unwrap();
+    agent.stop().unwrap();
 }

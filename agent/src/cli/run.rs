@@ -24,7 +24,7 @@ use crate::watch::Coexistence;
 mod capabilities;
 mod command;
 mod output;
-mod pausing;
+pub(super) mod pausing;
 mod reload;
 mod state;
 mod status;

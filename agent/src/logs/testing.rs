@@ -8,7 +8,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::line::Style;
-use super::{Format, Level, layer};
+use super::{Format, Level, layer, own};
 
 /// What is said on this thread while it lives.
 pub(crate) struct Heard {
@@ -25,7 +25,7 @@ impl Heard {
         let text = Text::default();
         let style = Style { format, is_coloured: false, has_time: false };
         let writer = text.clone();
-        let subscriber = Registry::default().with(layer(level, style, move || writer.clone()));
+        let subscriber = Registry::default().with(layer(own(level), style, move || writer.clone()));
         Self { text, _listening: tracing::subscriber::set_default(subscriber) }
     }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::UnixStream;
@@ -47,23 +47,44 @@ pub enum ClientError {
 
 /// What the agent at a socket answers to a GET of `uri`. It blocks the thread.
 pub fn get(socket: &Path, uri: &str) -> Result<(StatusCode, Bytes), ClientError> {
+    exchange(socket, Method::GET, uri, "")
+}
+
+/// The same for a PUT.
+pub fn put(socket: &Path, uri: &str, body: &'static str) -> Result<(StatusCode, Bytes), ClientError> {
+    exchange(socket, Method::PUT, uri, body)
+}
+
+fn exchange(
+    socket: &Path,
+    method: Method,
+    uri: &str,
+    body: &'static str,
+) -> Result<(StatusCode, Bytes), ClientError> {
     let connect = |source| ClientError::Connect { path: socket.to_owned(), source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(connect)?;
     runtime.block_on(async {
-        let answer = timeout(LIMIT, ask(socket, uri)).await;
+        let answer = timeout(LIMIT, ask(socket, method, uri, body)).await;
         answer.unwrap_or_else(|_| Err(ClientError::Late(socket.to_owned())))
     })
 }
 
-async fn ask(socket: &Path, uri: &str) -> Result<(StatusCode, Bytes), ClientError> {
+async fn ask(
+    socket: &Path,
+    method: Method,
+    uri: &str,
+    body: &'static str,
+) -> Result<(StatusCode, Bytes), ClientError> {
     let http = |source| ClientError::Http { path: socket.to_owned(), source };
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|source| ClientError::Connect { path: socket.to_owned(), source })?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
+    let (mut sender, connection) =
+        http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(http)?;
     let connection = tokio::spawn(connection);
     // HTTP/1.1 asks for a host; there is none.
-    let request = Request::get(uri).header("host", "lightfoot").body(Empty::<Bytes>::new());
+    let request =
+        Request::builder().method(method).uri(uri).header("host", "lightfoot").body(Full::from(body));
     let request = request.map_err(|_| ClientError::Cut(socket.to_owned()))?;
     let response = sender.send_request(request).await.map_err(http)?;
     let status = response.status();

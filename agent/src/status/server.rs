@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::server::conn::http1;
@@ -28,6 +28,8 @@ pub const MAX_CONNECTIONS: usize = 8;
 pub const MAX_TIME: Duration = Duration::from_secs(5);
 /// Bytes of a request's head, the least that hyper permits.
 pub const MAX_HEAD: usize = 8_192;
+/// Bytes of a request's body.
+pub const MAX_BODY: usize = 64;
 /// So long nobody is served when the system gives no connection, as for want of open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,6 +37,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub trait Respond: Send + Sync + 'static {
     /// The answer to a GET of `path`; `None` if there is nothing there.
     fn get(&self, path: &str) -> impl Future<Output = Option<Answer>> + Send;
+
+    /// The answer to a PUT of `body`; `None` if nothing can be changed there.
+    fn put(&self, path: &str, body: &str) -> Option<Answer>;
 }
 
 /// An answer.
@@ -137,11 +142,22 @@ async fn answer(
     request: Request<Incoming>,
     respond: &impl Respond,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    let answer = match *request.method() {
-        Method::GET | Method::HEAD => respond.get(request.uri().path()).await,
-        _ => Some(Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here")),
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let answer = match head.method {
+        Method::GET | Method::HEAD => {
+            let nothing = || Answer::text(StatusCode::NOT_FOUND, "there is nothing here");
+            respond.get(path).await.unwrap_or_else(nothing)
+        }
+        Method::PUT => {
+            let body = Limited::new(body, MAX_BODY).collect().await.map(Collected::to_bytes);
+            match body.as_deref().map(str::from_utf8) {
+                Ok(Ok(body)) => respond.put(path, body.trim()).unwrap_or_else(cannot_be_changed),
+                _ => Answer::text(StatusCode::BAD_REQUEST, "the body is too long, or no text"),
+            }
+        }
+        _ => cannot_be_changed(),
     };
-    let answer = answer.unwrap_or_else(|| Answer::text(StatusCode::NOT_FOUND, "there is nothing here"));
     let mut response = Response::new(Full::from(answer.body));
     *response.status_mut() = answer.status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(answer.kind));
@@ -149,4 +165,8 @@ async fn answer(
         response.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET, HEAD"));
     }
     Ok(response)
+}
+
+fn cannot_be_changed() -> Answer {
+    Answer::text(StatusCode::METHOD_NOT_ALLOWED, "nothing can be changed here")
 }

@@ -23,9 +23,9 @@ use crate::session::Orders;
 /// How often the file is looked at. A look takes one system call, and sees a file also where no events come of it.
 const LOOK: Duration = Duration::from_millis(200);
 /// A longer file pauses everything, in bytes.
-const MAX_FILE: u64 = 64 << 10;
+pub(in crate::cli) const MAX_FILE: u64 = 64 << 10;
 /// One with more patterns does so, too.
-const MAX_PATTERNS: usize = 256;
+pub(in crate::cli) const MAX_PATTERNS: usize = 256;
 /// The file in the folder of the mark.
 pub(super) const NAME: &str = "pause";
 

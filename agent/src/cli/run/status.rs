@@ -15,6 +15,7 @@ use super::Arguments;
 use crate::config::Config;
 use crate::deliver::{self, MetricsSettings};
 use crate::escape;
+use crate::logs::{self, Level};
 use crate::state::Mark;
 use crate::status::Status;
 use crate::status::openmetrics;
@@ -76,7 +77,13 @@ fn cannot_be_asked(error: &anyhow::Error) {
 
 impl Bound {
     /// Tells from now on; to be called within the runtime of the thread that reads the ring.
-    pub(super) fn tell(self, ask: mpsc::Sender<oneshot::Sender<Report>>) -> Telling {
+    pub(super) fn tell(
+        self,
+        ask: mpsc::Sender<oneshot::Sender<Report>>,
+        pause_file: Option<PathBuf>,
+    ) -> Telling {
+        // Whoever asks may be in another folder.
+        self.board.is_paused_by(pause_file.and_then(|file| std::path::absolute(file).ok()));
         let (signs, mut asked) = mpsc::channel::<oneshot::Sender<()>>(MAX_CONNECTIONS);
         // This thread has others to do; that it comes to this is a sign of life.
         tokio::spawn(async move {
@@ -135,8 +142,21 @@ impl Respond for Arc<Answers> {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the processes that were there at the start are still looked at",
             ),
+            "/log-level" => Answer::text(StatusCode::OK, logs::current().unwrap_or_default().name()),
             _ => return None,
         })
+    }
+
+    fn put(&self, path: &str, body: &str) -> Option<Answer> {
+        if path != "/log-level" {
+            return None;
+        }
+        let Ok(level) = <Level as clap::ValueEnum>::from_str(body, true) else {
+            let reason = "it is none of error, warn, info, debug, trace";
+            return Some(Answer::text(StatusCode::BAD_REQUEST, reason));
+        };
+        logs::change(level);
+        Some(Answer::text(StatusCode::OK, level.name()))
     }
 }
 

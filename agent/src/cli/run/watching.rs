@@ -282,7 +282,7 @@ pub(in crate::cli) fn watch<S: Output>(
         }
         // Each of these asks once at a time, and finds room.
         let (ask, asked) = mpsc::channel(3);
-        let telling = status.map(|status| status.tell(ask.clone()));
+        let telling = status.map(|status| status.tell(ask.clone(), pause_file.clone()));
         let supervisor = tokio::spawn(supervisor::follow(ask.clone()));
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, Arc::clone(&counts)));
         let hangups = signal(SignalKind::hangup())?;

@@ -1,7 +1,7 @@
 //! What is told of an agent to whoever asks: what became of processes, kept here, and what others count.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,7 @@ use crate::cli::counts::Counts;
 use crate::counters::{self, kernel_name};
 use crate::deliver::Monitor;
 use crate::discover::{Paused, ProcessKey};
+use crate::logs;
 use crate::state::shown;
 use crate::status::{Delivery, Operation, Process, Refused, Status};
 use crate::watch::report::{Outlook, Report, Verdict, Watched};
@@ -31,6 +32,7 @@ pub(in crate::cli::run) struct Board {
     pub(super) began: SystemTime,
     counts: Arc<Counts>,
     delivery: OnceLock<Monitor>,
+    pause_file: OnceLock<PathBuf>,
     known: Mutex<Known>,
 }
 
@@ -55,6 +57,7 @@ impl Board {
             began: SystemTime::now(),
             counts: Arc::clone(counts),
             delivery: OnceLock::new(),
+            pause_file: OnceLock::new(),
             known: Mutex::default(),
         }
     }
@@ -63,6 +66,14 @@ impl Board {
     pub(in crate::cli::run) fn delivers(&self, monitor: Monitor) {
         // There is but one delivery.
         let _ = self.delivery.set(monitor);
+    }
+
+    /// What pauses it while it is there.
+    pub(super) fn is_paused_by(&self, file: Option<PathBuf>) {
+        if let Some(file) = file {
+            // It is said once.
+            let _ = self.pause_file.set(file);
+        }
     }
 
     /// A process is watched; its service is not known if it ended before.
@@ -138,6 +149,14 @@ impl Board {
                 Paused::Everything => "everything",
             }
             .to_owned(),
+            paused_patterns: match &report.paused {
+                Paused::Executables(patterns) => {
+                    patterns.iter().map(|pattern| pattern.glob().to_string()).collect()
+                }
+                _ => Vec::new(),
+            },
+            pause_file: self.pause_file.get().cloned(),
+            log_level: logs::current().unwrap_or_default().name().to_owned(),
             counts_age_seconds: age.map(|age| age.as_secs_f64()),
             processes,
             refused: known.refused.iter().map(|(_, refused)| refused.clone()).collect(),
