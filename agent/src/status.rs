@@ -1,6 +1,6 @@
 //! How a running agent says how it goes: over a unix socket, in HTTP, so that `lightfoot status` and `curl` both understand it.
 //!
-//! [`Status`] is what `GET /status` answers. Modules: [`socket`] is where it listens, [`server`] answers, [`client`] asks,
+//! [`Status`] is what `GET /status` answers. Modules: [`socket`] and [`tcp`] are where it listens, [`server`] answers, [`client`] asks,
 //! [`metrics`] tells the same as metrics, [`openmetrics`] as text for Prometheus, [`otlp`] for an endpoint.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ pub mod openmetrics;
 pub mod otlp;
 pub mod server;
 pub mod socket;
+pub mod tcp;
 
 /// How it goes. What is missing in the answer of another version is empty.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! `lightfoot run`: spans from running programs.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lightfoot_probes_abi::Sampler;
@@ -66,6 +67,12 @@ pub(super) struct Arguments {
     /// The unix socket at which `lightfoot status` asks how it goes, or none; beside the mark if nothing else is said
     #[arg(long, value_name = "PATH", value_parser = status::path)]
     status_socket: Option<PathBuf>,
+    /// Say how it goes at this TCP port, too, as 127.0.0.1:4390: health to anybody, the rest to whoever knows the token
+    #[arg(long, value_name = "ADDRESS")]
+    status_listen: Option<SocketAddr>,
+    /// The file with that token, which others cannot read; needed where the address is not on loopback
+    #[arg(long, value_name = "FILE")]
+    status_token: Option<PathBuf>,
 }
 
 /// What flags, environment and file come to.

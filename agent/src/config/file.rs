@@ -3,6 +3,7 @@
 //! A field with `x-variables` is read as that variable; here it is only so that the schema has it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -44,6 +45,12 @@ pub struct File {
     /// The unix socket at which Lightfoot says how it goes, or `none`; beside the mark if not said
     #[schemars(extend("x-flag" = "--status-socket"))]
     pub status_socket: Option<PathBuf>,
+    /// The TCP port at which it does so, too; health to anybody, the rest to whoever knows the token
+    #[schemars(with = "Option<String>", extend("x-flag" = "--status-listen", "x-example" = "127.0.0.1:4390"))]
+    pub status_listen: Option<SocketAddr>,
+    /// The file with that token, which others cannot read
+    #[schemars(extend("x-flag" = "--status-token"))]
+    pub status_token: Option<PathBuf>,
     /// The file that pauses everything while it is there; `pause` in the folder of the mark if not said
     #[schemars(extend("x-flag" = "--pause-file"))]
     pub pause_file: Option<PathBuf>,

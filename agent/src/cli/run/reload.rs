@@ -78,6 +78,8 @@ fn take(running: &Config, config: &Config, lacks_programs: bool) {
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),
         ("status_socket", running.file.status_socket != config.file.status_socket),
+        ("status_listen", running.file.status_listen != config.file.status_listen),
+        ("status_token", running.file.status_token != config.file.status_token),
         ("propagate in rules", lacks_programs),
         ("pause_file", running.file.pause_file != config.file.pause_file),
     ];

@@ -21,6 +21,7 @@ use crate::status::Status;
 use crate::status::openmetrics;
 use crate::status::server::{Answer, MAX_CONNECTIONS, Respond, Server};
 use crate::status::socket::Socket;
+use crate::status::tcp::Tcp;
 use crate::watch::Report;
 
 mod asking;
@@ -38,6 +39,7 @@ const NONE: &str = "none";
 /// What it takes to tell of an agent.
 pub(super) struct Bound {
     socket: Option<Socket>,
+    tcp: Option<Tcp>,
     metrics: Option<MetricsSettings>,
     flush_timeout: Duration,
     board: Arc<Board>,
@@ -66,8 +68,13 @@ pub(super) fn bind(
         (None, None) => None,
         (None, Some(path)) => Socket::bind(&path).map_err(|error| cannot_be_asked(&error.into())).ok(),
     };
+    let flag = arguments.status_listen.map(|address| ("--status-listen", address));
+    let asked = flag.or(config.file.status_listen.map(|address| ("status_listen", address)));
+    let token = arguments.status_token.as_ref().or(config.file.status_token.as_ref());
+    let listen = |(name, address)| Tcp::bind(address, token.map(PathBuf::as_path)).context(name);
+    let tcp = asked.map(listen).transpose()?;
     let (metrics, flush_timeout) = (settings.metrics.clone(), settings.flush_timeout);
-    Ok(Bound { socket, metrics, flush_timeout, board: Arc::clone(board) })
+    Ok(Bound { socket, tcp, metrics, flush_timeout, board: Arc::clone(board) })
 }
 
 fn cannot_be_asked(error: &anyhow::Error) {
@@ -82,6 +89,9 @@ impl Bound {
         ask: mpsc::Sender<oneshot::Sender<Report>>,
         pause_file: Option<PathBuf>,
     ) -> Telling {
+        if let Some(socket) = &self.socket {
+            debug!(socket = %socket.path().display(), "whoever asks is told how it goes");
+        }
         // Whoever asks may be in another folder.
         self.board.is_paused_by(pause_file.and_then(|file| std::path::absolute(file).ok()));
         let (signs, mut asked) = mpsc::channel::<oneshot::Sender<()>>(MAX_CONNECTIONS);
@@ -93,11 +103,9 @@ impl Bound {
         });
         let asker = Asker::new(ask, signs);
         let answers = Arc::new(Answers { board: self.board, asker, is_ready: AtomicBool::new(false) });
-        let started = self.socket.map(|socket| Server::start(socket, Arc::clone(&answers)));
+        let is_asked = self.socket.is_some() || self.tcp.is_some();
+        let started = is_asked.then(|| Server::start(self.socket, self.tcp, Arc::clone(&answers)));
         let server = started.and_then(|started| started.map_err(|error| cannot_be_asked(&error.into())).ok());
-        if let Some(server) = &server {
-            debug!(socket = %server.path().display(), "whoever asks is told how it goes");
-        }
         let exporter = self.metrics.map(|settings| {
             let exporter = Arc::new(Exporter::new(answers, settings));
             let following = tokio::spawn(Arc::clone(&exporter).follow());
