@@ -52,10 +52,22 @@ customers=$!
 started+=("$customers")
 
 say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
-"$program" run --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" &
+"$program" run --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" > >(tee target/demo/spans) &
 lightfoot=$!
 started+=("$lightfoot")
 wait "$customers" || true
 sleep 1
 kill "$lightfoot"
 wait "$lightfoot"
+
+# Each tree begins with the time, the service and the first span, which names the trace.
+whole=$(awk '
+    /^[0-9]/ { for (word = 3; word <= NF; word++) if ($word ~ /^trace=/) services[$word] += !seen[$word, $2]++ }
+    END { for (trace in services) whole += services[trace] == 3; print whole + 0 }
+' target/demo/spans)
+if [ "$whole" != 0 ]; then
+    say "$whole traces go through shop, stock and prices, for these pass on the traceparent that they get"
+else
+    say "no trace goes through shop, stock and prices: none of the requests to all three was watched"
+fi
+say "$("$program" doctor 2>/dev/null | sed -n 's/.* propagation  *//p')"

@@ -58,4 +58,12 @@ fn a_request_goes_through_http_and_grpc_and_http() {
         whole += 1;
     }
     assert!(whole > 0, "{text}\n{messages}");
+    let is_said = |what: &str| text.contains(what) || messages.contains(what);
+    assert!(is_said(&format!("{whole} traces go through shop, stock and prices")), "{text}\n{messages}");
+    assert!(
+        ["can be passed on", "cannot be passed on"]
+            .iter()
+            .any(|end| is_said(&format!("trace contexts {end}"))),
+        "{messages}"
+    );
 }
