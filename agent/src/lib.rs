@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod quirks;
+pub mod seccomp;
 pub mod state;
 pub mod variables;
 

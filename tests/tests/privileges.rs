@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lightfoot::capabilities::PURPOSES;
 use lightfoot::memory_limit::RECOMMENDED;
 use lightfoot::quirks::{Release, VERIFIER_MEMORY};
+use lightfoot::seccomp::REFUSED;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
@@ -94,6 +95,16 @@ const USUAL: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 2;
 
 /// And watches what another user starts later, and follows another configuration.
 #[test]
+fn each_call_that_is_refused_is_documented() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/privileges.md")).unwrap();
+    for (reason, calls) in REFUSED {
+        let calls: Vec<_> = calls.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let row = format!("| {reason} | {} |", calls.join(", "));
+        assert!(page.contains(&row), "{row} is not in docs/privileges.md");
+    }
+}
+
+#[test]
 fn root_keeps_in_each_thread_only_what_is_used() {
     let Some(folder) = Folder::for_test("rights that are given up") else { return };
     let server = folder.server().unwrap();
@@ -127,6 +138,15 @@ fn root_keeps_in_each_thread_only_what_is_used() {
         }
     };
     check(threads.unwrap());
+    let filtered = wait_for("filters of system calls", || {
+        let modes = fs::read_dir(format!("/proc/{}/task", agent.pid())).ok()?.flatten().map(|thread| {
+            let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+            status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map(|mode| mode.trim().to_owned())
+        });
+        // SECCOMP_MODE_FILTER (include/uapi/linux/seccomp.h).
+        modes.into_iter().all(|mode| mode.as_deref() == Some("2")).then_some(())
+    });
+    filtered.unwrap();
     rule(text(&server));
     agent.says("following the configuration anew").unwrap();
     let mut command = Command::new("setpriv");

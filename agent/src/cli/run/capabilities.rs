@@ -4,6 +4,7 @@ use anyhow::bail;
 use tracing::warn;
 
 use crate::capabilities::{self, Needs};
+use crate::seccomp;
 
 /// Fails if nothing could be watched, and warns if not everything could.
 pub(super) fn check() -> anyhow::Result<()> {
@@ -24,11 +25,15 @@ pub(super) fn check() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keeps only what is needed from now on. Threads that run already have given theirs up.
+/// Keeps only what is needed from now on. Threads that run already have given their capabilities up.
 pub(super) fn give_up(needs: Needs) {
     let dropped =
         capabilities::permitted().and_then(|set| capabilities::drop_but(capabilities::kept(set, needs)));
     if let Err(error) = dropped {
         warn!(%error, "rights that are not needed cannot be given up");
+    }
+    if let Err(error) = seccomp::apply() {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        warn!(error, "system calls that are not needed are not refused");
     }
 }
