@@ -62,6 +62,8 @@ pub struct Process {
     pub executable: String,
     /// What its service is called; nothing if it ended before that was known.
     pub service: Option<String>,
+    /// The rule by which it is watched.
+    pub rule: Option<String>,
     /// Since when it is watched.
     pub since: String,
     /// Spans that were recorded.

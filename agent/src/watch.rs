@@ -337,6 +337,8 @@ pub struct Watcher {
     binaries: HashMap<FileIdentity, Binary>,
     /// Each process with the file whose probes are its: its own, or the same one as another mount shows it.
     watched: HashMap<ProcessKey, FileIdentity>,
+    /// Why each of them is watched.
+    chosen_by: HashMap<ProcessKey, Rule>,
     left: HashSet<ProcessKey>,
     /// Those that were refused for lack of room, until there is some.
     waiting: HashSet<ProcessKey>,
@@ -434,6 +436,7 @@ impl Watcher {
             events,
             binaries: HashMap::new(),
             watched: HashMap::new(),
+            chosen_by: HashMap::new(),
             left: HashSet::new(),
             waiting: HashSet::new(),
             has_room_again: false,

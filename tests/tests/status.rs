@@ -83,6 +83,7 @@ fn what_is_said_of_processes_is_the_truth() {
     assert_eq!((idle.spans, idle.lost, idle.open), (0, 0, 0));
     assert_eq!(idle.because.as_ref().unwrap(), &format!("no request was seen since {}", idle.since));
     assert_eq!(idle.executable, text(&path));
+    assert_eq!(idle.rule.as_deref(), Some("its path matches --exe"));
     let served = idle.operations.iter().find(|one| one.title == "HTTP/1 server request").unwrap();
     assert_eq!((served.state.as_str(), served.traps), ("watched", 2));
     assert!(idle.sites >= 2, "{idle:?}");
@@ -114,7 +115,11 @@ fn what_is_said_of_processes_is_the_truth() {
     assert_eq!(shown.processes.iter().find(|one| one.pid == target.pid()).unwrap().spans, 7);
     let page = printed(&command(&["--state-dir", text(&state)]));
     assert!(
-        page.contains(&format!("{} {}\n    7 spans, 0 lost, 0 open", target.pid(), text(&path))),
+        page.contains(&format!(
+            "{} {}; its path matches --exe\n    7 spans, 0 lost, 0 open",
+            target.pid(),
+            text(&path)
+        )),
         "{page}"
     );
     assert!(page.contains("spans are printed: 7 so far") && page.contains("✗ "), "{page}");

@@ -83,16 +83,20 @@ impl Watcher {
         };
         let can_be_watched = found.is_some();
         let decision = self.selection.after_inspection(early, found);
-        if !matches!(decision, Decision::Watch(_)) {
+        let Decision::Watch(rule) = decision else {
             // What cannot be watched, no port makes a service.
             if !(may_change && can_be_watched) {
                 self.left.insert(key);
             }
             return;
-        }
+        };
         match self.start(key, &executable, &file, treatment) {
             Ok(()) => {
                 self.waiting.remove(&key);
+                // Unless another agent watches it.
+                if self.watched.contains_key(&key) {
+                    self.chosen_by.insert(key, rule);
+                }
             }
             // It went away under our hands: the next sweep knows.
             Err(error) if self.proc.process(key.pid) != Some(key) => {
@@ -126,7 +130,10 @@ impl Watcher {
                 let propagates = self.settings.propagates_for(&looked.treatment);
                 self.set_propagating(owner, key, &executable, propagates);
             }
-            if is_watched && self.kernel.change(key.pid, &recording).is_ok() {
+            if let Decision::Watch(rule) = decision
+                && self.kernel.change(key.pid, &recording).is_ok()
+            {
+                self.chosen_by.insert(key, rule);
                 let treatment = Arc::new(looked.treatment);
                 let facts = proc.facts(key.pid);
                 self.tell(Event::Treated { key, build_info, facts, treatment });

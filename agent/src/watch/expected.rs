@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::analysis::Analysis;
 use super::{Event, Watcher, boot_time, loaded};
+use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, ProcessKey};
 use crate::sys;
 
@@ -100,6 +101,7 @@ impl Watcher {
         if let Some((key, build_info, type_names)) = met {
             self.watched.insert(key, file);
             self.try_with_probes(key, file);
+            self.chosen_by.insert(key, Rule::Pid);
             // Only now can it be told what they are.
             self.has_new_callers();
             let executable = self.proc.executable_path(pid).unwrap_or_default();

@@ -215,6 +215,7 @@ impl Watcher {
     /// Stops watching a process. The probes of its binary stay for a while after the last one, for it may be started again.
     pub(super) fn leave(&mut self, key: ProcessKey) {
         let Some(owner) = self.watched.remove(&key) else { return };
+        self.chosen_by.remove(&key);
         self.has_room_again = true;
         let counts = self.kernel.leave(key.pid).ok().flatten();
         self.claims.give_back(key.pid);

@@ -8,6 +8,7 @@ use super::analysis::{Analysis, Probes};
 use super::{Coexistence, Watcher};
 use crate::attach::{Attachment, Group};
 use crate::catalog::{Role, grpc, net_http};
+use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Paused, ProcessKey};
 use crate::plan::{LibraryPlan, OperationPlan, Plan};
 
@@ -29,6 +30,8 @@ pub struct Report {
 pub struct Watched {
     /// The process.
     pub key: ProcessKey,
+    /// Why it is watched.
+    pub rule: Option<Rule>,
     /// What the programs have counted since it is watched.
     pub counters: Counters,
     /// What can be watched in its program.
@@ -95,7 +98,15 @@ impl Watcher {
             .collect();
         let sites_of = |group: &Group| Some(binary?.probes(*group)?.places.len());
         let sites = groups.iter().filter_map(sites_of).sum();
-        Some(Watched { key, counters, outlooks: outlooks.unwrap_or_else(|| Arc::new([])), groups, sites })
+        let rule = self.chosen_by.get(&key).cloned();
+        Some(Watched {
+            key,
+            rule,
+            counters,
+            outlooks: outlooks.unwrap_or_else(|| Arc::new([])),
+            groups,
+            sites,
+        })
     }
 }
 

@@ -84,7 +84,8 @@ fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
     };
     let service = process.service.as_deref().unwrap_or("(it ended before its service was known)");
     write!(page, "{style}●{style:#} {HEADING}{}{HEADING:#}", printable(service))?;
-    writeln!(page, "  {} {}", process.pid, printable(&process.executable))?;
+    let rule = process.rule.as_deref().map(|rule| format!("; {}", printable(rule))).unwrap_or_default();
+    writeln!(page, "  {} {}{QUIET}{rule}{QUIET:#}", process.pid, printable(&process.executable))?;
     let Process { spans, lost, open, sites, .. } = process;
     write!(page, "    {spans} spans, {lost} lost, {open} open, {sites} places probed")?;
     match &process.because {
@@ -120,6 +121,7 @@ mod tests {
         let process = Process {
             executable: evil(),
             service: Some(evil()),
+            rule: Some(evil()),
             because: Some(evil()),
             operations: ["watched", "off", "left", "cannot", &evil()].map(operation).into(),
             ..Process::default()
@@ -144,7 +146,7 @@ mod tests {
         let mut page = anstream::StripStream::new(Vec::new());
         write(&status, &mut page).unwrap();
         let page = String::from_utf8(page.into_inner()).unwrap();
-        assert_eq!(page.matches("u{202e}evil").count(), 21, "{page}");
+        assert_eq!(page.matches("u{202e}evil").count(), 22, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
     }

@@ -176,7 +176,7 @@ impl Board {
 
 impl Known {
     fn process(&self, watched: &Watched) -> Option<Process> {
-        let Watched { key, counters, outlooks, groups, sites } = watched;
+        let Watched { key, rule, counters, outlooks, groups, sites } = watched;
         let About { executable, service, since } = self.processes.get(key)?;
         let of = |counter| count(counters, counter);
         let settled = [Counter::Ended, Counter::Unsampled, Counter::RingFull, Counter::Abandoned].map(of);
@@ -190,6 +190,7 @@ impl Known {
         let lost = lost(counters);
         Some(Process {
             pid: key.pid,
+            rule: rule.as_ref().map(|rule| cut(&rule.to_string())),
             executable: executable.clone(),
             service: service.clone(),
             spans: of(Counter::Ended),
@@ -317,6 +318,7 @@ mod tests {
         let board = Board::new(&counts);
         let watched = Watched {
             key: key(7),
+            rule: None,
             counters: counters(5),
             outlooks: Arc::new([]),
             groups: Vec::new(),
