@@ -45,6 +45,8 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("propagation_shared", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unknown", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unproven", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("propagated_states", STATES, "what_a_request_came_with_goes_out_with_those_on_its_behalf"),
+    ("propagation_state_dropped", STATES, "what_a_request_came_with_goes_out_with_those_on_its_behalf"),
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "hits_that_the_kernel_skips_are_counted"),
     ("stack_checks_failed", PROBES_LOSSES, "a_stack_check_that_fails_is_counted_beside_the_calls"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),
@@ -97,6 +99,7 @@ const SEEN: &[(&str, &str, &str)] = &[
 ];
 
 const PROPAGATE: &str = "tests/tests/propagate/cases.rs";
+const STATES: &str = "tests/tests/propagate/states.rs";
 const TRAPS: &str = "tests/tests/http_server_traps.rs";
 const LOSSES: &str = "tests/tests/losses.rs";
 const LIFE: &str = "tests/tests/life.rs";

@@ -112,6 +112,10 @@ counters! {
     PropagationUnknown,
     /// Requests without one because what was found in memory is not what was proven, or could not be read or written.
     PropagationUnproven,
+    /// Requests to which the `tracestate`, too, was added of the request on whose behalf they are sent.
+    PropagatedStates,
+    /// Requests with a trace context to which that was not added, for it is malformed, or the buffer had no room left.
+    PropagationStateDropped,
     /// Hits at which the kernel ran no program, as far as it tells: spans may be missing. The agent reads it from the kernel; in
     /// element 0.
     RecursionMisses,

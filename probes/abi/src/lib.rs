@@ -23,6 +23,7 @@
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
 //! | `PENDING` | LRU hash | [`PendingKey`] | [`Pending`] | BPF; only in the object that writes |
+//! | `TRACE_STATES` | LRU hash | [`TraceStateKey`] | [`TraceState`] | BPF; only in the object that writes |
 //! | `EVENTS` | ring buffer | | records | BPF |
 //! | `PROCESS_EVENTS` | ring buffer | | [`ProcessEvent`] | BPF |
 //!
@@ -57,6 +58,7 @@ pub mod propagation;
 pub mod record;
 pub mod segment;
 pub mod trace_context;
+pub mod trace_state;
 
 #[cfg(feature = "user")]
 pub mod user;
@@ -68,7 +70,7 @@ pub use grpc::{Grpc, GrpcText};
 pub use in_flight::{InFlight, InFlightKey};
 pub use layout::Layout;
 pub use process::{PidNamespace, Process, ProcessEvent, Sampler, SamplerKind, Settings, WantedHeaders};
-pub use propagation::{Pending, PendingKey, PendingState};
+pub use propagation::{Pending, PendingKey, PendingState, TraceState, TraceStateKey};
 pub use record::{Http, ParentRule, RecordHeader, RecordKind, Text};
 #[cfg(feature = "user")]
 pub use user::{GrpcTexts, HeaderValue, Record, RecordError, Texts};

@@ -66,7 +66,8 @@ pub const HEADER_CANDIDATES: usize = 40;
 
 /// How many headers of a gRPC client's call are searched, with `--propagate`. To more none is added.
 pub const GRPC_LIST: usize = 64;
-/// The same as [`HEADER_READS`] for what a client sends, with `--propagate`: enough for 84 headers. Of more none is added.
+/// The same as [`HEADER_READS`] for what a client sends, with `--propagate`: enough for 84 headers, or some 40 in the maps of Go before
+/// 1.24, which may overflow. Of more none is added.
 pub const SENT_HEADER_READS: usize = 9;
 /// The same as [`HEADER_CANDIDATES`].
 pub const SENT_HEADER_CANDIDATES: usize = 24;

@@ -3,6 +3,8 @@
 //! A client hands a request to the goroutine that writes to the connection, so the span's goroutine is not the one that writes. What
 //! tells the request there is what all copies that `net/http.Transport` makes of it share: its header map and its URL.
 
+use crate::trace_state::BUFFER;
+
 /// Tells a request of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -57,6 +59,8 @@ pub struct Pending {
     pub header: u64,
     /// As above.
     pub url: u64,
+    /// As above.
+    pub instance: u64,
     /// How many headers the map had when it was searched. gRPC: the stream that the call has become, or 0.
     pub headers: u64,
     /// The header as HTTP/1 has it, of [`HEADER`] bytes.
@@ -65,13 +69,51 @@ pub struct Pending {
     pub field: [u64; FIELD_WORDS],
     /// Where it is read back to.
     pub back: [u64; HEADER_WORDS],
-    /// HTTP/2: the encoded headers, while they are moved.
-    pub block: [u64; BLOCK / 8],
+    /// HTTP/2: the encoded headers, while they are moved. HTTP/1: the value of `tracestate`.
+    pub block: [u64; BUFFER / 8],
+    /// The id of the span whose request's `tracestate` is passed on, the parent's; 0 if the program sends one of its own.
+    pub parent_span_id: u64,
     /// [`Self::span_id`] again: of an element that is just used anew the two differ, or have changed.
     pub span_id_again: u64,
 }
 
-const _: () = assert!(size_of::<Pending>() == (8 + 2 * HEADER_WORDS + FIELD_WORDS) * 8 + BLOCK);
+const _: () =
+    assert!(size_of::<Pending>() == (10 + 2 * HEADER_WORDS + FIELD_WORDS) * 8 + BUFFER && BLOCK <= BUFFER);
+
+/// Tells a served request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct TraceStateKey {
+    /// The id of its span.
+    pub span_id: u64,
+    /// [`crate::Process::instance`].
+    pub instance: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<TraceStateKey>() == 16);
+
+/// What a served request came with, for those that are sent on its behalf: an element of `TRACE_STATES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TraceState {
+    /// The values of `tracestate`, joined by commas, and zeros.
+    pub text: [u64; BUFFER / 8],
+    /// The bytes of it that are not zeros.
+    pub length: u64,
+    /// What [`sum`] comes to: elements are used anew while programs look at them.
+    pub sum: u64,
+}
+
+const _: () = assert!(size_of::<TraceState>() == BUFFER + 16);
+
+/// What tells an element of `TRACE_STATES` that is of one piece: the id of the span, the length, and the words of the text, one after
+/// the other, go into it by this.
+#[inline(always)]
+pub const fn sum(sum: u64, word: u64) -> u64 {
+    sum.rotate_left(9) ^ word
+}
 
 /// What may be done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use lightfoot_probes_abi::{
     record::http_flags,
 };
 
+#[cfg(feature = "propagate")]
+use crate::propagate;
 use crate::{
     contexts,
     counters::count,
@@ -63,6 +65,8 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
         trace::sample(entry, &process.sampler);
     }
     contexts::own(entry, process, layout);
+    #[cfg(feature = "propagate")]
+    propagate::states::keep_state(tgid, entry.record.header.goid);
     if entry.state & state::UNSAMPLED == 0 {
         // SAFETY: a reference. Volatile, lest LLVM keep on the stack what was read before.
         let flags = unsafe { (&raw const process.flags).read_volatile() };

@@ -3,15 +3,17 @@
 //! A request over HTTP/1 is written by the goroutine of its connection into a `bufio.Writer` that nobody else uses. Before the line
 //! that ends the headers, the header is written behind what the buffer holds, where the program looks at nothing, and read back; then
 //! the one word that says how much the buffer holds makes it part of the request. Whatever is not as it must be is counted, and
-//! nothing is written. [`http2`] and [`grpc`] do the same for what is sent over HTTP/2, by way of [`hpack`].
+//! nothing is written. [`http2`] and [`grpc`] do the same for what is sent over HTTP/2, by way of [`hpack`]; [`states`] has the `tracestate` of
+//! requests over HTTP/1.
 //!
 //! Another processor may use an element of `PENDING` anew at any time, for another process too: what is read there may be anything. So no
-//! address and no length comes from there, and nothing is made part of a request unless the element was the same span's all along
+//! address comes from there, and no length but one that fits in any case, and nothing is made part of a request unless the element was the same span's all along
 //! ([`write_payload`]).
 
 pub mod grpc;
 mod hpack;
 pub mod http2;
+pub mod states;
 
 use core::ptr;
 
@@ -25,12 +27,12 @@ use lightfoot_probes_abi::{
     layout::{ITAB_TYPE, MapKind},
     limits::STRINGS,
     process::process_flags,
-    propagation::{FIELD, FIELD_WORDS, HEADER, HEADER_WORDS},
+    propagation::{BLOCK, FIELD, FIELD_WORDS, HEADER, HEADER_WORDS},
 };
 
 use crate::{
     counters, headers, in_flight,
-    memory::{read_user, read_word},
+    memory::{masked, read_present, read_user, read_word},
     registers::{self, Registers},
 };
 
@@ -78,7 +80,10 @@ pub fn note(entry: &mut InFlight, layout: &Layout) {
     pending.state = entry.response;
     pending.header = entry.target.pointer;
     pending.url = entry.target.length;
+    pending.instance = entry.instance.into();
     pending.headers = headers;
+    let has_own_state = entry.headers[HeaderName::Tracestate as usize].length != 0;
+    pending.parent_span_id = if has_own_state { 0 } else { entry.record.header.parent_span_id };
     write_out(pending, &entry.record.header, entry.level);
     if !insert(entry) {
         entry.response = 0;
@@ -172,7 +177,7 @@ fn check(slot: u32, layout: &Layout, pending: &Pending, header: u64, url: u64) -
     }
 }
 
-/// Adds the header to what the `bufio.Writer` holds.
+/// Adds the header to what the `bufio.Writer` holds, behind the `tracestate` that goes with it.
 #[inline(never)]
 fn write(slot: u32, layout: &Layout, pending: &mut Pending, span_id: u64, writer: u64) -> Counter {
     let place = writer.wrapping_add(layout.propagation.used);
@@ -186,12 +191,18 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, span_id: u64, writer
         return Counter::PropagationNoRoom;
     }
     let end = buffer.wrapping_add(used);
-    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END
-        || !write_payload::<HEADER>(slot, pending, span_id, end)
-    {
+    if read_word(slot, end.wrapping_sub(8)) >> 48 != LINE_END {
         return Counter::PropagationUnproven;
     }
-    publish(slot, place, used + HEADER as u64)
+    let state = states::write(slot, pending, span_id, end, length - used - HEADER as u64);
+    if !write_payload::<HEADER>(slot, pending, span_id, end.wrapping_add(state)) {
+        return Counter::PropagationUnproven;
+    }
+    let outcome = publish(slot, place, used + state + HEADER as u64);
+    if state != 0 && outcome == Counter::Propagated {
+        counters::count(slot, Counter::PropagatedStates);
+    }
+    outcome
 }
 
 /// Sets the word that makes what was written part of the request, and reads it back.
@@ -229,6 +240,53 @@ fn write_payload<const LENGTH: usize>(slot: u32, pending: &mut Pending, span_id:
     // SAFETY: a field of the element. Volatile, for another span may just use the element anew.
     difference |= unsafe { (&raw const pending.span_id_again).read_volatile() } ^ span_id;
     (difference | self::span_id(pending) ^ span_id) == 0
+}
+
+/// Writes so many bytes of the element's block, and reads them back. False unless they stand there.
+#[inline(always)]
+fn write_block(pending: &Pending, span_id: u64, to: u64, length: usize) -> bool {
+    let instance_and_last = pending.instance << 32 | (length as u64).wrapping_sub(1) & 0xffff_ffff;
+    length <= BLOCK && write_block_of(instance_and_last, pending.header, pending.url, span_id, to) != 0
+}
+
+/// The same of the element with this key, unless it is another span's, and of a number of bytes that is one more. A global function, which the
+/// verifier follows once; such ones must not wait for memory, but this was there a moment ago, or nothing is written.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn write_block_of(
+    instance_and_last: u64,
+    header: u64,
+    url: u64,
+    expected_span_id: u64,
+    to: u64,
+) -> u64 {
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(pending) = (unsafe { find((instance_and_last >> 32) as u32, header, url).as_ref() }) else {
+        return 0;
+    };
+    if span_id(pending) != expected_span_id {
+        return 0;
+    }
+    let length = masked::<{ BLOCK as u64 - 1 }>(instance_and_last) as u64 + 1;
+    // SAFETY: the block has `BLOCK` bytes and more.
+    let mut difference = u64::from(unsafe { !write_user(to, pending.block.as_ptr().cast(), length as u32) });
+    let mut word = 0;
+    while word < BLOCK as u64 / 8 && word * 8 < length {
+        let rest = length - word * 8;
+        let mask = if rest < 8 { (1 << (rest * 8)) - 1 } else { u64::MAX };
+        difference |= (read_back(to.wrapping_add(word * 8)) ^ pending.block[word as usize]) & mask;
+        word += 1;
+    }
+    u64::from(difference == 0)
+}
+
+/// The word at an address, or 0. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn read_back(from: u64) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: the word has eight bytes. The slot's counters are those of all processes, and count only in tests.
+    if unsafe { read_present(0, (&raw mut word).cast(), 8, from) } { word } else { 0 }
 }
 
 /// The id of the span whose element it is now.

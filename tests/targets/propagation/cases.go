@@ -47,7 +47,7 @@ var cases = []one{
 	{"own-twice", func(s sender) { s.own("Traceparent", ours, ours) }},
 	{"own-none", func(s sender) { s.own("Traceparent") }},
 	{"own-state", func(s sender) { s.own("Tracestate", "a=b") }},
-	{"many", func(s sender) { s.many(60, "X-Header-%03d") }},
+	{"many", func(s sender) { s.many(40, "X-Header-%03d") }},
 	{"too-many", func(s sender) { s.many(400, "X-Header-%03d") }},
 	{"alike", func(s sender) { s.many(45, "X-Header%03d") }},
 	{"long", func(s sender) { s.filled(-2000) }},

@@ -4,6 +4,7 @@
 //
 //	list                   prints the cases, one a line
 //	run CASE ADDRESS       sends what belongs to a case to the server at that address, which shows what is on the wire
+//	serve                  serves requests that are handed on, and prints its address (see relay.go)
 //	load COUNT WORKERS URL sends COUNT requests, WORKERS at a time, and prints how many were not answered with 200
 //
 // and prints "done" after each. The path of a request is /CASE.
@@ -37,6 +38,8 @@ func main() {
 			}
 		case "run":
 			find(words[1])(sender{name: words[1], address: words[2]})
+		case "serve":
+			fmt.Println(serve())
 		case "load":
 			fmt.Println(load(words.Number(1, 1), words.Number(2, 1), words[3]))
 		default:

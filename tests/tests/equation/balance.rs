@@ -62,6 +62,8 @@ const NO_LOSSES: &[&str] = &[
     "propagation_shared",
     "propagation_unknown",
     "propagation_unproven",
+    "propagated_states",
+    "propagation_state_dropped",
     // What things cost.
     "page_waits",
     "stack_checks_failed",

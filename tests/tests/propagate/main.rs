@@ -16,4 +16,5 @@ mod http2;
 mod load;
 mod refusal;
 mod rules;
+mod states;
 mod wire;

@@ -12,6 +12,8 @@ use lightfoot_probes_abi::{
 };
 
 use super::{messages, peer, record, status};
+#[cfg(feature = "propagate")]
+use crate::propagate;
 use crate::{
     contexts,
     counters::count,
@@ -66,6 +68,8 @@ fn begin(entry: &mut InFlight, process: &Process, layout: &Layout) {
     trace::adopt_or_root(entry);
     trace::sample(entry, &process.sampler);
     contexts::own(entry, process, layout);
+    #[cfg(feature = "propagate")]
+    propagate::states::keep_state(entry.record.header.tgid, entry.record.header.goid);
     if entry.state & state::UNSAMPLED != 0 {
         return;
     }

@@ -147,6 +147,8 @@ fn note(entry: &mut InFlight, list: u64) {
     pending.state = entry.scratch[STATE];
     pending.header = list;
     pending.url = 0;
+    pending.instance = entry.instance.into();
+    pending.parent_span_id = 0;
     pending.headers = 0;
     write_out(pending, &entry.record.header, entry.level);
     entry.headers[0].pointer = list;

@@ -10,7 +10,7 @@ use lightfoot_probes_abi::{
     propagation::{BLOCK, FIELD, MAX_FRAME},
 };
 
-use super::{publish, write_payload, write_user};
+use super::{publish, write_block, write_payload};
 use crate::memory::{read_user, read_word};
 
 /// What is asked of the place that headers are moved to, in bytes.
@@ -72,7 +72,7 @@ pub fn append_elsewhere(slot: u32, pending: &mut Pending, span_id: u64, slice: u
     if to == 0 || length > BLOCK as u64 {
         return Counter::PropagationNoRoom;
     }
-    if !copy(slot, pending, read_word(slot, slice), to, length as usize)
+    if !copy(slot, pending, span_id, read_word(slot, slice), to, length as usize)
         || !write_payload::<FIELD>(slot, pending, span_id, to.wrapping_add(length))
         || publish(slot, slice, to) != Counter::Propagated
     {
@@ -94,28 +94,12 @@ pub fn spare(slot: u32, slice: u64, used: u64) -> u64 {
 }
 
 /// Copies the encoded headers, and reads them back. False unless they stand there.
-#[inline(never)]
-fn copy(slot: u32, pending: &mut Pending, from: u64, to: u64, length: usize) -> bool {
+#[inline(always)]
+fn copy(slot: u32, pending: &mut Pending, span_id: u64, from: u64, to: u64, length: usize) -> bool {
     if length == 0 || length > BLOCK {
         return false;
     }
-    let block = pending.block.as_mut_ptr();
     // SAFETY: there is room for `BLOCK` bytes.
-    if unsafe { !read_user(slot, block.cast(), length, from) || !write_user(to, block.cast(), length as u32) }
-    {
-        return false;
-    }
-    let mut word = 0;
-    while word < BLOCK / 8 {
-        if word * 8 >= length {
-            break;
-        }
-        let rest = length - word * 8;
-        let mask = if rest < 8 { (1 << (rest * 8)) - 1 } else { u64::MAX };
-        if (read_word(slot, to.wrapping_add(word as u64 * 8)) ^ pending.block[word]) & mask != 0 {
-            return false;
-        }
-        word += 1;
-    }
-    true
+    let is_read = unsafe { read_user(slot, pending.block.as_mut_ptr().cast(), length, from) };
+    is_read && write_block(pending, span_id, to, length)
 }

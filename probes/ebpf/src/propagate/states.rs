@@ -1,0 +1,207 @@
+//! `tracestate`: what a served request came with is kept under the id of its span, and goes out with requests over HTTP/1 whose parent that
+//! is.
+//!
+//! The list is looked at when it goes out, as it lies where programs alone can write: whatever came, the header is a well-formed one.
+//! What keeps it is global functions of numbers, as in [`crate::headers`], which must not wait for memory; but it was there a moment ago.
+
+use aya_ebpf::{bindings::BPF_ANY, macros::map, maps::LruHashMap};
+use lightfoot_probes_abi::{
+    Counter, InFlight, Pending, TraceState, TraceStateKey,
+    in_flight::{HeaderName, state},
+    limits::{PEER, TRACESTATE, TRACESTATE_VALUES},
+    process::process_flags,
+    propagation::sum,
+    trace_state::{BUFFER, Walk},
+};
+
+use super::{write_block, write_user};
+use crate::{
+    counters::count,
+    in_flight,
+    maps::PROCESSES,
+    memory::{read_present, read_word},
+};
+
+#[map]
+static TRACE_STATES: LruHashMap<TraceStateKey, TraceState> = LruHashMap::with_max_entries(4096, 0);
+
+/// What stands before the value, and behind it.
+const NAME: &[u8; 12] = b"tracestate: ";
+const LINE_END: &[u8; 2] = b"\r\n";
+/// What the line takes beside the value.
+const LINE: u64 = (NAME.len() + LINE_END.len()) as u64;
+
+/// Instead of a length.
+const MALFORMED: u64 = u64::MAX;
+/// Words of a buffer.
+const WORDS: usize = BUFFER / 8;
+
+/// Keeps what the goroutine's request came with, if its process is one to whose requests something is added. [`crate::headers::find`] has
+/// found it. Overwrites the scratch memory and the strings behind the peer's address. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn keep_state(tgid: u32, goid: u64) -> u64 {
+    let Some(entry) = server(tgid, goid) else { return 0 };
+    let Some(process) = PROCESSES.get_ptr(&tgid) else { return 0 };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let flags = unsafe { (*process).flags };
+    let values = entry.headers[HeaderName::Tracestate as usize].length;
+    if flags & process_flags::PROPAGATE == 0 || values == 0 || entry.record.header.parent_span_id == 0 {
+        return 0;
+    }
+    let mut word = 0;
+    while word < size_of::<TraceState>() / 8 {
+        // SAFETY: within the strings. Volatile, or LLVM makes it a call of a function that sets byte by byte.
+        unsafe { entry.strings.as_mut_ptr().add(PEER / 8 + word).write_volatile(0) };
+        word += 1;
+    }
+    let mut value = 0;
+    while value < TRACESTATE_VALUES as u64 && value < values && append_state(tgid, goid, value) != 0 {
+        value += 1;
+    }
+    if value != values {
+        // A record has a copy that is dropped in the same way, and counted.
+        if entry.state & state::UNSAMPLED != 0 {
+            count(entry.counters, Counter::TracestateDropped);
+        }
+    } else if staged(entry).length != 0 {
+        insert_state(tgid, goid);
+    }
+    0
+}
+
+#[inline(always)]
+fn server<'a>(tgid: u32, goid: u64) -> Option<&'a mut InFlight> {
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    unsafe { in_flight::find(tgid, goid, 0).as_mut() }
+}
+
+/// Appends a value to those before. Returns 0 if it cannot be read, or there is no room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn append_state(tgid: u32, goid: u64, value: u64) -> u64 {
+    let Some(entry) = server(tgid, goid) else { return 0 };
+    let from = entry.headers[HeaderName::Tracestate as usize].pointer.wrapping_add(value * 16);
+    // SAFETY: the scratch memory has more than 16 bytes.
+    if unsafe { !read_present(entry.counters, entry.scratch.as_mut_ptr().cast(), 16, from) } {
+        return 0;
+    }
+    let (pointer, length) = (entry.scratch[0], entry.scratch[1] as usize);
+    let end = staged(entry).length as usize;
+    let comma = usize::from(end != 0);
+    if length > TRACESTATE || end > TRACESTATE || end + comma + length > TRACESTATE {
+        return 0;
+    }
+    // SAFETY: within the text, which has room for more, by the comparisons.
+    let is_read = unsafe {
+        let to = staged(entry).text.as_mut_ptr().cast::<u8>().add(end);
+        *to = b',' * comma as u8;
+        length == 0 || read_present(entry.counters, to.add(comma), length, pointer)
+    };
+    staged(entry).length = (end + comma + length) as u64;
+    is_read.into()
+}
+
+/// Where an element is made: in the strings, which are longer.
+#[inline(always)]
+fn staged(entry: &mut InFlight) -> &mut TraceState {
+    // SAFETY: the place lies within the strings, and all bytes are a valid value.
+    unsafe { &mut *entry.strings.as_mut_ptr().add(PEER / 8).cast::<TraceState>() }
+}
+
+/// Makes the element known. Returns 0.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn insert_state(tgid: u32, goid: u64) -> u64 {
+    let Some(entry) = server(tgid, goid) else { return 0 };
+    let key = TraceStateKey { span_id: entry.record.header.span_id, instance: entry.instance, reserved: 0 };
+    let to = staged(entry);
+    let mut all = sum(key.span_id, to.length);
+    let mut word = 0;
+    while word < WORDS {
+        all = sum(all, to.text[word]);
+        word += 1;
+    }
+    to.sum = all;
+    let _ = TRACE_STATES.insert(&key, to, u64::from(BPF_ANY));
+    0
+}
+
+/// Writes the line to where nobody looks, if the request's parent came with a list that may be passed on and that has room, and reads it
+/// back. Returns how many bytes it is, or 0.
+#[inline(never)]
+pub fn write(slot: u32, pending: &Pending, span_id: u64, to: u64, room: u64) -> u64 {
+    let length = take_state(pending.instance, pending.header, pending.url, span_id);
+    if length == 0 {
+        return 0;
+    }
+    if length == MALFORMED || length + LINE > room || !write_line(slot, pending, span_id, to, length) {
+        count(slot, Counter::PropagationStateDropped);
+        return 0;
+    }
+    length + LINE
+}
+
+/// Takes what the parent came with of the request with this header map and this URL to the block of its element. Returns how many bytes
+/// it is, or 0 if there is none, or [`MALFORMED`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn take_state(instance: u64, header: u64, url: u64, expected_span_id: u64) -> u64 {
+    let instance = instance as u32;
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(pending) = (unsafe { super::find(instance, header, url).as_mut() }) else { return 0 };
+    if super::span_id(pending) != expected_span_id {
+        return 0;
+    }
+    let span_id = pending.parent_span_id;
+    let key = TraceStateKey { span_id, instance, reserved: 0 };
+    // SAFETY: as above.
+    let Some(state) = (unsafe { find(&key).as_ref() }) else { return 0 };
+    let mut found = sum(span_id, state.length);
+    let mut word = 0;
+    while word < WORDS {
+        // SAFETY: a word of the element. Volatile, for another span may just use the element anew.
+        let text = unsafe { (&raw const state.text[word]).read_volatile() };
+        pending.block[word] = text;
+        found = sum(found, text);
+        word += 1;
+    }
+    if found == state.sum { valid_length(pending) } else { 0 }
+}
+
+#[inline(always)]
+fn find(key: &TraceStateKey) -> *const TraceState {
+    TRACE_STATES.get_ptr(key).unwrap_or(core::ptr::null())
+}
+
+/// The bytes of the list in the block, or [`MALFORMED`].
+#[inline(never)]
+fn valid_length(pending: &Pending) -> u64 {
+    let mut walk = Walk::START;
+    let mut byte = 0;
+    while byte < BUFFER {
+        // SAFETY: within the block. Volatile, or LLVM makes words of the bytes.
+        walk.take(unsafe { pending.block.as_ptr().cast::<u8>().add(byte).read_volatile() });
+        byte += 1;
+    }
+    match walk.valid_length() {
+        0 => MALFORMED,
+        length => length,
+    }
+}
+
+#[inline(always)]
+fn write_line(slot: u32, pending: &Pending, span_id: u64, to: u64, length: u64) -> bool {
+    let value = to.wrapping_add(NAME.len() as u64);
+    let end = value.wrapping_add(length);
+    // SAFETY: the constants are as long as that.
+    let is_written = unsafe {
+        write_user(to, NAME.as_ptr(), NAME.len() as u32)
+            && write_user(end, LINE_END.as_ptr(), LINE_END.len() as u32)
+    };
+    is_written
+        && write_block(pending, span_id, value, length as usize)
+        && read_word(slot, to) == u64::from_le_bytes(*b"tracesta")
+        && read_word(slot, to.wrapping_add(4)) == u64::from_le_bytes(*b"estate: ")
+        && read_word(slot, end.wrapping_sub(6)) >> 48 == super::LINE_END
+}
