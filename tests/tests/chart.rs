@@ -196,6 +196,18 @@ fn values_that_mean_nothing_are_refused() {
     }
 }
 
+/// What they run is a command, whose exit code `image.rs` has seen in a container.
+#[test]
+fn probes_of_health_run_the_status_command() {
+    let Some(manifests) = templated("{}") else { return };
+    let container = pod(&manifests)["containers"][0].take();
+    for (probe, state) in [("livenessProbe", "live"), ("readinessProbe", "ready")] {
+        assert_eq!(container[probe]["exec"]["command"], json!(["/lightfoot", "status", "--check", state]));
+    }
+    let without = templated("{livenessProbe: null, readinessProbe: null}").unwrap();
+    assert!(!without.contains("Probe"), "{without}");
+}
+
 #[test]
 fn by_itself_it_has_four_capabilities_and_one_switch_gives_it_everything() {
     let Some(manifests) = templated("{}") else { return };

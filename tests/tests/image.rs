@@ -228,6 +228,11 @@ fn in_a_container_it_watches_what_is_outside_as_root_and_as_another_user() {
             agent.find("its span", |span| span.path() == path).ok()
         })
         .unwrap();
+        // As the probes of the chart do it.
+        for state in ["live", "ready"] {
+            let check = ["/lightfoot", "status", "--check", state];
+            run(container.runc().args(["exec", &container.name()]).args(check));
+        }
         let outcome = agent.stop().unwrap();
         assert!(outcome.paths().iter().all(|seen| *seen == path), "{:?}", outcome.paths());
         assert!(!outcome.messages.contains("WARN"), "{}", outcome.messages);

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::agents::{AgentsArguments, status_of};
+use super::agents::{AgentsArguments, checked, status_of};
 use super::{SUCCESS, page};
 use crate::escape::json;
+use crate::status::client;
 
 mod table;
 
@@ -22,9 +23,10 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// and whose sockets are in /run/lightfoot.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 all have answered, 1 nobody is there or somebody does not answer, 2 wrong usage.\n\n\
+    after_help = "Exit codes: 0 all have answered, 1 nobody is there, or somebody does not answer or is not as --check asks, 2 wrong usage.\n\n\
                         Examples:\n  sudo lightfoot status\n  sudo lightfoot status --watch\n  \
-                        sudo lightfoot status --json | jq '.processes[] | select(.spans == 0) | .because'"
+                        sudo lightfoot status --json | jq '.processes[] | select(.spans == 0) | .because'\n  \
+                        lightfoot status --check ready"
 )]
 pub(super) struct Arguments {
     /// Print everything as JSON, an object a line for each agent
@@ -33,11 +35,30 @@ pub(super) struct Arguments {
     /// Look anew each second, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// Print nothing, and tell by the exit code whether all are so: what the probes of Kubernetes run
+    #[arg(long, value_name = "STATE", conflicts_with_all = ["json", "watch"])]
+    check: Option<Health>,
     #[command(flatten)]
     agents: AgentsArguments,
 }
 
+/// What `--check` asks.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Health {
+    /// Its threads turn
+    Live,
+    /// All processes that were there at the start have been looked at
+    Ready,
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    if let Some(health) = arguments.check {
+        let path = match health {
+            Health::Live => "/health/live",
+            Health::Ready => "/health/ready",
+        };
+        return arguments.agents.each(|socket| checked(socket, client::get(socket, path)?).map(drop));
+    }
     loop {
         let mut page = page();
         if arguments.watch && !arguments.json && io::stdout().is_terminal() {
