@@ -53,16 +53,20 @@ fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
 fn the_breakpoints_of_another_agent_are_no_changed_code() {
     let Some(folder) = Folder::for_test("two agents") else { return };
     let path = folder.server().unwrap();
-    let target = Target::start(&path).unwrap();
-    let first = Agent::watching(&path).unwrap();
-    first.watches(target.pid()).unwrap();
-    let second = Agent::watching(&path).unwrap();
-    second.watches(target.pid()).unwrap();
-    assert_eq!(target.get("/both").unwrap(), 200);
-    first.span("/both").unwrap();
-    second.span("/both").unwrap();
-    assert_eq!(first.stop().unwrap().paths(), ["/both"]);
-    assert_eq!(target.get("/second").unwrap(), 200);
+    // Each watches another process, and probes stand in the file of both.
+    let [one, other] = [(); 2].map(|()| Target::start(&path).unwrap());
+    let watching = |target: &Target| {
+        let agent = Agent::start(["--pid", &target.pid().to_string()], &[]).unwrap();
+        agent.watches(target.pid()).unwrap();
+        agent
+    };
+    let (first, second) = (watching(&one), watching(&other));
+    for (target, agent, request) in [(&one, &first, "/first"), (&other, &second, "/both")] {
+        assert_eq!(target.get(request).unwrap(), 200);
+        agent.span(request).unwrap();
+    }
+    assert_eq!(first.stop().unwrap().paths(), ["/first"]);
+    assert_eq!(other.get("/second").unwrap(), 200);
     second.span("/second").unwrap();
     // As Ctrl-C does.
     second.signal(Signal::INT);
