@@ -110,7 +110,7 @@ const _: () = assert!(size_of::<TraceState>() == BUFFER + 16);
 
 /// What tells an element of `TRACE_STATES` that is of one piece: the id of the span, the length, and the words of the text, one after
 /// the other, go into it by this.
-#[inline(always)]
+#[inline]
 pub const fn sum(sum: u64, word: u64) -> u64 {
     sum.rotate_left(9) ^ word
 }

@@ -1,6 +1,7 @@
 //! W3C Trace Context Level 2 (section 3.3.1): the header `tracestate`, as it may be passed on.
 //!
 //! Each byte takes one step in a table, without branches on the text, for a BPF verifier follows them all.
+#![expect(clippy::indexing_slicing, reason = "tables have a place for each index that there is")]
 
 use crate::limits::TRACESTATE;
 
@@ -121,21 +122,21 @@ impl Walk {
     pub const START: Self = Self { step: BETWEEN, is_too_long: 0, part: 0, members: 0, length: 0 };
 
     /// Takes the next byte of the buffer.
-    #[inline(always)]
+    #[inline]
     pub fn take(&mut self, byte: u8) {
         let kind = KINDS[usize::from(byte)];
         let index = usize::from(self.step & 0x70 | kind & 0xf);
         let step = STEPS[index];
         self.part += 1;
-        self.is_too_long |= PART.wrapping_sub(self.part) >> 63 & u64::from(step / PART_OF & 1);
+        self.is_too_long |= PART.wrapping_sub(self.part) >> 63 & u64::from((step / PART_OF) & 1);
         self.part *= u64::from(GOES_ON[index]);
-        self.members += u64::from(step / MEMBER & 1);
+        self.members += u64::from((step / MEMBER) & 1);
         self.length += u64::from(step & TEXT);
         self.step = step;
     }
 
     /// The bytes of the text, behind which a zero was taken, if it may be passed on, a well-formed list that is not empty; else 0.
-    #[inline(always)]
+    #[inline]
     pub const fn valid_length(&self) -> u64 {
         let is_valid =
             self.step == END && self.is_too_long == 0 && self.members != 0 && self.members <= MEMBERS;
@@ -153,7 +154,9 @@ mod tests {
         let mut buffer = [0; BUFFER];
         buffer[..text.len()].copy_from_slice(text.as_bytes());
         let mut walk = Walk::START;
-        buffer.iter().for_each(|byte| walk.take(*byte));
+        for byte in buffer {
+            walk.take(byte);
+        }
         walk.valid_length()
     }
 

@@ -35,9 +35,8 @@ const CASES: [(&str, [u64; 6]); 24] = [
     ("too-many", [0, 0, 0, 0, 0, 1]),
     ("alike", [0, 0, 0, 0, 0, 1]),
     ("some", [1, 0, 0, 0, 0, 0]),
-    // The rest goes into further frames.
-    ("long", [0, 0, 1, 0, 0, 0]),
-    // One before, with its own.
+    // One before, with its own, in the next three.
+    ("long", [0, 1, 1, 0, 0, 0]),
     ("shared", [0, 1, 0, 2, 0, 0]),
     ("limited", [0, 1, 1, 0, 0, 0]),
 ];
