@@ -12,6 +12,10 @@ use crate::watch::Report;
 
 /// How often it is told how many processes are watched, where it does not watch over us.
 const USUAL: Duration = Duration::from_secs(10);
+/// How often it is asked at the start whether all have been looked at.
+const SOON: Duration = Duration::from_millis(200);
+/// So much longer may the start take each time, in microseconds: it goes on.
+const MORE_TIME: u32 = 30_000_000;
 
 /// Tells it until dropped. A report comes by way of both threads, after the sweep that is under way: while one of them hangs,
 /// nothing is told.
@@ -22,18 +26,23 @@ pub(super) async fn follow(ask: mpsc::Sender<oneshot::Sender<Report>>) {
     let watchdog = sd_notify::watchdog_enabled();
     // It may take a while until we get our turn.
     let pause = watchdog.map_or(USUAL, |limit| limit / 3);
-    let mut state = NotifyState::Ready;
+    let mut is_ready = false;
     loop {
         let (answer, report) = oneshot::channel();
         if ask.send(answer).await.is_err() {
             return;
         }
         if let Ok(report) = report.await {
+            let state = match (is_ready, report.has_looked) {
+                (true, _) => NotifyState::Watchdog,
+                (false, true) => NotifyState::Ready,
+                (false, false) => NotifyState::ExtendTimeoutUsec(MORE_TIME),
+            };
+            is_ready |= report.has_looked;
             let watched = report.processes.len();
             tell(&[state, NotifyState::Status(&format!("watching {watched} processes"))]);
-            state = NotifyState::Watchdog;
         }
-        sleep(pause).await;
+        sleep(if is_ready { pause } else { SOON }).await;
     }
 }
 
