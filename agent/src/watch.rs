@@ -14,19 +14,16 @@ use std::time::{Duration, Instant};
 
 use lightfoot_probes_abi::process::process_flags;
 use lightfoot_probes_abi::{Counters, Sampler};
-use lightfoot_symbolizer::Refusal;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use rustix::time::{ClockId, clock_gettime};
-use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::attach::{AttachError, Attachment, Kernel, Recording, wanted_headers};
+use crate::attach::{Attachment, Kernel, Recording, wanted_headers};
 use crate::discover::headers::FORWARDED;
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Listeners, Paused, Proc, ProcessKey, Rules, Selection, Treatment};
-use crate::inspect::InspectError;
 use crate::resource::{Facts, ResourceError};
 use crate::type_names::TypeNames;
 
@@ -37,6 +34,7 @@ mod callers;
 mod claims;
 mod contents;
 mod deciding;
+mod error;
 mod expected;
 mod following;
 mod inbox;
@@ -55,6 +53,7 @@ pub use call_sites::CallEnd;
 use callers::Callers;
 pub use callers::{CALLERS_SETTLE, MAX_CALLERS_OF_BINARY, TRUST};
 use claims::Claims;
+pub use error::WatchError;
 use expected::Expected;
 pub use inbox::{Commands, Inbox, channel};
 pub use loaded::LoadedError;
@@ -199,65 +198,6 @@ pub enum Command {
     },
     /// Detach from everything and end; answered when no probe is left.
     Stop(oneshot::Sender<()>),
-}
-
-/// Why a process cannot be watched.
-#[derive(Clone, Debug, Error)]
-pub enum WatchError {
-    /// It is no Go program that can be watched.
-    #[error(transparent)]
-    Refused(Arc<Refusal>),
-    /// Its file cannot be inspected.
-    #[error(transparent)]
-    Inspect(#[from] Arc<InspectError>),
-    /// Its file cannot be opened.
-    #[error("its file cannot be opened")]
-    Open(#[source] Arc<io::Error>),
-    /// It was asked for, but a rule forbids it.
-    #[error("{0}")]
-    Forbidden(Rule),
-    /// Nothing in it can be watched.
-    #[error("nothing in it can be watched: {0}")]
-    Nothing(String),
-    /// The kernel's programs cannot tell its number.
-    #[error("it is in a PID namespace below Lightfoot's own; run Lightfoot in the host's")]
-    PidNamespace,
-    /// Its own instrumentation makes the spans that could be had.
-    #[error("left to its own instrumentation: {covered} (--sdk both watches it all the same)")]
-    Covered {
-        /// What it does, and by which instrumentation.
-        covered: String,
-        /// What it was built from.
-        build_info: Arc<BuildInfo>,
-        /// Whether it serves HTTP or gRPC.
-        is_server: bool,
-    },
-    /// That is a bug; the file may be a hostile one.
-    #[error("the analysis of its file has failed, which is a bug of Lightfoot")]
-    Analysis,
-    /// Who else runs its file is not known.
-    #[error("processes cannot be listed")]
-    Processes(#[source] Arc<io::Error>),
-    /// What its clients send cannot be added to.
-    #[error("{0}")]
-    Unproven(String),
-    /// What it has loaded is not what its file says.
-    #[error(transparent)]
-    Loaded(#[from] Arc<LoadedError>),
-    /// A process of its program died soon after probes were placed.
-    #[error("a process of its program died soon after probes were placed")]
-    Suspended,
-    /// Another agent watches it.
-    #[error(
-        "Lightfoot watches it already, as process {agent}; this one takes over within a second of that one's end"
-    )]
-    Claimed {
-        /// The number of its process.
-        agent: u32,
-    },
-    /// The kernel refuses.
-    #[error(transparent)]
-    Attach(#[from] Arc<AttachError>),
 }
 
 /// What is done about programs that trace themselves by an OpenTelemetry SDK.
