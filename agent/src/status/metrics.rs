@@ -155,6 +155,8 @@ const COUNTS: &[(&str, &str, Option<&str>)] = &[
     ("propagation_shared", "{request}", None),
     ("propagation_unknown", "{request}", None),
     ("propagation_unproven", "{request}", None),
+    ("propagated_states", "{request}", None),
+    ("propagation_state_dropped", "{request}", None),
     ("recursion_misses", "{hit}", None),
     ("stack_checks_failed", "{hit}", None),
     ("wakeups", "{wakeup}", None),
