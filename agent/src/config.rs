@@ -24,6 +24,7 @@ mod check;
 mod document;
 pub mod file;
 mod formats;
+pub mod import;
 pub mod peers;
 pub mod schema;
 

@@ -171,6 +171,13 @@ fn install() {
 }
 
 #[test]
+fn coming_from_elsewhere() {
+    for page in ["from-obi.md", "from-go-auto.md", "from-operator.md"] {
+        follow(page);
+    }
+}
+
+#[test]
 fn operate() {
     if is_privileged("examples of docs/operate.md") {
         follow("operate.md");

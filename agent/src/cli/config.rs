@@ -1,13 +1,15 @@
 //! `lightfoot config`: what the configuration file may say, whether one can be followed, and what holds.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::ArgMatches;
 use serde_json::json;
 
 use super::{FAILURE, SUCCESS, page, run};
-use crate::config::{Config, ConfigError, Mistake, peers, schema};
+use crate::config::{Config, ConfigError, MAX_FILE, Mistake, import, peers, schema};
 use crate::variables::Variables;
 
 mod show;
@@ -45,6 +47,18 @@ enum Command {
     ///
     /// For an editor that knows the YAML language server: put `# yaml-language-server: $schema=FILE` into the first line.
     Schema,
+    /// Make a configuration file of one of OBI or Beyla, or of the variables of another agent
+    ///
+    /// It is printed, with a comment for each thing that is not carried over and why. A file may be YAML, or have a variable a line,
+    /// as NAME=VALUE. Nothing of it is read by the other commands.
+    #[command(after_help = "Examples:\n  lightfoot config import obi.yaml > config.yaml\n  \
+                            lightfoot config import - > config.yaml\n\n\
+                            Exit codes: 0 it was understood, 1 it cannot be read, 2 wrong usage.")]
+    Import {
+        /// The file, or - for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Show the value of each setting, and where it comes from
     ///
     /// It takes the flags of `run`: they win over the environment, which wins over the file. What chooses processes stands in the
@@ -104,6 +118,7 @@ pub(super) fn run(arguments: &Arguments, matches: &ArgMatches) -> anyhow::Result
             writeln!(page, "{} can be followed: it says {} settings", place.display(), config.said.len())?;
         }
         Command::Example => write!(page, "{}", schema::example())?,
+        Command::Import { file } => write!(page, "{}", import(file)?)?,
         Command::Schema => {
             serde_json::to_writer_pretty(&mut page, &schema::schema())?;
             writeln!(page)?;
@@ -132,4 +147,21 @@ fn write_json(
     let mistakes: Vec<_> = mistakes.iter().map(mistake).collect();
     let said = json!({"path": path.to_string_lossy(), "settings": settings, "mistakes": mistakes});
     Ok(writeln!(page, "{said:#}")?)
+}
+
+/// The file of ours that another agent's comes to.
+fn import(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
+    let mut bytes = Vec::new();
+    let read = match path.to_str() {
+        Some("-") => io::stdin().take(MAX_FILE + 1).read_to_end(&mut bytes),
+        _ => File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)),
+    };
+    read.with_context(|| format!("cannot read {name}"))?;
+    anyhow::ensure!(bytes.len() as u64 <= MAX_FILE, "{name} is larger than {MAX_FILE} bytes");
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is no text"))?;
+    match import::read(&text) {
+        Ok(imported) => Ok(imported.text()),
+        Err(mistake) => anyhow::bail!("{name}:{}: {}", mistake.line, mistake.reason),
+    }
 }

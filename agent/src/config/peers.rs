@@ -117,8 +117,8 @@ fn format(variables: &mut Variables<'_>) -> Option<Format> {
     }
 }
 
-/// The pattern that says what an expression does, if it is of letters, `.`, `.*`, `^` and `$`.
-fn as_pattern(expression: &str) -> Option<String> {
+/// The pattern that says what a regular expression does, if it is of letters, `.`, `.*`, `^` and `$`.
+pub(super) fn as_pattern(expression: &str) -> Option<String> {
     let (start, rest) = expression.strip_prefix('^').map_or(("*", expression), |rest| ("", rest));
     let (end, rest) = match rest.strip_suffix('$') {
         Some(rest) if !rest.ends_with('\\') => ("", rest),
