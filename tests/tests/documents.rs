@@ -12,6 +12,8 @@ use std::process::Command;
 use std::{env, fs};
 
 use lightfoot::capabilities::{PURPOSES, Purpose};
+use lightfoot::config::schema::Setting;
+use lightfoot::counters;
 use lightfoot_tests::live::{is_privileged, lightfoot};
 use lightfoot_tests::recordings::{expected, minors, recording};
 use serde_json::{Map, Value};
@@ -201,6 +203,31 @@ fn each_capability_has_its_row() {
 #[test]
 fn privileges() {
     follow("privileges.md");
+}
+
+/// What these pages call a counter is one, or a setting, or is said by `lightfoot status`.
+#[test]
+fn each_counter_of_the_pages_for_operators_exists() {
+    const OF_STATUS: [&str; 2] = ["refused_forgotten", "last_error"];
+    let counters = counters::names().into_iter().map(|(name, _)| name);
+    let settings = Setting::all().into_iter().map(|setting| setting.key);
+    let of_rules = ["leave_out_paths", "service_name"].map(str::to_owned);
+    let settings = settings.filter_map(|key| key.rsplit('.').next().map(str::to_owned)).chain(of_rules);
+    let known: BTreeSet<String> =
+        counters.chain(settings).chain(OF_STATUS.map(str::to_owned)).collect();
+    let mut seen = 0;
+    for name in ["limits.md", "troubleshooting.md", "security.md"] {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+        let text = fs::read_to_string(path).unwrap();
+        let is_name = |word: &&str| {
+            word.contains('_') && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        for word in text.split('`').skip(1).step_by(2).filter(is_name) {
+            assert!(known.contains(word), "{name}: {word} is no counter");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 /// Whatever spans of real programs have, and all names that are Lightfoot's own.
