@@ -10,6 +10,8 @@ use std::process::Command;
 use lightfoot_tests::live::{Folder, lightfoot};
 use serde_json::Value;
 
+mod metrics;
+
 /// As many requests as the trial sends, besides the one for its health.
 const REQUESTS: usize = 300;
 

@@ -4,7 +4,7 @@ use crate::config::Config;
 const OBI: &str = r#"
 open_port: 8080,8443-8450
 service_name: front
-log_level: DEBUG
+log_level: ${LEVEL}
 trace_printer: text
 shutdown_timeout: 7s
 otel_traces_export:
@@ -65,6 +65,7 @@ fn a_file_of_obi_comes_to_one_that_can_be_followed() {
     assert_eq!(file.rules.len(), 5);
     let left: Vec<_> = imported.left.iter().map(|left| left.key.as_str()).collect();
     let expected = [
+        "log_level",
         "otel_traces_export.insecure_skip_verify",
         "otel_metrics_export",
         "routes.patterns",
