@@ -163,14 +163,15 @@ fn events_of(agent: &Agent) -> Vec<String> {
 fn events_of_tracefs_go_with_their_agent_and_those_of_a_killed_one_at_the_next_start() {
     let Some(folder) = Folder::for_test("events of tracefs") else { return };
     let path = folder.server().unwrap();
-    let target = Target::start(&path).unwrap();
-    let start = || {
+    // A process for each: one is watched by one agent alone.
+    let [target, other] = [(); 2].map(|()| Target::start(&path).unwrap());
+    let start = |target: &Target| {
         let agent = Agent::start(["--pid", &target.pid().to_string(), "--attach-method", "tracefs"], &[]);
         let agent = agent.unwrap();
         agent.watches(target.pid()).unwrap();
         agent
     };
-    let (stays, killed) = (start(), start());
+    let (stays, killed) = (start(&target), start(&other));
     let of_one = events_of(&stays);
     assert_eq!((of_one.len(), events_of(&killed).len()), (probes(&path).unwrap().len(), of_one.len()));
     let (pid, left) = (killed.pid(), events_of(&killed));
@@ -179,11 +180,11 @@ fn events_of_tracefs_go_with_their_agent_and_those_of_a_killed_one_at_the_next_s
     let of_killed = |line: &String| line.contains(&format!("/agent_{pid}_"));
     assert_eq!(events().into_iter().filter(of_killed).collect::<Vec<_>>(), left, "the kernel keeps them");
     // The next one takes away what nobody uses, and nothing else.
-    let next = start();
+    let next = start(&other);
     assert_eq!(events().into_iter().filter(of_killed).count(), 0);
     assert_eq!(events_of(&stays), of_one);
-    assert_eq!(target.get("/seen").unwrap(), 200);
-    for agent in [stays, next] {
+    for (target, agent) in [(&target, stays), (&other, next)] {
+        assert_eq!(target.get("/seen").unwrap(), 200);
         agent.span("/seen").unwrap();
         let pid = agent.pid();
         assert_eq!(agent.stop().unwrap().paths(), ["/seen"]);

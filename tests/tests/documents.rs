@@ -213,8 +213,7 @@ fn each_counter_of_the_pages_for_operators_exists() {
     let settings = Setting::all().into_iter().map(|setting| setting.key);
     let of_rules = ["leave_out_paths", "service_name"].map(str::to_owned);
     let settings = settings.filter_map(|key| key.rsplit('.').next().map(str::to_owned)).chain(of_rules);
-    let known: BTreeSet<String> =
-        counters.chain(settings).chain(OF_STATUS.map(str::to_owned)).collect();
+    let known: BTreeSet<String> = counters.chain(settings).chain(OF_STATUS.map(str::to_owned)).collect();
     let mut seen = 0;
     for name in ["limits.md", "troubleshooting.md", "security.md"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);

@@ -287,7 +287,11 @@ impl Imported {
         let text = plain.as_str().map_or_else(|| plain.to_string(), str::to_owned);
         // They replace variables in a file before they read it.
         if text.contains("${") && !matches!(to, To::Nowhere(_)) {
-            return self.leave(line, said, "it names a variable: write what that says, for none is replaced here");
+            return self.leave(
+                line,
+                said,
+                "it names a variable: write what that says, for none is replaced here",
+            );
         }
         match to {
             To::Nowhere(reason) => self.leave(line, said, reason),

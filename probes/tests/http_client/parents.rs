@@ -292,6 +292,11 @@ fn nothing_is_linked_wrongly() {
         let pairs = pairs(&spans);
         let mut found = HashMap::<_, usize>::new();
         for (client, front) in &pairs {
+            let parent = client.fixed.header.parent_span_id;
+            if parent != 0 && front.is_none_or(|front| front.fixed.header.span_id != parent) {
+                let of_parent = |span: &&HttpSpan| span.fixed.header.span_id == parent;
+                println!("its parent is {:#?}", spans.iter().find(of_parent));
+            }
             assert_right(client, *front);
             *found.entry(client.fixed.header.parent_rule).or_default() += 1;
         }

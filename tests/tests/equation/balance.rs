@@ -20,6 +20,7 @@ const NO_LOSSES: &[&str] = &[
     // Not wanted.
     "spans_left_out",
     "paused_seconds",
+    "programs_suspended",
     // Requests that are not watched, or not told from what is.
     "unknown_protocol",
     "foreign_binary",

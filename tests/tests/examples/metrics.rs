@@ -66,7 +66,8 @@ fn what_dashboard_and_alerts_ask_for_is_told() {
             asked.insert(word.to_owned());
         }
         for list in lists(expression, "by (", ')') {
-            list.split(',').for_each(|label| assert!(labels.contains(label.trim()), "{label} in {expression}"));
+            list.split(',')
+                .for_each(|label| assert!(labels.contains(label.trim()), "{label} in {expression}"));
         }
         for list in lists(expression, "lightfoot_", ')').filter_map(|rest| rest.split_once('{')) {
             for matcher in list.1.split('}').next().unwrap().split(',') {
@@ -76,7 +77,9 @@ fn what_dashboard_and_alerts_ask_for_is_told() {
         }
     }
     // None of what tells of trouble is forgotten.
-    for metric in ["spans_lost_total", "endpoint_up", "ready", "programs_suspended_total", "unclean_stops_total"] {
+    for metric in
+        ["spans_lost_total", "endpoint_up", "ready", "programs_suspended_total", "unclean_stops_total"]
+    {
         assert!(asked.contains(&format!("lightfoot_{metric}")), "{metric}");
     }
     // Whoever reads an alert is told of which agent.
