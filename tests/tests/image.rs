@@ -231,7 +231,13 @@ fn in_a_container_it_watches_what_is_outside_as_root_and_as_another_user() {
         // As the probes of the chart do it.
         for state in ["live", "ready"] {
             let check = ["/lightfoot", "status", "--check", state];
-            run(container.runc().args(["exec", &container.name()]).args(check));
+            // Programs of the host may still be looked at.
+            wait_for(state, || {
+                let mut command = container.runc();
+                command.args(["exec", &container.name()]).args(check);
+                command.output().unwrap().status.success().then_some(())
+            })
+            .unwrap();
         }
         let outcome = agent.stop().unwrap();
         assert!(outcome.paths().iter().all(|seen| *seen == path), "{:?}", outcome.paths());
