@@ -104,6 +104,17 @@ fn listed(path: &Path, mistakes: &[Mistake]) -> String {
     text
 }
 
+/// The bytes of a file, of [`MAX_FILE`] at most.
+pub fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    fs::File::open(path).map_err(failed)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    Ok(bytes)
+}
+
 impl Config {
     /// Where the file is: at `asked`, else where [`VARIABLE`] says, else at [`USUAL_PLACE`] if there is one.
     pub fn place(asked: Option<&Path>, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -114,13 +125,7 @@ impl Config {
 
     /// Reads the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        fs::File::open(path).map_err(read)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(read)?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(ConfigError::TooLarge { path: path.to_owned() });
-        }
-        let config = Self::parse(&bytes)
+        let config = Self::parse(&read(path)?)
             .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })?;
         Ok(Self { path: Some(path.to_owned()), ..config })
     }

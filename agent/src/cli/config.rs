@@ -1,7 +1,6 @@
 //! `lightfoot config`: what the configuration file may say, whether one can be followed, and what holds.
 
-use std::fs::File;
-use std::io::{self, Read as _, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,7 +8,7 @@ use clap::ArgMatches;
 use serde_json::json;
 
 use super::{FAILURE, SUCCESS, page, run};
-use crate::config::{Config, ConfigError, MAX_FILE, Mistake, import, peers, schema};
+use crate::config::{self, Config, ConfigError, Mistake, import, peers, schema};
 use crate::variables::Variables;
 
 mod show;
@@ -152,13 +151,8 @@ fn write_json(
 /// The file of ours that another agent's comes to.
 fn import(path: &Path) -> anyhow::Result<String> {
     let name = path.display();
-    let mut bytes = Vec::new();
-    let read = match path.to_str() {
-        Some("-") => io::stdin().take(MAX_FILE + 1).read_to_end(&mut bytes),
-        _ => File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)),
-    };
-    read.with_context(|| format!("cannot read {name}"))?;
-    anyhow::ensure!(bytes.len() as u64 <= MAX_FILE, "{name} is larger than {MAX_FILE} bytes");
+    let of_input = Path::new("/dev/stdin");
+    let bytes = config::read(if path == Path::new("-") { of_input } else { path })?;
     let text = String::from_utf8(bytes).with_context(|| format!("{name} is no text"))?;
     match import::read(&text) {
         Ok(imported) => Ok(imported.text()),

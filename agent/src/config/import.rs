@@ -284,7 +284,7 @@ impl Imported {
         let above = || path.match_indices('.').rev().find_map(|(end, _)| of(path.get(..end)?));
         let Some(to) = of(path).or_else(above) else { return self.leave(line, said, "it is not known here") };
         let plain = plain(value);
-        let text = plain.as_str().map_or_else(|| plain.to_string(), str::to_owned);
+        let text = plain_text(value);
         // They replace variables in a file before they read it.
         if text.contains("${") && !matches!(to, To::Nowhere(_)) {
             return self.leave(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lightfoot_tests::go::{Mode, Program};
 use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
-use lightfoot_tests::live::{Span, Watched};
+use lightfoot_tests::live::{Driven, Span, Watched};
 
 use super::refusal::is_refused;
 use super::wire::Wire;
@@ -80,11 +80,8 @@ fn a_message_differs_from_the_one_without_us_in_the_header_alone() {
         assert_eq!(watched.program.ask("list").unwrap(), CASES.map(|(case, _)| case));
         let mut results = Vec::new();
         for (case, expected) in CASES {
-            let before = watched.agent.counts().unwrap();
-            watched.program.ask(&format!("run {case} {address}")).unwrap();
-            let after = watched.agent.counts().unwrap();
-            let count = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or_default();
-            let counted = COUNTERS.map(|name| count(&after, name) - count(&before, name));
+            let run = |program: &mut Driven| program.ask(&format!("run {case} {address}")).unwrap();
+            let (counted, _) = counted(&mut watched, run);
             results.push((case, expected, counted, wire.take()));
         }
         let (build, (_, outcome)) = (watched.build, watched.end().unwrap());
@@ -103,6 +100,15 @@ fn a_message_differs_from_the_one_without_us_in_the_header_alone() {
         }
         assert!(failed.is_empty(), "{build}: {}\n{}", failed.join("\n"), outcome.messages);
     }
+}
+
+/// What is counted while the program does something.
+pub(crate) fn counted<T>(watched: &mut Watched, run: impl FnOnce(&mut Driven) -> T) -> ([u64; 6], T) {
+    let before = watched.agent.counts().unwrap();
+    let done = run(&mut watched.program);
+    let after = watched.agent.counts().unwrap();
+    let count = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or_default();
+    (COUNTERS.map(|name| count(&after, name) - count(&before, name)), done)
 }
 
 #[test]

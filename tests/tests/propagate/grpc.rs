@@ -7,11 +7,11 @@ use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
 use lightfoot_tests::live::{Driven, Span, Watched};
 
-use super::cases::{COUNTERS, as_documented};
+use super::cases::{as_documented, counted};
 use super::frames::{Proxy, compare};
 use super::refusal::is_refused;
 
-/// A case with what is counted, in the order of [`COUNTERS`].
+/// A case with what is counted, in the order of [`super::cases::COUNTERS`].
 const CASES: [(&str, [u64; 6]); 14] = [
     ("call", [1, 0, 0, 0, 0, 0]),
     ("kept", [4, 0, 0, 0, 0, 0]),
@@ -55,11 +55,8 @@ fn a_call_differs_from_the_one_without_us_in_the_header_alone() {
         server.0.ask("seen").unwrap();
         let mut results = Vec::new();
         for (case, expected) in CASES {
-            let before = watched.agent.counts().unwrap();
-            watched.program.ask(&format!("run {case} {address}")).unwrap();
-            let after = watched.agent.counts().unwrap();
-            let count = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or_default();
-            let counted = COUNTERS.map(|name| count(&after, name) - count(&before, name));
+            let run = |program: &mut Driven| program.ask(&format!("run {case} {address}")).unwrap();
+            let (counted, _) = counted(&mut watched, run);
             results.push((case, expected, counted, proxy.take(), server.0.ask("seen").unwrap()));
         }
         let (build, (_, outcome)) = (watched.build, watched.end().unwrap());

@@ -7,11 +7,11 @@ use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
 use lightfoot_tests::live::{Driven, Span, Watched};
 
-use super::cases::{COUNTERS, as_documented};
+use super::cases::{as_documented, counted};
 use super::frames::{Proxy, compare, ends};
 use super::refusal::is_refused;
 
-/// A case with what is counted, in the order of [`COUNTERS`].
+/// A case with what is counted, in the order of [`super::cases::COUNTERS`].
 const CASES: [(&str, [u64; 6]); 24] = [
     ("get", [1, 0, 0, 0, 0, 0]),
     ("post", [1, 0, 0, 0, 0, 0]),
@@ -74,11 +74,7 @@ fn a_request_over_http2_differs_from_the_one_without_us_in_the_header_alone() {
         assert_eq!(watched.program.ask("list").unwrap(), CASES.map(|(case, _)| case));
         let mut results = Vec::new();
         for (client, (case, expected)) in runs() {
-            let before = watched.agent.counts().unwrap();
-            let sent = served.run(&mut watched.program, case, client);
-            let after = watched.agent.counts().unwrap();
-            let count = |counts: &BTreeMap<String, u64>, name| counts.get(name).copied().unwrap_or_default();
-            let counted = COUNTERS.map(|name| count(&after, name) - count(&before, name));
+            let (counted, sent) = counted(&mut watched, |program| served.run(program, case, client));
             results.push((client, case, expected, counted, sent));
         }
         let (build, (_, outcome)) = (watched.build, watched.end().unwrap());
