@@ -16,6 +16,7 @@ otelcol     .                                                go.opentelemetry.io
 kube-apiserver  k8s.io/kubernetes/cmd/kube-apiserver  k8s.io/kubernetes               $GO_VERSION  5_min,2_GB    Apache-2.0 - k8s.io/component-base/version.gitVersion
 prometheus  github.com/prometheus/prometheus/cmd/prometheus  github.com/prometheus/prometheus     $go_newest   2_min,1_GB    Apache-2.0 remove_all_sd
 rclone      .                                                github.com/rclone/rclone             $GO_VERSION  1_min,0.6_GB  MIT
+tempo       github.com/grafana/tempo/cmd/tempo               github.com/grafana/tempo             $GO_VERSION  4_min,1.5_GB  AGPL-3.0-only
 seaweedfs   github.com/seaweedfs/seaweedfs/weed              github.com/seaweedfs/seaweedfs        $GO_VERSION  4_min,2_GB    Apache-2.0
 "
 

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use lightfoot_tests::extent::{Extent, VARIABLE};
 use lightfoot_tests::live::{Folder, lightfoot};
 use serde_json::Value;
 
@@ -44,6 +45,24 @@ fn jaeger_shows_every_request() {
     let body: Value = serde_json::from_str(body).unwrap();
     let traces = body["data"].as_array().unwrap();
     assert_eq!(traces.len(), REQUESTS + 1);
+}
+
+/// All are found by the name of the service; of one that is found by its path, TraceQL tells the id, and by that it is shown whole.
+#[test]
+fn tempo_finds_by_service_by_traceql_and_by_id() {
+    if Extent::of_environment() != Extent::All {
+        println!("skipped: Tempo is built and tried where {VARIABLE} is 1");
+        return;
+    }
+    let Some(answer) = tried("tempo", "tempo") else { return };
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    let [batch] = body["batches"].as_array().unwrap().as_slice() else { panic!("{body}") };
+    let [spans] = batch["scopeSpans"].as_array().unwrap().as_slice() else { panic!("{body}") };
+    let [span] = spans["spans"].as_array().unwrap().as_slice() else { panic!("{body}") };
+    let attributes = span["attributes"].as_array().unwrap();
+    let path = attributes.iter().find(|attribute| attribute["key"] == "url.path").unwrap();
+    assert_eq!(path["value"]["stringValue"], "/asked/7");
 }
 
 /// A tenth of them, and the check of health not at all.

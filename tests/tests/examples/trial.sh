@@ -23,9 +23,13 @@ until_so() {
 listens() { exec 6<>"/dev/tcp/127.0.0.1/$1"; }
 
 export SPANS=$folder/spans OTEL_TRACES_SAMPLER=always_off
-"$backend" --config "$folder/backend.yaml" >"$folder/backend.log" 2>&1 &
+option=--config
+[[ $backend != */tempo ]] || option=--config.file
+cd "$folder"
+"$backend" "$option" "$folder/backend.yaml" >"$folder/backend.log" 2>&1 &
 started=$!
-trap 'kill $started' EXIT
+# Tempo does not end when it is told to.
+trap 'kill -9 $started' EXIT
 until_so listens 4317
 unset OTEL_TRACES_SAMPLER
 "$lightfoot" run --config "$folder/lightfoot.yaml" -- "$server" >"$folder/printed" 2>"$folder/messages" &
@@ -42,6 +46,15 @@ kill "$agent"
 wait "$agent" || true
 case $backend in
     *jaeger) ask 127.0.0.1:16686 '/api/traces?service=lifecycle&limit=1000' ;;
+    *tempo)
+        by_service=/api/search?limit=1000\&tags=service.name%3Dlifecycle
+        has_all() { [ "$(ask 127.0.0.1:3200 "$by_service" | grep -o '"traceID"' | wc -l)" = 301 ]; }
+        until_so has_all
+        # {span.url.path="/asked/7"} in TraceQL
+        found=$(ask 127.0.0.1:3200 /api/search?q=%7Bspan.url.path%3D%22%2Fasked%2F7%22%7D)
+        trace=$(sed -n 's/.*"traceID":"\([0-9a-f]*\)".*/\1/p' <<<"$found")
+        ask 127.0.0.1:3200 "/api/traces/$trace"
+        ;;
     *) sleep 1 && cat "$SPANS" ;;
 esac
 cat "$folder/messages" >&2
