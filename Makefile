@@ -11,7 +11,7 @@ export LIGHTFOOT_CACHE := $(abspath $(or $(LIGHTFOOT_CACHE),$(or $(XDG_CACHE_HOM
 # Without it a build that lacks the BPF toolchain succeeds and carries no programs.
 export LIGHTFOOT_REQUIRE_BPF := 1
 
-.PHONY: help demo build dist packages image manifests check test test-all soak vm vm-all support-table bless bench setup
+.PHONY: help demo build dist packages image reproducible manifests check test test-all soak vm vm-all support-table bless bench setup
 
 help: ## show this list
 	@echo "Lightfoot: OpenTelemetry traces from running Go services, through eBPF."
@@ -35,6 +35,10 @@ dist: ## build dist/lightfoot-x86_64 and dist/lightfoot-aarch64, static and for 
 packages: dist ## make deb and rpm of these in dist/
 	@scripts/setup.sh packages
 	@scripts/packages.sh
+
+reproducible: ## make everything in dist/ twice and compare the bytes
+	@scripts/setup.sh dist packages
+	@scripts/reproducible.sh
 
 image: dist ## make a container image of these in dist/
 	@scripts/image.sh

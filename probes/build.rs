@@ -4,6 +4,7 @@
 
 use std::env;
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -45,6 +46,10 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    if let Some(compiler) = arguments.next() {
+        return rustc(&compiler, arguments);
+    }
     match build() {
         Ok(Outcome::Built) => ExitCode::SUCCESS,
         Ok(Outcome::NoToolchain(reason))
@@ -56,6 +61,28 @@ fn main() -> ExitCode {
         }
         Ok(Outcome::NoToolchain(reason)) => fail(&format!("the BPF programs can't be built: {reason}")),
         Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Calls the compiler for the cargo that [`compile`] runs, whose wrapper this program is.
+///
+/// Cargo makes the hash of a crate, which all names in the object carry, from the path of a package that lies outside of its
+/// workspace, as `abi` does. So that one commit gives the same bytes wherever it is built, it is made from name and version here.
+fn rustc(compiler: &OsStr, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let name = |variable| env::var(variable).unwrap_or_default();
+    let metadata = ["CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_CRATE_NAME"].map(name).join("-");
+    let arguments = arguments.map(|argument| match argument.to_str() {
+        Some(known) if known.starts_with("metadata=") => format!("metadata={metadata}").into(),
+        _ => argument,
+    });
+    match Command::new(compiler).args(arguments).status() {
+        Ok(status) => {
+            status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+        Err(error) => {
+            eprintln!("starting {}: {error}", compiler.display());
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -208,6 +235,7 @@ fn compile(
         .arg("--config")
         .arg(format!("build.rustflags=[{}]", flags.join(",")))
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
+        .env("RUSTC_WRAPPER", env::current_exe()?)
         // The programs read the registers of the machine that the agent is built for.
         .env("AYA_BPF_TARGET_ARCH", variable("CARGO_CFG_TARGET_ARCH")?)
         .env("RUSTC_BOOTSTRAP", "1"); // build-std on the stable toolchain that is pinned
