@@ -38,31 +38,43 @@ fn tried(example: &str, program: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-#[test]
-fn jaeger_shows_every_request() {
-    let Some(answer) = tried("jaeger", "jaeger") else { return };
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let body: Value = serde_json::from_str(body).unwrap();
-    let traces = body["data"].as_array().unwrap();
-    assert_eq!(traces.len(), REQUESTS + 1);
+/// What was found by service, by path, and by the id of that one; all traces were found by service.
+fn found(answers: &str) -> [Value; 3] {
+    let answers: Vec<_> = answers.lines().map(|answer| serde_json::from_str(answer).unwrap()).collect();
+    answers.try_into().unwrap()
 }
 
-/// All are found by the name of the service; of one that is found by its path, TraceQL tells the id, and by that it is shown whole.
+fn length(list: &Value) -> usize {
+    list.as_array().unwrap().len()
+}
+
+#[test]
+fn jaeger_finds_by_service_by_tag_and_by_id() {
+    let Some(answers) = tried("jaeger", "jaeger") else { return };
+    let [all, one, same] = found(&answers);
+    assert_eq!(length(&all["data"]), REQUESTS + 1);
+    assert_eq!(length(&one["data"]), 1);
+    assert_eq!(one["data"][0]["traceID"], same["data"][0]["traceID"]);
+    let [span] = same["data"][0]["spans"].as_array().unwrap().as_slice() else { panic!("{same}") };
+    let tags = span["tags"].as_array().unwrap();
+    assert!(tags.iter().any(|tag| tag["key"] == "url.path" && tag["value"] == "/asked/7"), "{same}");
+}
+
 #[test]
 fn tempo_finds_by_service_by_traceql_and_by_id() {
     if Extent::of_environment() != Extent::All {
         println!("skipped: Tempo is built and tried where {VARIABLE} is 1");
         return;
     }
-    let Some(answer) = tried("tempo", "tempo") else { return };
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let body: Value = serde_json::from_str(body).unwrap();
-    let [batch] = body["batches"].as_array().unwrap().as_slice() else { panic!("{body}") };
-    let [spans] = batch["scopeSpans"].as_array().unwrap().as_slice() else { panic!("{body}") };
-    let [span] = spans["spans"].as_array().unwrap().as_slice() else { panic!("{body}") };
-    let attributes = span["attributes"].as_array().unwrap();
-    let path = attributes.iter().find(|attribute| attribute["key"] == "url.path").unwrap();
-    assert_eq!(path["value"]["stringValue"], "/asked/7");
+    let Some(answers) = tried("tempo", "tempo") else { return };
+    let [all, one, same] = found(&answers);
+    assert_eq!(length(&all["traces"]), REQUESTS + 1);
+    assert_eq!(length(&one["traces"]), 1);
+    let [batch] = same["batches"].as_array().unwrap().as_slice() else { panic!("{same}") };
+    let [spans] = batch["scopeSpans"].as_array().unwrap().as_slice() else { panic!("{same}") };
+    let [span] = spans["spans"].as_array().unwrap().as_slice() else { panic!("{same}") };
+    let path = span["attributes"].as_array().unwrap().iter().find(|attribute| attribute["key"] == "url.path");
+    assert_eq!(path.unwrap()["value"]["stringValue"], "/asked/7");
 }
 
 /// A tenth of them, and the check of health not at all.

@@ -44,16 +44,31 @@ ask "$address" /healthz >/dev/null
 sleep 1
 kill "$agent"
 wait "$agent" || true
+# answer ADDRESS PATH: what is answered, on a line.
+answer() {
+    ask "$@" | sed '1,/^\r$/d' | tr -d '\n'
+    echo
+}
+# found ADDRESS BY_SERVICE BY_PATH: what is found by service, which is all, by path, which is one, and by the id of that.
+found() {
+    local one
+    has_all() { [ "$(answer "$1" "$2" | grep -o '"traceID":"[0-9a-f]*"' | sort -u | wc -l)" = 301 ]; }
+    until_so has_all "$1" "$2"
+    answer "$1" "$2"
+    one=$(answer "$1" "$3")
+    echo "$one"
+    answer "$1" "/api/traces/$(sed 's/.*"traceID":"\([0-9a-f]*\)".*/\1/' <<<"$one")"
+}
 case $backend in
-    *jaeger) ask 127.0.0.1:16686 '/api/traces?service=lifecycle&limit=1000' ;;
+    # The tags are {"url.path":"/asked/7"}.
+    *jaeger)
+        found 127.0.0.1:16686 '/api/traces?service=lifecycle&limit=1000' \
+            '/api/traces?service=lifecycle&tags=%7B%22url.path%22%3A%22%2Fasked%2F7%22%7D'
+        ;;
+    # TraceQL: {span.url.path="/asked/7"}
     *tempo)
-        by_service=/api/search?limit=1000\&tags=service.name%3Dlifecycle
-        has_all() { [ "$(ask 127.0.0.1:3200 "$by_service" | grep -o '"traceID"' | wc -l)" = 301 ]; }
-        until_so has_all
-        # {span.url.path="/asked/7"} in TraceQL
-        found=$(ask 127.0.0.1:3200 /api/search?q=%7Bspan.url.path%3D%22%2Fasked%2F7%22%7D)
-        trace=$(sed -n 's/.*"traceID":"\([0-9a-f]*\)".*/\1/p' <<<"$found")
-        ask 127.0.0.1:3200 "/api/traces/$trace"
+        found 127.0.0.1:3200 '/api/search?limit=1000&tags=service.name%3Dlifecycle' \
+            '/api/search?q=%7Bspan.url.path%3D%22%2Fasked%2F7%22%7D'
         ;;
     *) sleep 1 && cat "$SPANS" ;;
 esac
