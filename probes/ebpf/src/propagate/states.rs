@@ -19,7 +19,7 @@ use crate::{
     counters::count,
     in_flight,
     maps::PROCESSES,
-    memory::{read_present, read_word},
+    memory::{masked, read_present, read_word},
 };
 
 #[map]
@@ -181,7 +181,8 @@ fn valid_length(pending: &Pending) -> u64 {
     let mut byte = 0;
     while byte < BUFFER {
         // SAFETY: within the block. Volatile, or LLVM makes words of the bytes.
-        walk.take(unsafe { pending.block.as_ptr().cast::<u8>().add(byte).read_volatile() });
+        let taken = unsafe { pending.block.as_ptr().cast::<u8>().add(byte).read_volatile() };
+        walk.take(taken, |index| masked::<0x7f>(index.into()));
         byte += 1;
     }
     match walk.valid_length() {

@@ -69,6 +69,12 @@ const RIGHTS: [(&str, &[&str]); 2] = [
 const LOAD: [(&str, &[&str]); 2] =
     [("matrix", &["by_uprobe_multi", "a_thousand_calls"]), ("grpc", &["load::"])];
 
+/// Trace contexts on the wire. Machines that are not emulated are often in lockdown, where no program may write.
+const PROPAGATION: [(&str, &[&str]); 1] = [("propagate", &[])];
+
+/// What each run of the tests has time for of it: thousands of requests of each kind, and what goes out with `tracestate`.
+const USUAL_PROPAGATION: [(&str, &[&str]); 1] = [("propagate", &["load::", "states::"])];
+
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
 
 /// Other ways to start Linux 6.12: kinds of preemption, one processor, and what a distribution may have switched off. Debian's
@@ -102,7 +108,10 @@ pub(crate) fn all() -> Vec<Boot> {
         VERSIONS.map(|version| {
             let has_rights = (machine, version) == (Machine::X86_64, "6.12");
             let rights = if has_rights { Trial::tests(&RIGHTS) } else { Vec::new() };
-            Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights].concat())
+            // Older kernels refuse the programs that write.
+            let writes = version != "5.10";
+            let propagation = if writes { Trial::tests(&PROPAGATION) } else { Vec::new() };
+            Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights, propagation].concat())
         })
     };
     let started = |parameters: &str| Boot::of(Machine::X86_64, "6.12", parameters, Trial::and_tests(&CORE));
@@ -119,10 +128,12 @@ pub(crate) fn programs() -> Vec<Boot> {
     all().into_iter().map(|boot| Boot { trials: vec![Trial::Doctor], ..boot }).collect()
 }
 
-/// What each run of the tests has time for: the core but for a part on the oldest kernel, and the programs alone on arm64.
+/// What each run of the tests has time for: the core but for a part on the oldest kernel, trace contexts
+/// that go out where they may, and the programs alone on arm64.
 pub(crate) fn usual() -> Vec<Boot> {
     vec![
         Boot::of(Machine::X86_64, "5.10", "", Trial::and_tests(&USUAL)),
+        Boot::of(Machine::X86_64, "6.12", "", Trial::tests(&USUAL_PROPAGATION)),
         Boot::of(Machine::Aarch64, "6.12", "", vec![Trial::Doctor]),
     ]
 }
