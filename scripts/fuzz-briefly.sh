@@ -7,7 +7,7 @@ seconds=${1:-10}
 seeds=(cargo run --quiet --package lightfoot-tests --bin fuzz-seeds)
 quietly "${seeds[@]}" tests/fuzz/corpus/binary
 quietly "${seeds[@]}" tests/fuzz/corpus/recording recording
-for target in source site binary recording config import; do
+for target in source site binary recording config import cgroups; do
     say "fuzzing $target for $seconds s (the first time it compiles for some minutes)"
     quietly scripts/fuzz.sh "$target" "$seconds"
 done

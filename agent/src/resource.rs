@@ -14,12 +14,13 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::semconv as name;
 
-pub(crate) mod container;
+mod container;
 pub mod environment;
 mod facts;
 mod host;
 mod naming;
 
+pub use container::Container;
 pub use facts::Facts;
 pub use host::{Host, Os};
 pub use naming::NamedBy;
@@ -87,7 +88,7 @@ impl ProcessIdentity {
         host: &Host,
         clock: &Clock,
     ) -> Self {
-        let Facts { command, start_time, parent, executable, own_pid, container_id, environment } = facts;
+        let Facts { command, start_time, parent, executable, own_pid, container, environment } = facts;
         let executable_name = match &executable {
             Some(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
             None => command,
@@ -123,9 +124,9 @@ impl ProcessIdentity {
         if let Some(parent) = parent {
             attributes.push(KeyValue::new(name::PROCESS_PARENT_PID, i64::from(parent)));
         }
-        if let Some(container_id) = container_id {
-            attributes.push(KeyValue::new(name::CONTAINER_ID, container_id));
-        }
+        let of_container = [(name::CONTAINER_ID, container.id), (name::K8S_POD_UID, container.pod_uid)];
+        attributes
+            .extend(of_container.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, value?))));
         if let Some(own) = own_pid.filter(|own| *own != pid) {
             attributes.push(KeyValue::new(name::PROCESS_VPID, i64::from(own)));
         }

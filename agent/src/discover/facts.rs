@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::rules::{Needs, Treatment};
 use super::{Decision, Proc, Selection};
-use crate::resource::container;
+use crate::resource::Container;
 
 /// At most so many bytes of the arguments of a process are looked at.
 pub const MAX_COMMAND_LINE: u64 = 64 << 10;
@@ -82,7 +82,7 @@ impl Details {
             } else {
                 String::new()
             },
-            container: if needs.container { container::id(&folder.join("cgroup")) } else { None },
+            container: if needs.container { Container::read(&folder.join("cgroup")).id } else { None },
             user: if needs.user { user(&String::from_utf8_lossy(&read("status", MAX_FILE))) } else { None },
             environment: if needs.variables.is_empty() {
                 HashMap::new()

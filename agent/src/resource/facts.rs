@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::ResourceError;
-use super::container;
+use super::container::Container;
 use super::environment::Environment;
 
 /// What is known of a process besides its program.
@@ -21,7 +21,7 @@ pub struct Facts {
     pub(super) executable: Option<String>,
     /// Its number in its own PID namespace.
     pub(super) own_pid: Option<u32>,
-    pub(super) container_id: Option<String>,
+    pub(super) container: Container,
     pub(super) environment: Environment,
 }
 
@@ -39,7 +39,7 @@ impl Facts {
             parent: Some(parent).filter(|parent| *parent != 0),
             executable: executable.map(|path| without_deleted(path.as_os_str().as_bytes())),
             own_pid: own_pid(&process.join("status")),
-            container_id: container::id(&process.join("cgroup")),
+            container: Container::read(&process.join("cgroup")),
             environment: Environment::read(&process.join("environ")),
         })
     }

@@ -9,6 +9,8 @@ use super::environment::{AttributesError, Environment, MAX_VALUE, parse_attribut
 use super::*;
 use crate::clock::Reading;
 
+const POD: &str = "0f3a1b2c-1111-2222-3333-444455556666";
+
 /// A procfs with one process, number 42.
 struct Process(TempDir);
 
@@ -22,8 +24,8 @@ impl Process {
         fs::write(process.join("stat"), format!("42 (ser) ver (x) {fields}\n")).unwrap();
         fs::write(process.join("environ"), environ).unwrap();
         fs::write(process.join("status"), "Name:\tserver\nNSpid:\t42\t7\nThreads:\t1\n").unwrap();
-        fs::write(process.join("cgroup"), format!("0::/system.slice/docker-{}.scope\n", "c0".repeat(32)))
-            .unwrap();
+        let cgroup = format!("0::/kubepods/burstable/pod{POD}/{}\n", "c0".repeat(32));
+        fs::write(process.join("cgroup"), cgroup).unwrap();
         symlink("/opt/bin/serverd (deleted)", process.join("exe")).unwrap();
         Self(root)
     }
@@ -77,6 +79,7 @@ fn a_resource_says_all_that_is_known() {
         ("host.arch", "amd64"),
         ("host.id", "d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0"),
         ("host.name", "node-1"),
+        ("k8s.pod.uid", POD),
         ("os.name", "Debian GNU/Linux"),
         ("os.type", "linux"),
         ("os.version", "12"),
