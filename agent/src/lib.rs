@@ -32,6 +32,7 @@ pub mod segments;
 pub mod session;
 
 pub mod clock;
+pub mod kubernetes;
 pub mod resource;
 pub mod semconv;
 pub mod span;

@@ -1,7 +1,7 @@
 //! Who the spans of a process speak for: one OpenTelemetry Resource per process, from procfs and the build information.
 //!
 //! Everything here is the target's word and bounded: see [`environment`] for what is read of its environment. The
-//! target's own `OTEL_RESOURCE_ATTRIBUTES` win over what is detected, except for `telemetry.*`, which says who measured.
+//! target's own `OTEL_RESOURCE_ATTRIBUTES` win over what is detected and over what Kubernetes tells, except for `telemetry.*`, which says who measured.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::kubernetes::Found;
 use crate::semconv as name;
 
 mod container;
@@ -19,6 +20,7 @@ pub mod environment;
 mod facts;
 mod host;
 mod naming;
+mod pod;
 
 pub use container::Container;
 pub use facts::Facts;
@@ -76,15 +78,16 @@ impl ProcessIdentity {
         host: &Host,
         clock: &Clock,
     ) -> Result<Self, ResourceError> {
-        Ok(Self::new(pid, Facts::read(procfs, pid)?, build_info, named, host, clock))
+        Ok(Self::new(pid, Facts::read(procfs, pid)?, build_info, named, None, host, clock))
     }
 
-    /// That of the process `pid`, of which all is read. What a rule has `named` it is called.
+    /// That of the process `pid`, of which all is read. What a rule has `named` it is called. Its pod is what Kubernetes tells of it.
     pub fn new(
         pid: u32,
         facts: Facts,
         build_info: &BuildInfo,
         named: Option<&str>,
+        pod: Option<&Found>,
         host: &Host,
         clock: &Clock,
     ) -> Self {
@@ -94,7 +97,7 @@ impl ProcessIdentity {
             None => command,
         };
         let (service_name, named_by) =
-            naming::service_name(named, &environment, build_info, &executable_name);
+            naming::service_name(named, &environment, pod, build_info, &executable_name);
 
         let since_boot = u128::from(start_time) * 1_000_000_000 / u128::from(host.ticks_per_second);
         // A clock in nanoseconds ends in 2554, so that RFC 3339 can always write it.
@@ -144,6 +147,7 @@ impl ProcessIdentity {
         if let Some(version) = naming::service_version(build_info) {
             attributes.push(KeyValue::new(name::SERVICE_VERSION, version.to_owned()));
         }
+        attributes.extend(pod.into_iter().flat_map(Found::attributes));
         attributes.extend(environment.attributes.into_iter().map(|(key, value)| KeyValue::new(key, value)));
         // Of several values for one key the last one holds.
         attributes.extend([

@@ -36,6 +36,8 @@ pub trait Sink {
     fn event(&mut self, event: Event);
     /// What the ring buffer held: the record of a finished operation, if it is one.
     fn record(&mut self, bytes: &[u8]);
+    /// All that the ring held has been brought, for now.
+    fn turn(&mut self) {}
     /// Whether there is no use in going on.
     fn is_done(&self) -> bool;
 }
@@ -129,6 +131,7 @@ impl Session {
             if self.drain(sink) {
                 self.cut_segments(sink);
             }
+            sink.turn();
             if self.events.is_closed() {
                 break;
             }

@@ -12,6 +12,7 @@
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
+//! - [`pod_cgroup`]: a process that looks like one of a pod.
 //! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory; [`processor`]: what it has
 //!   run; [`sink`]: an endpoint for spans that nobody looks at.
 
@@ -38,6 +39,7 @@ pub mod http2;
 pub mod losses;
 pub mod maps;
 pub mod observer;
+pub mod pod_cgroup;
 pub mod process;
 pub mod processor;
 pub mod resident;
@@ -57,6 +59,7 @@ pub use folder::{Folder, binary, text};
 pub use losses::loss_counters;
 pub use maps::hash_map;
 pub use observer::{Observation, Observer};
+pub use pod_cgroup::PodCgroup;
 pub use processor::{first_thread_time, processor_time};
 pub use resident::resident;
 pub use rpc::{Called, Handled};

@@ -176,6 +176,7 @@ fn values_that_mean_nothing_are_refused() {
         "image: {repo: lightfoot}",
         "image: {digest: latest}",
         "protocol: http",
+        "kubernetes: {enabled: maybe}",
         "endpoint: 4317",
         "endpoint: file:///tmp",
         "certificates: etc/ssl",
@@ -221,7 +222,7 @@ fn by_itself_it_has_four_capabilities_and_one_switch_gives_it_everything() {
         (&pod["hostPID"], &pod["hostNetwork"], &pod["hostIPC"]),
         (&json!(true), &Value::Null, &Value::Null)
     );
-    assert_eq!((&pod["volumes"], &pod["automountServiceAccountToken"]), (&Value::Null, &json!(false)));
+    assert_eq!(pod["volumes"], Value::Null);
     assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], "160Mi");
 
     let older = templated("beforeLinux66: true").unwrap();
@@ -234,6 +235,36 @@ fn by_itself_it_has_four_capabilities_and_one_switch_gives_it_everything() {
         context,
         json!({"privileged": true, "readOnlyRootFilesystem": true, "runAsUser": 0, "runAsGroup": 0})
     );
+}
+
+/// What it may do is what `cluster` has seen to be enough, and it has no token where it asks nothing.
+#[test]
+fn it_may_list_and_watch_pods_and_nothing_else_and_not_even_that_if_it_need_not() {
+    let Some(manifests) = templated("{}") else { return };
+    let role = of_kind(&manifests, "ClusterRole").unwrap();
+    assert_eq!(
+        role["rules"],
+        json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}])
+    );
+    let binding = of_kind(&manifests, "ClusterRoleBinding").unwrap();
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    assert_eq!(
+        binding["subjects"],
+        json!([{"kind": "ServiceAccount", "name": "lightfoot", "namespace": "lightfoot"}])
+    );
+    let asking = pod(&manifests);
+    assert_eq!(asking["automountServiceAccountToken"], json!(true));
+    let node = json!({"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}});
+    let has_node = |pod: &Value| pod["containers"][0]["env"].as_array().unwrap().contains(&node);
+    assert!(has_node(&asking), "{asking}");
+
+    let without = templated("kubernetes: {enabled: false}").unwrap();
+    let (role, binding) = (of_kind(&without, "ClusterRole"), of_kind(&without, "ClusterRoleBinding"));
+    assert_eq!((role, binding), (None, None));
+    let silent = pod(&without);
+    assert_eq!(silent["automountServiceAccountToken"], json!(false));
+    assert!(!has_node(&silent), "{silent}");
+    assert_eq!(silent["containers"][0]["args"], json!(["run", "--kubernetes=off"]));
 }
 
 #[test]

@@ -77,6 +77,10 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("spans_left_out", "tests/tests/rules.rs", "a_rule_chooses_names_and_leaves_out_paths"),
     ("programs_suspended", "tests/tests/watchdog.rs", "a_program_that_crashes_soon_after_is_left_alone"),
     ("paused_seconds", "tests/tests/pause.rs", "what_is_paused_has_no_probe_and_goes_on_afterwards"),
+    ("processes_without_pod", KUBERNETES, "without_an_api_server_it_goes_on_with_what_cgroups_say"),
+    ("kubernetes_failures", KUBERNETES, "without_an_api_server_it_goes_on_with_what_cgroups_say"),
+    ("pods_left_out", FOLLOWING, "what_there_is_no_room_for_is_counted"),
+    ("pod_attributes_left_out", FOLLOWING, "what_there_is_no_room_for_is_counted"),
     // Delivery.
     ("spans_pushed", LOSSES, "a_queue_that_is_full_is_counted_and_the_rest_is_given_up_in_time"),
     (
@@ -98,6 +102,8 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("export_retries", "agent/src/deliver/tests.rs", "a_batch_is_given_up_after_the_time_that_was_set"),
 ];
 
+const KUBERNETES: &str = "tests/tests/kubernetes.rs";
+const FOLLOWING: &str = "agent/src/kubernetes/following/tests.rs";
 const PROPAGATE: &str = "tests/tests/propagate/cases.rs";
 const STATES: &str = "tests/tests/propagate/states.rs";
 const TRAPS: &str = "tests/tests/http_server_traps.rs";

@@ -26,6 +26,7 @@ mod capabilities;
 mod command;
 mod output;
 pub(super) mod pausing;
+mod pods;
 mod reload;
 mod state;
 mod status;
@@ -34,6 +35,7 @@ mod watching;
 
 pub(super) use output::local_export_port;
 use output::{OutputArguments, Sink};
+use pods::{InPods, KubernetesArguments};
 
 pub(super) use command::ExecArguments;
 pub(super) use command::{Program, complain, exec};
@@ -55,6 +57,8 @@ pub(super) struct Arguments {
     watching: WatchingArguments,
     #[command(flatten)]
     output: OutputArguments,
+    #[command(flatten)]
+    kubernetes: KubernetesArguments,
     #[command(flatten)]
     logs: LogArguments,
     #[command(flatten)]
@@ -154,7 +158,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Ok(Appearance { mark, status: Some(status) })
     };
     watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, appear, |counts| {
-        Sink::start(&settings, describing, counts, program.is_none())
+        let in_pods = InPods::start(arguments.kubernetes.node(&config.file.kubernetes), counts);
+        Sink::start(&settings, describing, in_pods, counts, program.is_none())
     })
 }
 

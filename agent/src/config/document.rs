@@ -49,6 +49,8 @@ impl Node {
             max_depth: MAX_DEPTH,
             flow_nesting_limit: MAX_DEPTH,
             max_aliases: 0,
+            // Sections whose settings are all comments, as the example has them, are longer than is usual.
+            max_buffered_comment_events: MAX_EVENTS,
         };
         let options = serde_saphyr::options! {
             budget: budget,

@@ -13,6 +13,7 @@ use super::Time;
 use crate::attach::Method;
 use crate::deliver::Format;
 use crate::discover::rules::{Action, Rule};
+use crate::kubernetes::Mode;
 use crate::logs;
 use crate::watch::Coexistence;
 
@@ -29,6 +30,8 @@ pub struct File {
     pub metrics: Metrics,
     /// How services are watched
     pub watching: Watching,
+    /// What Kubernetes is asked about
+    pub kubernetes: Kubernetes,
     /// What is said on standard error
     pub log: Log,
     /// Which processes are watched, and how their spans are made: of the rules that match a process, the first that says something
@@ -196,6 +199,18 @@ pub struct Watching {
     /// How probes are placed: the first of these that works, or of all
     #[schemars(extend("x-flag" = "--attach-method", "maxItems" = 5, "x-example" = ["uprobe-multi"]))]
     pub attach_methods: Option<Vec<Method>>,
+}
+
+/// What Kubernetes is asked about.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// Whether it is asked about the pods of this node, so that spans have their names; auto is in a pod that was told its node's name
+    #[schemars(extend("x-flag" = "--kubernetes", "default" = "auto"))]
+    pub mode: Option<Mode>,
+    /// The name that it has for this node; what the variable NODE_NAME says if not said
+    #[schemars(extend("x-flag" = "--node-name", "x-example" = "node-1"))]
+    pub node_name: Option<String>,
 }
 
 /// What is said on standard error.

@@ -97,6 +97,14 @@ fn a_file_cut_anywhere_is_read_or_refused() {
     }
 }
 
+#[test]
+fn a_file_may_be_almost_all_comments() {
+    let comments = "  # queries: true\n".repeat(10_000);
+    let config =
+        Config::parse(format!("watching:\n{comments}export:\n  endpoint: a:1\n").as_bytes()).unwrap();
+    assert_eq!(config.said["export.endpoint"].line, 10_003);
+}
+
 /// So the schema's defaults, which `config show` and the example print, are ones that can be followed.
 #[test]
 fn the_example_says_what_holds_without_it() {

@@ -27,11 +27,19 @@ pub enum SessionCounter {
     PausedSeconds,
     /// Programs that are left alone, for a process died soon after probes were placed.
     Suspensions,
+    /// Processes of pods that Kubernetes had not told of when they began to be watched.
+    WithoutPod,
+    /// Pods of this node that there was no room for.
+    PodsLeftOut,
+    /// Attributes that annotations of pods ask for and that there was no room for.
+    PodAttributesLeftOut,
+    /// Tries to learn of pods that failed.
+    KubernetesFailures,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -44,6 +52,10 @@ impl SessionCounter {
         Self::LeftOut,
         Self::PausedSeconds,
         Self::Suspensions,
+        Self::WithoutPod,
+        Self::PodsLeftOut,
+        Self::PodAttributesLeftOut,
+        Self::KubernetesFailures,
     ];
 
     /// The name, as it is printed.
@@ -61,6 +73,10 @@ impl SessionCounter {
             Self::LeftOut => "spans_left_out",
             Self::PausedSeconds => "paused_seconds",
             Self::Suspensions => "programs_suspended",
+            Self::WithoutPod => "processes_without_pod",
+            Self::PodsLeftOut => "pods_left_out",
+            Self::PodAttributesLeftOut => "pod_attributes_left_out",
+            Self::KubernetesFailures => "kubernetes_failures",
         }
     }
 
@@ -86,6 +102,16 @@ impl SessionCounter {
             }
             Self::Suspensions => {
                 "Programs left alone for ten minutes: a process of theirs died soon after probes were placed."
+            }
+            Self::WithoutPod => {
+                "Processes of pods that Kubernetes had not told of when they began to be watched: until it did, their spans have no names of it."
+            }
+            Self::PodsLeftOut => "Pods of this node that there was no room for: spans have no names of them.",
+            Self::PodAttributesLeftOut => {
+                "Attributes that annotations of a pod ask for and that there was no room for."
+            }
+            Self::KubernetesFailures => {
+                "Tries to learn of the pods of this node that failed: what was known before is used."
             }
         }
     }

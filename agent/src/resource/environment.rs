@@ -15,7 +15,7 @@ pub use crate::discover::facts::MAX_ENVIRONMENT;
 pub const MAX_VALUE: usize = 16 << 10;
 
 /// What a process says of itself.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `OTEL_SERVICE_NAME`, unless it is empty.
     pub service_name: Option<String>,
@@ -26,7 +26,7 @@ pub struct Environment {
 }
 
 /// Something in a target's environment that was left out, and why.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Problem {
     /// The environment cannot be read.
     #[error("the environment cannot be read: {0}")]

@@ -9,7 +9,7 @@ use super::container::Container;
 use super::environment::Environment;
 
 /// What is known of a process besides its program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     /// Its name for the kernel, at most 15 bytes.
     pub(super) command: String,
@@ -26,6 +26,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// In which container and pod it runs.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
     /// Reads the process `pid` from the procfs at `procfs`.
     pub fn read(procfs: &Path, pid: u32) -> Result<Self, ResourceError> {
         let process = procfs.join(pid.to_string());

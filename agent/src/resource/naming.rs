@@ -6,6 +6,7 @@ use lightfoot_symbolizer::build_info::BuildInfo;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
+use crate::kubernetes::Found;
 use crate::semconv as name;
 
 /// What gave a service its name; the first that says something.
@@ -18,6 +19,14 @@ pub enum NamedBy {
     ServiceNameVariable,
     /// `service.name` in the target's `OTEL_RESOURCE_ATTRIBUTES`.
     ResourceAttributesVariable,
+    /// An annotation of its pod.
+    PodAnnotation,
+    /// A label of its pod.
+    PodLabel,
+    /// What its pod belongs to, as a Deployment.
+    PodOwner,
+    /// Its pod, which belongs to nothing.
+    Pod,
     /// The last element of the main package's path, where that is no command-line list of files and not the module's own:
     /// the commands of one module are different services. A major version (`/v2`) and a folder `cmd` at the end are left
     /// out.
@@ -36,6 +45,10 @@ impl fmt::Display for NamedBy {
             Self::Rule => "a rule",
             Self::ServiceNameVariable => "its OTEL_SERVICE_NAME",
             Self::ResourceAttributesVariable => "its OTEL_RESOURCE_ATTRIBUTES",
+            Self::PodAnnotation => "an annotation of its pod",
+            Self::PodLabel => "a label of its pod",
+            Self::PodOwner => "the owner of its pod",
+            Self::Pod => "its pod",
             Self::MainPackage => "its main package",
             Self::MainModule => "its main module",
             Self::Executable => "its file",
@@ -47,11 +60,13 @@ impl fmt::Display for NamedBy {
 pub(super) fn service_name(
     named: Option<&str>,
     environment: &Environment,
+    pod: Option<&Found>,
     build_info: &BuildInfo,
     executable: &str,
 ) -> (String, NamedBy) {
     let mut attributes = environment.attributes.iter().rev();
     let attribute = attributes.find(|(key, _)| key == name::SERVICE_NAME).map(|(_, value)| value.as_str());
+    let (pod, by_pod) = pod.and_then(Found::service_name).unzip();
     let module = build_info.main.as_ref().map(|module| module.path.as_str());
     // What `go build a.go b.go` calls a package of loose files is no name.
     let package = build_info.path.as_deref().filter(|path| *path != "command-line-arguments");
@@ -61,6 +76,7 @@ pub(super) fn service_name(
         (named, NamedBy::Rule),
         (environment.service_name.as_deref(), NamedBy::ServiceNameVariable),
         (attribute, NamedBy::ResourceAttributesVariable),
+        (pod, by_pod.unwrap_or(NamedBy::Pod)),
         (package.and_then(last_element), NamedBy::MainPackage),
         (module.and_then(last_element), NamedBy::MainModule),
         (Some(executable), NamedBy::Executable),

@@ -1,8 +1,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use lightfoot_symbolizer::build_info::Module;
 use opentelemetry::{Key, Value};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::environment::{AttributesError, Environment, MAX_VALUE, parse_attributes};
@@ -316,4 +318,102 @@ fn this_very_process_has_an_identity() {
     assert!(age.as_secs() < 3600, "{created}");
     let path = get(&identity, name::PROCESS_EXECUTABLE_PATH).unwrap();
     assert_eq!(Path::new(&path), std::env::current_exe().unwrap());
+}
+
+/// A pod as the API server writes it, and the container of it.
+fn found(pod: serde_json::Value) -> Found {
+    Found { pod: Arc::new(serde_json::from_value(pod).unwrap()), container: Some(0) }
+}
+
+fn in_pod(environ: &[u8], found: &Found) -> ProcessIdentity {
+    let facts = Facts::read(Process::new(environ).0.path(), 42).unwrap();
+    let build_info = build(Some(("github.com/acme/shop", "v9")), Some("github.com/acme/shop/cmd/web"));
+    ProcessIdentity::new(42, facts, &build_info, None, Some(found), &host(), &clock())
+}
+
+#[test]
+fn a_pod_says_who_the_process_is() {
+    let identity = in_pod(
+        b"",
+        &found(json!({
+            "metadata": {
+                "uid": "u", "name": "cart-5d8c7b9f6-abcde", "namespace": "shop", "labels": {"pod-template-hash": "5d8c7b9f6"},
+                "annotations": {"resource.opentelemetry.io/team": "blue"},
+                "ownerReferences": [{"kind": "ReplicaSet", "name": "cart-5d8c7b9f6", "uid": "r", "controller": true}],
+            },
+            "spec": {"nodeName": "node-7", "containers": [{"name": "server", "image": "r:5/cart:1.4@sha256:aa"}]},
+            "status": {"containerStatuses": [{"name": "server", "containerID": "containerd://x", "restartCount": 2}]},
+        })),
+    );
+    for (key, value) in [
+        ("service.name", "cart"),
+        ("service.namespace", "shop"),
+        ("service.version", "1.4@sha256:aa"),
+        ("service.instance.id", "shop.cart-5d8c7b9f6-abcde.server"),
+        ("k8s.pod.uid", "u"),
+        ("k8s.pod.name", "cart-5d8c7b9f6-abcde"),
+        ("k8s.namespace.name", "shop"),
+        ("k8s.node.name", "node-7"),
+        ("k8s.replicaset.name", "cart-5d8c7b9f6"),
+        ("k8s.replicaset.uid", "r"),
+        ("k8s.deployment.name", "cart"),
+        ("k8s.container.name", "server"),
+        ("k8s.container.restart_count", "2"),
+        ("container.image.name", "r:5/cart"),
+        ("container.image.tags", "[\"1.4\"]"),
+        ("team", "blue"),
+    ] {
+        let found = identity.resource.get(&Key::new(key)).map(|value| value.to_string());
+        assert_eq!(found.as_deref(), Some(value), "{key}");
+    }
+    assert_eq!(identity.named_by, NamedBy::PodOwner);
+}
+
+/// Whoever says something is taken away, one after the other.
+#[test]
+fn what_a_pod_says_has_its_order() {
+    let mut pod = json!({
+        "metadata": {
+            "name": "pod", "namespace": "space",
+            "labels": {
+                "app.kubernetes.io/instance": "instance", "app.kubernetes.io/name": "application",
+                "app.kubernetes.io/version": "label",
+            },
+            "annotations": {
+                "resource.opentelemetry.io/service.name": "annotation",
+                "resource.opentelemetry.io/service.namespace": "annotation",
+                "resource.opentelemetry.io/service.version": "annotation",
+                "resource.opentelemetry.io/service.instance.id": "annotation",
+                "resource.opentelemetry.io/telemetry.sdk.name": "annotation",
+            },
+            "ownerReferences": [{"kind": "StatefulSet", "name": "set", "controller": true}],
+        },
+        "spec": {"containers": [{"name": "box", "image": "image:tag"}]},
+    });
+    let environ = b"OTEL_RESOURCE_ATTRIBUTES=service.name=own,service.namespace=own,service.version=own,service.instance.id=own";
+    let keys = ["service.name", "service.namespace", "service.version", "service.instance.id"];
+    let all = |identity: &ProcessIdentity| keys.map(|key| get(identity, key).unwrap());
+    assert_eq!(all(&in_pod(environ, &found(pod.clone()))), ["own"; 4]);
+    let annotated = in_pod(b"", &found(pod.clone()));
+    assert_eq!(all(&annotated), ["annotation"; 4]);
+    assert_eq!(get(&annotated, name::TELEMETRY_SDK_NAME).as_deref(), Some("lightfoot"));
+    assert_eq!(annotated.named_by, NamedBy::PodAnnotation);
+    let metadata =
+        |pod: &mut serde_json::Value, key: &str| drop(pod["metadata"].as_object_mut().unwrap().remove(key));
+    metadata(&mut pod, "annotations");
+    assert_eq!(all(&in_pod(b"", &found(pod.clone()))), ["instance", "space", "label", "space.pod.box"]);
+    pod["metadata"]["labels"].as_object_mut().unwrap().remove("app.kubernetes.io/instance");
+    assert_eq!(in_pod(b"", &found(pod.clone())).service_name, "application");
+    metadata(&mut pod, "labels");
+    let owned = in_pod(b"", &found(pod.clone()));
+    assert_eq!(all(&owned), ["set", "space", "tag", "space.pod.box"]);
+    metadata(&mut pod, "ownerReferences");
+    let alone = in_pod(b"", &found(pod.clone()));
+    assert_eq!((alone.service_name.as_str(), alone.named_by), ("pod", NamedBy::Pod));
+    // Which container it is, is not known.
+    let unknown = Found { container: None, ..found(pod) };
+    let unknown = in_pod(b"", &unknown);
+    assert_eq!(get(&unknown, name::SERVICE_VERSION).as_deref(), Some("v9"), "the module's");
+    assert!(Uuid::parse_str(&get(&unknown, name::SERVICE_INSTANCE_ID).unwrap()).is_ok());
+    assert_eq!(get(&unknown, name::K8S_CONTAINER_NAME), None);
 }

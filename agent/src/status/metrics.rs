@@ -169,6 +169,10 @@ const COUNTS: &[(&str, &str, Option<&str>)] = &[
     ("segments", "{span}", None),
     ("paused_seconds", "s", Some("paused.time")),
     ("programs_suspended", "{program}", None),
+    ("processes_without_pod", "{process}", None),
+    ("pods_left_out", "{pod}", None),
+    ("pod_attributes_left_out", "{attribute}", None),
+    ("kubernetes_failures", "{request}", None),
 ];
 
 /// All metrics, in the order in which they are told.

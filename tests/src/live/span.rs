@@ -60,6 +60,11 @@ impl Span {
         self.resource.get("process.pid").and_then(Json::as_u64).unwrap_or_default()
     }
 
+    /// The value of an attribute of its resource that is a text.
+    pub fn resource(&self, key: &str) -> &str {
+        self.resource.get(key).and_then(Json::as_str).unwrap_or_default()
+    }
+
     /// The name of its service.
     pub fn service(&self) -> &str {
         self.resource.get("service.name").and_then(Json::as_str).unwrap_or_default()

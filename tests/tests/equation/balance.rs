@@ -21,6 +21,11 @@ const NO_LOSSES: &[&str] = &[
     "spans_left_out",
     "paused_seconds",
     "programs_suspended",
+    // Names, not spans.
+    "processes_without_pod",
+    "pods_left_out",
+    "pod_attributes_left_out",
+    "kubernetes_failures",
     // Requests that are not watched, or not told from what is.
     "unknown_protocol",
     "foreign_binary",

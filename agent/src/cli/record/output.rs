@@ -189,6 +189,7 @@ impl<W: Write> session::Sink for Recording<W> {
                             *facts,
                             &build_info,
                             treatment.name(),
+                            None,
                             &self.host,
                             &self.clock,
                         );

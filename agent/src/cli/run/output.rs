@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lightfoot_symbolizer::build_info::BuildInfo;
 
+use super::pods::{InPod, InPods};
 use super::status::Board;
 use super::watching::Output;
 use crate::capabilities::keep_in_thread;
@@ -19,7 +20,8 @@ use crate::clock::{Clock, REANCHOR_INTERVAL};
 use crate::config::file::Export;
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
-use crate::discover::Treatment;
+use crate::discover::{ProcessKey, Treatment};
+use crate::kubernetes::Found;
 use crate::resource::{Facts, Host, ProcessIdentity};
 use crate::session;
 use crate::variables::Variables;
@@ -84,6 +86,7 @@ pub(super) struct Sink {
     host: Host,
     anchored: Instant,
     spans: Spans,
+    in_pods: InPods,
     flush_timeout: Duration,
     ends_with_output: bool,
 }
@@ -94,6 +97,7 @@ impl Sink {
     pub(super) fn start(
         settings: &Settings,
         describing: describe::Settings,
+        in_pods: InPods,
         counts: &Arc<Counts>,
         ends_with_output: bool,
     ) -> anyhow::Result<Self> {
@@ -105,6 +109,7 @@ impl Sink {
             host: Host::detect(Path::new("/proc")),
             anchored: Instant::now(),
             spans,
+            in_pods,
             flush_timeout: settings.flush_timeout,
             ends_with_output: ends_with_output && settings.otlp.is_none(),
         })
@@ -118,17 +123,34 @@ impl Sink {
     }
 
     fn identity(
+        &mut self,
+        key: ProcessKey,
+        facts: Facts,
+        build_info: &Arc<BuildInfo>,
+        treatment: &Arc<Treatment>,
+    ) -> ProcessIdentity {
+        let found = self.in_pods.find(key, &facts, build_info, treatment, &self.spans.counts);
+        self.described(key, facts, build_info, treatment, found.as_ref())
+    }
+
+    fn described(
         &self,
-        pid: u32,
+        key: ProcessKey,
         facts: Facts,
         build_info: &BuildInfo,
         treatment: &Treatment,
+        pod: Option<&Found>,
     ) -> ProcessIdentity {
-        ProcessIdentity::new(pid, facts, build_info, treatment.name(), &self.host, &self.spans.clock)
+        let (name, clock) = (treatment.name(), &self.spans.clock);
+        ProcessIdentity::new(key.pid, facts, build_info, name, pod, &self.host, clock)
     }
 }
 
 impl Output for Sink {
+    fn prepare(&mut self) -> impl Future<Output = ()> {
+        self.in_pods.asked()
+    }
+
     async fn finish(self) -> anyhow::Result<()> {
         self.spans.finish(self.flush_timeout).await;
         Ok(())
@@ -148,7 +170,7 @@ impl session::Sink for Sink {
             Event::Started { key, executable, build_info, facts, type_names, since, treatment } => {
                 match facts {
                     Ok(facts) => {
-                        let identity = self.identity(key.pid, *facts, &build_info, &treatment);
+                        let identity = self.identity(key, *facts, &build_info, &treatment);
                         events::say_watching(&identity, &executable);
                         self.board.started(key, &executable, Some(&identity.service_name));
                         self.spans.announce(Known {
@@ -168,11 +190,14 @@ impl session::Sink for Sink {
             }
             Event::Treated { key, build_info, facts: Ok(facts), treatment } => {
                 // Where it cannot be read any more, it has gone, and no more comes of it.
-                let identity = self.identity(key.pid, *facts, &build_info, &treatment);
+                let identity = self.identity(key, *facts, &build_info, &treatment);
                 self.board.named(key, &identity.service_name);
                 self.spans.treat(key, Arc::new(identity), treatment);
             }
-            Event::Ended { key, .. } => self.spans.ended(key),
+            Event::Ended { key, .. } => {
+                self.spans.ended(key);
+                self.in_pods.ended(key);
+            }
             Event::Refused { key, executable, reason, .. } => {
                 self.board.refused(key, &executable, &events::chain(&reason));
             }
@@ -186,6 +211,14 @@ impl session::Sink for Sink {
             self.anchored = Instant::now();
         }
         self.spans.record(bytes);
+    }
+
+    fn turn(&mut self) {
+        for (key, InPod { facts, build_info, treatment, found }) in self.in_pods.changed() {
+            let identity = self.described(key, facts, &build_info, &treatment, found.as_ref());
+            self.board.named(key, &identity.service_name);
+            self.spans.treat(key, Arc::new(identity), treatment);
+        }
     }
 
     fn is_done(&self) -> bool {

@@ -198,6 +198,10 @@ pub(in crate::cli) struct Appearance {
 
 /// Who takes what a session brings, to its end.
 pub(in crate::cli) trait Output: session::Sink {
+    /// Waits for what is to be known before anything is watched.
+    fn prepare(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
     /// Ends it, and says what became of everything.
     async fn finish(self) -> anyhow::Result<()>;
 }
@@ -249,6 +253,7 @@ pub(in crate::cli) fn watch<S: Output>(
         sys::give_back_memory();
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
+        sink.prepare().await;
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;

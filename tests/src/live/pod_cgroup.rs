@@ -1,0 +1,40 @@
+//! A cgroup as the kubelet makes one for a container, with a process in it that no kubelet knows of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::LiveError;
+
+/// Where version 2 is, alone or beside version 1, and a hierarchy of version 1.
+const ROOTS: [&str; 3] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"];
+
+/// The cgroup; it is removed in the end, when whoever was in it has ended.
+#[derive(Debug)]
+pub struct PodCgroup {
+    /// From the outer to the inner one.
+    folders: Vec<PathBuf>,
+}
+
+impl PodCgroup {
+    /// Makes that of a container, as containerd names it for the driver of systemd, and puts a process into it.
+    pub fn around(pid: u32, pod_uid: &str, container: &str) -> Result<Self, LiveError> {
+        let root = ROOTS.iter().map(Path::new).find(|root| root.join("cgroup.procs").is_file());
+        let root = root.unwrap_or(Path::new("/sys/fs/cgroup"));
+        let slice = root.join(format!("kubepods-burstable-pod{}.slice", pod_uid.replace('-', "_")));
+        let scope = slice.join(format!("cri-containerd-{container}.scope"));
+        fs::create_dir_all(&scope).map_err(LiveError::io("making", &scope))?;
+        let members = scope.join("cgroup.procs");
+        let cgroup = Self { folders: vec![slice, scope] };
+        fs::write(&members, pid.to_string()).map_err(LiveError::io("writing", &members))?;
+        Ok(cgroup)
+    }
+}
+
+impl Drop for PodCgroup {
+    fn drop(&mut self) {
+        for folder in self.folders.iter().rev() {
+            // Whoever is in it still keeps it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
