@@ -70,4 +70,4 @@ helm upgrade lightfoot "$chart" --namespace watching --set beforeLinux66=true --
     --set certificates=/etc/ssl/certs --set-json 'config={"traces": {"ratio": 0.1}}' >/dev/null
 echo "everything: $(capabilities .capabilities.add), $(kubectl get configmap lightfoot --namespace watching --output 'jsonpath={.data}')"
 helm uninstall lightfoot --namespace watching >/dev/null
-echo "left: $(kubectl get daemonset,serviceaccount,configmap --namespace watching --output name | grep -c lightfoot || true)"
+echo "left: $(kubectl get daemonset,serviceaccount,configmap,clusterrole,clusterrolebinding --namespace watching --output name | grep -cE '/lightfoot$|-watching$' || true)"
