@@ -1,7 +1,12 @@
 //! The chart and the plain manifests on a real API server of Kubernetes. `make test-all` alone builds that.
 //!
 //! Needs root for a network of its own; elsewhere it says why it does nothing, and fails where `CI` is `true`.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation is a failed test"
+)]
 
 use std::env;
 use std::fs;

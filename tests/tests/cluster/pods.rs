@@ -161,6 +161,7 @@ fn spans_follow_what_becomes_of_a_pod() {
     agent.says("nothing new is known of the pods of this node").unwrap();
     target.get("/alone").unwrap();
     assert_eq!(agent.span("/alone").unwrap().service(), "named", "what was known");
+    sleep(Duration::from_mins(1));
     stage.server.serve();
     let annotated = json!({"metadata": {"annotations": {"resource.opentelemetry.io/service.name": "back"}}});
     stage.patch("cart-1", &annotated, &[]);

@@ -19,7 +19,7 @@ pub(crate) struct Server {
     root: PathBuf,
     ports: [u16; 3],
     etcd: Child,
-    server: Option<Child>,
+    api: Option<Child>,
 }
 
 impl Server {
@@ -39,7 +39,7 @@ impl Server {
         etcd.args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers]);
         etcd.args(["--initial-cluster", &format!("default={peers}")]);
         let etcd = etcd.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let mut all = Self { folder, root: root.to_owned(), ports, etcd, server: None };
+        let mut all = Self { folder, root: root.to_owned(), ports, etcd, api: None };
         all.serve();
         all
     }
@@ -60,7 +60,7 @@ impl Server {
         server.arg("--service-account-key-file").arg(&key);
         server.arg("--service-account-signing-key-file").arg(&key);
         server.arg("--token-auth-file").arg(path.join("tokens"));
-        self.server = Some(server.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.api = Some(server.stdout(Stdio::null()).stderr(log).spawn().unwrap());
         wait_within(PATIENCE, "the API server", || {
             let output = self.kubectl(&["get", "--raw", "/readyz"]).output().unwrap();
             (output.stdout == b"ok").then_some(())
@@ -70,7 +70,7 @@ impl Server {
 
     /// It is gone, as by a crash.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut server) = self.server.take() {
+        if let Some(mut server) = self.api.take() {
             // It may have ended by itself, and then its log says why.
             let _ = server.kill();
             let _ = server.wait();
