@@ -174,6 +174,8 @@ fn spans_follow_what_becomes_of_a_pod() {
     target.get("/late").unwrap();
     assert_eq!(agent.span("/late").unwrap().service(), "back");
     let outcome = agent.stop().unwrap();
+    // Its cgroup can be removed then.
+    drop(target);
     assert!(outcome.count("kubernetes_failures") >= 1, "{:?}", outcome.counts);
     assert_eq!((outcome.count("processes_without_pod"), outcome.count("pods_left_out")), (0, 0));
 }
@@ -202,6 +204,8 @@ fn a_node_has_five_hundred_pods() {
     let resident = resident(agent.pid());
     println!("resident with 500 pods: {resident:?}");
     let outcome = agent.stop().unwrap();
+    // Its cgroup can be removed then.
+    drop(target);
     assert_eq!(outcome.count("pods_left_out"), 0);
 }
 
@@ -242,6 +246,8 @@ fn rights_may_be_missing_and_tokens_change() {
     until(&agent, &target, "another token", |span| span.service() == "rotated");
     println!("another token was taken after {:?}", started.elapsed());
     let outcome = agent.stop().unwrap();
+    // Its cgroup can be removed then.
+    drop(target);
     let denied = outcome.messages.matches("nothing new is known of the pods of this node").count();
     assert!((1..=3).contains(&denied), "{}", outcome.messages);
     assert_eq!(outcome.count("processes_without_pod"), 1);
