@@ -64,6 +64,10 @@ pub struct Process {
     pub service: Option<String>,
     /// The rule by which it is watched.
     pub rule: Option<String>,
+    /// The version of Go that built it, as the toolchain gave it; nothing if that is not known yet.
+    pub go: Option<String>,
+    /// The versions of the modules of which a library is looked for and linked in, by their paths.
+    pub modules: BTreeMap<String, String>,
     /// Since when it is watched.
     pub since: String,
     /// Spans that were recorded.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::Status;
+use super::{Process, Status};
 use crate::counters::{self, Counted};
 
 /// A metric.
@@ -59,6 +59,8 @@ enum Source {
     Losses,
     /// What became of the spans of each service.
     Services,
+    /// What the watched processes were built from.
+    Versions,
     Level(fn(&Status) -> Option<f64>),
     Version,
 }
@@ -185,6 +187,7 @@ pub fn table() -> Vec<Metric> {
             Source::Losses => &["cause"],
             Source::Services => &["service.name", "outcome"],
             Source::Version => &["version"],
+            Source::Versions => &["module", "version"],
             Source::Count(_) | Source::Level(_) => &[],
         },
         help: sentence(help),
@@ -200,6 +203,13 @@ pub fn table() -> Vec<Metric> {
         .map(|(name, unit, help, value)| metric(name, Kind::Gauge, unit, help, Source::Level(*value)));
     let others = [
         metric("info", Kind::Gauge, "1", "Always 1; which version it is", Source::Version),
+        metric(
+            "processes.versions",
+            Kind::Gauge,
+            "{process}",
+            "Processes that are watched, by the version of Go and of each module of which a library is looked for",
+            Source::Versions,
+        ),
         metric("spans.lost", Kind::Counter, "{span}", "Spans that nobody will see, by cause", Source::Losses),
         metric(
             "service.spans",
@@ -239,6 +249,7 @@ impl Metric {
                     value: of(&one.name),
                 })
                 .collect(),
+            Source::Versions => versions(&status.processes),
             Source::Services => {
                 let of_service = |(service, counts): (&String, &BTreeMap<String, u64>)| {
                     let sample = |(name, count): (&String, &u64)| Sample {
@@ -256,6 +267,23 @@ impl Metric {
             }
         }
     }
+}
+
+/// How many processes have which version of what.
+fn versions(processes: &[Process]) -> Vec<Sample> {
+    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for process in processes {
+        let go = process.go.as_deref().map(|version| ("go", version));
+        let modules = process.modules.iter().map(|(path, version)| (path.as_str(), version.as_str()));
+        for version in go.into_iter().chain(modules) {
+            *counts.entry(version).or_default() += 1;
+        }
+    }
+    let sample = |((module, version), count): ((&str, &str), u64)| Sample {
+        attributes: vec![("module", module.to_owned()), ("version", version.to_owned())],
+        value: Value::Level(wide(count)),
+    };
+    counts.into_iter().map(sample).collect()
 }
 
 /// The first one, as such and without its full stop.
@@ -289,7 +317,7 @@ fn number(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Delivery, Process};
+    use crate::status::Delivery;
 
     #[test]
     fn each_counter_is_told_once() {
@@ -298,17 +326,24 @@ mod tests {
             assert_eq!(rows, usize::from(!counted.is_loss), "{}", counted.name);
         }
         let mut names: Vec<_> = table().into_iter().map(|metric| metric.plain_name()).collect();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 3);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 4);
         assert!(COUNTS.iter().all(|(name, ..)| counters::all().iter().any(|one| one.name == *name)));
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 3);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 4);
         assert!(table().iter().all(|metric| !metric.help.is_empty() && !metric.help.ends_with('.')));
     }
 
     #[test]
     fn values_are_those_of_the_status() {
-        let process = |spans, open, sites| Process { spans, open, sites, ..Process::default() };
+        let process = |spans, open, sites| Process {
+            spans,
+            open,
+            sites,
+            go: Some("go1.26.8".to_owned()),
+            modules: (spans != 0).then(|| ("grpc".to_owned(), "v1.83.0".to_owned())).into_iter().collect(),
+            ..Process::default()
+        };
         let of_shop = [("spans_exported".to_owned(), 4), ("export_retries".to_owned(), 2)];
         let status = Status {
             version: "1.2.3".to_owned(),
@@ -355,6 +390,14 @@ mod tests {
             samples.into_iter().find(|one| one.attributes == [("cause", cause.to_owned())]).unwrap().value
         };
         assert_eq!([lost("ring_full"), lost("refused"), lost("open_at_end")], [3, 8, 0].map(Value::Count));
+        let versions = of("lightfoot.processes.versions").into_iter().map(|sample| {
+            let [(_, module), (_, version)] = &sample.attributes[..] else { panic!("{sample:?}") };
+            (format!("{module} {version}"), sample.value)
+        });
+        assert_eq!(
+            versions.collect::<Vec<_>>(),
+            [("go go1.26.8".to_owned(), Value::Level(2.0)), ("grpc v1.83.0".to_owned(), Value::Level(1.0))]
+        );
         let services = of("lightfoot.service.spans");
         let attributes = vec![("service.name", "shop".to_owned()), ("outcome", "exported".to_owned())];
         assert_eq!(services, [Sample { attributes, value: Value::Count(4) }]);

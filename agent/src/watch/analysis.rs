@@ -16,7 +16,7 @@ use lightfoot_symbolizer::site::Reason;
 use tracing::debug;
 
 use super::contents::{Contents, Looks, Origin};
-use super::report::{Outlook, outlooks};
+use super::report::{Modules, Outlook, modules, outlooks};
 use super::{Coexistence, WatchError};
 use crate::attach::Probe;
 use crate::catalog::own_instrumentation::Subject;
@@ -58,6 +58,8 @@ pub(super) struct Analysis {
     pub(super) covered: Vec<String>,
     /// What becomes of each operation.
     pub(super) outlooks: Arc<[Outlook]>,
+    /// The modules that its libraries are of.
+    pub(super) modules: Modules,
 }
 
 /// Where calls of clients end, besides [`Analysis::probes`].
@@ -149,6 +151,7 @@ impl Analysis {
             clients: None,
             covered: Vec::new(),
             outlooks: Arc::new([]),
+            modules: modules(&plan),
         };
         let mut refusals = Vec::new();
         for operation in plan.libraries.iter().flat_map(|library| library.operations.iter().flatten()) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lightfoot_probes_abi::Counters;
+use lightfoot_symbolizer::build_info::BuildInfo;
 
 use super::analysis::{Analysis, Probes};
 use super::{Coexistence, Watcher};
@@ -25,6 +26,9 @@ pub struct Report {
     pub unwatched: Option<Counters>,
 }
 
+/// Modules of which the catalogue has a library that is linked into a program, with the versions that were compiled.
+pub type Modules = Arc<[(&'static str, String)]>;
+
 /// A process that is watched.
 #[derive(Debug)]
 pub struct Watched {
@@ -34,8 +38,12 @@ pub struct Watched {
     pub rule: Option<Rule>,
     /// What the programs have counted since it is watched.
     pub counters: Counters,
+    /// What its program was built from; nothing if it has just been left.
+    pub build_info: Option<Arc<BuildInfo>>,
     /// What can be watched in its program.
     pub outlooks: Arc<[Outlook]>,
+    /// The modules that its libraries are of, with their versions.
+    pub modules: Modules,
     /// The groups of probes that stand in its file.
     pub groups: Vec<Group>,
     /// How many sites these are.
@@ -90,7 +98,7 @@ impl Watcher {
     fn watched_now(&self, key: ProcessKey, owner: &FileIdentity) -> Option<Watched> {
         let counters = self.kernel.counts(Some(key.pid)).ok()?;
         let binary = self.binaries.get(owner);
-        let outlooks = binary.and_then(|binary| Some(Arc::clone(&binary.analysis.as_ref().ok()?.outlooks)));
+        let analysis = binary.and_then(|binary| binary.analysis.as_ref().ok());
         let groups: Vec<_> = binary
             .and_then(|binary| binary.attachment.as_ref())
             .into_iter()
@@ -103,7 +111,9 @@ impl Watcher {
             key,
             rule,
             counters,
-            outlooks: outlooks.unwrap_or_else(|| Arc::new([])),
+            build_info: analysis.map(|analysis| Arc::clone(&analysis.build_info)),
+            outlooks: analysis.map(|analysis| Arc::clone(&analysis.outlooks)).unwrap_or_default(),
+            modules: analysis.map(|analysis| Arc::clone(&analysis.modules)).unwrap_or_default(),
             groups,
             sites,
         })
@@ -117,6 +127,12 @@ pub(super) fn outlooks(plan: &Plan, coexistence: Coexistence, analysis: &Analysi
         plans.map(|plan| Outlook::new(library.library.name, plan, coexistence, analysis)).collect()
     };
     plan.libraries.iter().flat_map(of_library).collect()
+}
+
+/// The modules of the libraries that were found in a program.
+pub(super) fn modules(plan: &Plan) -> Modules {
+    let linked = plan.libraries.iter().filter(|library| library.operations.is_ok());
+    linked.filter_map(|library| Some((library.library.module?, library.version.clone()?))).collect()
 }
 
 fn is_told(plan: &OperationPlan) -> bool {

@@ -30,7 +30,7 @@ fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The names in OpenMetrics, of the document that `status.rs` compares with a running agent.
+/// The names in OpenMetrics, of the document that `status` compares with a running agent.
 fn names() -> BTreeSet<String> {
     let page = include_str!("../../../docs/metrics.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `lightfoot."));

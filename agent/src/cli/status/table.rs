@@ -86,6 +86,7 @@ fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
     write!(page, "{style}●{style:#} {HEADING}{}{HEADING:#}", printable(service))?;
     let rule = process.rule.as_deref().map(|rule| format!("; {}", printable(rule))).unwrap_or_default();
     writeln!(page, "  {} {}{QUIET}{rule}{QUIET:#}", process.pid, printable(&process.executable))?;
+    versions(process, page)?;
     let Process { spans, lost, open, sites, .. } = process;
     write!(page, "    {spans} spans, {lost} lost, {open} open, {sites} places probed")?;
     match &process.because {
@@ -93,6 +94,13 @@ fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
         None => writeln!(page)?,
     }
     process.operations.iter().try_for_each(|one| operation(one, page))
+}
+
+/// What it was built from.
+fn versions(process: &Process, page: &mut impl Write) -> io::Result<()> {
+    let Some(go) = &process.go else { return Ok(()) };
+    let modules = process.modules.iter().map(|(path, version)| format!(", {path} {version}"));
+    writeln!(page, "    {QUIET}{}{QUIET:#}", printable(&format!("{go}{}", modules.collect::<String>())))
 }
 
 fn operation(operation: &Operation, page: &mut impl Write) -> io::Result<()> {
@@ -122,6 +130,8 @@ mod tests {
             executable: evil(),
             service: Some(evil()),
             rule: Some(evil()),
+            go: Some(evil()),
+            modules: [(evil(), evil())].into(),
             because: Some(evil()),
             operations: ["watched", "off", "left", "cannot", &evil()].map(operation).into(),
             ..Process::default()
@@ -146,7 +156,7 @@ mod tests {
         let mut page = anstream::StripStream::new(Vec::new());
         write(&status, &mut page).unwrap();
         let page = String::from_utf8(page.into_inner()).unwrap();
-        assert_eq!(page.matches("u{202e}evil").count(), 22, "{page}");
+        assert_eq!(page.matches("u{202e}evil").count(), 25, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
     }

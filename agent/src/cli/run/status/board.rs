@@ -176,7 +176,7 @@ impl Board {
 
 impl Known {
     fn process(&self, watched: &Watched) -> Option<Process> {
-        let Watched { key, rule, counters, outlooks, groups, sites } = watched;
+        let Watched { key, rule, counters, build_info, outlooks, modules, groups, sites } = watched;
         let About { executable, service, since } = self.processes.get(key)?;
         let of = |counter| count(counters, counter);
         let settled = [Counter::Ended, Counter::Unsampled, Counter::RingFull, Counter::Abandoned].map(of);
@@ -193,6 +193,8 @@ impl Known {
             rule: rule.as_ref().map(|rule| cut(&rule.to_string())),
             executable: executable.clone(),
             service: service.clone(),
+            go: build_info.as_ref().map(|info| cut(&info.go_version)),
+            modules: modules.iter().map(|(path, version)| ((*path).to_owned(), cut(version))).collect(),
             spans: of(Counter::Ended),
             lost,
             open: settled.into_iter().fold(of(Counter::Started), u64::saturating_sub),
@@ -320,7 +322,9 @@ mod tests {
             key: key(7),
             rule: None,
             counters: counters(5),
+            build_info: None,
             outlooks: Arc::new([]),
+            modules: Arc::new([]),
             groups: Vec::new(),
             sites: 0,
         };

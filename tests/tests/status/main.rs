@@ -28,6 +28,8 @@ use lightfoot_tests::live::{
 use rustix::process::Signal;
 use serde_json::Value;
 
+mod processes;
+
 /// An agent whose mark and socket are in a folder, and the socket.
 fn start(state: &Path, arguments: &[&str]) -> (Agent, PathBuf) {
     let before = sockets(state).unwrap_or_default();
@@ -116,9 +118,10 @@ fn what_is_said_of_processes_is_the_truth() {
     let page = printed(&command(&["--state-dir", text(&state)]));
     assert!(
         page.contains(&format!(
-            "{} {}; its path matches --exe\n    7 spans, 0 lost, 0 open",
+            "{} {}; its path matches --exe\n    {}\n    7 spans, 0 lost, 0 open",
             target.pid(),
-            text(&path)
+            text(&path),
+            idle.go.unwrap()
         )),
         "{page}"
     );
