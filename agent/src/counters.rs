@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lightfoot_probes_abi::Counter as KernelCounter;
 
+mod parents;
 mod session;
 
+pub use parents::Parents;
 pub use session::SessionCounter;
 
 /// At most so many services have counters of their own; what the others lose is counted under [`OTHER_SERVICES`].

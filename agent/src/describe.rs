@@ -77,7 +77,7 @@ impl Describer {
             Operation::GrpcClient(call) => grpc::client(call, self.settings.rpc, arena),
         };
         if let Some(parent) = record.parent {
-            attributes.push((name::PARENT_RULE, rule_name(parent.rule)).into());
+            attributes.push((name::PARENT_RULE, parent.rule.name()).into());
             if parent.rule == ParentRule::ParentGoroutine {
                 attributes.push((name::PARENT_INFERRED, true).into());
             }
@@ -120,15 +120,6 @@ pub fn kind_and_path<'a>(operation: &Operation<'a>) -> (SpanKindOfRule, Option<&
         Operation::HttpClient(_) => (SpanKindOfRule::HttpClient, None),
         Operation::GrpcServer(call) => (SpanKindOfRule::GrpcServer, Some(call.method)),
         Operation::GrpcClient(_) => (SpanKindOfRule::GrpcClient, None),
-    }
-}
-
-fn rule_name(rule: ParentRule) -> &'static str {
-    match rule {
-        ParentRule::Incoming => "incoming",
-        ParentRule::Context => "context",
-        ParentRule::Goroutine => "goroutine",
-        ParentRule::ParentGoroutine => "parent_goroutine",
     }
 }
 

@@ -72,6 +72,21 @@ pub enum ParentRule {
     ParentGoroutine,
 }
 
+impl ParentRule {
+    /// All of them, in their order.
+    pub const ALL: [Self; 4] = [Self::Incoming, Self::Context, Self::Goroutine, Self::ParentGoroutine];
+
+    /// The name that `lightfoot.parent.rule` has.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Incoming => "incoming",
+            Self::Context => "context",
+            Self::Goroutine => "goroutine",
+            Self::ParentGoroutine => "parent_goroutine",
+        }
+    }
+}
+
 /// The operations, one for each in the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation<'a> {

@@ -48,6 +48,8 @@ pub struct Status {
     pub refused_forgotten: u64,
     /// Where spans go.
     pub delivery: Delivery,
+    /// How many spans have a parent by which rule, and how many have `none`, of all processes that ever were.
+    pub parents: BTreeMap<String, u64>,
     /// All that was counted, by name, as `lightfoot run` prints it. What is missing is 0.
     pub counts: BTreeMap<String, u64>,
 }
@@ -83,6 +85,8 @@ pub struct Process {
     pub sites: usize,
     /// What is watched of it, and what is not.
     pub operations: Vec<Operation>,
+    /// How many of its spans that came to delivery have a parent by which rule, and how many have `none`.
+    pub parents: BTreeMap<String, u64>,
     /// What the kernel's programs have counted of it, by name. What is missing is 0.
     pub counts: BTreeMap<String, u64>,
 }

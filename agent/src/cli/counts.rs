@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use lightfoot_probes_abi::{Counter, Counters};
 
-use crate::counters::{self, SessionCounter, kernel_name};
+use crate::counters::{self, Parents, SessionCounter, kernel_name};
 use crate::logs;
 use crate::watch::Report;
 
@@ -16,6 +16,8 @@ use crate::watch::Report;
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) delivery: Arc<counters::Counters>,
+    /// How spans were linked to their parents, of all processes.
+    pub(super) parents: Parents,
     early: Mutex<Early>,
 }
 

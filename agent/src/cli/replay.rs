@@ -224,6 +224,7 @@ impl Replay {
             identity,
             type_names,
             treatment: Arc::default(),
+            parents: Arc::default(),
         });
         Ok(())
     }

@@ -9,7 +9,7 @@ use tracing::{error, trace, warn};
 
 use super::counts::Counts;
 use crate::clock::Clock;
-use crate::counters::SessionCounter;
+use crate::counters::{Parents, SessionCounter};
 use crate::deliver::{DeliverError, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::{ProcessKey, Treatment};
@@ -49,6 +49,8 @@ pub(super) struct Known {
     pub(super) identity: Arc<ProcessIdentity>,
     pub(super) type_names: Option<Arc<TypeNames>>,
     pub(super) treatment: Arc<Treatment>,
+    /// How its spans were linked to their parents.
+    pub(super) parents: Arc<Parents>,
 }
 
 impl Spans {
@@ -152,6 +154,8 @@ impl Spans {
         if record.segment.is_some_and(|segment| segment.is_open) {
             self.counts.add(SessionCounter::Segments, 1);
         }
+        let rule = record.parent.map(|parent| parent.rule);
+        [&known.parents, &self.counts.parents].into_iter().for_each(|parents| parents.count(rule));
         let span = self.describer.span(&record, &self.clock, &self.arena);
         trace!(service = known.identity.service_name, pid = record.pid, name = &*span.name, "span");
         self.pipeline.push(&known.identity, span);

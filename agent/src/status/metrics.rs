@@ -59,6 +59,8 @@ enum Source {
     Losses,
     /// What became of the spans of each service.
     Services,
+    /// How spans were linked to their parents.
+    Parents,
     /// What the watched processes were built from.
     Versions,
     Level(fn(&Status) -> Option<f64>),
@@ -187,6 +189,7 @@ pub fn table() -> Vec<Metric> {
             Source::Losses => &["cause"],
             Source::Services => &["service.name", "outcome"],
             Source::Version => &["version"],
+            Source::Parents => &["rule"],
             Source::Versions => &["module", "version"],
             Source::Count(_) | Source::Level(_) => &[],
         },
@@ -209,6 +212,13 @@ pub fn table() -> Vec<Metric> {
             "{process}",
             "Processes that are watched, by the version of Go and of each module of which a library is looked for",
             Source::Versions,
+        ),
+        metric(
+            "spans.parents",
+            Kind::Counter,
+            "{span}",
+            "Spans by the rule that found their parents, and those that have none",
+            Source::Parents,
         ),
         metric("spans.lost", Kind::Counter, "{span}", "Spans that nobody will see, by cause", Source::Losses),
         metric(
@@ -249,6 +259,13 @@ impl Metric {
                     value: of(&one.name),
                 })
                 .collect(),
+            Source::Parents => {
+                let sample = |(rule, count): (&String, &u64)| Sample {
+                    attributes: vec![("rule", rule.clone())],
+                    value: Value::Count(*count),
+                };
+                status.parents.iter().map(sample).collect()
+            }
             Source::Versions => versions(&status.processes),
             Source::Services => {
                 let of_service = |(service, counts): (&String, &BTreeMap<String, u64>)| {
@@ -326,11 +343,11 @@ mod tests {
             assert_eq!(rows, usize::from(!counted.is_loss), "{}", counted.name);
         }
         let mut names: Vec<_> = table().into_iter().map(|metric| metric.plain_name()).collect();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 4);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 5);
         assert!(COUNTS.iter().all(|(name, ..)| counters::all().iter().any(|one| one.name == *name)));
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 4);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 5);
         assert!(table().iter().all(|metric| !metric.help.is_empty() && !metric.help.ends_with('.')));
     }
 
@@ -350,6 +367,7 @@ mod tests {
             paused: "some programs".to_owned(),
             processes: vec![process(0, 1, 5), process(9, 2, 6)],
             refused_forgotten: 7,
+            parents: [("none".to_owned(), 6)].into(),
             delivery: Delivery {
                 endpoint: Some("http://x".to_owned()),
                 down: true,
@@ -397,6 +415,11 @@ mod tests {
         assert_eq!(
             versions.collect::<Vec<_>>(),
             [("go go1.26.8".to_owned(), Value::Level(2.0)), ("grpc v1.83.0".to_owned(), Value::Level(1.0))]
+        );
+        let parents = of("lightfoot.spans.parents");
+        assert_eq!(
+            parents,
+            [Sample { attributes: vec![("rule", "none".to_owned())], value: Value::Count(6) }]
         );
         let services = of("lightfoot.service.spans");
         let attributes = vec![("service.name", "shop".to_owned()), ("outcome", "exported".to_owned())];

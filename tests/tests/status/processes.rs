@@ -1,10 +1,13 @@
 //! What is said of each process beside its counts.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
+use lightfoot::status::Process;
 use lightfoot_tests::go::toolchain::run;
-use lightfoot_tests::go::{GoToolchain, GoVersion, Program};
-use lightfoot_tests::live::{Folder, Target, text};
+use lightfoot_tests::go::{GoToolchain, GoVersion, Mode, Program};
+use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
+use lightfoot_tests::live::{Folder, Target, Watched, text};
 
 use crate::{command, printed, start, status, until};
 
@@ -41,4 +44,42 @@ fn versions_are_those_that_go_itself_tells() {
     }
     assert_eq!(status(&socket).processes.len(), 2);
     agent.stop().unwrap();
+}
+
+#[test]
+fn parents_are_counted_by_the_rules_that_spans_tell() {
+    const CASES: [&str; 4] = ["both", "remote-parent", "spawned", "pool-bare"];
+    let Some(folder) = Folder::for_test("parents by rule") else { return };
+    let socket = folder.path().join("socket");
+    let arguments = [&NO_CALLER_IS_LATE[..], &["--status-socket", text(&socket)]].concat();
+    let watched = Watched::start_with(Program::Parents, 26, Mode::Plain, &arguments, |_| Ok(())).unwrap();
+    let Some(mut watched) = watched else { return };
+    let pid = watched.program.pid();
+    let none = until(&socket, pid, "a process that is watched", |one| !one.parents.is_empty());
+    assert_eq!((none.parents.values().sum::<u64>(), none.parents.len()), (0, 5), "{none:?}");
+    for case in CASES {
+        watched.program.ask(&format!("run {case} 3")).unwrap();
+    }
+    // Each span is counted once, be it a call's or a request's.
+    let has_all = |one: &Process| {
+        one.spans >= 3 * CASES.len() as u64 && one.open == 0 && one.parents.values().sum::<u64>() == one.spans
+    };
+    let counted = until(&socket, pid, "all spans", has_all).parents;
+    let whole = status(&socket).parents;
+    let page = printed(&command(&["--socket", text(&socket)]));
+    let (facts, outcome) = watched.end().unwrap();
+    let mut expected: BTreeMap<_, _> = counted.keys().map(|rule| (rule.clone(), 0)).collect();
+    for span in &outcome.spans {
+        let rule = span.text("lightfoot.parent.rule");
+        let rule = if rule.is_empty() { "none" } else { rule };
+        *expected.get_mut(rule).unwrap() += 1;
+    }
+    assert_eq!((&counted, &whole), (&expected, &expected));
+    // That is what the program itself knows.
+    for rule in ["context", "goroutine", "parent_goroutine"] {
+        let known = facts.calls.iter().filter(|call| call.rule == rule).count() as u64;
+        assert!(known != 0 && counted[rule] == known, "{rule}: {known}, {counted:?}");
+        assert!(page.contains(&format!(" {known} {rule}")), "{page}");
+    }
+    assert!(counted["incoming"] != 0 && counted["none"] != 0, "{counted:?}");
 }

@@ -172,13 +172,14 @@ impl session::Sink for Sink {
                     Ok(facts) => {
                         let identity = self.identity(key, *facts, &build_info, &treatment);
                         events::say_watching(&identity, &executable);
-                        self.board.started(key, &executable, Some(&identity.service_name));
+                        let parents = self.board.started(key, &executable, Some(&identity.service_name));
                         self.spans.announce(Known {
                             key,
                             since,
                             identity: Arc::new(identity),
                             type_names,
                             treatment,
+                            parents,
                         });
                     }
                     // Its records, if any, are counted.

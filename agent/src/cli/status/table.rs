@@ -93,7 +93,15 @@ fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
         Some(because) => writeln!(page, "; none, because {}", printable(because))?,
         None => writeln!(page)?,
     }
+    parents(&process.parents, page)?;
     process.operations.iter().try_for_each(|one| operation(one, page))
+}
+
+/// By which rules its spans were linked to their parents.
+fn parents(parents: &BTreeMap<String, u64>, page: &mut impl Write) -> io::Result<()> {
+    let told = parents.iter().filter(|(_, count)| **count != 0);
+    let told: Vec<_> = told.map(|(rule, count)| format!("{count} {}", printable(rule))).collect();
+    if told.is_empty() { Ok(()) } else { writeln!(page, "    parents: {}", told.join(", ")) }
 }
 
 /// What it was built from.
@@ -132,6 +140,7 @@ mod tests {
             rule: Some(evil()),
             go: Some(evil()),
             modules: [(evil(), evil())].into(),
+            parents: [(evil(), 1)].into(),
             because: Some(evil()),
             operations: ["watched", "off", "left", "cannot", &evil()].map(operation).into(),
             ..Process::default()
@@ -156,7 +165,7 @@ mod tests {
         let mut page = anstream::StripStream::new(Vec::new());
         write(&status, &mut page).unwrap();
         let page = String::from_utf8(page.into_inner()).unwrap();
-        assert_eq!(page.matches("u{202e}evil").count(), 25, "{page}");
+        assert_eq!(page.matches("u{202e}evil").count(), 26, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
     }

@@ -11,7 +11,7 @@ use lightfoot_probes_abi::{Counter, Counters};
 use super::because::because;
 use crate::attach::count;
 use crate::cli::counts::Counts;
-use crate::counters::{self, kernel_name};
+use crate::counters::{self, Parents, kernel_name};
 use crate::deliver::Monitor;
 use crate::discover::{Paused, ProcessKey};
 use crate::logs;
@@ -49,6 +49,7 @@ struct About {
     executable: String,
     service: Option<String>,
     since: String,
+    parents: Arc<Parents>,
 }
 
 impl Board {
@@ -76,14 +77,22 @@ impl Board {
         }
     }
 
-    /// A process is watched; its service is not known if it ended before.
-    pub(in crate::cli::run) fn started(&self, key: ProcessKey, executable: &Path, service: Option<&str>) {
+    /// A process is watched; its service is not known if it ended before. Returns where to count the parents of its spans.
+    pub(in crate::cli::run) fn started(
+        &self,
+        key: ProcessKey,
+        executable: &Path,
+        service: Option<&str>,
+    ) -> Arc<Parents> {
+        let parents = Arc::new(Parents::default());
         let mut known = self.known();
         known.refused.retain(|(refused, _)| *refused != key);
         if known.processes.len() < MAX_PROCESSES {
             let executable = cut(&executable.display().to_string());
-            known.processes.insert(key, About { executable, service: service.map(cut), since: now() });
+            let (service, since, parents) = (service.map(cut), now(), Arc::clone(&parents));
+            known.processes.insert(key, About { executable, service, since, parents });
         }
+        parents
     }
 
     /// Its service has another name from now on.
@@ -165,6 +174,7 @@ impl Board {
                 .delivery
                 .get()
                 .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot)),
+            parents: self.counts.parents.by_name(),
             counts,
         }
     }
@@ -177,7 +187,7 @@ impl Board {
 impl Known {
     fn process(&self, watched: &Watched) -> Option<Process> {
         let Watched { key, rule, counters, build_info, outlooks, modules, groups, sites } = watched;
-        let About { executable, service, since } = self.processes.get(key)?;
+        let About { executable, service, since, parents } = self.processes.get(key)?;
         let of = |counter| count(counters, counter);
         let settled = [Counter::Ended, Counter::Unsampled, Counter::RingFull, Counter::Abandoned].map(of);
         let operations: Vec<_> = outlooks
@@ -202,6 +212,7 @@ impl Known {
             since: since.clone(),
             sites: *sites,
             operations,
+            parents: parents.by_name(),
             counts: by_name(counters),
         })
     }
