@@ -31,6 +31,7 @@ mod callers;
 mod closer;
 mod error;
 mod files;
+mod fills;
 mod headers;
 mod holders;
 mod life;
@@ -49,6 +50,7 @@ use closer::Closer;
 pub use closer::MAX_CLOSING;
 pub use error::AttachError;
 pub use files::RESERVED_FILES;
+pub use fills::MapFill;
 pub use headers::wanted_headers;
 pub use holders::MAX_HOLDERS;
 pub use life::ProcessEvents;
@@ -151,7 +153,7 @@ pub struct Kernel {
     next_instance: u32,
     layout_slots: Slots,
     counter_slots: Slots,
-    max_processes: u32,
+    sizes: Sizes,
     /// When so many bytes of the ring wait, its reader is woken.
     wake_bytes: u64,
     by_process: StdHashMap<u32, Selected>,
@@ -260,7 +262,7 @@ impl Kernel {
             next_instance: 1,
             layout_slots: Slots::new(0..MAX_BINARIES),
             counter_slots: Slots::new(1..sizes.processes.min(MAX_PROCESSES) + 1),
-            max_processes: sizes.processes,
+            sizes,
             wake_bytes: u64::from(sizes.ring_bytes / 4),
             by_process: StdHashMap::new(),
             addresses,
@@ -311,7 +313,7 @@ impl Kernel {
     /// room for binaries then, too.
     pub fn check_room(&self, sites: usize) -> Result<(), AttachError> {
         if self.counter_slots.is_empty() {
-            return Err(AttachError::TooManyProcesses(self.max_processes));
+            return Err(AttachError::TooManyProcesses(self.sizes.processes));
         }
         if self.addresses.as_ref().is_some_and(|known| known.room() < sites) {
             return Err(AttachError::TooManySites);
@@ -326,7 +328,8 @@ impl Kernel {
         attachment: &Attachment,
         recording: Recording,
     ) -> Result<(), AttachError> {
-        let counters = self.counter_slots.take().ok_or(AttachError::TooManyProcesses(self.max_processes))?;
+        let counters =
+            self.counter_slots.take().ok_or(AttachError::TooManyProcesses(self.sizes.processes))?;
         let process = Process {
             binary: attachment.binary,
             layout: attachment.layout,

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +18,11 @@ use tokio::time::sleep;
 use crate::discover::{Paused, Rules};
 use crate::segments::Segments;
 use crate::sys;
-use crate::watch::{self, Command, Commands, Event, Inbox, Report, Watcher};
+use crate::watch::{self, Command, Commands, Event, Inbox, Question, Watcher};
+
+mod fill;
+
+pub use fill::RingFill;
 
 /// How often the ring is read. A span waits so long at most before it is described …
 const DRAIN: Duration = Duration::from_millis(20);
@@ -73,14 +78,17 @@ pub struct Session {
     ended: Vec<Event>,
     /// Unless that is switched off.
     segments: Option<Segments>,
+    fill: Arc<RingFill>,
+    /// Bytes that were read since the ring was empty.
+    found: u64,
     /// How many reads of the ring have brought nothing, one after the other, while nothing became of a process either.
     quiet: u32,
 }
 
 impl Session {
-    /// Starts the thread that watches processes.
+    /// Starts the thread that watches processes. The ring comes with its size in bytes.
     pub fn start(
-        ring: RingBuf<MapData>,
+        (ring, size): (RingBuf<MapData>, u32),
         segments: Option<Segments>,
         watcher: impl FnOnce(mpsc::Sender<Event>, &Inbox) -> io::Result<Watcher>,
     ) -> io::Result<Self> {
@@ -88,12 +96,26 @@ impl Session {
         let (commands, inbox) = watch::channel()?;
         let watcher = watcher(tell, &inbox)?;
         thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run(&inbox))?;
-        Ok(Self { ring: sys::readable(ring)?, events, commands, ended: Vec::new(), segments, quiet: 0 })
+        Ok(Self {
+            ring: sys::readable(ring)?,
+            events,
+            commands,
+            ended: Vec::new(),
+            segments,
+            fill: Arc::new(RingFill::new(size)),
+            found: 0,
+            quiet: 0,
+        })
     }
 
     /// To give orders while it runs.
     pub fn orders(&self) -> Orders {
         Orders(self.commands.clone())
+    }
+
+    /// How full the ring gets.
+    pub fn fill(&self) -> &Arc<RingFill> {
+        &self.fill
     }
 
     /// Prepares for a process that is about to execute `program`. Ready when it may; never if nothing is watched.
@@ -105,20 +127,20 @@ impl Session {
     }
 
     /// Brings records to `sink` until `stop` is done or the sink is; then detaches and brings what is left in the ring.
-    /// Each `report` is answered by way of the channel that comes with it.
+    /// Each question is answered by way of the channel that comes with it.
     pub async fn run(
         &mut self,
         sink: &mut impl Sink,
         stop: impl Future<Output = ()>,
-        mut report: mpsc::Receiver<oneshot::Sender<Report>>,
+        mut questions: mpsc::Receiver<Question>,
     ) -> Result<(), WatcherFailed> {
         let mut stop = std::pin::pin!(stop);
         while !sink.is_done() {
             tokio::select! {
                 () = &mut stop => break,
-                Some(answer) = report.recv() => {
+                Some(question) = questions.recv() => {
                     // A busy watcher answers after its sweep; a dead one never does.
-                    let _ = self.commands.try_send(Command::Report(answer));
+                    let _ = self.commands.try_send(Command::Report(question));
                 }
                 Some(event) = self.events.recv() => self.hear(event, sink),
                 () = sleep(pause(self.quiet)) => {}
@@ -174,8 +196,12 @@ impl Session {
     fn read(&mut self, sink: &mut impl Sink) -> bool {
         self.quiet = self.quiet.saturating_add(1);
         for _ in 0..BATCH {
-            let Some(bytes) = self.ring.get_mut().next() else { return true };
+            let Some(bytes) = self.ring.get_mut().next() else {
+                self.fill.found(std::mem::take(&mut self.found));
+                return true;
+            };
             self.quiet = 0;
+            self.found = self.found.saturating_add(RingFill::bytes(&bytes));
             match &mut self.segments {
                 Some(segments) => sink.record(segments.ended(&bytes)),
                 None => sink.record(&bytes),

@@ -48,6 +48,10 @@ pub struct Status {
     pub refused_forgotten: u64,
     /// Where spans go.
     pub delivery: Delivery,
+    /// How full the ring buffer gets by which spans come from the kernel.
+    pub ring: Ring,
+    /// How full the kernel's maps are that can run full; empty if the agent was too busy to tell.
+    pub maps: Vec<MapFill>,
     /// How many spans have a parent by which rule, and how many have `none`, of all processes that ever were.
     pub parents: BTreeMap<String, u64>,
     /// All that was counted, by name, as `lightfoot run` prints it. What is missing is 0.
@@ -143,4 +147,28 @@ pub struct Delivery {
     pub max_bytes: u64,
     /// What was counted of each service, by name. What is missing is 0.
     pub services: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// How full the ring buffer gets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ring {
+    /// Its bytes.
+    pub size_bytes: u64,
+    /// Those that the last read found.
+    pub last_bytes: u64,
+    /// The most that a read found since the start.
+    pub most_bytes: u64,
+}
+
+/// How full a map of the kernel is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MapFill {
+    /// What is in it.
+    pub name: String,
+    /// Its elements.
+    pub entries: usize,
+    /// How many there is room for.
+    pub limit: usize,
 }

@@ -60,7 +60,7 @@ pub use loaded::LoadedError;
 pub(crate) use loaded::Mapping;
 pub use placing::LINGER;
 pub use propagating::Propagation;
-pub use report::Report;
+pub use report::{Question, Report};
 use routes::RouteTrial;
 pub use routes::{ROUTE_PAUSE, ROUTE_TRIAL};
 use watchdog::OnTrial;
@@ -177,7 +177,7 @@ pub enum Event {
 #[derive(Debug)]
 pub enum Command {
     /// Answer with how it goes now.
-    Report(oneshot::Sender<Report>),
+    Report(Question),
     /// A process is about to execute `program`: prepare for it, so that its first request is seen. Answered when it may.
     Expect {
         /// The process.
@@ -452,7 +452,7 @@ impl Watcher {
     fn obey(&mut self, command: Command) -> bool {
         match command {
             // Whoever asked may have gone meanwhile.
-            Command::Report(answer) => drop(answer.send(self.report())),
+            Command::Report(Question { answer, with_maps }) => drop(answer.send(self.report(with_maps))),
             Command::Expect { pid, program, answer } => {
                 self.expect(pid, &program);
                 let _ = answer.send(());

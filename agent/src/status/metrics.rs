@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Process, Status};
+use super::{MapFill, Process, Status};
 use crate::counters::{self, Counted};
 
 /// A metric.
@@ -59,6 +59,8 @@ enum Source {
     Losses,
     /// What became of the spans of each service.
     Services,
+    /// How full maps are, or may be.
+    Maps(fn(&MapFill) -> usize),
     /// How spans were linked to their parents.
     Parents,
     /// What the watched processes were built from.
@@ -108,6 +110,18 @@ const LEVELS: &[Level] = &[
         Some(wide(status.delivery.waiting_bytes))
     }),
     ("queue.limit", "By", "Bytes of spans that may wait", |status| Some(wide(status.delivery.max_bytes))),
+    ("ring.size", "By", "Bytes that the last read of the ring buffer found", |status| {
+        Some(wide(status.ring.last_bytes))
+    }),
+    (
+        "ring.size.most",
+        "By",
+        "The most bytes that a read of the ring buffer found since the start",
+        |status| Some(wide(status.ring.most_bytes)),
+    ),
+    ("ring.limit", "By", "Bytes that the ring buffer has room for", |status| {
+        Some(wide(status.ring.size_bytes))
+    }),
     ("endpoint.up", "1", "Whether the last try to send something to the endpoint did not fail", |status| {
         status.delivery.endpoint.as_ref().map(|_| flag(!status.delivery.down))
     }),
@@ -189,6 +203,7 @@ pub fn table() -> Vec<Metric> {
             Source::Losses => &["cause"],
             Source::Services => &["service.name", "outcome"],
             Source::Version => &["version"],
+            Source::Maps(_) => &["map"],
             Source::Parents => &["rule"],
             Source::Versions => &["module", "version"],
             Source::Count(_) | Source::Level(_) => &[],
@@ -212,6 +227,20 @@ pub fn table() -> Vec<Metric> {
             "{process}",
             "Processes that are watched, by the version of Go and of each module of which a library is looked for",
             Source::Versions,
+        ),
+        metric(
+            "map.entries",
+            Kind::Gauge,
+            "{entry}",
+            "Entries of each map of the kernel that can run full",
+            Source::Maps(|map| map.entries),
+        ),
+        metric(
+            "map.limit",
+            Kind::Gauge,
+            "{entry}",
+            "Entries that each of these maps has room for",
+            Source::Maps(|map| map.limit),
         ),
         metric(
             "spans.parents",
@@ -259,6 +288,13 @@ impl Metric {
                     value: of(&one.name),
                 })
                 .collect(),
+            Source::Maps(value) => {
+                let sample = |map: &MapFill| Sample {
+                    attributes: vec![("map", map.name.clone())],
+                    value: Value::Level(number(value(map))),
+                };
+                status.maps.iter().map(sample).collect()
+            }
             Source::Parents => {
                 let sample = |(rule, count): (&String, &u64)| Sample {
                     attributes: vec![("rule", rule.clone())],
@@ -334,7 +370,7 @@ fn number(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::Delivery;
+    use crate::status::{Delivery, Ring};
 
     #[test]
     fn each_counter_is_told_once() {
@@ -343,11 +379,11 @@ mod tests {
             assert_eq!(rows, usize::from(!counted.is_loss), "{}", counted.name);
         }
         let mut names: Vec<_> = table().into_iter().map(|metric| metric.plain_name()).collect();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 5);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 7);
         assert!(COUNTS.iter().all(|(name, ..)| counters::all().iter().any(|one| one.name == *name)));
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 5);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 7);
         assert!(table().iter().all(|metric| !metric.help.is_empty() && !metric.help.ends_with('.')));
     }
 
@@ -368,6 +404,8 @@ mod tests {
             processes: vec![process(0, 1, 5), process(9, 2, 6)],
             refused_forgotten: 7,
             parents: [("none".to_owned(), 6)].into(),
+            ring: Ring { size_bytes: 4096, last_bytes: 8, most_bytes: 512 },
+            maps: vec![MapFill { name: "callers".to_owned(), entries: 3, limit: 16 }],
             delivery: Delivery {
                 endpoint: Some("http://x".to_owned()),
                 down: true,
@@ -396,6 +434,11 @@ mod tests {
             ("lightfoot.processes.refused", 7.0),
             ("lightfoot.spans.open", 3.0),
             ("lightfoot.sites", 11.0),
+            ("lightfoot.ring.size", 8.0),
+            ("lightfoot.ring.size.most", 512.0),
+            ("lightfoot.ring.limit", 4096.0),
+            ("lightfoot.map.entries", 3.0),
+            ("lightfoot.map.limit", 16.0),
             ("lightfoot.endpoint.up", 0.0),
         ] {
             assert_eq!(level(name), Some(value), "{name}");

@@ -4,14 +4,24 @@ use std::sync::Arc;
 
 use lightfoot_probes_abi::Counters;
 use lightfoot_symbolizer::build_info::BuildInfo;
+use tokio::sync::oneshot;
 
 use super::analysis::{Analysis, Probes};
 use super::{Coexistence, Watcher};
-use crate::attach::{Attachment, Group};
+use crate::attach::{Attachment, Group, MapFill};
 use crate::catalog::{Role, grpc, net_http};
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Paused, ProcessKey};
 use crate::plan::{LibraryPlan, OperationPlan, Plan};
+
+/// Somebody asks how it goes.
+#[derive(Debug)]
+pub struct Question {
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Report>,
+    /// Whether maps are walked for it, which takes longer.
+    pub with_maps: bool,
+}
 
 /// How it goes now.
 #[derive(Debug, Default)]
@@ -24,6 +34,8 @@ pub struct Report {
     pub processes: Vec<Watched>,
     /// The counts of the hits that belong to none.
     pub unwatched: Option<Counters>,
+    /// How full the kernel's maps are, if that was asked for.
+    pub maps: Vec<MapFill>,
 }
 
 /// Modules of which the catalogue has a library that is linked into a program, with the versions that were compiled.
@@ -86,12 +98,13 @@ impl Report {
 }
 
 impl Watcher {
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self, with_maps: bool) -> Report {
         Report {
             has_looked: !self.is_new,
             paused: self.selection.paused.clone(),
             processes: self.watched.iter().filter_map(|(key, owner)| self.watched_now(*key, owner)).collect(),
             unwatched: self.kernel.counts(None).ok(),
+            maps: if with_maps { self.kernel.fills() } else { Vec::new() },
         }
     }
 

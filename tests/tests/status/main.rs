@@ -28,6 +28,7 @@ use lightfoot_tests::live::{
 use rustix::process::Signal;
 use serde_json::Value;
 
+mod fills;
 mod processes;
 
 /// An agent whose mark and socket are in a folder, and the socket.

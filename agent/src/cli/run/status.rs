@@ -16,13 +16,14 @@ use crate::config::Config;
 use crate::deliver::{self, MetricsSettings};
 use crate::escape;
 use crate::logs::{self, Level};
+use crate::session::RingFill;
 use crate::state::Mark;
 use crate::status::Status;
 use crate::status::openmetrics;
 use crate::status::server::{Answer, MAX_CONNECTIONS, Respond, Server};
 use crate::status::socket::Socket;
 use crate::status::tcp::Tcp;
-use crate::watch::Report;
+use crate::watch::Question;
 
 mod asking;
 mod because;
@@ -86,12 +87,14 @@ impl Bound {
     /// Tells from now on; to be called within the runtime of the thread that reads the ring.
     pub(super) fn tell(
         self,
-        ask: mpsc::Sender<oneshot::Sender<Report>>,
+        ask: mpsc::Sender<Question>,
         pause_file: Option<PathBuf>,
+        ring: &Arc<RingFill>,
     ) -> Telling {
         if let Some(socket) = &self.socket {
             debug!(socket = %socket.path().display(), "whoever asks is told how it goes");
         }
+        self.board.reads(ring);
         // Whoever asks may be in another folder.
         self.board.is_paused_by(pause_file.and_then(|file| std::path::absolute(file).ok()));
         let (signs, mut asked) = mpsc::channel::<oneshot::Sender<()>>(MAX_CONNECTIONS);

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::watch::Report;
+use crate::watch::Question;
 
 /// How often it is told how many processes are watched, where it does not watch over us.
 const USUAL: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const MORE_TIME: u32 = 30_000_000;
 
 /// Tells it until dropped. A report comes by way of both threads, after the sweep that is under way: while one of them hangs,
 /// nothing is told.
-pub(super) async fn follow(ask: mpsc::Sender<oneshot::Sender<Report>>) {
+pub(super) async fn follow(ask: mpsc::Sender<Question>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
@@ -29,7 +29,7 @@ pub(super) async fn follow(ask: mpsc::Sender<oneshot::Sender<Report>>) {
     let mut is_ready = false;
     loop {
         let (answer, report) = oneshot::channel();
-        if ask.send(answer).await.is_err() {
+        if ask.send(Question { answer, with_maps: false }).await.is_err() {
             return;
         }
         if let Ok(report) = report.await {

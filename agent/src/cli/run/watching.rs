@@ -27,7 +27,7 @@ use crate::segments::Segments;
 use crate::session::{self, Session};
 use crate::state::Mark;
 use crate::sys;
-use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Report, Watcher};
+use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Question, Watcher};
 use crate::{memory_limit, propagation};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
@@ -281,13 +281,13 @@ pub(in crate::cli) fn watch<S: Output>(
         let open_spans = kernel.take_open_spans().filter(|_| !segment_after.is_zero());
         let segments = open_spans.map(|spans| Segments::new(spans, segment_after));
         let watcher = |events, inbox: &_| Watcher::new(processes, selection, settings, kernel, events, inbox);
-        let mut session = Session::start(ring, segments, watcher)?;
+        let mut session = Session::start((ring, sizes.ring_bytes), segments, watcher)?;
         if let (Some(child), Some(program)) = (&mut child, program) {
             child.go_when(session.expect(child.pid, program.path.clone()));
         }
         // Each of these asks once at a time, and finds room.
         let (ask, asked) = mpsc::channel(3);
-        let telling = status.map(|status| status.tell(ask.clone(), pause_file.clone()));
+        let telling = status.map(|status| status.tell(ask.clone(), pause_file.clone(), session.fill()));
         let supervisor = tokio::spawn(supervisor::follow(ask.clone()));
         let reports = tokio::spawn(report_on_signal(ask, reports_asked, Arc::clone(&counts)));
         let hangups = signal(SignalKind::hangup())?;
@@ -323,14 +323,10 @@ pub(in crate::cli) fn watch<S: Output>(
 }
 
 /// Prints all counts each time that the signal comes.
-async fn report_on_signal(
-    ask: mpsc::Sender<oneshot::Sender<Report>>,
-    mut signal: Signal,
-    counts: Arc<Counts>,
-) {
+async fn report_on_signal(ask: mpsc::Sender<Question>, mut signal: Signal, counts: Arc<Counts>) {
     while signal.recv().await.is_some() {
         let (answer, report) = oneshot::channel();
-        if ask.send(answer).await.is_err() {
+        if ask.send(Question { answer, with_maps: false }).await.is_err() {
             return;
         }
         let report = report.await.unwrap_or_default();

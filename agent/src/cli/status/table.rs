@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::cli::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use crate::escape::printable;
-use crate::status::{Delivery, Operation, Process, Refused, Status};
+use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status};
 
 /// Counts of processes that are older, in seconds, are told to be.
 const FRESH: f64 = 1.0;
@@ -29,6 +29,7 @@ pub(super) fn write(status: &Status, page: &mut impl Write) -> io::Result<()> {
         Some(_) => {}
     }
     delivery(&status.delivery, &status.counts, page)?;
+    fills(status, page)?;
     if status.processes.is_empty() {
         writeln!(page, "no process is watched; `lightfoot targets` shows why others are left alone")?;
     }
@@ -72,6 +73,19 @@ fn delivery(delivery: &Delivery, counts: &BTreeMap<String, u64>, page: &mut impl
         Some(error) => writeln!(page, "  the last failure: {}", printable(error)),
         None => Ok(()),
     }
+}
+
+/// How full ring and maps are.
+fn fills(status: &Status, page: &mut impl Write) -> io::Result<()> {
+    let Ring { size_bytes, last_bytes, most_bytes } = status.ring;
+    if size_bytes == 0 {
+        return Ok(()); // An older agent does not say it.
+    }
+    write!(page, "ring buffer: at most {most_bytes} of {size_bytes} bytes, {last_bytes} at the last read")?;
+    writeln!(page, "{}", if most_bytes == 0 { ", for no span has come yet" } else { "" })?;
+    let map = |MapFill { name, entries, limit }: &MapFill| format!("{} {entries}/{limit}", printable(name));
+    let maps: Vec<_> = status.maps.iter().map(map).collect();
+    if maps.is_empty() { Ok(()) } else { writeln!(page, "maps: {}", maps.join(", ")) }
 }
 
 fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
@@ -159,13 +173,15 @@ mod tests {
                 printed: true,
                 ..Delivery::default()
             },
+            ring: Ring { size_bytes: 1, ..Ring::default() },
+            maps: vec![MapFill { name: evil(), ..MapFill::default() }],
             counts: [(evil(), 7)].into(),
             ..Status::default()
         };
         let mut page = anstream::StripStream::new(Vec::new());
         write(&status, &mut page).unwrap();
         let page = String::from_utf8(page.into_inner()).unwrap();
-        assert_eq!(page.matches("u{202e}evil").count(), 26, "{page}");
+        assert_eq!(page.matches("u{202e}evil").count(), 27, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
     }

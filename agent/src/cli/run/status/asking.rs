@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::watch::Report;
+use crate::watch::{Question, Report};
 
 /// So long somebody who asks waits for an agent that is busy.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub(super) type Signs = mpsc::Sender<oneshot::Sender<()>>;
 
 /// Asks.
 pub(super) struct Asker {
-    ask: mpsc::Sender<oneshot::Sender<Report>>,
+    ask: mpsc::Sender<Question>,
     signs: Signs,
     state: Mutex<State>,
 }
@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Asker {
-    pub(super) fn new(ask: mpsc::Sender<oneshot::Sender<Report>>, signs: Signs) -> Self {
+    pub(super) fn new(ask: mpsc::Sender<Question>, signs: Signs) -> Self {
         Self { ask, signs, state: Mutex::default() }
     }
 
@@ -78,10 +78,10 @@ impl Asker {
 
 impl State {
     /// Asks unless an answer is still to come, and takes it if it comes within `patience` from when it was asked for.
-    async fn ask(&mut self, ask: &mpsc::Sender<oneshot::Sender<Report>>, patience: Duration) {
+    async fn ask(&mut self, ask: &mpsc::Sender<Question>, patience: Duration) {
         if self.pending.is_none() {
             let (answer, report) = oneshot::channel();
-            if ask.try_send(answer).is_ok() {
+            if ask.try_send(Question { answer, with_maps: true }).is_ok() {
                 self.pending = Some((Instant::now(), report));
             }
         }
@@ -101,7 +101,7 @@ mod tests {
 
     struct Agent {
         asker: Asker,
-        asked: mpsc::Receiver<oneshot::Sender<Report>>,
+        asked: mpsc::Receiver<Question>,
         signs: mpsc::Receiver<oneshot::Sender<()>>,
     }
 
@@ -121,8 +121,13 @@ mod tests {
         run(async {
             let mut agent = agent();
             let (report, ()) = tokio::join!(agent.asker.report(), async {
-                let _ =
-                    agent.asked.recv().await.unwrap().send(Report { has_looked: true, ..Report::default() });
+                let _ = agent
+                    .asked
+                    .recv()
+                    .await
+                    .unwrap()
+                    .answer
+                    .send(Report { has_looked: true, ..Report::default() });
             });
             let (age, report) = report.unwrap();
             assert!(report.has_looked && age < PATIENCE, "{age:?}");
@@ -136,7 +141,7 @@ mod tests {
             let (age, _) = agent.asker.report().await.unwrap();
             assert!(age >= PATIENCE && began.elapsed() < PATIENCE, "{age:?}");
             assert!(agent.asked.try_recv().is_err(), "it was asked twice");
-            answer.send(Report::default()).unwrap();
+            answer.answer.send(Report::default()).unwrap();
             let (age, report) = agent.asker.report().await.unwrap();
             assert!(age < PATIENCE && !report.has_looked, "{age:?}");
         });

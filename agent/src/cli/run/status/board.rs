@@ -9,14 +9,15 @@ use std::time::{Duration, SystemTime};
 use lightfoot_probes_abi::{Counter, Counters};
 
 use super::because::because;
-use crate::attach::count;
+use crate::attach::{self, count};
 use crate::cli::counts::Counts;
 use crate::counters::{self, Parents, kernel_name};
 use crate::deliver::Monitor;
 use crate::discover::{Paused, ProcessKey};
 use crate::logs;
+use crate::session::RingFill;
 use crate::state::shown;
-use crate::status::{Delivery, Operation, Process, Refused, Status};
+use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status};
 use crate::watch::report::{Outlook, Report, Verdict, Watched};
 
 /// So many refused processes are remembered, the last ones.
@@ -33,6 +34,7 @@ pub(in crate::cli::run) struct Board {
     counts: Arc<Counts>,
     delivery: OnceLock<Monitor>,
     pause_file: OnceLock<PathBuf>,
+    ring: OnceLock<Arc<RingFill>>,
     known: Mutex<Known>,
 }
 
@@ -59,6 +61,7 @@ impl Board {
             counts: Arc::clone(counts),
             delivery: OnceLock::new(),
             pause_file: OnceLock::new(),
+            ring: OnceLock::new(),
             known: Mutex::default(),
         }
     }
@@ -67,6 +70,12 @@ impl Board {
     pub(in crate::cli::run) fn delivers(&self, monitor: Monitor) {
         // There is but one delivery.
         let _ = self.delivery.set(monitor);
+    }
+
+    /// Where records come from.
+    pub(super) fn reads(&self, ring: &Arc<RingFill>) {
+        // There is but one ring.
+        let _ = self.ring.set(Arc::clone(ring));
     }
 
     /// What pauses it while it is there.
@@ -174,6 +183,8 @@ impl Board {
                 .delivery
                 .get()
                 .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot)),
+            ring: self.ring.get().map_or_else(Ring::default, |fill| ring(fill)),
+            maps: report.maps.iter().map(map).collect(),
             parents: self.counts.parents.by_name(),
             counts,
         }
@@ -267,6 +278,15 @@ fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot) -> Delivery {
         max_bytes: wide(progress.max_bytes),
         services,
     }
+}
+
+fn ring(fill: &RingFill) -> Ring {
+    Ring { size_bytes: fill.size, last_bytes: fill.last(), most_bytes: fill.most() }
+}
+
+fn map(fill: &attach::MapFill) -> MapFill {
+    let attach::MapFill { name, entries, limit } = *fill;
+    MapFill { name: name.to_owned(), entries, limit }
 }
 
 /// Spans that were lost before they came to the agent.
