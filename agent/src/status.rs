@@ -48,6 +48,10 @@ pub struct Status {
     pub refused_forgotten: u64,
     /// Where spans go.
     pub delivery: Delivery,
+    /// What a trap is taken to cost.
+    pub trap_price: TrapPrice,
+    /// The traps that counts tell of, of all processes that ever were.
+    pub estimated_traps: u64,
     /// How full the ring buffer gets by which spans come from the kernel.
     pub ring: Ring,
     /// How full the kernel's maps are that can run full; empty if the agent was too busy to tell.
@@ -82,6 +86,10 @@ pub struct Process {
     pub lost: u64,
     /// Spans that are open.
     pub open: u64,
+    /// The traps that its counts tell of: at least so many were there.
+    pub estimated_traps: u64,
+    /// Their number times the price of one.
+    pub estimated_trap_seconds: f64,
     /// Why there are no spans.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
@@ -171,4 +179,14 @@ pub struct MapFill {
     pub entries: usize,
     /// How many there is room for.
     pub limit: usize,
+}
+
+/// What a trap is taken to cost, without what the programs do there.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrapPrice {
+    /// Nanoseconds of the watched program's processor time.
+    pub nanoseconds: f64,
+    /// Where that is from: `assumed` is the number of `docs/bench`, which was measured on another host.
+    pub source: String,
 }

@@ -61,6 +61,8 @@ enum Source {
     Services,
     /// How full maps are, or may be.
     Maps(fn(&MapFill) -> usize),
+    /// The traps that counts tell of.
+    Traps,
     /// How spans were linked to their parents.
     Parents,
     /// What the watched processes were built from.
@@ -121,6 +123,9 @@ const LEVELS: &[Level] = &[
     ),
     ("ring.limit", "By", "Bytes that the ring buffer has room for", |status| {
         Some(wide(status.ring.size_bytes))
+    }),
+    ("trap.price.estimated", "s", "What a trap is taken to cost the program that runs into it", |status| {
+        Some(status.trap_price.nanoseconds / 1e9)
     }),
     ("endpoint.up", "1", "Whether the last try to send something to the endpoint did not fail", |status| {
         status.delivery.endpoint.as_ref().map(|_| flag(!status.delivery.down))
@@ -206,7 +211,7 @@ pub fn table() -> Vec<Metric> {
             Source::Maps(_) => &["map"],
             Source::Parents => &["rule"],
             Source::Versions => &["module", "version"],
-            Source::Count(_) | Source::Level(_) => &[],
+            Source::Count(_) | Source::Level(_) | Source::Traps => &[],
         },
         help: sentence(help),
         source,
@@ -241,6 +246,13 @@ pub fn table() -> Vec<Metric> {
             "{entry}",
             "Entries that each of these maps has room for",
             Source::Maps(|map| map.limit),
+        ),
+        metric(
+            "traps.estimated",
+            Kind::Counter,
+            "{trap}",
+            "Traps of processes that are watched, as far as counts tell: there were at least so many",
+            Source::Traps,
         ),
         metric(
             "spans.parents",
@@ -295,6 +307,7 @@ impl Metric {
                 };
                 status.maps.iter().map(sample).collect()
             }
+            Source::Traps => plain(Value::Count(status.estimated_traps)),
             Source::Parents => {
                 let sample = |(rule, count): (&String, &u64)| Sample {
                     attributes: vec![("rule", rule.clone())],
@@ -370,7 +383,7 @@ fn number(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Delivery, Ring};
+    use crate::status::{Delivery, Ring, TrapPrice};
 
     #[test]
     fn each_counter_is_told_once() {
@@ -379,11 +392,11 @@ mod tests {
             assert_eq!(rows, usize::from(!counted.is_loss), "{}", counted.name);
         }
         let mut names: Vec<_> = table().into_iter().map(|metric| metric.plain_name()).collect();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 7);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 8);
         assert!(COUNTS.iter().all(|(name, ..)| counters::all().iter().any(|one| one.name == *name)));
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 7);
+        assert_eq!(names.len(), LEVELS.len() + COUNTS.len() + 8);
         assert!(table().iter().all(|metric| !metric.help.is_empty() && !metric.help.ends_with('.')));
     }
 
@@ -405,6 +418,8 @@ mod tests {
             refused_forgotten: 7,
             parents: [("none".to_owned(), 6)].into(),
             ring: Ring { size_bytes: 4096, last_bytes: 8, most_bytes: 512 },
+            trap_price: TrapPrice { nanoseconds: 2000.0, ..TrapPrice::default() },
+            estimated_traps: 12,
             maps: vec![MapFill { name: "callers".to_owned(), entries: 3, limit: 16 }],
             delivery: Delivery {
                 endpoint: Some("http://x".to_owned()),
@@ -437,6 +452,7 @@ mod tests {
             ("lightfoot.ring.size", 8.0),
             ("lightfoot.ring.size.most", 512.0),
             ("lightfoot.ring.limit", 4096.0),
+            ("lightfoot.trap.price.estimated", 0.000_002),
             ("lightfoot.map.entries", 3.0),
             ("lightfoot.map.limit", 16.0),
             ("lightfoot.endpoint.up", 0.0),
@@ -459,6 +475,7 @@ mod tests {
             versions.collect::<Vec<_>>(),
             [("go go1.26.8".to_owned(), Value::Level(2.0)), ("grpc v1.83.0".to_owned(), Value::Level(1.0))]
         );
+        assert_eq!(of("lightfoot.traps.estimated")[0].value, Value::Count(12));
         let parents = of("lightfoot.spans.parents");
         assert_eq!(
             parents,

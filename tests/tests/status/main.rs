@@ -93,7 +93,9 @@ fn what_is_said_of_processes_is_the_truth() {
     let whole = status(&socket);
     assert_eq!((whole.pid, whole.paused.as_str()), (agent.pid(), "nothing"));
     assert!(whole.counts_age_seconds.unwrap() < PATIENCE.as_secs_f64());
-    let refused = whole.refused.iter().find(|one| one.pid == sleeper.id()).unwrap();
+    // One may be looked at a moment after the other.
+    let of_sleeper = || status(&socket).refused.into_iter().find(|one| one.pid == sleeper.id());
+    let refused = wait_for("a process that is refused", of_sleeper).unwrap();
     assert!(refused.reason.contains("Go"), "{refused:?}");
 
     for _ in 0..7 {
@@ -102,6 +104,17 @@ fn what_is_said_of_processes_is_the_truth() {
     let busy = until(&socket, target.pid(), "all spans", |one| one.spans == 7);
     assert_eq!((busy.because, busy.lost, busy.open), (None, 0, 0));
     assert_eq!((busy.counts.get("started"), busy.counts.get("ended")), (Some(&7), Some(&7)));
+    // Two traps a span, at the price that is told.
+    assert_eq!((idle.estimated_traps, busy.estimated_traps), (0, 2 * 7));
+    let price = whole.trap_price;
+    assert_eq!((price.source.as_str(), idle.estimated_trap_seconds), ("assumed", 0.0));
+    assert!(price.nanoseconds > 0.0);
+    let seconds = 14.0 * price.nanoseconds / 1e9;
+    assert!(
+        (busy.estimated_trap_seconds / seconds - 1.0).abs() < 1e-9,
+        "{} {seconds}",
+        busy.estimated_trap_seconds
+    );
     let service = busy.service.unwrap();
     let of_service = |counter| {
         let whole = status(&socket);
@@ -127,6 +140,8 @@ fn what_is_said_of_processes_is_the_truth() {
         "{page}"
     );
     assert!(page.contains("spans are printed: 7 so far") && page.contains("✗ "), "{page}");
+
+    assert!(page.contains("\n    estimated: 14 traps, ") && page.contains(" ns each (assumed)\n"), "{page}");
 
     drop(target);
     wait_for("the process to be left", || status(&socket).processes.is_empty().then_some(())).unwrap();

@@ -28,6 +28,7 @@ use crate::watch::Question;
 mod asking;
 mod because;
 mod board;
+mod cost;
 mod exporting;
 
 use asking::Asker;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::cli::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use crate::escape::printable;
-use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status};
+use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status, TrapPrice};
 
 /// Counts of processes that are older, in seconds, are told to be.
 const FRESH: f64 = 1.0;
@@ -33,7 +33,7 @@ pub(super) fn write(status: &Status, page: &mut impl Write) -> io::Result<()> {
     if status.processes.is_empty() {
         writeln!(page, "no process is watched; `lightfoot targets` shows why others are left alone")?;
     }
-    status.processes.iter().try_for_each(|one| process(one, page))?;
+    status.processes.iter().try_for_each(|one| process(one, &status.trap_price, page))?;
     for Refused { pid, executable, time, reason } in &status.refused {
         let [path, reason, time] = [executable, reason, time].map(|text| printable(text));
         writeln!(page, "{BAD}✗{BAD:#} {pid} {path}: {reason} {QUIET}({time}){QUIET:#}")?;
@@ -88,7 +88,7 @@ fn fills(status: &Status, page: &mut impl Write) -> io::Result<()> {
     if maps.is_empty() { Ok(()) } else { writeln!(page, "maps: {}", maps.join(", ")) }
 }
 
-fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
+fn process(process: &Process, price: &TrapPrice, page: &mut impl Write) -> io::Result<()> {
     let style = if process.lost != 0 {
         BAD
     } else if process.spans == 0 {
@@ -107,8 +107,24 @@ fn process(process: &Process, page: &mut impl Write) -> io::Result<()> {
         Some(because) => writeln!(page, "; none, because {}", printable(because))?,
         None => writeln!(page)?,
     }
+    cost(process, price, page)?;
     parents(&process.parents, page)?;
     process.operations.iter().try_for_each(|one| operation(one, page))
+}
+
+/// What it has cost the process to be watched, by estimate.
+fn cost(process: &Process, price: &TrapPrice, page: &mut impl Write) -> io::Result<()> {
+    let Process { estimated_traps, estimated_trap_seconds, .. } = process;
+    if *estimated_traps == 0 {
+        return Ok(()); // There are no spans either, and that has its reason.
+    }
+    let TrapPrice { nanoseconds, source } = price;
+    let milliseconds = estimated_trap_seconds * 1e3;
+    writeln!(
+        page,
+        "    estimated: {estimated_traps} traps, {milliseconds:.3} ms at {nanoseconds:.0} ns each ({})",
+        printable(source)
+    )
 }
 
 /// By which rules its spans were linked to their parents.
@@ -155,6 +171,7 @@ mod tests {
             go: Some(evil()),
             modules: [(evil(), evil())].into(),
             parents: [(evil(), 1)].into(),
+            estimated_traps: 1,
             because: Some(evil()),
             operations: ["watched", "off", "left", "cannot", &evil()].map(operation).into(),
             ..Process::default()
@@ -173,6 +190,7 @@ mod tests {
                 printed: true,
                 ..Delivery::default()
             },
+            trap_price: TrapPrice { source: evil(), ..TrapPrice::default() },
             ring: Ring { size_bytes: 1, ..Ring::default() },
             maps: vec![MapFill { name: evil(), ..MapFill::default() }],
             counts: [(evil(), 7)].into(),
@@ -181,7 +199,7 @@ mod tests {
         let mut page = anstream::StripStream::new(Vec::new());
         write(&status, &mut page).unwrap();
         let page = String::from_utf8(page.into_inner()).unwrap();
-        assert_eq!(page.matches("u{202e}evil").count(), 27, "{page}");
+        assert_eq!(page.matches("u{202e}evil").count(), 28, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
     }

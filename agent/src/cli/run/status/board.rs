@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use lightfoot_probes_abi::{Counter, Counters};
 
 use super::because::because;
+use super::cost;
 use crate::attach::{self, count};
 use crate::cli::counts::Counts;
 use crate::counters::{self, Parents, kernel_name};
@@ -183,6 +184,8 @@ impl Board {
                 .delivery
                 .get()
                 .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot)),
+            trap_price: cost::price(),
+            estimated_traps: cost::traps(|one| counts.get(&kernel_name(one)).copied().unwrap_or(0)),
             ring: self.ring.get().map_or_else(Ring::default, |fill| ring(fill)),
             maps: report.maps.iter().map(map).collect(),
             parents: self.counts.parents.by_name(),
@@ -208,7 +211,7 @@ impl Known {
                 operation(outlook, stands)
             })
             .collect();
-        let lost = lost(counters);
+        let (lost, traps) = (lost(counters), cost::traps(of));
         Some(Process {
             pid: key.pid,
             rule: rule.as_ref().map(|rule| cut(&rule.to_string())),
@@ -219,6 +222,8 @@ impl Known {
             spans: of(Counter::Ended),
             lost,
             open: settled.into_iter().fold(of(Counter::Started), u64::saturating_sub),
+            estimated_traps: traps,
+            estimated_trap_seconds: cost::seconds(traps),
             because: because(counters, lost, &operations, since),
             since: since.clone(),
             sites: *sites,
