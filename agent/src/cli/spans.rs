@@ -155,7 +155,8 @@ impl Spans {
             self.counts.add(SessionCounter::Segments, 1);
         }
         let rule = record.parent.map(|parent| parent.rule);
-        [&known.parents, &self.counts.parents].into_iter().for_each(|parents| parents.count(rule));
+        known.parents.count(rule);
+        self.counts.parents.count(rule);
         let span = self.describer.span(&record, &self.clock, &self.arena);
         trace!(service = known.identity.service_name, pid = record.pid, name = &*span.name, "span");
         self.pipeline.push(&known.identity, span);
