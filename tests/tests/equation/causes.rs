@@ -129,7 +129,7 @@ fn what_is_not_delivered_is_counted() {
 }
 
 /// A path whose handler does nothing.
-fn plain(number: u64) -> String {
+pub(crate) fn plain(number: u64) -> String {
     format!("/plain/{number}")
 }
 

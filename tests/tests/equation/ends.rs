@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use lightfoot_tests::live::{Truth as Request, boot_time, is_privileged, wait_for, wall_offset};
+use lightfoot_tests::live::{Truth as Request, boot_time, is_privileged, slowness, wait_for, wall_offset};
 use rustix::process::Signal;
 
 use crate::balance::Truth;
+use crate::endpoint::Endpoint;
 use crate::load::{CLIENTS, Group, Load, client_of, numbers};
 use crate::scene::{Output, Scene, printed};
 
@@ -62,6 +63,47 @@ fn the_agent_ends_under_load() {
                 truth.certain.iter().filter(went_on).filter(|n| !delivered.contains(n)).collect();
             assert!(astray.is_empty(), "they had ended: {astray:?}");
         }
+    }
+}
+
+/// A flush of one second, with fivefold slack.
+const FLUSHED: Duration = Duration::from_secs(5);
+
+#[test]
+fn the_agent_ends_under_load_in_time_though_its_endpoint_says_nothing() {
+    if !is_privileged("the agent ends in time") {
+        return;
+    }
+    for _ in 0..TIMES {
+        let variables = [("OTEL_BSP_MAX_QUEUE_SIZE", "64"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")];
+        let output = Output::Sent(Endpoint::start(|_| None::<&str>), |_| true);
+        let scene = Scene::set(output, &["--flush-timeout", "1", "--log-level", "debug"], &variables);
+        let (held, load) = busy(&scene);
+        scene.agent.counts_to("spans_lost_queue_full", 1).unwrap();
+        let told = boot_time();
+        scene.agent.signal(Signal::TERM);
+        let outcome = scene.agent.wait().unwrap();
+        let (ended, now) = (boot_time(), SystemTime::now());
+        load.stop();
+        let after = held.numbers()[0];
+        held.release();
+        assert!(outcome.status.success(), "{}", outcome.messages);
+        // How long the kernel takes to take probes away from a busy machine is not the agent's to say.
+        let left = outcome.messages.lines().find(|line| line.contains(" no longer watching")).unwrap();
+        let left = humantime::parse_rfc3339(left.split_once(' ').unwrap().0).unwrap();
+        let took = now.duration_since(left).unwrap();
+        assert!(took < FLUSHED * slowness(), "{took:?}: {}", outcome.messages);
+        let requests = scene.server.stop().unwrap();
+        let begun_between = |from: u64, to: u64| {
+            let begun = requests.iter().filter(|request| request.number != after);
+            begun
+                .filter(|request| (from..to).contains(&request.start))
+                .map(|request| request.number)
+                .collect()
+        };
+        let truth = Truth { certain: begun_between(0, told), possible: begun_between(told, ended) };
+        let causes = ["spans_open_at_end", "spans_lost_queue_full", "spans_lost_unfinished"];
+        truth.assert_balanced("the agent ends in time", &[], &outcome, &causes);
     }
 }
 

@@ -18,5 +18,6 @@ mod endpoint;
 mod ends;
 mod grpc;
 mod load;
+mod outage;
 mod parents;
 mod scene;

@@ -18,6 +18,8 @@ pub(crate) enum Output {
     Sent(Endpoint, fn(usize) -> bool),
     /// To where nobody listens.
     Nowhere,
+    /// To that URL; what comes there is the test's business.
+    At(String),
 }
 
 pub(crate) struct Scene {
@@ -38,6 +40,7 @@ impl Scene {
                 let listener = TcpListener::bind("127.0.0.1:0").unwrap();
                 Some(format!("http://{}", listener.local_addr().unwrap()))
             }
+            Output::At(url) => Some(url.clone()),
         };
         match endpoint {
             Some(url) => command.args(["--protocol", "http/protobuf", "--endpoint", &url]),
@@ -54,7 +57,7 @@ impl Scene {
         let delivered = match &self.output {
             Output::Printed => printed(&outcome.spans),
             Output::Sent(endpoint, keeps_first) => accepted(endpoint, *keeps_first),
-            Output::Nowhere => Vec::new(),
+            Output::Nowhere | Output::At(_) => Vec::new(),
         };
         (self.server.stop().unwrap(), delivered, outcome)
     }
@@ -66,7 +69,7 @@ pub(crate) fn printed(spans: &[Span]) -> Vec<u64> {
 }
 
 /// The numbers of spans that an endpoint took.
-fn accepted(endpoint: &Endpoint, keeps_first: fn(usize) -> bool) -> Vec<u64> {
+pub(crate) fn accepted(endpoint: &Endpoint, keeps_first: fn(usize) -> bool) -> Vec<u64> {
     let accepted = endpoint.accepted.lock().unwrap();
     let spans = accepted.iter().enumerate().flat_map(|(order, request)| {
         let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
