@@ -5,7 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -184,4 +185,40 @@ fn a_recording_that_has_its_size_ends_and_what_is_left_out_is_counted() {
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);
     assert!(count("records_left_out") > 0, "{counts:?}");
     assert_eq!(count("ended"), spans.len() as u64 + count("records_left_out"), "{counts:?}");
+}
+
+#[test]
+fn a_recording_whose_disk_is_full_says_so_and_holds_what_came_before() {
+    let Some(folder) = Folder::for_test("a recording on a full disk") else { return };
+    let target = Target::start(&folder.server().unwrap()).unwrap();
+    let file = folder.path().join("disk/recording");
+    fs::create_dir(folder.path().join("disk")).unwrap();
+    // Nobody else sees that disk.
+    let mut command = Command::new("unshare");
+    let script = r#"mount -t tmpfs -o size=64k none "$0" && exec "$@""#;
+    command.args(["--mount", "sh", "-c", script, text(file.parent().unwrap())]).arg(lightfoot());
+    command.args(["record", text(&file), "--pid", &target.pid().to_string()]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
+    let recording = File::open(format!("/proc/{}/root{}", agent.pid(), text(&file))).unwrap();
+    let mut client = Client::tcp(target.address().unwrap());
+    for number in 0..1_000 {
+        assert_eq!(client.status(&format!("/{number}"), "").unwrap(), 200);
+    }
+    let outcome = agent.wait().unwrap();
+    assert_eq!(outcome.status.code(), Some(1), "{}", outcome.messages);
+    let told = format!("lightfoot: cannot write {}: No space left on device", file.display());
+    assert_eq!(outcome.messages.matches(&told).count(), 1, "{}", outcome.messages);
+    // The program has not noticed.
+    assert_eq!(client.status("/after", "").unwrap(), 200);
+    let written = format!("/proc/self/fd/{}", recording.as_raw_fd());
+    let copy = folder.copy(Path::new(&written), "copy").unwrap();
+    let output = replay(&copy, &["--to", "otlp-json"]).unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(messages.contains(": the file ends within "), "{messages}");
+    let spans: Vec<_> =
+        str::from_utf8(&output.stdout).unwrap().lines().map(|line| Span::parse(line).unwrap()).collect();
+    // A record of these takes less than 256 bytes.
+    assert!(spans.len() > 64 * 1024 / 256, "{}", spans.len());
+    assert!(spans.iter().enumerate().all(|(number, span)| span.path() == format!("/{number}")));
 }
