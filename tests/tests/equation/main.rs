@@ -12,6 +12,10 @@
 
 mod balance;
 mod causes;
+#[expect(dead_code, reason = "what an agent takes, as the long run asks")]
+#[path = "../soak/cost.rs"]
+mod cost;
+mod crashes;
 #[expect(dead_code, reason = "what the agent's own tests ask of it")]
 #[path = "../../../agent/src/deliver/tests/endpoint.rs"]
 mod endpoint;
