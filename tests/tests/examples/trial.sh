@@ -51,13 +51,14 @@ answer() {
 }
 # found ADDRESS BY_SERVICE BY_PATH: what is found by service, which is all, by path, which is one, and by the id of that.
 found() {
-    local one
+    local one trace
     has_all() { [ "$(answer "$1" "$2" | grep -o '"traceID":"[0-9a-f]*"' | sort -u | wc -l)" = 301 ]; }
     until_so has_all "$1" "$2"
     answer "$1" "$2"
     one=$(answer "$1" "$3")
     echo "$one"
-    answer "$1" "/api/traces/$(sed 's/.*"traceID":"\([0-9a-f]*\)".*/\1/' <<<"$one")"
+    trace=${one#*'"traceID":"'}
+    answer "$1" "/api/traces/${trace%%'"'*}"
 }
 case $backend in
     # The tags are {"url.path":"/asked/7"}.

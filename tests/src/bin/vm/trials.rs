@@ -108,9 +108,7 @@ pub(crate) fn all() -> Vec<Boot> {
         VERSIONS.map(|version| {
             let has_rights = (machine, version) == (Machine::X86_64, "6.12");
             let rights = if has_rights { Trial::tests(&RIGHTS) } else { Vec::new() };
-            // Older kernels refuse the programs that write.
-            let writes = version != "5.10";
-            let propagation = if writes { Trial::tests(&PROPAGATION) } else { Vec::new() };
+            let propagation = Trial::tests(&PROPAGATION);
             Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights, propagation].concat())
         })
     };
