@@ -221,4 +221,7 @@ fn a_recording_whose_disk_is_full_says_so_and_holds_what_came_before() {
     // A record of these takes less than 256 bytes.
     assert!(spans.len() > 64 * 1024 / 256, "{}", spans.len());
     assert!(spans.iter().enumerate().all(|(number, span)| span.path() == format!("/{number}")));
+    // One may stand there in part.
+    let [ended, left_out] = ["ended", "records_left_out"].map(|name| outcome.count(name));
+    assert_eq!(ended, spans.len() as u64 + left_out);
 }

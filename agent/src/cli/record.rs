@@ -17,8 +17,10 @@ use crate::resource::Host;
 use crate::sampler;
 
 mod output;
+mod written;
 
 use output::Recording;
+use written::Counted;
 
 /// Watch Go services and write what the kernel's programs saw of them into a file
 ///
@@ -71,9 +73,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let file = create(&arguments.file, arguments.force)?;
         let host = Host::detect(Path::new("/proc"));
         let limit = u64::from(arguments.limit) << 20;
+        let (file, written) = Counted::new(file);
         let writer = Writer::new(BufWriter::new(file), limit, Recorder::here(host.architecture))
             .with_context(|| format!("cannot write {}", arguments.file.display()))?;
-        Ok(Recording::new(writer, arguments.file.clone(), host, counts, program.is_none()))
+        Ok(Recording::new((writer, written), arguments.file.clone(), host, counts, program.is_none()))
     })
 }
 

@@ -91,7 +91,9 @@ impl SessionCounter {
                 "Types that hold a context and are not followed: parents may have been overlooked."
             }
             Self::UncleanStops => "Earlier agents that did not end as they should: spans may be missing.",
-            Self::NotRecorded => "Lost: records left out of the recording, which had its size.",
+            Self::NotRecorded => {
+                "Lost: records left out of the recording, which had its size, or could not be written."
+            }
             Self::LogLinesDropped => {
                 "Lines that standard error did not take: its reader was too slow, or had gone."
             }

@@ -5,6 +5,7 @@ use std::future::ready;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -37,6 +38,10 @@ pub(super) struct Recording<W: Write> {
     /// Errors of which the process is not known yet.
     early: VecDeque<CallError>,
     records: u64,
+    /// Where in the recording each record ends that may still be in the buffer.
+    ends: VecDeque<u64>,
+    /// The bytes that have come to the file.
+    written: Arc<AtomicU64>,
     counts: Arc<Counts>,
     ends_when_full: bool,
     said_full: bool,
@@ -62,8 +67,9 @@ struct CallError {
 }
 
 impl<W: Write> Recording<W> {
+    /// Of the writer it is also told how many bytes have come to the file.
     pub(super) fn new(
-        writer: Writer<W>,
+        (writer, written): (Writer<W>, Arc<AtomicU64>),
         path: PathBuf,
         host: Host,
         counts: &Arc<Counts>,
@@ -80,6 +86,8 @@ impl<W: Write> Recording<W> {
             next_id: 1,
             early: VecDeque::new(),
             records: 0,
+            ends: VecDeque::new(),
+            written,
             counts: Arc::clone(counts),
             ends_when_full,
             said_full: false,
@@ -151,19 +159,31 @@ impl<W: Write> Recording<W> {
     }
 
     /// Writes the last frame, and says what there is.
-    fn end(self) -> anyhow::Result<()> {
+    fn end(mut self) -> anyhow::Result<()> {
         let path = self.path.display();
         let end = Fact::End { counts: self.counts.early_by_name() };
         let bytes = self.writer.bytes();
-        self.counts.print();
         let finished = match self.failed {
             Some(error) => Err(error),
             None => self.writer.finish(&end).map(drop),
         };
+        if finished.is_err() {
+            pass(&mut self.ends, &self.written);
+            self.counts.add(SessionCounter::NotRecorded, self.ends.len() as u64);
+        }
+        self.counts.print();
         finished.with_context(|| format!("cannot write {path}"))?;
         let (records, processes) = (self.records, self.next_id.saturating_sub(1));
         info!(records, processes, bytes, %path, "recorded");
         Ok(())
+    }
+}
+
+/// Forgets the records that have come to the file.
+fn pass(ends: &mut VecDeque<u64>, written: &AtomicU64) {
+    let written = written.load(Ordering::Relaxed);
+    while ends.front().is_some_and(|end| *end <= written) {
+        ends.pop_front();
     }
 }
 
@@ -222,6 +242,8 @@ impl<W: Write> session::Sink for Recording<W> {
         let result = self.writer.record(bytes);
         if self.is_taken(result) {
             self.records += 1;
+            self.ends.push_back(self.writer.bytes());
+            pass(&mut self.ends, &self.written);
         } else {
             self.counts.add(SessionCounter::NotRecorded, 1);
         }

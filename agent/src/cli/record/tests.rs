@@ -28,9 +28,10 @@ fn records_for_which_there_is_no_room_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("recording");
     let file = create(&path, false).unwrap();
+    let (file, written) = Counted::new(file);
     let writer = Writer::new(BufWriter::new(file), 1_000, Recorder::here("amd64")).unwrap();
     let host = Host::detect(Path::new("/proc"));
-    let mut recording = Recording::new(writer, path.clone(), host, &counts, true);
+    let mut recording = Recording::new((writer, written), path.clone(), host, &counts, true);
     recording.event(Event::ContextsLeftOut { executable: "/srv/shop".into(), count: 3 });
     for _ in 0..20 {
         assert!(!recording.is_done() || counts.to_string().contains("records_left_out"));
