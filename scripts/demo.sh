@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # demo.sh: watches three small Go services under a light load for a minute; without root it inspects one of them.
-# DEMO_SECONDS sets another time, DEMO_LIGHTFOOT a `lightfoot` that is built already. Ctrl-C ends everything.
+# DEMO_SECONDS sets another time, DEMO_LIGHTFOOT a `lightfoot` and DEMO_SERVICES services that are built already, DEMO_FOLDER where
+# it may write. Ctrl-C ends everything.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
@@ -10,14 +11,18 @@ if [ -z "${DEMO_LIGHTFOOT:-}" ]; then
     cargo build --quiet --release --package lightfoot
 fi
 
-go=$(go_command)
-mkdir -p target/demo
-[ -x target/demo/demo ] || say "building tests/targets/demo, services of net/http and gRPC, with $("$go" env GOVERSION)"
-(cd tests/targets/demo && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$root/target/demo/demo" .)
+folder=${DEMO_FOLDER:-target/demo}
+mkdir -p "$folder"
+demo=${DEMO_SERVICES:-$root/$folder/demo}
+if [ -z "${DEMO_SERVICES:-}" ]; then
+    go=$(go_command)
+    [ -x "$demo" ] || say "building tests/targets/demo, services of net/http and gRPC, with $("$go" env GOVERSION)"
+    (cd tests/targets/demo && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$demo" .)
+fi
 
 if [ "$(id -u)" != 0 ]; then
     say "watching takes root (sudo make demo); this is what could be watched:"
-    exec "$program" inspect target/demo/demo
+    exec "$program" inspect "$demo"
 fi
 
 started=()
@@ -31,28 +36,35 @@ trap 'exit 130' INT TERM
 start_service() {
     local name=$1
     shift
-    : >"target/demo/$name.url" # there before it is looked at
-    OTEL_SERVICE_NAME=$name target/demo/demo "$@" >"target/demo/$name.url" &
+    : >"$folder/$name.url" # there before it is looked at
+    OTEL_SERVICE_NAME=$name "$demo" "${passing[@]}" "$@" >"$folder/$name.url" &
     started+=($!)
     for _ in $(seq 100); do
-        url=$(<"target/demo/$name.url")
+        url=$(<"$folder/$name.url")
         [ -z "$url" ] || return 0
         sleep 0.1
     done
     fail "the service $name did not start"
 }
 
+# Whether the kernel permits what --propagate takes, and if not, why not. Services pass traceparent on by themselves then.
+propagation=$("$program" doctor 2>/dev/null | sed -n 's/.* propagation  *//p')
+case $propagation in
+*"can be passed on"*) passing=() watching=(--propagate) who="Lightfoot passes the trace contexts on (--propagate)" ;;
+*) passing=(-pass-on) watching=() who="these pass on the traceparent that they get" ;;
+esac
+
 seconds=${DEMO_SECONDS:-60}
 start_service prices
 start_service stock -prices "$url"
 start_service shop -stock "$url"
 services=("${started[@]}")
-target/demo/demo -visit "$url" -for "${seconds}s" &
+"$demo" "${passing[@]}" -visit "$url" -for "${seconds}s" &
 customers=$!
 started+=("$customers")
 
 say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
-"$program" run --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" > >(tee target/demo/spans) &
+"$program" run "${watching[@]}" --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" > >(tee "$folder/spans") &
 lightfoot=$!
 started+=("$lightfoot")
 wait "$customers" || true
@@ -64,10 +76,10 @@ wait "$lightfoot"
 whole=$(awk '
     /^[0-9]/ { for (word = 3; word <= NF; word++) if ($word ~ /^trace=/) services[$word] += !seen[$word, $2]++ }
     END { for (trace in services) whole += services[trace] == 3; print whole + 0 }
-' target/demo/spans)
+' "$folder/spans")
 if [ "$whole" != 0 ]; then
-    say "$whole traces go through shop, stock and prices, for these pass on the traceparent that they get"
+    say "$whole traces go through shop, stock and prices, for $who"
 else
     say "no trace goes through shop, stock and prices: none of the requests to all three was watched"
 fi
-say "$("$program" doctor 2>/dev/null | sed -n 's/.* propagation  *//p')"
+say "$propagation"

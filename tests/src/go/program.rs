@@ -69,6 +69,8 @@ pub enum Program {
     PropagationHttp2,
     /// Calls by gRPC in all the ways that matter to whoever adds a header to the calls. It has dependencies.
     PropagationGrpc,
+    /// A shop, its stock and prices in `make demo`, and customers. It has dependencies.
+    Demo,
     /// Structs that are hard to describe. No network.
     Layouts,
     /// Prints what its interfaces hold and where calls return to. It serves itself.
@@ -110,6 +112,7 @@ impl Program {
             Self::Propagation => "propagation",
             Self::PropagationHttp2 => "propagationhttp2",
             Self::PropagationGrpc => "propagationgrpc",
+            Self::Demo => "demo",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
         }

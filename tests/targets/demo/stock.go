@@ -42,11 +42,14 @@ func askItem(ctx context.Context, cc grpc.ClientConnInterface, id string) (strin
 	return item.Value, nil
 }
 
-type stock struct{ prices string }
+type stock struct {
+	prices   string
+	passesOn bool
+}
 
-func serveStock(listener net.Listener, prices string) error {
+func serveStock(listener net.Listener, stock *stock) error {
 	server := grpc.NewServer()
-	server.RegisterService(&service, &stock{prices})
+	server.RegisterService(&service, stock)
 	return server.Serve(listener)
 }
 
@@ -71,8 +74,10 @@ func (s *stock) item(ctx context.Context, id *wrapperspb.StringValue) (*wrappers
 	if err != nil {
 		return nil, err
 	}
-	for _, parent := range metadata.ValueFromIncomingContext(ctx, "traceparent") {
-		request.Header.Set("Traceparent", parent)
+	if s.passesOn {
+		for _, parent := range metadata.ValueFromIncomingContext(ctx, "traceparent") {
+			request.Header.Set("Traceparent", parent)
+		}
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -83,9 +88,12 @@ func (s *stock) item(ctx context.Context, id *wrapperspb.StringValue) (*wrappers
 	return wrapperspb.String("in stock for " + string(price)), err
 }
 
-// product asks the stock on behalf of a request, whose traceparent it passes on.
-func product(w http.ResponseWriter, r *http.Request, stock *grpc.ClientConn) {
-	ctx := metadata.AppendToOutgoingContext(r.Context(), "traceparent", r.Header.Get("Traceparent"))
+// product asks the stock on behalf of a request.
+func product(w http.ResponseWriter, r *http.Request, stock *grpc.ClientConn, passesOn bool) {
+	ctx := r.Context()
+	if passesOn {
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", r.Header.Get("Traceparent"))
+	}
 	item, err := askItem(ctx, stock, r.PathValue("id"))
 	switch status.Code(err) {
 	case codes.OK:

@@ -66,15 +66,18 @@ pub(crate) fn write(boot: &Boot, kernel: &Path, to: &Path) -> Result<(), Box<dyn
     }
     if !names.is_empty() {
         if boot.machine.is_here() {
-            // busybox's own knows neither users nor bounding sets.
-            let setpriv = Path::new("/usr/bin/setpriv");
-            copy(root, setpriv, setpriv)?;
-            add_libraries(root, setpriv)?;
+            // busybox's own knows neither users nor bounding sets; scripts are written for bash.
+            for program in ["/usr/bin/setpriv", "/bin/bash"].map(Path::new) {
+                copy(root, program, program)?;
+                add_libraries(root, program)?;
+            }
         }
         add_programs(root, boot)?;
-        for read in ["tests/targets", "docs"] {
+        for read in ["tests/targets", "docs", "scripts"] {
             copy_folder(root, &sources.join(read))?;
         }
+        let toolchain = sources.join("rust-toolchain.toml");
+        copy(root, &toolchain, &toolchain)?;
     }
     executable(&root.join("init"), &INIT.replace("@CACHE@", &cache::folder().to_string_lossy()))?;
     fs::write(root.join("trials.sh"), script)?;

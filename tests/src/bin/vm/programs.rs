@@ -40,6 +40,7 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             plain(Program::PropagationGrpc, &[21, 26, 27]),
             of(Program::PropagationGrpc, &[(24, Mode::PieStripped)]),
         ],
+        "demo" => vec![of(Program::Demo, &[(26, Mode::Plain)])],
         "headers" => vec![
             plain(Program::Truth, &[21, 26, 27]),
             plain(Program::Http2Batch, &[21, 27]),

@@ -69,11 +69,12 @@ const RIGHTS: [(&str, &[&str]); 2] = [
 const LOAD: [(&str, &[&str]); 2] =
     [("matrix", &["by_uprobe_multi", "a_thousand_calls"]), ("grpc", &["load::"])];
 
-/// Trace contexts on the wire. Machines that are not emulated are often in lockdown, where no program may write.
-const PROPAGATION: [(&str, &[&str]); 1] = [("propagate", &[])];
+/// Trace contexts on the wire, and the demo's one trace. Machines that are not emulated are often in lockdown, where no program may
+/// write.
+const PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &[]), ("demo", &[])];
 
 /// What each run of the tests has time for of it: thousands of requests of each kind, and what goes out with `tracestate`.
-const USUAL_PROPAGATION: [(&str, &[&str]); 1] = [("propagate", &["load::", "states::"])];
+const USUAL_PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &["load::", "states::"]), ("demo", &[])];
 
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
 
