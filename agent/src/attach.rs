@@ -1,6 +1,6 @@
 //! The only room that knows aya: loading the BPF object, filling its maps, attaching and detaching.
 //!
-//! Two programs, for HTTP and for gRPC, and a third where something may be written; one link of each for each binary where the kernel has uprobe_multi. The cookie says which site
+//! Three programs, for HTTP, for gRPC and for connections, and a fourth where something may be written; one link of each for each binary where the kernel has uprobe_multi. The cookie says which site
 //! was hit. A link is owned by its [`Attachment`]: dropping that detaches.
 
 use std::collections::HashMap as StdHashMap;

@@ -113,6 +113,8 @@ pub enum Role {
     /// The pattern that a router has matched, for the span that is open: one trap more for each request that it serves.
     /// Optional, and placed in programs that have the router and an HTTP server.
     Router,
+    /// The connection of a request is known, for the span that is open: one trap more for each. Only if asked for.
+    Connected,
     /// The headers of a request are about to end: one trap more for each. Only if asked for, for a header is written there.
     Written,
     /// The headers of a request are known to its own goroutine, and another one will write them: one trap more for each. Only if asked
@@ -140,6 +142,7 @@ impl Role {
                 | Self::Status
                 | Self::Sent
                 | Self::Received
+                | Self::Connected
                 | Self::Written
                 | Self::Told
         )

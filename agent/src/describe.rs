@@ -96,6 +96,7 @@ impl Describer {
             span_id: record.span_id,
             parent: record.parent,
             continues: record.segment.and_then(|segment| segment.before),
+            joined: None,
             flags: record.flags,
             trace_state: state.unwrap_or_default().into(),
             scope,

@@ -38,6 +38,7 @@ pub mod semconv;
 pub mod span;
 
 pub mod describe;
+pub mod join;
 
 pub mod counters;
 pub mod deliver;

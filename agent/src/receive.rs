@@ -1,5 +1,7 @@
 //! From the bytes of the ring buffer to records of our own.
 
+use std::net::{IpAddr, SocketAddr};
+
 use bumpalo::Bump;
 use bumpalo::collections::{String as ArenaString, Vec as ArenaVec};
 use lightfoot_probes_abi::record::{self, MISSING_FIELDS, RecordHeader, Text, http_flags};
@@ -7,7 +9,7 @@ use lightfoot_probes_abi::user::{self, Texts};
 use lightfoot_probes_abi::{GrpcText, segment};
 
 use crate::record::{
-    CallError, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record, Segment,
+    CallError, Connection, HttpClient, HttpServer, Operation, Parent, ParentRule, PathForm, Record, Segment,
 };
 
 mod connect;
@@ -100,6 +102,8 @@ fn http_client<'a>(client: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
         has_user_info: has(http_flags::USER_INFO),
         protocol: (client.protocol_major, client.protocol_minor),
         status: Some(client.status).filter(|status| *status != 0),
+        has_body: client.size != 0 && line.split(|byte| *byte == b' ').next() != Some(b"HEAD"),
+        connection: connection(texts.get(Text::Peer)),
         resend_count: client.resend_count,
         error: (client.error_type != 0).then(|| CallError {
             descriptor: client.error_type,
@@ -110,6 +114,21 @@ fn http_client<'a>(client: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
         rpc: connect::sent(client),
         cut: cut(client, arena).into_bump_slice(),
     }
+}
+
+/// Nothing if there is none, or it was not found.
+fn connection(bytes: &[u8]) -> Option<Connection> {
+    let connection = record::Connection::of(bytes)?;
+    let [local, peer] = [0, 1].map(|end| {
+        let address = connection.addresses.get(end)?;
+        let ip = match connection.lengths.get(end)? {
+            4 => IpAddr::from(*address.first_chunk::<4>()?),
+            16 => IpAddr::from(*address),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip.to_canonical(), *connection.ports.get(end)?))
+    });
+    Some(Connection { since: connection.since, local: local?, peer: peer? })
 }
 
 fn cut<'a>(http: &record::Http, arena: &'a Bump) -> ArenaVec<'a, &'static str> {

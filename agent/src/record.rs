@@ -3,6 +3,8 @@
 //! What comes after the ring works on this alone, so it needs neither privileges nor BPF. Texts are where the record is, or
 //! in the arena of whoever decoded it.
 
+use std::net::SocketAddr;
+
 mod connect;
 mod grpc;
 
@@ -173,6 +175,10 @@ pub struct HttpClient<'a> {
     pub protocol: (u8, u8),
     /// The status of the response.
     pub status: Option<u16>,
+    /// Whether the response may have a body.
+    pub has_body: bool,
+    /// The connection that it went over, if that was looked for and found.
+    pub connection: Option<Connection>,
     /// How many redirects led to this request.
     pub resend_count: u16,
     /// Why there is no response.
@@ -183,6 +189,17 @@ pub struct HttpClient<'a> {
     pub rpc: Option<Protocol>,
     /// The texts that were cut at their limit, by the names of the fields above.
     pub cut: &'a [&'static str],
+}
+
+/// A connection of TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Since when the request had it for its own, in nanoseconds of `CLOCK_BOOTTIME`.
+    pub since: u64,
+    /// This end.
+    pub local: SocketAddr,
+    /// The other end.
+    pub peer: SocketAddr,
 }
 
 /// Which field of a `net/url.URL` a path comes from.

@@ -95,6 +95,9 @@ pub struct Process {
     pub pid: u32,
     /// Its start, in clock ticks after boot.
     pub start_time: u64,
+    /// Its network namespace, by its inode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<u64>,
     /// Nanoseconds of `CLOCK_BOOTTIME`: each of its spans starts later.
     pub since: u64,
     /// Its program's path.
@@ -213,6 +216,7 @@ impl Process {
             id,
             pid: identity.pid,
             start_time: identity.start_time,
+            network: identity.network,
             since,
             executable,
             service_name: identity.service_name.clone(),
@@ -233,6 +237,7 @@ impl Process {
         ProcessIdentity {
             pid: self.pid,
             start_time: self.start_time,
+            network: self.network,
             service_name: self.service_name.clone(),
             named_by: self.named_by,
             resource,

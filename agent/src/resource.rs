@@ -58,6 +58,8 @@ pub struct ProcessIdentity {
     pub pid: u32,
     /// Its start, in clock ticks since boot; with the number it tells a process from any other.
     pub start_time: u64,
+    /// Its network namespace, by its inode.
+    pub network: Option<u64>,
     /// What its spans come from.
     pub service_name: String,
     /// What gave it that name.
@@ -91,7 +93,8 @@ impl ProcessIdentity {
         host: &Host,
         clock: &Clock,
     ) -> Self {
-        let Facts { command, start_time, parent, executable, own_pid, container, environment } = facts;
+        let Facts { command, start_time, parent, executable, own_pid, network, container, environment } =
+            facts;
         let executable_name = match &executable {
             Some(path) => path.rsplit('/').next().unwrap_or_default().to_owned(),
             None => command,
@@ -159,7 +162,8 @@ impl ProcessIdentity {
             KeyValue::new(name::TELEMETRY_DISTRO_VERSION, env!("CARGO_PKG_VERSION")),
         ]);
         let resource = Resource::builder_empty().with_schema_url(attributes, name::SCHEMA_URL).build();
-        Self { pid, start_time, service_name, named_by, resource, problems: environment.problems }
+        let problems = environment.problems;
+        Self { pid, start_time, network, service_name, named_by, resource, problems }
     }
 }
 

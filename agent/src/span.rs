@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use opentelemetry::trace::SpanKind;
 use smallvec::SmallVec;
 
+use crate::join::Link;
 use crate::record::{Parent, SpanId, TraceId};
 
 /// Attributes that a span holds in itself; further ones are allocated. No record has more of them today.
@@ -26,6 +27,8 @@ pub struct Span<'a> {
     pub parent: Option<Parent>,
     /// The span of the same trace that it goes on from: it is a piece of something that was open for long.
     pub continues: Option<SpanId>,
+    /// The span of the same call on its other side, where no trace context leads to it.
+    pub joined: Option<Link>,
     /// The trace flags of `traceparent`: bit 0 is "sampled".
     pub flags: u8,
     /// The caller's `tracestate`, valid; empty if there is none.
@@ -91,6 +94,7 @@ impl<'a> Span<'a> {
             span_id: self.span_id,
             parent: self.parent,
             continues: self.continues,
+            joined: self.joined,
             flags: self.flags,
             trace_state: owned(self.trace_state),
             scope: self.scope,

@@ -151,6 +151,13 @@ pub enum Event {
         /// Why not.
         reason: WatchError,
     },
+    /// Its calls are not joined with the services that are called, though that was asked for.
+    NotJoined {
+        /// The path of the program.
+        executable: PathBuf,
+        /// Why not.
+        reason: WatchError,
+    },
     /// A process died soon after probes were placed in its program, which is left alone now.
     Suspended {
         /// The process.
@@ -233,6 +240,8 @@ pub struct Settings {
     pub messages: bool,
     /// Whether trace contexts are added to what clients send.
     pub propagation: Propagation,
+    /// Whether the connections of clients' calls are recorded.
+    pub join: bool,
     /// What is done about programs that trace themselves.
     pub coexistence: Coexistence,
     /// So long after the last new caller of a client function its own returns are still probed; usually [`CALLERS_SETTLE`].
@@ -255,6 +264,7 @@ impl Settings {
             ),
             (headers.lengths != 0, process_flags::HEADERS),
             (treatment.forwarded, process_flags::FORWARDED),
+            (self.join && !analysis.join.places.is_empty(), process_flags::JOIN),
         ];
         let flags = flags
             .into_iter()

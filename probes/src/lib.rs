@@ -91,7 +91,7 @@ mod tests {
         };
         assert_eq!(object.as_ptr().align_offset(8), 0);
         let functions = lightfoot_probes_verify::check(object, Permissions::NONE).unwrap();
-        assert_eq!(names(&functions), programs(&["on_site", "on_site_grpc"]));
+        assert_eq!(names(&functions), programs(&["on_site", "on_site_grpc", "on_site_join"]));
         assert!(functions.iter().all(|function| function.frame <= LARGEST_FRAME));
     }
 
@@ -114,7 +114,10 @@ mod tests {
         );
         let permissions = Permissions { writer: Some("propagate10write_user"), ..Permissions::NONE };
         let functions = lightfoot_probes_verify::check(propagate, permissions).unwrap();
-        assert_eq!(names(&functions), programs(&["on_site", "on_site_grpc", "on_site_propagate"]));
+        assert_eq!(
+            names(&functions),
+            programs(&["on_site", "on_site_grpc", "on_site_join", "on_site_propagate"])
+        );
         assert_eq!(functions.iter().filter(|function| function.writes).count(), 1);
     }
 }

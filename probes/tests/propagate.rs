@@ -11,7 +11,7 @@ fn its_programs_are_as_small_as_the_usual_ones() {
         return;
     }
     let mut object = EbpfLoader::new().verifier_log_level(VerifierLogLevel::DISABLE).load(object).unwrap();
-    for name in ["on_site", "on_site_by_address", "on_site_grpc", "on_site_propagate"] {
+    for name in ["on_site", "on_site_by_address", "on_site_grpc", "on_site_join", "on_site_propagate"] {
         let program: &mut UProbe = object.program_mut(name).unwrap().try_into().unwrap();
         match program.load() {
             Ok(()) => {}

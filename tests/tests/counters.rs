@@ -45,6 +45,8 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("propagation_shared", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unknown", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
     ("propagation_unproven", PROPAGATE, "a_message_differs_from_the_one_without_us_in_the_header_alone"),
+    ("join_site", JOIN, "each_request_is_linked_with_its_call_and_nothing_else"),
+    ("join_unproven", JOIN, "connections_of_another_kind_are_counted"),
     ("propagated_states", STATES, "what_a_request_came_with_goes_out_with_those_on_its_behalf"),
     ("propagation_state_dropped", STATES, "what_a_request_came_with_goes_out_with_those_on_its_behalf"),
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "hits_that_the_kernel_skips_are_counted"),
@@ -79,6 +81,10 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("paused_seconds", "tests/tests/pause.rs", "what_is_paused_has_no_probe_and_goes_on_afterwards"),
     ("processes_without_pod", KUBERNETES, "without_an_api_server_it_goes_on_with_what_cgroups_say"),
     ("kubernetes_failures", KUBERNETES, "without_an_api_server_it_goes_on_with_what_cgroups_say"),
+    ("joined", JOIN, "each_request_is_linked_with_its_call_and_nothing_else"),
+    ("join_ambiguous", JOINER, "what_is_ambiguous_or_in_vain_is_counted"),
+    ("join_unmatched", JOINER, "what_is_ambiguous_or_in_vain_is_counted"),
+    ("join_full", JOINER, "what_is_ambiguous_or_in_vain_is_counted"),
     ("pods_left_out", FOLLOWING, "what_there_is_no_room_for_is_counted"),
     ("pod_attributes_left_out", FOLLOWING, "what_there_is_no_room_for_is_counted"),
     // Delivery.
@@ -102,6 +108,8 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("export_retries", "agent/src/deliver/tests.rs", "a_batch_is_given_up_after_the_time_that_was_set"),
 ];
 
+const JOIN: &str = "tests/tests/join.rs";
+const JOINER: &str = "agent/src/join/tests.rs";
 const KUBERNETES: &str = "tests/tests/kubernetes.rs";
 const FOLLOWING: &str = "agent/src/kubernetes/following/tests.rs";
 const PROPAGATE: &str = "tests/tests/propagate/cases.rs";

@@ -24,6 +24,8 @@ pub enum Group {
     Routers,
     /// Those that count the messages of streams.
     Messages,
+    /// Those that tell by which connections calls go.
+    Join,
     /// Those at which something is written.
     Propagation,
     /// The returns of client functions whose calls end at sites of this kind, where those end whose caller is not known.

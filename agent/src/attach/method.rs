@@ -28,17 +28,20 @@ pub(super) enum Family {
     Http,
     /// For those of gRPC.
     Grpc,
+    /// For those that tell by which connection a call goes.
+    Join,
     /// For those at which something is written; only in an object of its own.
     Propagation,
 }
 
 impl Family {
-    pub(super) const ALL: [Self; 3] = [Self::Http, Self::Grpc, Self::Propagation];
+    pub(super) const ALL: [Self; 4] = [Self::Http, Self::Grpc, Self::Join, Self::Propagation];
 
     /// That of a site.
     pub(super) fn of(cookie: Cookie) -> Self {
         match cookie.kind() {
             Some(kind) if kind.is_grpc() => Self::Grpc,
+            Some(kind) if kind.is_join() => Self::Join,
             Some(kind) if kind.is_propagation() => Self::Propagation,
             _ => Self::Http,
         }
@@ -65,12 +68,15 @@ impl Method {
         match (self, family) {
             (Self::UprobeMulti, Family::Http) => "on_site_multi",
             (Self::UprobeMulti, Family::Grpc) => "on_site_grpc_multi",
+            (Self::UprobeMulti, Family::Join) => "on_site_join_multi",
             (Self::UprobeMulti, Family::Propagation) => "on_site_propagate_multi",
             (Self::PerfEvent | Self::Tracefs, Family::Http) => "on_site",
             (Self::PerfEvent | Self::Tracefs, Family::Grpc) => "on_site_grpc",
+            (Self::PerfEvent | Self::Tracefs, Family::Join) => "on_site_join",
             (Self::PerfEvent | Self::Tracefs, Family::Propagation) => "on_site_propagate",
             (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Http) => "on_site_by_address",
             (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Grpc) => "on_site_grpc_by_address",
+            (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Join) => "on_site_join_by_address",
             (Self::PerfEventByAddress | Self::TracefsByAddress, Family::Propagation) => {
                 "on_site_propagate_by_address"
             }

@@ -3,14 +3,14 @@
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
-use super::http2;
 use super::{Inlined, Layout, Library, MapField, Operation, Place, Point, Role, Way};
+use super::{grpc, http2};
 
 /// The library.
 pub const LIBRARY: Library = Library {
     name: "net/http",
     module: None,
-    operations: &[SERVER_1, http2::SERVER, CLIENT, PROPAGATION_1, http2::PROPAGATION],
+    operations: &[SERVER_1, http2::SERVER, CLIENT, CONNECTION_1, PROPAGATION_1, http2::PROPAGATION],
 };
 
 /// A request over HTTP/1.
@@ -99,6 +99,51 @@ pub const CLIENT: Operation = Operation {
     layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
     maps: &[],
 };
+
+/// The connection that a client's request over HTTP/1 goes over (with `--join`).
+///
+/// `(*Transport).roundTrip` calls it, in the goroutine of the request, once it has a connection that speaks HTTP/1.
+pub const CONNECTION_1: Operation = Operation {
+    title: "HTTP/1 client connection",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Connected,
+        ways: &[Way {
+            function: "net/http.(*persistConn).roundTrip",
+            place: Place::Entry {
+                signature: Signature {
+                    parameters: &[GoType::Pointer, GoType::Pointer],
+                    results: ROUND_TRIP_RESULTS,
+                },
+                needs: &[0],
+                called_from: Some("net/http.(*Transport).roundTrip"),
+            },
+        }],
+    }],
+    layouts: &[&G, &STACK, &PERSIST_CONN, &TLS_CONN, &TCP_CONN, &NET_CONN, &NET_FD, &grpc::TCP_ADDR],
+    maps: &[],
+};
+
+/// A client's connection (net/http/transport.go).
+pub const PERSIST_CONN: Layout =
+    Layout { name: "net/http.persistConn", required: &["conn"], optional: &[], is_optional: false };
+
+/// One that is encrypted.
+pub const TLS_CONN: Layout =
+    Layout { name: "crypto/tls.Conn", required: &["conn"], optional: &[], is_optional: true };
+
+/// One of TCP.
+pub const TCP_CONN: Layout =
+    Layout { name: "net.TCPConn", required: &["conn"], optional: &[], is_optional: false };
+
+/// What all connections of package `net` are.
+pub const NET_CONN: Layout =
+    Layout { name: "net.conn", required: &["fd"], optional: &[], is_optional: false };
+
+/// What these share with their copies.
+pub const NET_FD: Layout =
+    Layout { name: "net.netFD", required: &["laddr", "raddr"], optional: &[], is_optional: false };
 
 /// The header `traceparent` in what a client sends over HTTP/1 (with `--propagate`).
 ///

@@ -37,6 +37,9 @@ pub(super) fn say(event: &Event) {
         Event::NotPropagated { executable, reason } => {
             warn!(path = %executable.display(), reason = chain(reason), "not passing trace contexts on");
         }
+        Event::NotJoined { executable, reason } => {
+            warn!(path = %executable.display(), reason = chain(reason), "not joining calls with what they call");
+        }
         Event::Suspended { key, executable, death } => {
             let (path, minutes) = (executable.display(), SUSPENSION.as_secs() / 60);
             error!(%path, pid = key.pid, %death, minutes, "died soon after probes were placed: its program is left alone for a while");
@@ -76,6 +79,9 @@ pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
             "warning",
             format!("{}: trace contexts are not passed on: {}", executable.display(), chain(reason)),
         ),
+        Event::NotJoined { executable, reason } => {
+            ("warning", format!("{}: calls are not joined: {}", executable.display(), chain(reason)))
+        }
         Event::Suspended { key, executable, death } => (
             "warning",
             format!(

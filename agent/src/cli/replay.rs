@@ -93,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         describing.http.query = arguments.queries;
         // What is recorded starts with the clock; one that was changed starts in 1970.
         let clock = Clock::from_reading(Reading { before: 0, wall: 0, after: 0 });
-        let mut spans = Spans::start(&settings, describing, clock, &counts)?;
+        let mut spans = Spans::start(&settings, describing, clock, true, &counts)?;
         spans.pipeline.wait_for_output();
         let mut replay = Replay { spans, has_clock: false, processes: HashMap::new() };
         let result = replay.take(reader, &settings).await;

@@ -276,6 +276,7 @@ impl Point {
             Role::Sent => "sent",
             Role::Received => "got",
             Role::Route | Role::Router => "route",
+            Role::Connected => "peer",
             Role::Written => "write",
             Role::Listed => "list",
             Role::Told => "told",
@@ -307,7 +308,7 @@ impl Point {
         let why = match self.role {
             Role::Route => "one trap more for a request that passes; only while copied requests hide routes",
             Role::Router => "for requests that the router serves, unless switched off",
-            Role::Received | Role::Written => "only if asked for",
+            Role::Received | Role::Connected | Role::Written => "only if asked for",
             Role::ErrorEnd => "for calls that end otherwise",
             Role::Status => "for calls that net/http receives",
             Role::InlinedEnd => "for calls of a function that was inlined",

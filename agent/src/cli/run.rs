@@ -159,7 +159,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, appear, |counts| {
         let in_pods = InPods::start(arguments.kubernetes.node(&config.file.kubernetes), counts);
-        Sink::start(&settings, describing, in_pods, counts, program.is_none())
+        let joins = arguments.watching.joins(&config.file.watching);
+        Sink::start(&settings, describing, (in_pods, joins), counts, program.is_none())
     })
 }
 

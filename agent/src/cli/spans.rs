@@ -13,6 +13,7 @@ use crate::counters::{Parents, SessionCounter};
 use crate::deliver::{DeliverError, Pipeline, Settings};
 use crate::describe::{self, Describer};
 use crate::discover::{ProcessKey, Treatment};
+use crate::join::Joiner;
 use crate::receive::{self, ReceiveError};
 use crate::record::Operation;
 use crate::resource::ProcessIdentity;
@@ -30,6 +31,8 @@ pub(super) struct Spans {
     /// What gives spans their time of day.
     pub(super) clock: Clock,
     describer: Describer,
+    /// Where spans of calls and of what they call are linked.
+    joiner: Option<Joiner>,
     /// By number, for each process that had it and of which records may come; the last one is the newest.
     processes: HashMap<u32, Vec<Known>>,
     /// As they came.
@@ -59,12 +62,14 @@ impl Spans {
         settings: &Settings,
         describing: describe::Settings,
         clock: Clock,
+        joins: bool,
         counts: &Arc<Counts>,
     ) -> Result<Self, DeliverError> {
         let pipeline = Pipeline::start(settings, Arc::clone(&counts.delivery))?;
         Ok(Self {
             clock,
             describer: Describer::new(describing),
+            joiner: joins.then(Joiner::default),
             processes: HashMap::new(),
             held: VecDeque::new(),
             arena: Bump::with_capacity(ARENA),
@@ -124,6 +129,8 @@ impl Spans {
     pub(super) async fn finish(self, within: Duration) {
         let error = self.pipeline.last_export_error();
         self.counts.add(SessionCounter::WithoutProcess, self.held.len() as u64);
+        let waiting = self.joiner.as_ref().map_or(0, Joiner::waiting);
+        self.counts.add(SessionCounter::JoinUnmatched, waiting);
         self.pipeline.stop(within).await;
         self.counts.print();
         if let Some(error) = error {
@@ -157,7 +164,13 @@ impl Spans {
         let rule = record.parent.map(|parent| parent.rule);
         known.parents.count(rule);
         self.counts.parents.count(rule);
-        let span = self.describer.span(&record, &self.clock, &self.arena);
+        let mut span = self.describer.span(&record, &self.clock, &self.arena);
+        if let Some(joiner) = &mut self.joiner {
+            span.joined = joiner.offer(&record, known.identity.network);
+            for (counter, count) in joiner.tally().counts() {
+                self.counts.add(counter, count);
+            }
+        }
         trace!(service = known.identity.service_name, pid = record.pid, name = &*span.name, "span");
         self.pipeline.push(&known.identity, span);
         Ok(true)

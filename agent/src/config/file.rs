@@ -185,6 +185,9 @@ pub struct Watching {
     /// Whether `traceparent` is added to what clients send, by writing to the memory of programs
     #[schemars(extend("x-flag" = "--propagate", "default" = false))]
     pub propagate: Option<bool>,
+    /// Whether spans of calls are linked to those of the services that are called, with a trap for each request that is sent
+    #[schemars(extend("x-flag" = "--join", "default" = false))]
+    pub join: Option<bool>,
     /// After how long a call of gRPC that is open gets a span for what there was; 0s for never
     #[schemars(extend("x-flag" = "--segment-after", "default" = "10m"))]
     pub segment_after: Option<Time>,

@@ -35,11 +35,19 @@ pub enum SessionCounter {
     PodAttributesLeftOut,
     /// Tries to learn of pods that failed.
     KubernetesFailures,
+    /// Spans that got a link to that of the same call on its other side.
+    Joined,
+    /// Spans that could have had one of several.
+    JoinAmbiguous,
+    /// Calls whose other side was not seen.
+    JoinUnmatched,
+    /// Calls that were forgotten before it could be.
+    JoinFull,
 }
 
 impl SessionCounter {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::OpenAtEnd,
         Self::Unidentified,
         Self::WithoutProcess,
@@ -56,6 +64,10 @@ impl SessionCounter {
         Self::PodsLeftOut,
         Self::PodAttributesLeftOut,
         Self::KubernetesFailures,
+        Self::Joined,
+        Self::JoinAmbiguous,
+        Self::JoinUnmatched,
+        Self::JoinFull,
     ];
 
     /// The name, as it is printed.
@@ -77,6 +89,10 @@ impl SessionCounter {
             Self::PodsLeftOut => "pods_left_out",
             Self::PodAttributesLeftOut => "pod_attributes_left_out",
             Self::KubernetesFailures => "kubernetes_failures",
+            Self::Joined => "joined",
+            Self::JoinAmbiguous => "join_ambiguous",
+            Self::JoinUnmatched => "join_unmatched",
+            Self::JoinFull => "join_full",
         }
     }
 
@@ -114,6 +130,14 @@ impl SessionCounter {
             }
             Self::KubernetesFailures => {
                 "Tries to learn of the pods of this node that failed: what was known before is used."
+            }
+            Self::Joined => "Spans that got a link to that of the same call on its other side.",
+            Self::JoinAmbiguous => "Spans without such a link, for it could have been one of several.",
+            Self::JoinUnmatched => {
+                "Calls over HTTP/1 whose other side was not seen within a minute: the service is not watched here, or is behind something else."
+            }
+            Self::JoinFull => {
+                "Calls that were forgotten before that, for too many wait for their other side."
             }
         }
     }

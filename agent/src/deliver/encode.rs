@@ -9,7 +9,8 @@ use opentelemetry_proto::tonic::{common, resource, trace::v1 as proto};
 use opentelemetry_sdk::Resource;
 use prost::Message as _;
 
-use crate::record::ParentRule;
+use crate::join::Link;
+use crate::record::{ParentRule, SpanId, TraceId};
 use crate::semconv::SCHEMA_URL;
 use crate::span::{Span, Status, Value};
 use wire::{boolean, bytes, fixed32, fixed64, message, text, varint};
@@ -152,11 +153,11 @@ fn encode(out: &mut Vec<u8>, span: &Span<'_>) {
         });
     }
     varint(out, 10, span.dropped_attributes.into());
-    if let Some(before) = span.continues {
+    for link in links(span) {
         message(out, 13, |out| {
-            bytes(out, 1, &span.trace_id);
-            bytes(out, 2, &before);
-            fixed32(out, 6, link_flags(span));
+            bytes(out, 1, &link.trace_id);
+            bytes(out, 2, &link.span_id);
+            fixed32(out, 6, link.flags);
         });
     }
     message(out, 15, |out| {
@@ -193,9 +194,26 @@ fn status<'a>(span: &'a Span<'_>) -> (proto::status::StatusCode, &'a str) {
     }
 }
 
-/// Those of the span that it goes on from, which is this process's.
-fn link_flags(span: &Span<'_>) -> u32 {
-    u32::from(span.flags) | proto::SpanFlags::ContextHasIsRemoteMask as u32
+/// The spans that it is linked to, with the flags of these links: that which it goes on from, which is this process's, and that of its
+/// other side, which is another's.
+fn links(span: &Span<'_>) -> impl Iterator<Item = Linked> + use<> {
+    let (has, is_remote) =
+        (proto::SpanFlags::ContextHasIsRemoteMask as u32, proto::SpanFlags::ContextIsRemoteMask as u32);
+    let (trace_id, flags) = (span.trace_id, span.flags);
+    let before = span.continues.map(|span_id| Linked { trace_id, span_id, flags: u32::from(flags) | has });
+    let joined = span.joined.map(|Link { trace_id, span_id, flags }| Linked {
+        trace_id,
+        span_id,
+        flags: u32::from(flags) | has | is_remote,
+    });
+    before.into_iter().chain(joined)
+}
+
+/// A link as it is written.
+struct Linked {
+    trace_id: TraceId,
+    span_id: SpanId,
+    flags: u32,
 }
 
 /// Those of `traceparent`, and whether the parent is another process's.

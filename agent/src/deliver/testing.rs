@@ -17,6 +17,7 @@ pub(super) fn process(service: &str) -> Arc<ProcessIdentity> {
     Arc::new(ProcessIdentity {
         pid: 7,
         start_time: 1,
+        network: None,
         service_name: service.into(),
         named_by: NamedBy::Executable,
         resource: Resource::builder_empty().with_attributes(attributes).build(),
@@ -33,6 +34,7 @@ pub(super) fn span(trace: u8, id: u8, parent: u8, start: u64) -> Span<'static> {
         span_id: id_of(id),
         parent: (parent != 0).then(|| Parent { span_id: id_of(parent), rule: ParentRule::Context }),
         continues: None,
+        joined: None,
         flags: 1,
         trace_state: "".into(),
         scope: "test",

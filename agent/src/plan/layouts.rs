@@ -8,6 +8,7 @@ use crate::catalog::{self, MapField, go_runtime, http2, net_http};
 use crate::inspect::Program;
 
 mod connect;
+mod connection;
 mod grpc;
 mod propagation;
 mod routers;
@@ -53,6 +54,7 @@ pub fn layout(program: &Program) -> Layout {
         routers: routers::routers(program),
         grpc: grpc::grpc(program),
         propagation: propagation::propagation(program),
+        client_connection: connection::of_client(program),
     }
 }
 

@@ -7,6 +7,7 @@ fn process() -> Process {
         id: 1,
         pid: 4_711,
         start_time: 77,
+        network: Some(4_026_531_840),
         since: 100,
         executable: "/srv/shop".to_owned(),
         service_name: "shop".to_owned(),

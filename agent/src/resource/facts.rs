@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::ResourceError;
@@ -21,6 +22,8 @@ pub struct Facts {
     pub(super) executable: Option<String>,
     /// Its number in its own PID namespace.
     pub(super) own_pid: Option<u32>,
+    /// The inode of its network namespace.
+    pub(super) network: Option<u64>,
     pub(super) container: Container,
     pub(super) environment: Environment,
 }
@@ -44,6 +47,7 @@ impl Facts {
             parent: Some(parent).filter(|parent| *parent != 0),
             executable: executable.map(|path| without_deleted(path.as_os_str().as_bytes())),
             own_pid: own_pid(&process.join("status")),
+            network: fs::metadata(process.join("ns/net")).ok().map(|file| file.ino()),
             container: Container::read(&process.join("cgroup")),
             environment: Environment::read(&process.join("environ")),
         })

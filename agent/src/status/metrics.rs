@@ -180,6 +180,8 @@ const COUNTS: &[(&str, &str, Option<&str>)] = &[
     ("propagation_unproven", "{request}", None),
     ("propagated_states", "{request}", None),
     ("propagation_state_dropped", "{request}", None),
+    ("join_site", "{hit}", None),
+    ("join_unproven", "{request}", None),
     ("recursion_misses", "{hit}", None),
     ("stack_checks_failed", "{hit}", None),
     ("wakeups", "{wakeup}", None),
@@ -196,6 +198,10 @@ const COUNTS: &[(&str, &str, Option<&str>)] = &[
     ("pods_left_out", "{pod}", None),
     ("pod_attributes_left_out", "{attribute}", None),
     ("kubernetes_failures", "{request}", None),
+    ("joined", "{span}", None),
+    ("join_ambiguous", "{span}", None),
+    ("join_unmatched", "{request}", None),
+    ("join_full", "{request}", None),
 ];
 
 /// All metrics, in the order in which they are told.

@@ -52,6 +52,9 @@ pub(super) struct Analysis {
     /// Those at which trace contexts are added to what clients send, and why none are added to what some send.
     pub(super) propagation: Probes,
     pub(super) not_propagated: Vec<String>,
+    /// Those that tell by which connections calls go, and why there are none.
+    pub(super) join: Probes,
+    pub(super) not_joined: Option<String>,
     /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
     /// What is left to the program's own instrumentation, and to which.
@@ -148,6 +151,8 @@ impl Analysis {
             counted: 0,
             propagation: Probes::default(),
             not_propagated: Vec::new(),
+            join: Probes::default(),
+            not_joined: None,
             clients: None,
             covered: Vec::new(),
             outlooks: Arc::new([]),
@@ -160,6 +165,9 @@ impl Analysis {
                 .any(|of| of.title == operation.operation.title)
             {
                 analysis.add_propagation(operation);
+            }
+            if operation.operation.title == net_http::CONNECTION_1.title {
+                analysis.add_connection(operation);
             }
             let Some(add) = Self::adder(operation) else { continue };
             if let Some(by) = operation.covered_by.as_ref().filter(|_| coexistence != Coexistence::Both)
@@ -237,6 +245,7 @@ impl Analysis {
             + self.routers.places.len()
             + self.messages.places.len()
             + self.propagation.places.len()
+            + self.join.places.len()
             + of_clients
     }
 
@@ -251,6 +260,20 @@ impl Analysis {
         match propagation(plan, &self.layout) {
             Ok(found) => found.iter().for_each(|(planned, cookie)| self.propagation.add(planned, *cookie)),
             Err(why) => self.not_propagated.push(format!("{}: {why}", plan.operation.title)),
+        }
+    }
+
+    /// Adds that at which the connection of a client's request is known.
+    fn add_connection(&mut self, plan: &OperationPlan) {
+        let refusal = plan.refusals.first().cloned();
+        let is_known = self.layout.client_connection.is_known();
+        self.not_joined = refusal.or_else(|| {
+            (!is_known).then(|| "the layout of its clients' connections is not known".to_owned())
+        });
+        if self.not_joined.is_none() {
+            for planned in plan.points.iter().flat_map(|point| &point.chosen).flat_map(|(_, sites)| sites) {
+                self.join.add(planned, with_condition(SiteKind::HttpClientConnection, planned));
+            }
         }
     }
 
@@ -468,6 +491,7 @@ fn server_cookie(role: Role, function: &str, planned: &PlannedSite) -> Option<Co
         | Role::Sent
         | Role::Received
         | Role::Router
+        | Role::Connected
         | Role::Written
         | Role::Listed
         | Role::Told => None,

@@ -89,6 +89,7 @@ fn name(group: Group) -> String {
         Group::Routes => "routes of copied requests".to_owned(),
         Group::Routers => "routes of routers".to_owned(),
         Group::Messages => "messages of streams".to_owned(),
+        Group::Join => "connections of clients".to_owned(),
         Group::Propagation => "what clients send".to_owned(),
         Group::Returns(SiteKind::GrpcClientEnd) => "the returns of gRPC's unary calls".to_owned(),
         Group::Returns(SiteKind::GrpcStreamOpened) => "the returns of gRPC's streams".to_owned(),
@@ -106,6 +107,7 @@ impl Binary {
             Group::Routes => Some(&analysis.route),
             Group::Routers => Some(&analysis.routers),
             Group::Messages => Some(&analysis.messages),
+            Group::Join => Some(&analysis.join),
             Group::Propagation => Some(&analysis.propagation),
             Group::Returns(end) => analysis.clients.as_ref().and_then(|clients| clients.returns.get(&end)),
             Group::CallSite(offset) => {
@@ -274,9 +276,16 @@ impl Binary {
                 let is_taken = |probes: Option<&Probes>| {
                     probes.is_some_and(|probes| probes.places.iter().any(|place| place.offset == offset))
                 };
-                if [Group::Base, Group::Routes, Group::Routers, Group::Messages, Group::Propagation]
-                    .iter()
-                    .any(|group| is_taken(self.probes(*group)))
+                if [
+                    Group::Base,
+                    Group::Routes,
+                    Group::Routers,
+                    Group::Messages,
+                    Group::Join,
+                    Group::Propagation,
+                ]
+                .iter()
+                .any(|group| is_taken(self.probes(*group)))
                 {
                     return Err(format!("another probe stands behind the call in {}", caller.function));
                 }

@@ -154,6 +154,9 @@ impl Watcher {
         if self.settings.messages && !analysis.messages.places.is_empty() {
             groups.insert(Group::Messages);
         }
+        if self.settings.join && !analysis.join.places.is_empty() {
+            groups.insert(Group::Join);
+        }
         let Some(binary) = self.binaries.get(&identity) else { return Ok(()) };
         let analysis = binary.analysis.as_ref().map_err(Clone::clone)?;
         let others = self.running(&identity)?;
@@ -173,6 +176,8 @@ impl Watcher {
             }
         }
         let covered = analysis.covered.join(", ");
+        let is_client = self.settings.join && analysis.clients.is_some();
+        let not_joined = analysis.not_joined.clone().filter(|_| is_client);
         let contexts = attachment.holders_left_out.saturating_add(analysis.holders_left_out);
         let has_clients = analysis.clients.is_some();
         if has_clients {
@@ -187,6 +192,10 @@ impl Watcher {
         }
         if !covered.is_empty() {
             self.tell(Event::LeftToItself { executable: executable.into(), covered });
+        }
+        if let Some(why) = not_joined {
+            let reason = WatchError::Unproven(why);
+            self.tell(Event::NotJoined { executable: executable.into(), reason });
         }
         if contexts != 0 {
             self.tell(Event::ContextsLeftOut { executable: executable.into(), count: contexts });

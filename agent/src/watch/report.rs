@@ -149,8 +149,8 @@ pub(super) fn modules(plan: &Plan) -> Modules {
 }
 
 fn is_told(plan: &OperationPlan) -> bool {
-    let propagation = [net_http::PROPAGATION_1.title, grpc::PROPAGATION.title];
-    Analysis::adder(plan).is_some() || propagation.contains(&plan.operation.title)
+    let asked_for = [net_http::CONNECTION_1.title, net_http::PROPAGATION_1.title, grpc::PROPAGATION.title];
+    Analysis::adder(plan).is_some() || asked_for.contains(&plan.operation.title)
 }
 
 impl Outlook {
@@ -189,6 +189,7 @@ impl Analysis {
             (Group::Base, &self.probes),
             (Group::Routers, &self.routers),
             (Group::Messages, &self.messages),
+            (Group::Join, &self.join),
             (Group::Propagation, &self.propagation),
         ];
         let has = |probes: &Probes| probes.places.iter().any(|place| place.offset == offset);

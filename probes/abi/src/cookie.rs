@@ -40,6 +40,9 @@ pub enum SiteKind {
     /// An instruction behind the call of one of these in its caller, where the results are still in registers
     /// ([`Cookie::stack_words`] is 1 on x86-64: the return address is gone), or their own `ret` (0).
     HttpClientEnd = 18,
+    /// `net/http.(*persistConn).roundTrip`: a client's request goes over this connection, which speaks HTTP/1. For the programs that join
+    /// alone.
+    HttpClientConnection = 19,
     /// The call of `io.WriteString` in `net/http.(*Request).write`, which ends the headers of a request over HTTP/1: a header can be
     /// added before it. [`Cookie::receiver`] tells where the request is. For the programs that write alone.
     HttpClientHead = 24,
@@ -99,6 +102,11 @@ impl SiteKind {
         )
     }
 
+    /// Whether it is for the programs that join.
+    pub const fn is_join(self) -> bool {
+        matches!(self, Self::HttpClientConnection)
+    }
+
     /// The kind of that number.
     pub const fn of(number: u64) -> Option<Self> {
         match number {
@@ -113,6 +121,7 @@ impl SiteKind {
             16 => Some(Self::HttpClientStart),
             17 => Some(Self::HttpClientStartInner),
             18 => Some(Self::HttpClientEnd),
+            19 => Some(Self::HttpClientConnection),
             24 => Some(Self::HttpClientHead),
             25 => Some(Self::GrpcClientListed),
             26 => Some(Self::GrpcClientHead),
@@ -135,7 +144,7 @@ impl SiteKind {
     }
 
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -147,6 +156,7 @@ impl SiteKind {
         Self::HttpClientStart,
         Self::HttpClientStartInner,
         Self::HttpClientEnd,
+        Self::HttpClientConnection,
         Self::HttpClientHead,
         Self::GrpcClientListed,
         Self::GrpcClientHead,

@@ -116,6 +116,11 @@ counters! {
     PropagatedStates,
     /// Requests with a trace context to which that was not added, for it is malformed, or the buffer had no room left.
     PropagationStateDropped,
+    /// Hits of the optional site that tells the connections of clients over HTTP/1, each one trap more.
+    JoinSite,
+    /// Requests of clients over HTTP/1 that are not joined with the service that is called: their connection is none of TCP or TLS as they
+    /// were proven, or could not be read.
+    JoinUnproven,
     /// Hits at which the kernel ran no program, as far as it tells: spans may be missing. The agent reads it from the kernel; in
     /// element 0.
     RecursionMisses,

@@ -10,10 +10,12 @@
 
 use crate::limits;
 
+mod connection;
 mod grpc;
 mod propagation;
 mod router;
 
+pub use connection::ClientConnection;
 pub use grpc::{Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
 pub use propagation::{GrpcPropagation, Http2Propagation, Propagation};
 pub use router::Router;
@@ -65,9 +67,11 @@ pub struct Layout {
     pub grpc: Grpc,
     /// What the programs that write need.
     pub propagation: Propagation,
+    /// The connections of HTTP/1 clients.
+    pub client_connection: ClientConnection,
 }
 
-const _: () = assert!(size_of::<Layout>() == (114 + 36 + 32) * 8);
+const _: () = assert!(size_of::<Layout>() == (114 + 36 + 32 + 9) * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -128,6 +132,7 @@ impl Layout {
         routers: [Router::UNKNOWN; limits::ROUTERS],
         grpc: Grpc::UNKNOWN,
         propagation: Propagation::UNKNOWN,
+        client_connection: ClientConnection::UNKNOWN,
     };
 }
 

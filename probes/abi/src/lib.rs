@@ -38,7 +38,7 @@
 //!
 //! | global | type | meaning |
 //! |---|---|---|
-//! | `MAY_SLEEP` | `u32` | 1 if `on_site_multi` and `on_site_grpc_multi` are the ones, else 0 |
+//! | `MAY_SLEEP` | `u32` | 1 if `on_site_multi` and the others so named are the ones, else 0 |
 //! | `PID_NAMESPACE` | [`PidNamespace`] | whose process ids the maps hold |
 //! | `COUNT_READS` | `u32` | 1 in tests and benchmarks that count reads of user memory |
 //!

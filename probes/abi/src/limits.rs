@@ -42,7 +42,7 @@ pub const PEER: usize = 64;
 
 /// Bytes that the strings of one record can take together: those of a server, which are longer than those of a client.
 pub const STRINGS: usize = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
-const _: () = assert!(REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
+const _: () = assert!(PEER + REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
 const _: () = assert!(
     GRPC_METHOD + GRPC_TARGET + TRACESTATE + GRPC_PEER + ERROR + size_of::<crate::grpc::Messages>()
         <= STRINGS

@@ -101,6 +101,8 @@ pub mod process_flags {
     pub const HEADERS: u64 = 1 << 7;
     /// These tell whom a proxy has forwarded the request for.
     pub const FORWARDED: u64 = 1 << 8;
+    /// The connections of HTTP/1 clients are recorded: programs that find them are placed.
+    pub const JOIN: u64 = 1 << 9;
 }
 
 /// The headers of served requests whose values are recorded of a process: the element of `WANTED_HEADERS` with the index of its

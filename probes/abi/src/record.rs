@@ -168,6 +168,22 @@ pub mod header_flags {
     pub const CUT: u8 = 1 << 1;
 }
 
+/// The connection that a client's request went over, and since when. All zero if it was not found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Connection {
+    /// Nanoseconds of `CLOCK_BOOTTIME` when the request had it for its own.
+    pub since: u64,
+    /// The IP addresses of this end and of the other one, as many bytes as `lengths` says.
+    pub addresses: [[u8; 16]; 2],
+    /// Their ports.
+    pub ports: [u16; 2],
+    /// Bytes of their addresses: 4 or 16.
+    pub lengths: [u16; 2],
+}
+
+const _: () = assert!(size_of::<Connection>() == 48 && size_of::<Connection>() <= limits::PEER);
+
 /// What the request's `Content-Type` tells of the protocol of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
@@ -190,7 +206,7 @@ pub enum ContentType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Text {
-    /// Server: the peer's address and port.
+    /// Server: the peer's address and port. Client: a [`Connection`], if the programs look for these.
     Peer = 0,
     /// Server: `Request.Host` as the handler got it. Client: `URL.Host`.
     Host = 1,

@@ -4,7 +4,7 @@ use core::mem::offset_of;
 use core::slice;
 
 use crate::limits::STRINGS;
-use crate::record::{Http, RecordHeader, RecordKind, Text, VERSION, header_flags, http_flags};
+use crate::record::{Connection, Http, RecordHeader, RecordKind, Text, VERSION, header_flags, http_flags};
 use crate::{
     ContextKey, ContextSet, Counters, Grpc, GrpcText, Holder, HolderKey, InFlight, InFlightKey, Layout,
     PidNamespace, Process, Settings, Site, WantedHeaders,
@@ -140,6 +140,13 @@ impl<'a> Record<'a> {
     }
 }
 
+impl Connection {
+    /// That of a client's record, if there is one.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        read(bytes)
+    }
+}
+
 impl RecordHeader {
     /// The start of a record, if there are as many bytes.
     pub fn of(bytes: &[u8]) -> Option<Self> {
@@ -217,6 +224,7 @@ trait AnyBytes: Copy {}
 impl AnyBytes for RecordHeader {}
 impl AnyBytes for Http {}
 impl AnyBytes for Grpc {}
+impl AnyBytes for Connection {}
 
 fn read<T: AnyBytes>(bytes: &[u8]) -> Option<T> {
     let bytes = bytes.get(..size_of::<T>())?;

@@ -99,6 +99,18 @@ pub fn propagation(registers: Registers, cookie: Cookie) {
     }
 }
 
+/// Runs what belongs to a site that tells by which connection a call goes.
+#[inline(always)]
+pub fn join(registers: Registers, cookie: Cookie) {
+    let Some(Hit { tgid, process, layout }) = hit(registers, cookie) else { return };
+    match cookie.kind() {
+        Some(SiteKind::HttpClientConnection) => {
+            http_client::note_connection(registers, tgid, process, layout);
+        }
+        _ => count(process.counters, Counter::UnknownSite),
+    }
+}
+
 /// Runs what belongs to a site of HTTP.
 #[inline(always)]
 pub fn http(registers: Registers, cookie: Cookie) {

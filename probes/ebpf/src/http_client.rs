@@ -3,11 +3,12 @@
 //! What a request asks for is copied at its start: many clients send copies of their own, which nobody keeps. A span that
 //! is not recorded copies nothing.
 
+mod connection;
 mod request;
 mod response;
 
 use lightfoot_probes_abi::{
-    Counter, Layout, Process, RecordKind, SiteKind, in_flight::state, record::http_flags,
+    Counter, InFlight, Layout, Process, RecordKind, SiteKind, in_flight::state, record::http_flags,
 };
 
 #[cfg(feature = "propagate")]
@@ -19,6 +20,8 @@ use crate::{
     registers::{self, Registers},
     trace,
 };
+
+pub use connection::note as note_connection;
 
 const KIND: u8 = RecordKind::HttpClient as u8;
 
@@ -50,20 +53,27 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
 /// Whether this is called by a transport whose span is open, to do its work.
 #[inline(never)]
 pub fn is_nested(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> bool {
+    let is_nested = !around(registers, tgid, process, layout).is_null();
+    if is_nested {
+        count(process.counters, Counter::NestedClient);
+    }
+    is_nested
+}
+
+/// The open span of the request that this is done for, or null.
+#[inline(always)]
+fn around(registers: Registers, tgid: u32, process: &Process, layout: &Layout) -> *mut InFlight {
     let (slot, g) = (process.counters, registers::g(registers));
     let goid = in_flight::goid(slot, layout, g);
+    let outer = in_flight::innermost(tgid, goid);
     // SAFETY: the kernel hands out elements that live at least until the program ends.
-    let Some(outer) = (unsafe { in_flight::innermost(tgid, goid).as_ref() }) else { return false };
-    if outer.record.header.kind != KIND {
-        return false;
+    let Some(entry) = (unsafe { outer.as_ref() }) else { return core::ptr::null_mut() };
+    if entry.record.header.kind != KIND {
+        return core::ptr::null_mut();
     }
     let stack_pointer = registers::stack_pointer(registers);
     let depth = in_flight::depth(slot, layout, g, stack_pointer);
-    let is_nested = in_flight::has_frame(outer, depth, stack_pointer);
-    if is_nested {
-        count(slot, Counter::NestedClient);
-    }
-    is_nested
+    if in_flight::has_frame(entry, depth, stack_pointer) { outer } else { core::ptr::null_mut() }
 }
 
 /// A call of one of these, or a call around it, has returned: its results are in the registers.

@@ -98,6 +98,29 @@ pub fn on_site_grpc_by_address(context: ProbeContext) -> u32 {
     0
 }
 
+/// Every site that tells by which connection a call goes, as [`on_site_multi`]. Few agents place any.
+#[uprobe(multi, sleepable)]
+pub fn on_site_join_multi(context: ProbeContext) -> u32 {
+    dispatch::join(context.regs, attach_cookie(&context));
+    0
+}
+
+/// The same, as [`on_site`].
+#[uprobe]
+pub fn on_site_join(context: ProbeContext) -> u32 {
+    dispatch::join(context.regs, attach_cookie(&context));
+    0
+}
+
+/// The same, as [`on_site_by_address`].
+#[uprobe]
+pub fn on_site_join_by_address(context: ProbeContext) -> u32 {
+    if let Some(cookie) = dispatch::cookie_by_address(context.regs) {
+        dispatch::join(context.regs, cookie);
+    }
+    0
+}
+
 /// A process has executed a program: `sched_process_exec`, in its only thread, when the new program is in place.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn on_exec(_context: RawTracePointContext) -> i32 {

@@ -63,6 +63,8 @@ pub enum Program {
     Datadog,
     /// Becomes a command that nobody tells what processes do.
     Untold,
+    /// Serves HTTP, and calls others of its kind, so that it can be told which request was which call.
+    Join,
     /// Sends requests in all the ways that matter to whoever adds a header to them.
     Propagation,
     /// Sends requests over HTTP/2 in all the ways that matter to whoever adds a header to them. It has dependencies.
@@ -109,6 +111,7 @@ impl Program {
             Self::HalfTraced => "halftraced",
             Self::Datadog => "datadog",
             Self::Untold => "untold",
+            Self::Join => "join",
             Self::Propagation => "propagation",
             Self::PropagationHttp2 => "propagationhttp2",
             Self::PropagationGrpc => "propagationgrpc",

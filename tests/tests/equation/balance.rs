@@ -70,6 +70,13 @@ const NO_LOSSES: &[&str] = &[
     "propagation_unproven",
     "propagated_states",
     "propagation_state_dropped",
+    // Whether two spans that are both there are linked.
+    "join_site",
+    "join_unproven",
+    "joined",
+    "join_ambiguous",
+    "join_unmatched",
+    "join_full",
     // What things cost.
     "page_waits",
     "stack_checks_failed",

@@ -41,6 +41,12 @@ const NOT_HIT: &[NotHit] = &[
         why: "they call nobody, or over HTTP/2",
     },
     NotHit {
+        programs: &[Program::Truth, Program::Gin, Program::XNet, Program::Grpc],
+        title: "HTTP/1 client connection",
+        roles: &[Role::Connected],
+        why: "they call nobody, or over HTTP/2",
+    },
+    NotHit {
         programs: &[Program::Truth, Program::Gin, Program::Cgo, Program::XNet, Program::Rpc, Program::OldRpc],
         title: "HTTP/2 client propagation",
         roles: &[Role::Written],

@@ -22,7 +22,7 @@ fn replayed(frames: &[Frame], end: Option<&Fact>) -> (String, anyhow::Result<()>
         let settings = variables.finish(settings).unwrap();
         let counts = Arc::new(Counts::default());
         let clock = Clock::from_reading(Reading { before: 0, wall: 0, after: 0 });
-        let spans = Spans::start(&settings, describe::Settings::default(), clock, &counts).unwrap();
+        let spans = Spans::start(&settings, describe::Settings::default(), clock, true, &counts).unwrap();
         let mut replay = Replay { spans, has_clock: false, processes: HashMap::new() };
         let result = replay.take(Reader::new(&bytes[..]).unwrap(), &settings).await;
         replay.spans.finish(Duration::from_secs(1)).await;
@@ -35,6 +35,7 @@ fn process(id: u32) -> Frame {
         id,
         pid: 7,
         start_time: 1,
+        network: None,
         since: 0,
         executable: "/srv/shop".to_owned(),
         service_name: "shop".to_owned(),

@@ -92,16 +92,16 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Everything is ready when it returns. With `ends_with_output` there is no use in going on when nobody reads the only
+    /// Everything is ready when it returns. `joins` is whether spans of calls are linked to those of what they call. With `ends_with_output` there is no use in going on when nobody reads the only
     /// output any more.
     pub(super) fn start(
         settings: &Settings,
         describing: describe::Settings,
-        in_pods: InPods,
+        (in_pods, joins): (InPods, bool),
         counts: &Arc<Counts>,
         ends_with_output: bool,
     ) -> anyhow::Result<Self> {
-        let spans = Spans::start(settings, describing, Clock::start(), counts)?;
+        let spans = Spans::start(settings, describing, Clock::start(), joins, counts)?;
         let board = Arc::new(Board::new(counts));
         board.delivers(spans.pipeline.monitor());
         Ok(Self {

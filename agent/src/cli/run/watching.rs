@@ -83,6 +83,12 @@ pub(in crate::cli) struct WatchingArguments {
     /// one trap more a request.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     propagate: Option<bool>,
+    /// Link spans of calls to those of the services that are called, where both are watched here and no `traceparent` does it
+    ///
+    /// The two are told by their connection, which takes one trap more for each request that a client sends over HTTP/1, and nothing is
+    /// written. Where it could be one of several there is no link.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    join: Option<bool>,
     /// What to do about programs that trace themselves by otelhttp, otelgrpc or the like, and an OpenTelemetry SDK
     ///
     /// fill-gaps, which holds if nothing else is said, leaves to them what these cover, off leaves such programs alone, both watches them like any other: then there are
@@ -163,6 +169,11 @@ impl WatchingArguments {
         self.propagate.or(file.propagate).unwrap_or(false)
     }
 
+    /// Whether spans of calls are linked to those of the services that are called.
+    pub(super) fn joins(&self, file: &file::Watching) -> bool {
+        self.join.or(file.join).unwrap_or(false)
+    }
+
     fn settled(&self, file: &file::Watching, sampler: Sampler) -> Settled {
         let unless = |no: Option<bool>, file: Option<bool>| no.map(|no| !no).or(file).unwrap_or(true);
         let seconds = self.segment_after.map(|seconds| Duration::from_secs(seconds.into()));
@@ -179,6 +190,7 @@ impl WatchingArguments {
                 inferred_parents: unless(self.no_inferred_parents, file.inferred_parents),
                 queries: self.queries(file),
                 messages: self.count_messages.or(file.count_messages).unwrap_or(false),
+                join: self.joins(file),
                 coexistence: self.coexistence(file),
                 propagation: Propagation { is_possible: false, is_usual: self.propagates(file) },
                 callers_settle: settle.or(file.callers_settle.map(|time| time.0)).unwrap_or(CALLERS_SETTLE),

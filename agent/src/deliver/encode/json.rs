@@ -7,7 +7,7 @@ use std::fmt;
 use opentelemetry::trace::{SpanId, TraceId};
 use serde::{Serialize, Serializer};
 
-use super::{flags, kind, link_flags, nanoseconds, status};
+use super::{flags, kind, links, nanoseconds, status};
 use crate::span;
 
 /// Whatever has a form in JSON, as a struct of texts and numbers always does.
@@ -32,14 +32,7 @@ pub(super) fn span(out: &mut Vec<u8>, of: &span::Span<'_>) {
         dropped_attributes_count: of.dropped_attributes,
         events: [],
         dropped_events_count: 0,
-        links: Links(of.continues.map(|before| Link {
-            trace_id: Text(TraceId::from_bytes(of.trace_id)),
-            span_id: Text(SpanId::from_bytes(before)),
-            trace_state: "",
-            attributes: [],
-            dropped_attributes_count: 0,
-            flags: link_flags(of),
-        })),
+        links: Links(of),
         dropped_links_count: 0,
         status: Status { message, code: code as i32 },
     };
@@ -64,7 +57,7 @@ struct Fields<'a, 's> {
     dropped_attributes_count: u32,
     events: [(); 0],
     dropped_events_count: u32,
-    links: Links,
+    links: Links<'a, 's>,
     dropped_links_count: u32,
     status: Status<'a>,
 }
@@ -110,8 +103,8 @@ struct Attributes<'a, 's>(&'a [span::Attribute<'s>]);
 /// A list of [`AnyValue`]s.
 struct Texts<'a, 's>(&'a [Cow<'s, str>]);
 
-/// A list of at most one [`Link`].
-struct Links(Option<Link>);
+/// The [`Link`]s of a span.
+struct Links<'a, 's>(&'a span::Span<'s>);
 
 /// The id of a parent, empty if there is none.
 struct Parent(Option<SpanId>);
@@ -136,9 +129,16 @@ impl Serialize for Attributes<'_, '_> {
     }
 }
 
-impl Serialize for Links {
+impl Serialize for Links<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.0)
+        serializer.collect_seq(links(self.0).map(|link| Link {
+            trace_id: Text(TraceId::from_bytes(link.trace_id)),
+            span_id: Text(SpanId::from_bytes(link.span_id)),
+            trace_state: "",
+            attributes: [],
+            dropped_attributes_count: 0,
+            flags: link.flags,
+        }))
     }
 }
 

@@ -40,6 +40,7 @@ prop_compose! {
         ids in any::<([u8; 16], [u8; 8], u8)>(),
         parent in option::of((any::<[u8; 8]>(), select(&[ParentRule::Incoming, ParentRule::Context][..]))),
         continues in option::of(any::<[u8; 8]>()),
+        joined in option::of(any::<([u8; 16], [u8; 8], u8)>()),
         state in option::of("[a-z]{1,9}=[a-z0-9]{1,90}"),
         name in ".{0,150}",
         kind in select(&[SpanKind::Client, SpanKind::Server, SpanKind::Internal][..]),
@@ -55,6 +56,7 @@ prop_compose! {
             span_id: ids.1,
             parent: parent.map(|(span_id, rule)| Parent { span_id, rule }),
             continues,
+            joined: joined.map(|(trace_id, span_id, flags)| Link { trace_id, span_id, flags }),
             flags: ids.2,
             trace_state: state.unwrap_or_default().into(),
             scope,
@@ -110,6 +112,12 @@ fn sdk(span: &Span<'_>) -> SpanData {
                 let trace_id = TraceId::from_bytes(span.trace_id);
                 let flags = TraceFlags::new(span.flags);
                 trace::Link::with_context(SpanContext::new(trace_id, id, flags, false, TraceState::default()))
+            }));
+            links.links.extend(span.joined.map(|joined| {
+                let id = trace::SpanId::from_bytes(joined.span_id);
+                let trace_id = TraceId::from_bytes(joined.trace_id);
+                let flags = TraceFlags::new(joined.flags);
+                trace::Link::with_context(SpanContext::new(trace_id, id, flags, true, TraceState::default()))
             }));
             links
         },

@@ -39,6 +39,10 @@ pub(super) fn flat(item: &Item) -> String {
     if let Some(before) = span.continues {
         add("continues_span_id", SpanId::from_bytes(before).to_string().into());
     }
+    if let Some(joined) = span.joined {
+        add("joined_trace_id", TraceId::from_bytes(joined.trace_id).to_string().into());
+        add("joined_span_id", SpanId::from_bytes(joined.span_id).to_string().into());
+    }
     add("name", span.name.as_ref().into());
     add("kind", kind(&span.kind).into());
     add("scope", span.scope.into());

@@ -169,6 +169,10 @@ fn line(item: &Item, branches: &str, is_last: Option<bool>, text: &mut Vec<u8>) 
             details.push(format!("parent={}", id::SpanId::from_bytes(parent.span_id)));
         }
     }
+    if let Some(joined) = span.joined {
+        details.push(format!("joined={}", id::SpanId::from_bytes(joined.span_id)));
+        details.push(format!("joined.trace={}", id::TraceId::from_bytes(joined.trace_id)));
+    }
     if !details.is_empty() {
         let _ = write!(text, "  {QUIET}{}{QUIET:#}", details.join(" "));
     }

@@ -6,11 +6,14 @@
 //! | `http.request.method`, `.method_original` | as for servers; an empty method is `GET`, as in Go |
 //! | `url.full` | as `URL.String` has it, user info redacted; the query only if asked for, sensitive values redacted |
 //! | `server.address`, `.port` | host and port of the URL; without a port that of the scheme |
+//! | `network.peer.address`, `.port` | the other end of the connection, where that was asked for |
 //! | `network.protocol.version` | that of the response |
 //! | `http.response.status_code` | that of the response |
 //! | `http.request.resend_count` | how many redirects led to the request; left out if none |
 //! | `error.type` | the type of the error, as Go's `%T` prints it; else the code as text from 400 on |
 //! | span status | Error with `error.type`, else unset |
+
+use std::net::IpAddr;
 
 use bumpalo::Bump;
 use bumpalo::collections::String as ArenaString;
@@ -62,6 +65,11 @@ pub(in crate::describe) fn client<'a>(
         if let Some(port) = port.or(default) {
             described.add(name::SERVER_PORT, port);
         }
+    }
+    if let Some(connection) = request.connection {
+        let text = |ip: IpAddr| bumpalo::format!(in arena, "{}", ip).into_bump_str();
+        described.add(name::NETWORK_PEER_ADDRESS, text(connection.peer.ip()));
+        described.add(name::NETWORK_PEER_PORT, connection.peer.port());
     }
     protocol_version(&mut described, request.protocol, arena);
     if request.resend_count != 0 {

@@ -9,6 +9,7 @@ use lightfoot_probes_abi::{
     record::http_flags,
 };
 
+use super::connection;
 use crate::{
     connect, contexts,
     counters::count,
@@ -36,9 +37,12 @@ pub fn read(entry: &mut InFlight, layout: &Layout, request: u64) -> bool {
     true
 }
 
-/// Copies method and URL of the request that was read.
+/// Copies method and URL of the request that was read, behind the place of its connection where that is looked for.
 #[inline(never)]
 pub fn copy(entry: &mut InFlight, process: &Process, layout: &Layout) {
+    if process.flags & process_flags::JOIN != 0 {
+        connection::reserve(entry);
+    }
     let request = large_struct(entry).cast_const();
     // SAFETY: there is room for `LARGE_STRUCT` bytes.
     let (url, redirect, get_body) = unsafe {

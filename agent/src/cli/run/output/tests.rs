@@ -20,7 +20,8 @@ fn counts(use_it: impl FnOnce(&mut Sink)) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut sink =
-            Sink::start(&settings, describe::Settings::default(), InPods::default(), &counts, false).unwrap();
+            Sink::start(&settings, describe::Settings::default(), (InPods::default(), false), &counts, false)
+                .unwrap();
         use_it(&mut sink);
         sink.finish().await.unwrap();
     });

@@ -5,7 +5,7 @@ use lightfoot_probes_abi::Counter;
 use crate::status::TrapPrice;
 
 /// What counts exactly one trap each: the starts of spans and what comes of those that cannot be opened, their ends, and the optional sites.
-const TRAPS: [Counter; 22] = [
+const TRAPS: [Counter; 23] = [
     Counter::Started,
     Counter::InFlightFull,
     Counter::NoGoroutine,
@@ -28,6 +28,7 @@ const TRAPS: [Counter; 22] = [
     Counter::PropagationShared,
     Counter::PropagationUnknown,
     Counter::PropagationUnproven,
+    Counter::JoinSite,
 ];
 /// Half of what two traps were measured to add to a request (docs/bench/README.md, "a bare request", traps alone, at saturation).
 const ASSUMED_NANOSECONDS: f64 = 1300.0;

@@ -1,0 +1,234 @@
+use super::*;
+use crate::counters::SessionCounter;
+use crate::record::{Connection, ParentRule};
+
+const LOCAL: &str = "127.0.0.1:40000";
+
+/// A record of process `id`, whose span and trace have that number.
+fn record(id: u8, (start, end): (u64, u64), operation: Operation<'static>) -> Record<'static> {
+    Record {
+        pid: id.into(),
+        start,
+        end,
+        trace_id: [id; 16],
+        span_id: [id; 8],
+        parent: None,
+        flags: 1,
+        trace_state: None,
+        segment: None,
+        operation,
+    }
+}
+
+/// A call of `/a` that had its connection 2 after its start.
+fn call_to(
+    peer: &str,
+    id: u8,
+    times: (u64, u64),
+    change: impl FnOnce(&mut HttpClient<'_>),
+) -> Record<'static> {
+    let (local, peer) = (LOCAL.parse().unwrap(), peer.parse().unwrap());
+    let mut call = HttpClient {
+        path: "/a",
+        status: Some(200),
+        has_body: true,
+        connection: Some(Connection { since: times.0 + 2, local, peer }),
+        ..HttpClient::default()
+    };
+    change(&mut call);
+    record(id, times, Operation::HttpClient(call))
+}
+
+fn call(id: u8, times: (u64, u64)) -> Record<'static> {
+    call_to("127.0.0.1:80", id, times, |_| ())
+}
+
+fn request_with(id: u8, times: (u64, u64), change: impl FnOnce(&mut HttpServer<'_>)) -> Record<'static> {
+    let mut request =
+        HttpServer { method: "GET", target: "/a?b", peer: LOCAL, protocol: (1, 1), ..HttpServer::default() };
+    change(&mut request);
+    record(id, times, Operation::HttpServer(request))
+}
+
+fn request(id: u8, times: (u64, u64)) -> Record<'static> {
+    request_with(id, times, |_| ())
+}
+
+/// The numbers of the spans that each got a link to, 0 for none, and what was counted.
+fn links(records: &[Record<'static>]) -> (Vec<u8>, Tally) {
+    let mut joiner = Joiner::default();
+    let link = |record: &Record<'_>| joiner.offer(record, Some(7)).map_or(0, |link| link.span_id[0]);
+    let links = records.iter().map(link).collect();
+    (links, joiner.tally())
+}
+
+#[test]
+fn the_later_one_has_the_link_to_the_earlier_one() {
+    let (call, request) = (call(1, (10, 50)), request(2, (20, 30)));
+    let joined = Tally { joined: 1, ..Tally::default() };
+    assert_eq!(links(&[call, request]), (vec![0, 1], joined));
+    assert_eq!(links(&[request, call]), (vec![0, 2], joined));
+    // It is taken: another one finds nothing.
+    assert_eq!(links(&[request, call, call]), (vec![0, 2, 0], joined));
+}
+
+#[test]
+fn times_are_those_of_one_request_on_a_connection() {
+    let is_joined = |call_times, change: fn(&mut HttpClient<'_>), request_times| {
+        let pair = [call_to("127.0.0.1:80", 1, call_times, change), request(2, request_times)];
+        let there = links(&pair).0[1] == 1;
+        assert_eq!(links(&[pair[1], pair[0]]).0[1] == 2, there, "in either order");
+        there
+    };
+    let cases: [((u64, u64), fn(&mut HttpClient<'_>), (u64, u64), bool); 10] = [
+        ((10, 50), |_| (), (12, 30), true),
+        // Before the call had the connection; after its end.
+        ((10, 50), |_| (), (11, 30), false),
+        ((10, 50), |_| (), (51, 60), false),
+        ((10, 50), |_| (), (50, 60), true),
+        // The response goes on when its headers are there.
+        ((10, 50), |_| (), (12, 90), true),
+        // Without a body the connection may serve the next one by then.
+        ((10, 50), |call| call.has_body = false, (12, 90), false),
+        ((10, 50), |call| call.has_body = false, (12, 50), true),
+        // An upgraded connection and one that was given up serve no other.
+        ((10, 50), |call| (call.has_body, call.status) = (false, Some(101)), (12, 90), true),
+        ((10, 50), |call| (call.has_body, call.status) = (false, None), (12, 90), true),
+        ((10, 50), |call| call.connection = None, (12, 30), false),
+    ];
+    for (index, (call, change, request, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(is_joined(call, change, request), expected, "case {index}");
+    }
+}
+
+#[test]
+fn a_connection_serves_one_after_the_other() {
+    // The first call's goroutine had to wait: the second one has the connection already, and its request comes first.
+    let (first, second) = (call(1, (10, 50)), call(2, (15, 60)));
+    let requests = [request(3, (13, 16)), request(4, (20, 30))];
+    assert_eq!(links(&[requests[0], requests[1], first, second]).0, [0, 0, 3, 4]);
+    assert_eq!(links(&[requests[0], requests[1], second, first]).0, [0, 0, 4, 3]);
+    let second = Record { pid: 1, ..second };
+    assert_eq!(links(&[first, second, requests[1]]).0, [0, 0, 2], "the last one before it");
+}
+
+#[test]
+fn what_fits_several_has_no_link() {
+    let elsewhere = call_to("10.0.0.9:443", 2, (10, 50), |_| ());
+    let ambiguous = Tally { ambiguous: 1, ..Tally::default() };
+    assert_eq!(links(&[call(1, (10, 50)), elsewhere, request(3, (20, 30))]), (vec![0; 3], ambiguous));
+    assert_eq!(
+        links(&[request(3, (20, 30)), request(4, (20, 30)), call(1, (10, 50))]),
+        (vec![0; 3], ambiguous)
+    );
+    // Method and path tell them apart.
+    let posted = call_to("10.0.0.9:443", 2, (10, 50), |call| call.method = "POST");
+    assert_eq!(links(&[call(1, (10, 50)), posted, request(3, (20, 30))]).0, [0, 0, 1]);
+}
+
+#[test]
+fn methods_and_paths_are_compared_as_they_were_meant() {
+    type Change = fn(&mut HttpClient<'_>);
+    let cases: [(Change, &str, &str, bool); 11] = [
+        (|_| (), "GET", "/a", true),
+        (|_| (), "HEAD", "/a", false),
+        (|_| (), "GET", "/b", false),
+        (|_| (), "GET", "http://shop/a", true),
+        (|call| call.method = "GET", "GET", "/a?x=1", true),
+        (|call| call.path = "", "GET", "/", true),
+        (|call| (call.path, call.path_form) = ("/\u{e4} b", PathForm::Decoded), "GET", "/%C3%A4%20b", true),
+        (|call| call.path = "/a%2fb", "GET", "/a%2Fb", true),
+        (|call| (call.path, call.path_form) = ("/a%2fb", PathForm::Decoded), "GET", "/a%2Fb", false),
+        // What is not known as it was sent is not compared.
+        (|call| (call.path, call.path_form) = ("//x/y", PathForm::Opaque), "GET", "/z", true),
+        (|call| (call.path, call.cut) = ("/lon", &["target"]), "GET", "/long", true),
+    ];
+    for (index, (change, method, target, expected)) in cases.into_iter().enumerate() {
+        let call = call_to("127.0.0.1:80", 1, (10, 50), change);
+        let request =
+            request_with(2, (20, 30), |request| (request.method, request.target) = (method, target));
+        assert_eq!(links(&[call, request]).0[1] == 1, expected, "case {index}");
+    }
+}
+
+#[test]
+fn addresses_are_those_of_one_network() {
+    let cases = [
+        ("127.0.0.1:40000", "127.0.0.1:40000", Some(7), true),
+        ("127.0.0.1:40000", "127.0.0.1:40000", Some(8), false),
+        ("127.0.0.1:40000", "127.0.0.1:40000", None, false),
+        ("[::1]:40000", "[::1]:40000", Some(8), false),
+        ("[fe80::1]:40000", "[fe80::1]:40000", Some(8), false),
+        ("10.1.2.3:40000", "10.1.2.3:40000", Some(8), true),
+        ("10.1.2.3:40000", "10.1.2.3:40000", None, true),
+        ("10.1.2.3:40000", "10.1.2.3:40001", Some(7), false),
+        ("[::ffff:10.1.2.3]:40000", "10.1.2.3:40000", Some(7), true),
+        ("[2001:db8::1]:40000", "[2001:db8::1]:40000", Some(8), true),
+    ];
+    for (local, peer, namespace, expected) in cases {
+        let mut joiner = Joiner::default();
+        let local = local.parse().unwrap();
+        let sent =
+            call_to("10.0.0.1:80", 1, (10, 50), |call| call.connection.as_mut().unwrap().local = local);
+        let got = request_with(2, (20, 30), |request| request.peer = peer);
+        assert_eq!(joiner.offer(&sent, Some(7)), None);
+        assert_eq!(joiner.offer(&got, namespace).is_some(), expected, "{local} {peer} {namespace:?}");
+    }
+    for change in [|request: &mut HttpServer<'_>| request.peer = "@", |request| request.protocol = (2, 0)] {
+        assert_eq!(links(&[call(1, (10, 50)), request_with(2, (20, 30), change)]).0, [0, 0]);
+    }
+}
+
+#[test]
+fn a_parent_needs_no_link() {
+    let mut child = request(2, (20, 30));
+    (child.trace_id, child.parent) = ([1; 16], Some(Parent { span_id: [1; 8], rule: ParentRule::Incoming }));
+    assert_eq!(links(&[call(1, (10, 50)), child]), (vec![0, 0], Tally::default()));
+    child.parent = Some(Parent { span_id: [9; 8], rule: ParentRule::Incoming });
+    assert_eq!(links(&[call(1, (10, 50)), child]).0, [0, 1]);
+}
+
+#[test]
+fn what_is_ambiguous_or_in_vain_is_counted() {
+    let other = |id, port: u16, times| {
+        let local = SocketAddr::new([10, 0, 0, 1].into(), port);
+        call_to("10.0.0.2:80", id, times, |call| call.connection.as_mut().unwrap().local = local)
+    };
+    let mut joiner = Joiner::default();
+    for port in 0..u16::try_from(MAX_WAITING).unwrap() + 3 {
+        assert_eq!(joiner.offer(&other(1, port, (10, 50)), None), None);
+    }
+    assert_eq!(joiner.waiting(), MAX_WAITING as u64);
+    let counted = [0, 0, 0, 3];
+    let counters = [
+        SessionCounter::Joined,
+        SessionCounter::JoinAmbiguous,
+        SessionCounter::JoinUnmatched,
+        SessionCounter::JoinFull,
+    ];
+    assert_eq!(joiner.tally().counts(), std::array::from_fn(|index| (counters[index], counted[index])));
+    // A minute later all are forgotten; the one that comes waits.
+    joiner.offer(&other(1, 1, (60 + CALL_WAITS, 70 + CALL_WAITS)), None);
+    assert_eq!((joiner.tally().unmatched, joiner.waiting()), (MAX_WAITING as u64, 1));
+    // Of one connection only the last few wait.
+    for start in 0..20 {
+        joiner.offer(&other(1, 1, (start + CALL_WAITS, 70 + CALL_WAITS)), None);
+    }
+    assert_eq!((joiner.tally().unmatched, joiner.waiting()), (13, MAX_ON_CONNECTION as u64));
+    let (_, tally) =
+        links(&[call(1, (10, 50)), call_to("10.9.9.9:1", 2, (10, 50), |_| ()), request(3, (20, 30))]);
+    assert_eq!(tally.counts()[1], (SessionCounter::JoinAmbiguous, 1));
+}
+
+/// A table that is full of what was joined is none.
+#[test]
+fn pairs_take_no_room() {
+    let mut joiner = Joiner::default();
+    for at in 0..5 * MAX_WAITING as u64 {
+        let start = 100 * at;
+        assert_eq!(joiner.offer(&call(1, (start, start + 50)), Some(7)), None);
+        assert!(joiner.offer(&request(2, (start + 20, start + 30)), Some(7)).is_some(), "{at}");
+    }
+    assert_eq!(joiner.tally(), Tally { joined: 5 * MAX_WAITING as u64, ..Tally::default() });
+    assert!(joiner.calls.order.len() <= 2 * MAX_WAITING);
+}
