@@ -15,6 +15,7 @@ use lightfoot::inspect::{self, Program as Facts};
 use lightfoot::plan::caller::caller;
 use lightfoot::plan::layouts::layout;
 use lightfoot::plan::{OperationPlan, Plan};
+use lightfoot_probes_abi::layout::NONE;
 use lightfoot_symbolizer::functions::Function;
 use lightfoot_symbolizer::go_abi::Place;
 use lightfoot_symbolizer::site::{self, Code, IndirectCall, Price, Reason};
@@ -68,9 +69,21 @@ fn check_propagation(build: &Build, operations: &BTreeMap<&'static str, Operatio
     assert_eq!(layout.propagation.http2.is_known(), is_there, "{:?}", layout.propagation);
 }
 
+/// The connection of a request is in its register at the entry of what all of them pass that go over HTTP/1, and what it leads to is known.
+fn check_connection(build: &Build, operations: &BTreeMap<&'static str, OperationPlan>) {
+    let operation = &operations["HTTP/1 client connection"];
+    assert!(operation.can_be_watched(), "{:?}", operation.refusals);
+    let site = ("net/http.(*persistConn).roundTrip", vec![Price::Emulated]);
+    assert_eq!(caught(operation, Role::Connected), site);
+    let layout = layout(&Facts::inspect(&build.path().expect("it was built")).expect("it was inspected"));
+    let found = layout.client_connection;
+    assert!(found.is_known() && found.tls_type != NONE && found.tls_connection != NONE, "{found:?}");
+}
+
 fn check_http(build: &Build, path: &Path) {
     let operations = operations(path);
     check_propagation(build, &operations);
+    check_connection(build, &operations);
     for title in ["HTTP/1 server request", "HTTP/2 server request", "HTTP client request"] {
         let operation = operations.get(title).unwrap_or_else(|| panic!("no {title}"));
         assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
