@@ -174,7 +174,9 @@ fn addresses_are_those_of_one_network() {
         assert_eq!(joiner.offer(&sent, Some(7)), None);
         assert_eq!(joiner.offer(&got, namespace).is_some(), expected, "{local} {peer} {namespace:?}");
     }
-    for change in [|request: &mut HttpServer<'_>| request.peer = "@", |request| request.protocol = (2, 0)] {
+    let changes: [fn(&mut HttpServer<'_>); 2] =
+        [|request| request.peer = "@", |request| request.protocol = (2, 0)];
+    for change in changes {
         assert_eq!(links(&[call(1, (10, 50)), request_with(2, (20, 30), change)]).0, [0, 0]);
     }
 }
