@@ -105,7 +105,7 @@ fn times_are_those_of_one_request_on_a_connection() {
 fn a_connection_serves_one_after_the_other() {
     // The first call's goroutine had to wait: the second one has the connection already, and its request comes first.
     let (first, second) = (call(1, (10, 50)), call(2, (15, 60)));
-    let requests = [request(3, (13, 16)), request(4, (20, 30))];
+    let requests = [request(3, (13, 16)), Record { pid: 3, ..request(4, (20, 30)) }];
     assert_eq!(links(&[requests[0], requests[1], first, second]).0, [0, 0, 3, 4]);
     assert_eq!(links(&[requests[0], requests[1], second, first]).0, [0, 0, 4, 3]);
     let second = Record { pid: 1, ..second };
