@@ -16,6 +16,7 @@ use crate::resource::{self, ResourceError};
 pub mod facts;
 pub mod headers;
 pub mod listeners;
+pub mod pods;
 pub mod rules;
 pub mod selection;
 

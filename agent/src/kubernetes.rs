@@ -16,9 +16,11 @@ use crate::resource::Container;
 
 mod following;
 mod pod;
+mod texts;
 
 pub use following::{KubernetesError, follow};
 pub use pod::{Kind, OfContainer, Owner, Pod};
+pub use texts::Texts;
 
 /// At most so many pods are known, those of the node that were told first; Kubernetes itself has 110 of a node if nobody says otherwise.
 pub const MAX_PODS: usize = 1_024;

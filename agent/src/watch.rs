@@ -41,6 +41,7 @@ mod inbox;
 mod loaded;
 mod pausing;
 mod placing;
+mod pods;
 mod propagating;
 pub mod report;
 mod routes;
@@ -59,6 +60,8 @@ pub use inbox::{Commands, Inbox, channel};
 pub use loaded::LoadedError;
 pub(crate) use loaded::Mapping;
 pub use placing::LINGER;
+use pods::InPods;
+pub use pods::POD_WAIT;
 pub use propagating::Propagation;
 pub use report::{Question, Report};
 use routes::RouteTrial;
@@ -166,6 +169,11 @@ pub enum Event {
         executable: PathBuf,
         /// How it died.
         death: Death,
+    },
+    /// What was refused for what was not known of its pod is decided about now: it is watched, or nobody wants it.
+    Settled {
+        /// The process.
+        key: ProcessKey,
     },
     /// It was to be watched, and cannot be.
     Refused {
@@ -290,6 +298,7 @@ pub struct Watcher {
     /// Why each of them is watched.
     chosen_by: HashMap<ProcessKey, Rule>,
     left: HashSet<ProcessKey>,
+    pods: InPods,
     /// Those that were refused for lack of room, until there is some.
     waiting: HashSet<ProcessKey>,
     /// Whether one of these may be tried again: another was left, and none has failed since.
@@ -388,6 +397,7 @@ impl Watcher {
             watched: HashMap::new(),
             chosen_by: HashMap::new(),
             left: HashSet::new(),
+            pods: InPods::default(),
             waiting: HashSet::new(),
             has_room_again: false,
             on_trial: Vec::new(),
@@ -411,6 +421,7 @@ impl Watcher {
     /// Watches until [`Command::Stop`], or until nobody could tell it any more.
     pub fn run(mut self, inbox: &Inbox) {
         let mut events = self.follow();
+        self.warn_of_pods();
         let (mut next_sweep, mut next_tick) = (Instant::now(), Instant::now());
         loop {
             self.meet_expected();
@@ -494,6 +505,7 @@ impl Watcher {
             self.leave(key);
         }
         self.left.retain(|key| running.contains(key));
+        self.pods.retain(&running);
         self.waiting.retain(|key| running.contains(key));
         self.claimed.retain(|key| running.contains(key));
         let proc = self.proc.clone();
@@ -501,7 +513,7 @@ impl Watcher {
         for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
             if self.watched.contains_key(key) {
                 let ports = listeners.ports(key.pid);
-                if self.is_forbidden_by_port(key.pid, &ports) {
+                if self.is_forbidden_by_port(*key, &ports) {
                     self.leave_alone(*key, &ports);
                 }
             } else if !self.is_decided(key) {

@@ -16,7 +16,7 @@ pub(super) const CALLS: &str = "calls";
 /// Says what happened.
 pub(super) fn say(event: &Event) {
     match event {
-        Event::Started { .. } | Event::Treated { .. } | Event::Unwatched { .. } => {}
+        Event::Started { .. } | Event::Treated { .. } | Event::Settled { .. } | Event::Unwatched { .. } => {}
         Event::Ended { key, .. } => debug!(pid = key.pid, "no longer watching"),
         Event::CallEnd { executable, change } => {
             debug!(path = %executable.display(), %change, "ends of calls");
@@ -56,9 +56,11 @@ pub(super) fn say(event: &Event) {
 /// The same for people who look at a recording later: what it is about, and the rest.
 pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
     Some(match event {
-        Event::Started { .. } | Event::Treated { .. } | Event::Ended { .. } | Event::Unwatched { .. } => {
-            return None;
-        }
+        Event::Started { .. }
+        | Event::Treated { .. }
+        | Event::Settled { .. }
+        | Event::Ended { .. }
+        | Event::Unwatched { .. } => return None,
         Event::CallEnd { executable, change } => (CALLS, format!("{}: {change}", executable.display())),
         Event::ContextsLeftOut { executable, count } => {
             ("warning", format!("{}: contexts of {count} types are not followed", executable.display()))

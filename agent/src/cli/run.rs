@@ -17,6 +17,7 @@ use crate::config::peers::{self, Peers};
 use crate::deliver;
 use crate::describe;
 use crate::discover::Selection;
+use crate::kubernetes::Directory;
 use crate::logs::{self, Level};
 use crate::sampler;
 use crate::variables::{SettingsError, Variables};
@@ -103,6 +104,11 @@ impl Arguments {
     /// What is watched; whoever listens on the port is not.
     pub(super) fn selection(&self, config: &Config, peers: &Peers, export_port: Option<u16>) -> Selection {
         self.watching.selection(config, peers, export_port)
+    }
+
+    /// What Kubernetes says of pods now, if it is asked.
+    pub(super) fn pods(&self, config: &Config) -> anyhow::Result<Option<Directory>> {
+        pods::now(self.kubernetes.node(&config.file.kubernetes))
     }
 
     /// What is done about programs that trace themselves.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::check::Mistake;
 use super::document::{Entry, Node, Value};
-use super::peers::as_pattern;
+use super::peers::{as_pattern, as_plain_pattern};
 use super::schema::Setting;
 use crate::discover::rules;
 
@@ -81,7 +81,7 @@ const KEYS: &[(&str, To)] = &[
     ("ebpf", To::Nowhere("its programs are others; `lightfoot config example` has what can be set")),
     (
         "attributes.kubernetes",
-        To::Nowhere("spans carry container.id; a Collector with k8sattributes adds the rest"),
+        To::Nowhere("spans have the names of pods where Kubernetes is asked: see kubernetes.mode"),
     ),
     (
         "attributes",
@@ -362,13 +362,53 @@ impl Imported {
     }
 }
 
+/// What is asked of pods, there and in `match.kubernetes` here.
+const OF_PODS: &[(&str, &str)] = &[
+    ("k8s_namespace", "namespace"),
+    ("k8s_pod_name", "pod"),
+    ("k8s_container_name", "container"),
+    ("k8s_owner_name", "owner"),
+    ("k8s_deployment_name", "deployment"),
+    ("k8s_replicaset_name", "replicaset"),
+    ("k8s_statefulset_name", "statefulset"),
+    ("k8s_daemonset_name", "daemonset"),
+    ("k8s_cronjob_name", "cronjob"),
+    ("k8s_job_name", "job"),
+    ("k8s_pod_labels", "labels"),
+    ("k8s_pod_annotations", "annotations"),
+];
+
 /// A rule of ours, unless something is asked that we cannot tell of a process.
 fn rule(selector: &Node, is_expression: bool, action: &str) -> Result<Json, String> {
-    let (mut matching, mut name) = (Map::new(), None);
+    let (mut matching, mut name, mut pod) = (Map::new(), None, Map::new());
     for Entry { key, value, .. } in selector.entries() {
         let text = plain_text(value);
         let path =
             |text: &str| if is_expression { expression(text) } else { pattern(text).map(|one| vec![one]) };
+        if let Some((_, key)) = OF_PODS.iter().find(|(of, _)| of == key) {
+            let of = |text: &str| {
+                if is_expression {
+                    plain_expression(text)
+                } else {
+                    rules::pattern(text).map(|_| text.to_owned())
+                }
+            };
+            let asked = match value.entries() {
+                [] => json!([of(&text)?]),
+                entries => {
+                    let each = entries
+                        .iter()
+                        .map(|entry| Ok((entry.key.clone(), json!([of(&plain_text(&entry.value))?]))));
+                    Json::Object(each.collect::<Result<_, String>>()?)
+                }
+            };
+            // A map where a text belongs, or the other way round, would be a file that cannot be followed.
+            if asked.is_object() != matches!(*key, "labels" | "annotations") {
+                return Err(format!("{key:?} is not said as it would have to be"));
+            }
+            pod.insert((*key).to_owned(), asked);
+            continue;
+        }
         let (key, texts) = match key.as_str() {
             "name" => {
                 name = Some(text);
@@ -387,6 +427,9 @@ fn rule(selector: &Node, is_expression: bool, action: &str) -> Result<Json, Stri
             }
         };
         matching.insert(key.to_owned(), texts.into());
+    }
+    if !pod.is_empty() {
+        matching.insert("kubernetes".to_owned(), pod.into());
     }
     if matching.is_empty() {
         return Err("nothing in it chooses processes".to_owned());
@@ -408,6 +451,11 @@ fn expression(text: &str) -> Result<Vec<String>, String> {
         format!("{text:?} is more of a regular expression than is understood; write patterns")
     })?;
     rules::executable(&pattern).map(|_| vec![pattern])
+}
+
+fn plain_expression(text: &str) -> Result<String, String> {
+    as_plain_pattern(text)
+        .ok_or_else(|| format!("{text:?} is more of a regular expression than is understood; write patterns"))
 }
 
 /// Theirs are about the whole path; ours, without a slash, about its last part.
@@ -443,6 +491,9 @@ fn emit(value: &Json, depth: usize, text: &mut String) {
     for (number, (key, value)) in entries.enumerate() {
         // The first key of a rule stands behind its dash.
         let indent = if number == 0 && text.ends_with("- ") { "" } else { &indent };
+        // Names of labels come from elsewhere.
+        let is_plain = key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let key = if is_plain { key.clone() } else { json!(key).to_string() };
         let _ = write!(text, "{indent}{key}:");
         match value {
             Json::Object(_) => {

@@ -119,6 +119,13 @@ fn format(variables: &mut Variables<'_>) -> Option<Format> {
 
 /// The pattern that says what a regular expression does, if it is of letters, `.`, `.*`, `^` and `$`.
 pub(super) fn as_pattern(expression: &str) -> Option<String> {
+    // A pattern without a slash would be one of the last part alone.
+    let pattern = as_plain_pattern(expression)?;
+    Some(if pattern.contains('/') { pattern } else { format!("**/{pattern}") })
+}
+
+/// The same of something that is no path.
+pub(super) fn as_plain_pattern(expression: &str) -> Option<String> {
     let (start, rest) = expression.strip_prefix('^').map_or(("*", expression), |rest| ("", rest));
     let (end, rest) = match rest.strip_suffix('$') {
         Some(rest) if !rest.ends_with('\\') => ("", rest),
@@ -136,8 +143,7 @@ pub(super) fn as_pattern(expression: &str) -> Option<String> {
         }
     }
     pattern += end;
-    // A pattern without a slash would be one of the last part alone.
-    Some(if pattern.contains('/') { pattern } else { format!("**/{pattern}") })
+    Some(pattern)
 }
 
 #[cfg(test)]

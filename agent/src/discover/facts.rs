@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use super::pods::OfPod;
 use super::rules::{Needs, Treatment};
 use super::{Decision, Proc, Selection};
+use crate::kubernetes::Found;
 use crate::resource::Container;
 
 /// At most so many bytes of the arguments of a process are looked at.
@@ -39,6 +41,8 @@ pub struct Details {
     pub command_line: String,
     /// The id of its container.
     pub container: Option<String>,
+    /// Its pod, if it is of one.
+    pub pod: Option<OfPod>,
     /// The number of the user that it runs as, its effective one.
     pub user: Option<u32>,
     /// The variables that rules name, as it was started with them.
@@ -54,18 +58,38 @@ pub struct Looked {
     pub treatment: Treatment,
     /// Whether rules might decide otherwise once it listens on another port.
     pub may_change: bool,
+    /// Its pod, if it is of one and rules ask about pods.
+    pub pod: Option<OfPod>,
+    /// Whether it is not to be watched before more is known of its pod: a rule may be about it. The decision is then what it may come to at most.
+    pub awaits_pod: bool,
 }
 
 impl Selection {
-    /// Looks at a process.
-    pub fn look(&self, proc: &Proc, pid: u32, path: &Path, ports: &HashSet<u16>) -> Looked {
-        let details = Details::read(proc, pid, &self.rules.needs());
+    /// Looks at a process, of whose pod that was `known` before: it may be no more.
+    pub fn look(
+        &self,
+        proc: &Proc,
+        pid: u32,
+        path: &Path,
+        ports: &HashSet<u16>,
+        known: Option<&Found>,
+    ) -> Looked {
+        let mut details = Details::read(proc, pid, &self.rules.needs());
+        if let Some(pod) = &mut details.pod {
+            let found = self.pods.as_ref().and_then(|pods| pods.find(&pod.container));
+            pod.found = found.or_else(|| known.cloned());
+        }
         let descends = self.ancestor.is_some_and(|ancestor| proc.descends(pid, ancestor));
         let facts = Facts { pid, path, ports, descends, details: &details };
+        let decision = self.before_inspection(&facts);
+        let is_left = matches!(decision, Some(Decision::Leave(_) | Decision::Wait(_)));
+        let is_decided = self.is_explicit() || descends;
         Looked {
-            decision: self.before_inspection(&facts),
+            awaits_pod: !is_left && self.rules.await_pod(&facts, is_decided),
             treatment: self.rules.treatment(&facts),
             may_change: self.may_change(&facts),
+            decision,
+            pod: details.pod,
         }
     }
 }
@@ -74,6 +98,9 @@ impl Details {
     /// Reads what is needed. What cannot be read is as if it were not there.
     pub fn read(proc: &Proc, pid: u32, needs: &Needs) -> Self {
         let folder = proc.folder(pid);
+        let asks = needs.container || needs.pod;
+        let container = if asks { Container::read(&folder.join("cgroup")) } else { Container::default() };
+        let is_of_pod = needs.pod && container.pod_uid.is_some();
         let read = |name: &str, most| bounded(&folder.join(name), most).unwrap_or_default();
         Self {
             command_line: if needs.command_line {
@@ -82,7 +109,8 @@ impl Details {
             } else {
                 String::new()
             },
-            container: if needs.container { Container::read(&folder.join("cgroup")).id } else { None },
+            container: container.id.clone(),
+            pod: is_of_pod.then_some(OfPod { container, found: None }),
             user: if needs.user { user(&String::from_utf8_lossy(&read("status", MAX_FILE))) } else { None },
             environment: if needs.variables.is_empty() {
                 HashMap::new()
@@ -138,12 +166,24 @@ mod tests {
         fs::write(folder.join("environ"), b"TIER=front\0OTHER=x\0TIER=back\0odd\xff\0").unwrap();
         let proc = Proc::at(root.path());
         assert_eq!(Details::read(&proc, 7, &Needs::default()), Details::default());
-        let needs =
-            Needs { command_line: true, container: true, user: true, variables: ["TIER".to_owned()].into() };
+        let needs = Needs {
+            command_line: true,
+            container: true,
+            pod: true,
+            user: true,
+            variables: ["TIER".to_owned()].into(),
+        };
         let details = Details::read(&proc, 7, &needs);
         let environment = HashMap::from([("TIER".to_owned(), "front".to_owned())]);
         let command_line = "server --port=80".to_owned();
-        assert_eq!(details, Details { command_line, container: Some(id), user: Some(33), environment });
+        let expected = Details { command_line, container: Some(id), pod: None, user: Some(33), environment };
+        assert_eq!(details, expected, "`pod1` is no UID");
+        let uid = "0f3a1b2c-1111-2222-3333-444455556666";
+        fs::write(folder.join("cgroup"), format!("0::/kubepods/pod{uid}\n")).unwrap();
+        let pod = Details::read(&proc, 7, &needs).pod.unwrap();
+        assert_eq!((pod.container.pod_uid.as_deref(), pod.found), (Some(uid), None));
+        let others = Needs { pod: false, ..needs.clone() };
+        assert_eq!(Details::read(&proc, 7, &others).pod, None, "nobody asks");
         assert_eq!(Details::read(&proc, 8, &needs), Details::default());
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Facts;
 use super::headers::{MAX_HEADERS, header};
+use super::pods::{PodMatch, PodPatterns};
 
 /// At most so many rules, and patterns of one.
 pub const MAX_RULES: usize = 256;
@@ -71,6 +72,8 @@ pub struct Match {
     /// Variables that it was started with, as TIER or TIER=front*
     #[schemars(schema_with = "variables")]
     pub environment: Option<Vec<Text>>,
+    /// What its pod must be; the rule is about processes of pods alone then
+    pub kubernetes: Option<PodMatch>,
 }
 
 /// What to do with a process.
@@ -119,6 +122,7 @@ struct Compiled {
     container: Option<Vec<GlobMatcher>>,
     users: Option<Vec<u32>>,
     environment: Option<Vec<(String, Option<GlobMatcher>)>>,
+    pod: Option<PodPatterns>,
     action: Option<Action>,
     service_name: Option<String>,
     left_out: Option<Vec<GlobMatcher>>,
@@ -148,6 +152,8 @@ pub struct Treatment {
 pub(super) struct Verdict {
     /// What is to be done, and the rule that says so.
     pub(super) decided: Option<(Action, Arc<str>)>,
+    /// A rule that has it watched if it matches, and decides first then: that depends on what is not known of its pod.
+    pub(super) may_watch: Option<Arc<str>>,
     /// Whether another rule might decide once the process listens on another port.
     pub(super) may_change: bool,
 }
@@ -181,6 +187,11 @@ impl Rules {
         self.rules.iter().any(|rule| rule.ports.is_some())
     }
 
+    /// Whether any is about the pods of processes.
+    pub fn ask_for_pods(&self) -> bool {
+        self.rules.iter().any(|rule| rule.pod.is_some())
+    }
+
     /// Whether any has trace contexts added to what is sent.
     pub fn ask_to_propagate(&self) -> bool {
         self.rules.iter().any(|rule| rule.propagate == Some(true))
@@ -193,6 +204,7 @@ impl Rules {
         Needs {
             command_line: any(|rule| rule.command_line.is_some()),
             container: any(|rule| rule.container.is_some()),
+            pod: self.ask_for_pods(),
             user: any(|rule| rule.users.is_some()),
             variables: variables.map(|(name, _)| name.clone()).collect(),
         }
@@ -205,20 +217,39 @@ impl Rules {
     }
 
     pub(super) fn verdict(&self, facts: &Facts<'_>) -> Verdict {
-        let mut may_change = false;
+        let mut verdict = Verdict { decided: None, may_watch: None, may_change: false };
         for (rule, action) in self.rules.iter().filter_map(|rule| Some((rule, rule.action?))) {
-            if rule.matches(facts) {
-                let label = Arc::clone(&rule.label);
-                return Verdict { decided: Some((action, label)), may_change };
+            match rule.matches(facts) {
+                Some(true) => {
+                    verdict.decided = Some((action, Arc::clone(&rule.label)));
+                    break;
+                }
+                None if action == Action::Watch && verdict.may_watch.is_none() => {
+                    verdict.may_watch = Some(Arc::clone(&rule.label));
+                }
+                _ => {}
             }
-            may_change |= rule.ports.is_some() && rule.matches_but_ports(facts);
+            verdict.may_change |= rule.ports.is_some() && rule.matches_but_ports(facts) != Some(false);
         }
-        Verdict { decided: None, may_change }
+        verdict
+    }
+
+    /// Whether a rule may be about a process, and say something of it: that depends on what is not known of its pod. Of one that is
+    /// decided about already, what else they say.
+    pub(super) fn await_pod(&self, facts: &Facts<'_>, mut is_decided: bool) -> bool {
+        for rule in &self.rules {
+            match rule.matches(facts) {
+                None if rule.treats() || (rule.action.is_some() && !is_decided) => return true,
+                Some(true) => is_decided |= rule.action.is_some(),
+                _ => {}
+            }
+        }
+        false
     }
 
     /// What becomes of the spans of a process.
     pub fn treatment(&self, facts: &Facts<'_>) -> Treatment {
-        let matching: Vec<_> = self.rules.iter().filter(|rule| rule.matches(facts)).collect();
+        let matching: Vec<_> = self.rules.iter().filter(|rule| rule.matches(facts) == Some(true)).collect();
         let name = |rule: &&Compiled| Some((rule.service_name.clone()?, Arc::clone(&rule.label)));
         Treatment {
             service_name: matching.iter().find_map(name),
@@ -236,6 +267,7 @@ impl Rules {
 pub struct Needs {
     pub(super) command_line: bool,
     pub(super) container: bool,
+    pub(super) pod: bool,
     pub(super) user: bool,
     pub(super) variables: HashSet<String>,
 }
@@ -256,6 +288,7 @@ impl Compiled {
             container: each(of.container.as_ref(), pattern)?,
             users: of.user.as_deref().map(users),
             environment: each(of.environment.as_ref(), variable)?,
+            pod: of.kubernetes.as_ref().map(PodPatterns::new).transpose()?,
             action: rule.action,
             service_name: rule.service_name.clone(),
             left_out: match &rule.leave_out_paths {
@@ -272,12 +305,30 @@ impl Compiled {
         })
     }
 
-    fn matches(&self, facts: &Facts<'_>) -> bool {
+    /// `None` where that depends on what is not known of the pod.
+    fn matches(&self, facts: &Facts<'_>) -> Option<bool> {
         let port = |ports: &RangeInclusive<u16>| facts.ports.iter().any(|port| ports.contains(port));
-        holds(self.ports.as_ref(), port) && self.matches_but_ports(facts)
+        if holds(self.ports.as_ref(), port) { self.matches_but_ports(facts) } else { Some(false) }
     }
 
-    fn matches_but_ports(&self, facts: &Facts<'_>) -> bool {
+    fn matches_but_ports(&self, facts: &Facts<'_>) -> Option<bool> {
+        if !self.matches_but_ports_and_pod(facts) {
+            return Some(false);
+        }
+        self.pod.as_ref().map_or(Some(true), |pod| pod.match_pod(facts.details.pod.as_ref()))
+    }
+
+    /// Whether it says anything of spans.
+    fn treats(&self) -> bool {
+        self.service_name.is_some()
+            || self.left_out.is_some()
+            || self.spans.is_some()
+            || self.headers.is_some()
+            || self.forwarded.is_some()
+            || self.propagate.is_some()
+    }
+
+    fn matches_but_ports_and_pod(&self, facts: &Facts<'_>) -> bool {
         let details = facts.details;
         let variable = |(name, pattern): &(String, Option<GlobMatcher>)| {
             let value = details.environment.get(name);
@@ -297,7 +348,10 @@ fn holds<T>(any: Option<&Vec<T>>, of: impl Fn(&T) -> bool) -> bool {
     any.is_none_or(|any| any.iter().any(of))
 }
 
-fn each<T>(texts: Option<&Vec<Text>>, read: fn(&str) -> Result<T, String>) -> Result<Option<Vec<T>>, String> {
+pub(super) fn each<T>(
+    texts: Option<&Vec<Text>>,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<Option<Vec<T>>, String> {
     texts.map(|texts| texts.iter().map(|text| read(&text.0)).collect()).transpose()
 }
 
@@ -360,12 +414,12 @@ fn user(name: &str) -> Option<u32> {
     name.parse().ok().or_else(of_name)
 }
 
-fn list(format: &str) -> Schema {
+pub(super) fn list(format: &str) -> Schema {
     let items = serde_json::json!({ "type": ["string", "integer"], "format": format });
     json_schema!({ "type": "array", "maxItems": MAX_RULES, "items": items })
 }
 
-fn patterns(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn patterns(_: &mut SchemaGenerator) -> Schema {
     list("glob")
 }
 

@@ -10,6 +10,7 @@ use lightfoot_symbolizer::build_info::BuildInfo;
 
 use super::Facts;
 use super::rules::{Action, Rules, Verdict};
+use crate::kubernetes::Directory;
 
 /// What the user asked for. With nothing said, every Go program with an HTTP server is watched, save the telemetry
 /// backends.
@@ -27,6 +28,8 @@ pub struct Selection {
     pub export_port: Option<u16>,
     /// What the configuration says of whatever is not asked for above.
     pub rules: Rules,
+    /// What is known of pods, if Kubernetes is asked.
+    pub pods: Option<Directory>,
     /// What is left alone for now, whatever else is said.
     pub paused: Paused,
 }
@@ -61,7 +64,7 @@ pub enum Decision {
     Watch(Rule),
     /// Leave it alone.
     Leave(Rule),
-    /// Leave it for now; whether it listens on a port may change.
+    /// Leave it for now; whether it listens on a port, or what is known of its pod, may change.
     Wait(Rule),
 }
 
@@ -78,6 +81,8 @@ pub enum Rule {
     OfFile(Arc<str>),
     /// Nothing was asked for, and it serves HTTP.
     Default,
+    /// A rule may be about it, and more of its pod must be known to tell.
+    PodUnknown,
     /// It is paused.
     Paused,
     /// It receives our spans.
@@ -105,6 +110,7 @@ impl fmt::Display for Rule {
             Self::Executable => "its path matches --exe",
             Self::Port => "it listens on a --port",
             Self::Default => "a Go program that serves HTTP",
+            Self::PodUnknown => "a rule asks for what is not known of its pod",
             Self::Paused => "it is paused",
             Self::ExportEndpoint => "it listens on the port that spans are sent to",
             Self::Backend => "a telemetry backend; --pid, --exe or a rule watches it all the same",
@@ -146,7 +152,10 @@ impl Selection {
     }
 
     fn by_rules(&self, facts: &Facts<'_>) -> Option<Decision> {
-        let Verdict { decided, may_change } = self.rules.verdict(facts);
+        let Verdict { decided, may_watch, may_change } = self.rules.verdict(facts);
+        if let Some(label) = may_watch {
+            return Some(Decision::Watch(Rule::OfFile(label)));
+        }
         let rule = match decided {
             Some((Action::Watch, label)) => return Some(Decision::Watch(Rule::OfFile(label))),
             Some((Action::Leave, label)) => Rule::OfFile(label),
@@ -362,6 +371,7 @@ mod tests {
             command_line: "server --port 80".into(),
             container: Some("4f5c".repeat(16)),
             user: Some(33),
+            pod: None,
             environment: [("TIER".to_owned(), "front-1".to_owned())].into(),
         };
         let all = Match {
@@ -371,6 +381,7 @@ mod tests {
             container: Some(texts(&["4f5c*"])),
             user: Some(texts(&["no-such-user", "33"])),
             environment: Some(texts(&["TIER=front*"])),
+            kubernetes: None,
         };
         let is_watched = |matching: Match| {
             let selection = ruled(&[rule(Some(Action::Watch), matching)]);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Texts;
+
 /// At most so many bytes of names and values of the attributes that a pod's annotations ask for.
 const MAX_ATTRIBUTES: usize = 16 << 10;
 /// At most so many containers of a pod.
@@ -33,6 +35,10 @@ pub struct Pod {
     pub application: Option<String>,
     /// See `instance`.
     pub version: Option<String>,
+    /// Its labels.
+    pub labels: Texts,
+    /// Its annotations.
+    pub annotations: Texts,
     /// What annotations ask for: `resource.opentelemetry.io/NAME` is the attribute NAME.
     pub attributes: BTreeMap<String, String>,
     /// How many attributes there was no room for.
@@ -164,6 +170,7 @@ impl From<Written> for Pod {
     fn from(written: Written) -> Self {
         let Written { metadata, spec, status } = written;
         let Metadata { uid, name, namespace, mut labels, mut annotations, owner_references, .. } = metadata;
+        let (kept_labels, kept_annotations) = (Texts::new(&labels), Texts::new(&annotations));
         let hash = labels.remove(TEMPLATE_HASH);
         let controller = owner_references.into_iter().find(|reference| reference.controller);
         let statuses: Vec<_> =
@@ -192,6 +199,8 @@ impl From<Written> for Pod {
             owners: controller.map(|controller| owners(controller, hash.as_deref())).unwrap_or_default(),
             containers: containers.collect(),
             static_uid: annotations.remove(STATIC_UID),
+            labels: kept_labels,
+            annotations: kept_annotations,
             ..Self::default()
         };
         let mut room = MAX_ATTRIBUTES;

@@ -29,23 +29,23 @@ impl Watcher {
     }
 
     /// Whether a watched process is to be left because of a port that it has opened, or closed, meanwhile.
-    pub(super) fn is_forbidden_by_port(&self, pid: u32, ports: &HashSet<u16>) -> bool {
+    pub(super) fn is_forbidden_by_port(&self, key: ProcessKey, ports: &HashSet<u16>) -> bool {
         if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
             return true;
         }
         if !self.selection.rules.depend_on_ports() {
             return false;
         }
-        let Some(executable) = self.proc.executable_path(pid) else { return false };
-        let decision = self.selection.look(&self.proc, pid, &executable, ports).decision;
+        let Some(executable) = self.proc.executable_path(key.pid) else { return false };
+        let decision = self.look_only(key, &executable, ports).decision;
         matches!(decision, Some(Decision::Leave(_) | Decision::Wait(Rule::OfFile(_))))
     }
 
     /// Decides about a process that is neither watched nor left alone.
     pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let looked = self.selection.look(&self.proc, key.pid, &executable, ports);
-        let Looked { decision: early, treatment, may_change } = looked;
+        let Looked { decision: early, treatment, may_change, awaits_pod, .. } =
+            self.look(key, &executable, ports);
         let is_explicit = matches!(&early, Some(Decision::Watch(rule)) if rule.is_explicit());
         match early {
             Some(Decision::Leave(rule)) => return self.forbid(key, rule),
@@ -90,6 +90,9 @@ impl Watcher {
             }
             return;
         };
+        if awaits_pod && can_be_watched {
+            return self.await_pod(key, executable);
+        }
         match self.start(key, &executable, &file, treatment) {
             Ok(()) => {
                 self.waiting.remove(&key);
@@ -117,29 +120,36 @@ impl Watcher {
         let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
         let watched: Vec<_> = self.watched.keys().copied().collect();
         for key in watched {
-            let Some(executable) = proc.executable_path(key.pid) else { continue };
-            let looked = self.selection.look(&proc, key.pid, &executable, &listeners.ports(key.pid));
-            let analysis = self.binaries.get(&key.file).and_then(|binary| binary.analysis.as_ref().ok());
-            let Some(analysis) = analysis else { continue };
-            let build_info = Arc::clone(&analysis.build_info);
-            let decision =
-                self.selection.after_inspection(looked.decision, Some((&build_info, analysis.is_server)));
-            let recording = self.settings.recording(analysis, None, &looked.treatment);
-            let is_watched = matches!(decision, Decision::Watch(_));
-            if is_watched && let Some(owner) = self.watched.get(&key).copied() {
-                let propagates = self.settings.propagates_for(&looked.treatment);
-                self.set_propagating(owner, key, &executable, propagates);
-            }
-            if let Decision::Watch(rule) = decision
-                && self.kernel.change(key.pid, &recording).is_ok()
-            {
-                self.chosen_by.insert(key, rule);
-                let treatment = Arc::new(looked.treatment);
-                let facts = proc.facts(key.pid);
-                self.tell(Event::Treated { key, build_info, facts, treatment });
-            } else {
-                self.leave(key);
-            }
+            self.treat_anew(key, &mut listeners);
+        }
+        self.warn_of_pods();
+    }
+
+    /// Leaves a watched process if it is no longer wanted, and has it watched as is said of it now if it is.
+    pub(super) fn treat_anew(&mut self, key: ProcessKey, listeners: &mut Listeners<'_>) {
+        let Some(executable) = self.proc.executable_path(key.pid) else { return };
+        let looked = self.look(key, &executable, &listeners.ports(key.pid));
+        let analysis = self.binaries.get(&key.file).and_then(|binary| binary.analysis.as_ref().ok());
+        let Some(analysis) = analysis else { return };
+        let build_info = Arc::clone(&analysis.build_info);
+        let decision =
+            self.selection.after_inspection(looked.decision, Some((&build_info, analysis.is_server)));
+        let recording = self.settings.recording(analysis, None, &looked.treatment);
+        let is_watched = matches!(decision, Decision::Watch(_)) && !looked.awaits_pod;
+        if is_watched && let Some(owner) = self.watched.get(&key).copied() {
+            let propagates = self.settings.propagates_for(&looked.treatment);
+            self.set_propagating(owner, key, &executable, propagates);
+        }
+        if let Decision::Watch(rule) = decision
+            && !looked.awaits_pod
+            && self.kernel.change(key.pid, &recording).is_ok()
+        {
+            self.chosen_by.insert(key, rule);
+            let treatment = Arc::new(looked.treatment);
+            let facts = self.proc.facts(key.pid);
+            self.tell(Event::Treated { key, build_info, facts, treatment });
+        } else {
+            self.leave(key);
         }
     }
 

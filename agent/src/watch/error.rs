@@ -27,6 +27,12 @@ pub enum WatchError {
     /// It was asked for, but a rule forbids it.
     #[error("{0}")]
     Forbidden(Rule),
+    /// A rule may be about it, and more of its pod must be known to tell.
+    #[error("a rule asks for what is not known of its pod: {because}")]
+    PodUnknown {
+        /// Why not.
+        because: &'static str,
+    },
     /// Nothing in it can be watched.
     #[error("nothing in it can be watched: {0}")]
     Nothing(String),

@@ -51,7 +51,7 @@ impl Watcher {
             return;
         }
         // As far as it is known before it is what it will be.
-        let treatment = self.selection.look(&self.proc, pid, program, &HashSet::new()).treatment;
+        let treatment = self.selection.look(&self.proc, pid, program, &HashSet::new(), None).treatment;
         if self.settings.propagates_for(&treatment) {
             self.prepare_propagation(identity, program);
         }
@@ -106,7 +106,7 @@ impl Watcher {
             self.has_new_callers();
             let executable = self.proc.executable_path(pid).unwrap_or_default();
             let facts = self.proc.facts(pid);
-            let treatment = self.selection.look(&self.proc, pid, &executable, &HashSet::new()).treatment;
+            let treatment = self.look(key, &executable, &HashSet::new()).treatment;
             let analysis = self.binaries.get(&file).and_then(|binary| binary.analysis.as_ref().ok());
             if let Some(analysis) = analysis {
                 let _ = self.kernel.change(pid, &self.settings.recording(analysis, None, &treatment));

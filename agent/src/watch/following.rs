@@ -77,7 +77,7 @@ impl Watcher {
         let proc = self.proc.clone();
         let ports = Listeners::new(&proc, self.selection.relevant_ports()).ports(pid);
         self.consider(key, &ports);
-        if self.left.len() + self.claimed.len() > MAX_LEFT {
+        if self.left.len() + self.claimed.len() + self.pods.len() > MAX_LEFT {
             self.sweep_soon = true;
         }
     }
@@ -110,6 +110,7 @@ impl Watcher {
             }
         }
         self.look_at_young();
+        self.look_at_pods();
         self.end_trials();
         self.detach_unused(Some(now));
         if self.has_room_again && !self.waiting.is_empty() {
@@ -138,7 +139,7 @@ impl Watcher {
         let mut listeners = Listeners::new(&proc, ports);
         for (key, _) in self.young.clone() {
             let ports = listeners.ports(key.pid);
-            if self.is_forbidden_by_port(key.pid, &ports) {
+            if self.is_forbidden_by_port(key, &ports) {
                 self.leave_alone(key, &ports);
             }
         }

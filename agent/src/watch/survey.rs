@@ -11,6 +11,7 @@ use lightfoot_symbolizer::build_info::BuildInfo;
 use super::analysis::Analysis;
 use super::claims::Claims;
 use super::{Coexistence, WatchError};
+use crate::discover::selection::Rule;
 use crate::discover::{Decision, FileIdentity, Listeners, Proc, Selection, Treatment};
 use crate::sys;
 
@@ -47,13 +48,16 @@ pub fn survey(
             hidden += usize::from(std::fs::read_link(proc.executable(pid)).is_err_and(is_denied));
             continue;
         };
-        let looked = selection.look(proc, pid, &executable, &listeners.ports(pid));
+        let looked = selection.look(proc, pid, &executable, &listeners.ports(pid), None);
         let needs_file = !matches!(looked.decision, Some(Decision::Leave(_) | Decision::Wait(_)));
         let analysis = if needs_file { Some(analysis(&mut binaries, proc, pid, coexistence)) } else { None };
         let result = analysis.transpose();
         let found = result.as_ref().ok().and_then(Option::as_ref);
         let found = found.map(|(build_info, is_server)| (&**build_info, *is_server));
-        let decision = selection.after_inspection(looked.decision, found);
+        let decision = match selection.after_inspection(looked.decision, found) {
+            Decision::Watch(_) if looked.awaits_pod => Decision::Wait(Rule::PodUnknown),
+            decision => decision,
+        };
         let (build_info, obstacle) = match result {
             Ok(found) => (found.map(|(build_info, _)| build_info), claims.check(pid).err()),
             Err(obstacle) => (None, Some(obstacle)),

@@ -21,7 +21,7 @@ use crate::config::file::Export;
 use crate::deliver::{Flags, Format, Settings};
 use crate::describe;
 use crate::discover::{ProcessKey, Treatment};
-use crate::kubernetes::Found;
+use crate::kubernetes::{Directory, Found};
 use crate::resource::{Facts, Host, ProcessIdentity};
 use crate::session;
 use crate::variables::Variables;
@@ -151,6 +151,10 @@ impl Output for Sink {
         self.in_pods.asked()
     }
 
+    fn pods(&self) -> Option<Directory> {
+        self.in_pods.directory()
+    }
+
     async fn finish(self) -> anyhow::Result<()> {
         self.spans.finish(self.flush_timeout).await;
         Ok(())
@@ -199,6 +203,7 @@ impl session::Sink for Sink {
                 self.spans.ended(key);
                 self.in_pods.ended(key);
             }
+            Event::Settled { key } => self.board.settled(key),
             Event::Refused { key, executable, reason, .. } => {
                 self.board.refused(key, &executable, &events::chain(&reason));
             }

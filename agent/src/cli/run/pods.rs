@@ -45,6 +45,19 @@ impl KubernetesArguments {
     }
 }
 
+/// What there is now, or nothing if the answer takes longer than the start of `run` would wait for it.
+pub(super) fn now(node: Option<String>) -> anyhow::Result<Option<Directory>> {
+    let Some(node) = node else { return Ok(None) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let directory = Directory::default();
+    runtime.block_on(async {
+        let following = tokio::spawn(follow(node, directory.clone(), |_, _| {}));
+        directory.asked(FIRST_LIST).await;
+        following.abort();
+    });
+    Ok(Some(directory))
+}
+
 /// The processes of pods, of those that are watched.
 #[derive(Default)]
 pub(super) struct InPods {
@@ -73,6 +86,11 @@ impl InPods {
             tokio::spawn(follow(node, directory.clone(), move |counter, count| counts.add(counter, count)))
         });
         Self { directory, following, generation: 0, processes: HashMap::new() }
+    }
+
+    /// What is known of pods, if anything asks.
+    pub(super) fn directory(&self) -> Option<Directory> {
+        self.following.is_some().then(|| self.directory.clone())
     }
 
     /// Waits for what is there at the start, but not for long.

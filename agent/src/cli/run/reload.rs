@@ -75,6 +75,7 @@ fn take(running: &Config, config: &Config, lacks_programs: bool) {
         ("traces", running.file.traces != config.file.traces),
         ("metrics", running.file.metrics != config.file.metrics),
         ("watching", running.file.watching != config.file.watching),
+        ("kubernetes", running.file.kubernetes != config.file.kubernetes),
         ("log", running.file.log != config.file.log),
         ("state_dir", running.file.state_dir != config.file.state_dir),
         ("status_socket", running.file.status_socket != config.file.status_socket),

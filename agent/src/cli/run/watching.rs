@@ -23,6 +23,7 @@ use crate::config::peers::Peers;
 use crate::config::{Config, file};
 use crate::discover::rules::executable;
 use crate::discover::{Paused, Proc, Selection};
+use crate::kubernetes::Directory;
 use crate::segments::Segments;
 use crate::session::{self, Session};
 use crate::state::Mark;
@@ -150,6 +151,7 @@ impl WatchingArguments {
             ancestor: None,
             export_port,
             rules: config.rules_after(peers),
+            pods: None,
             paused: Paused::Nothing,
         }
     }
@@ -214,6 +216,10 @@ pub(in crate::cli) trait Output: session::Sink {
     fn prepare(&mut self) -> impl Future<Output = ()> {
         std::future::ready(())
     }
+    /// What it knows of pods, if it asks.
+    fn pods(&self) -> Option<Directory> {
+        None
+    }
     /// Ends it, and says what became of everything.
     async fn finish(self) -> anyhow::Result<()>;
 }
@@ -266,6 +272,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
         sink.prepare().await;
+        selection.pods = sink.pods();
         // Handlers stand before the command runs: a signal that comes early is not lost.
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;

@@ -22,13 +22,19 @@ discovery:
     namespace: web
     exe_path: ^/srv/shop-.*
     open_ports: 80
-  - k8s_namespace: web
+  - k8s_namespace: ^web$
+    k8s_pod_labels: {app.kubernetes.io/name: "cart.*", "odd: {": x}
+    exe_path: ^/srv/web$
+  - k8s_deployment_name: (a|b)
+  - k8s_pod_labels: web
+  - k8s_unheard_of: web
   - exe_path: (a|b)
   instrument:
   - exe_path: "*cart*"
     languages: go
   exclude_instrument:
   - exe_path: /usr/bin/*
+  - {k8s_namespace: kube-*, k8s_pod_annotations: {team: "{a,b}"}, k8s_owner_name: x, k8s_container_name: y}
 ebpf:
   context_propagation: headers
   wakeup_len: 10
@@ -51,18 +57,39 @@ fn a_file_of_obi_comes_to_one_that_can_be_followed() {
     let said = |rule: usize, path: &str| rules[rule].pointer(path).cloned().unwrap_or_default();
     // What is left alone is decided first.
     assert_eq!((said(0, "/match/exe"), said(0, "/action")), (json!(["/usr/bin/*"]), json!("leave")));
+    let pod = |rule: usize, key: &str| said(rule, &format!("/match/kubernetes/{key}"));
     assert_eq!(
-        (said(1, "/match/exe"), said(1, "/match/port")),
+        (
+            said(1, "/action"),
+            pod(1, "namespace"),
+            pod(1, "annotations"),
+            pod(1, "owner"),
+            pod(1, "container")
+        ),
+        (json!("leave"), json!(["kube-*"]), json!({"team": ["{a,b}"]}), json!(["x"]), json!(["y"])),
+        "{text}"
+    );
+    assert_eq!(
+        (said(2, "/match/exe"), said(2, "/match/port")),
         (json!(["/srv/shop-**"]), json!(["80"])),
         "{text}"
     );
-    assert_eq!((said(1, "/service_name"), said(2, "/match/exe")), (json!("shop"), json!(["**/*cart*"])));
     assert_eq!(
-        (said(3, "/match/port"), said(3, "/service_name")),
+        (pod(3, "namespace"), pod(3, "labels"), said(3, "/match/exe")),
+        (
+            json!(["web"]),
+            json!({"app.kubernetes.io/name": ["*cart**"], "odd: {": ["*x*"]}),
+            json!(["/srv/web"])
+        ),
+        "{text}"
+    );
+    assert_eq!((said(2, "/service_name"), said(4, "/match/exe")), (json!("shop"), json!(["**/*cart*"])));
+    assert_eq!(
+        (said(5, "/match/port"), said(5, "/service_name")),
         (json!(["8080", "8443-8450"]), json!("front"))
     );
-    assert_eq!(said(4, "/leave_out_paths"), json!(["/healthz", "/user/*/ping"]));
-    assert_eq!(file.rules.len(), 5);
+    assert_eq!(said(6, "/leave_out_paths"), json!(["/healthz", "/user/*/ping"]));
+    assert_eq!(file.rules.len(), 7);
     let left: Vec<_> = imported.left.iter().map(|left| left.key.as_str()).collect();
     let expected = [
         "log_level",
@@ -72,12 +99,14 @@ fn a_file_of_obi_comes_to_one_that_can_be_followed() {
         "namespace",
         "discovery.services",
         "discovery.services",
+        "discovery.services",
+        "discovery.services",
         "ebpf.wakeup_len",
         "colour",
     ];
     assert_eq!(left, expected);
     assert!(
-        text.contains("# line 22: \"discovery.services\" is not carried over: \"k8s_namespace\" is nothing"),
+        text.contains("# line 27: \"discovery.services\" is not carried over: \"k8s_unheard_of\" is nothing"),
         "{text}"
     );
 }

@@ -126,6 +126,11 @@ impl Board {
         known.is_over = true;
     }
 
+    /// That it was refused holds no longer.
+    pub(in crate::cli::run) fn settled(&self, key: ProcessKey) {
+        self.known().refused.retain(|(refused, _)| *refused != key);
+    }
+
     /// It was to be watched, and cannot be.
     pub(in crate::cli::run) fn refused(&self, key: ProcessKey, executable: &Path, reason: &str) {
         let mut known = self.known();
