@@ -182,11 +182,15 @@ impl OfTexts {
 
 /// Whether all hold: not if one is known not to, whatever is not known.
 fn all(each: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
-    each.into_iter().fold(Some(true), |all, one| match (all, one) {
-        (Some(false), _) | (_, Some(false)) => Some(false),
-        (Some(true), one) => one,
-        (None, _) => None,
-    })
+    let mut is_known = true;
+    for one in each {
+        match one {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => is_known = false,
+        }
+    }
+    is_known.then_some(true)
 }
 
 fn one_of(patterns: Option<&Vec<GlobMatcher>>, text: &str) -> bool {

@@ -264,6 +264,7 @@ impl Rules {
 
 /// What is to be found out about processes, for some rule asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a need of its own")]
 pub struct Needs {
     pub(super) command_line: bool,
     pub(super) container: bool,

@@ -48,24 +48,14 @@ impl Watcher {
     /// Looks at a process, and remembers its pod if rules ask about that.
     pub(super) fn look(&mut self, key: ProcessKey, executable: &Path, ports: &HashSet<u16>) -> Looked {
         let looked = self.look_only(key, executable, ports);
-        let Some(pod) = looked.pod.clone() else {
-            self.pods.processes.remove(&key);
-            return looked;
-        };
-        let is_told = match self.pods.processes.get_mut(&key) {
-            Some(before) => {
-                before.pod = pod;
-                if !looked.awaits_pod {
-                    before.waits = None;
-                }
-                !looked.awaits_pod && std::mem::take(&mut before.is_told)
-            }
-            None => {
-                self.pods.processes.insert(key, InPod { pod, waits: None, is_told: false });
-                false
-            }
-        };
-        if is_told {
+        let before = self.pods.processes.remove(&key);
+        let (waits, was_told) = before.map_or((None, false), |before| (before.waits, before.is_told));
+        let is_told = was_told && looked.awaits_pod;
+        if let Some(pod) = looked.pod.clone() {
+            let waits = waits.filter(|_| looked.awaits_pod);
+            self.pods.processes.insert(key, InPod { pod, waits, is_told });
+        }
+        if was_told && !is_told {
             self.tell(Event::Settled { key });
         }
         looked

@@ -346,6 +346,8 @@ mod tests {
         assert_eq!(status.refused[0].reason.len(), MAX_TEXT);
         board.started(key(4), Path::new("/srv/shop"), Some("shop"));
         assert_eq!(board.status(None, None).refused.len(), MAX_REFUSED - 1);
+        board.settled(key(5));
+        assert_eq!(board.status(None, None).refused.len(), MAX_REFUSED - 2);
     }
 
     /// What has counted `started` so often.
