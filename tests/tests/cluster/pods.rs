@@ -1,6 +1,7 @@
 //! What an agent under the chart's service account learns of the pods of its node, and how it fares without.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread::sleep;
@@ -52,24 +53,60 @@ impl Stage {
         fs::rename(new, &self.token).unwrap();
     }
 
-    fn agent(&self, pid: u32) -> Agent {
-        let kubeconfig = self.server.kubeconfig(&self.token);
-        let mut command = Command::new(lightfoot());
-        command.args(["run", "--format", "otlp-json", "--kubernetes", "on", "--pid", &pid.to_string()]);
-        let variables = [("KUBECONFIG", text(&kubeconfig)), ("NODE_NAME", NODE)];
+    /// The account is made anew, so the token of before is worth nothing; the file has another.
+    fn renew_account(&mut self) {
+        self.server.stop();
+        self.server.serve();
+        self.server.ask(&["delete", "serviceaccount", "lightfoot", "--namespace", "lightfoot"]);
+        self.server.ask(&["create", "serviceaccount", "lightfoot", "--namespace", "lightfoot"]);
+        self.server.stop();
+        self.server.serve();
+        self.new_token();
+    }
+
+    /// An agent that has nothing but what a pod has: the variables of the kubelet, and the files of its account, where they always are.
+    fn agent_in_pod(&self, pid: u32) -> Agent {
+        let account = self.server.folder().path().join("serviceaccount");
+        fs::create_dir(&account).unwrap();
+        symlink(&self.token, account.join("token")).unwrap();
+        symlink(self.server.certificate(), account.join("ca.crt")).unwrap();
+        fs::write(account.join("namespace"), "lightfoot").unwrap();
+        let script = "mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io && \
+                      ln -s \"$0\" /run/secrets/kubernetes.io/serviceaccount && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(account).arg(lightfoot());
+        command.args(["run", "--format", "otlp-json", "--pid", &pid.to_string()]);
+        let port = self.server.port().to_string();
+        let variables = [
+            ("KUBERNETES_SERVICE_HOST", "127.0.0.1"),
+            ("KUBERNETES_SERVICE_PORT", port.as_str()),
+            ("NODE_NAME", NODE),
+        ];
         let agent = Agent::spawn(command, &variables).unwrap();
         agent.watches(pid).unwrap();
         agent
     }
 
+    fn agent(&self, pid: u32) -> Agent {
+        let agent = self.agent_with(&["--pid", &pid.to_string()]);
+        agent.watches(pid).unwrap();
+        agent
+    }
+
+    fn agent_with(&self, flags: &[&str]) -> Agent {
+        let kubeconfig = self.server.kubeconfig(&self.token);
+        let mut command = Command::new(lightfoot());
+        command.args(["run", "--format", "otlp-json", "--kubernetes", "on"]).args(flags);
+        Agent::spawn(command, &[("KUBECONFIG", text(&kubeconfig)), ("NODE_NAME", NODE)]).unwrap()
+    }
+
     /// A pod of a node, by its name; its UID.
     fn pod(&self, name: &str, node: &str, metadata: &Value, containers: &Value) -> String {
-        let mut pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"},
-            "spec": {"nodeName": node, "containers": containers},
-        });
-        pod["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
-        self.server.apply(name, &pod);
+        self.server.apply(name, &pod(name, node, metadata, containers));
+        self.uid(name)
+    }
+
+    fn uid(&self, name: &str) -> String {
         self.server.ask(&["get", "pod", name, "--namespace", "shop", "--output", "jsonpath={.metadata.uid}"])
     }
 
@@ -99,7 +136,21 @@ fn until(agent: &Agent, target: &Target, what: &str, is: impl Fn(&Span) -> bool)
 }
 
 fn one() -> Value {
+    json!([{"name": "cart", "image": "shop/cart:1.4"}])
+}
+
+fn with_proxy() -> Value {
     json!([{"name": "cart", "image": "shop/cart:1.4"}, {"name": "proxy", "image": "proxy"}])
+}
+
+/// A pod as it is applied.
+fn pod(name: &str, node: &str, metadata: &Value, containers: &Value) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"nodeName": node, "containers": containers},
+    });
+    pod["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
+    pod
 }
 
 #[test]
@@ -111,8 +162,8 @@ fn spans_follow_what_becomes_of_a_pod() {
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "r", "controller": true}],
         })
     };
-    let uid = stage.pod("cart-1", NODE, &controlled("cart-5d8c7b9f6"), &one());
-    stage.pod("elsewhere", "node-2", &json!({}), &one());
+    let uid = stage.pod("cart-1", NODE, &controlled("cart-5d8c7b9f6"), &with_proxy());
+    stage.pod("elsewhere", "node-2", &json!({}), &with_proxy());
     let target = server(stage.server.folder());
     let _cgroup = PodCgroup::around(target.pid(), &uid, CONTAINER).unwrap();
     let agent = stage.agent(target.pid());
@@ -183,17 +234,10 @@ fn spans_follow_what_becomes_of_a_pod() {
 #[test]
 fn a_node_has_five_hundred_pods() {
     let Some(stage) = Stage::set("500 pods on an API server") else { return };
-    let pods: Vec<_> = (0..500)
-        .map(|number| {
-            json!({
-                "apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{number}"), "namespace": "shop"},
-                "spec": {"nodeName": NODE, "containers": [{"name": "cart", "image": "shop/cart:1.4"}]},
-            })
-        })
-        .collect();
+    let pods: Vec<_> =
+        (0..500).map(|number| pod(&format!("pod-{number}"), NODE, &json!({}), &one())).collect();
     stage.server.apply("many", &json!({"apiVersion": "v1", "kind": "List", "items": pods}));
-    let get = ["get", "pod", "pod-499", "--namespace", "shop", "--output", "jsonpath={.metadata.uid}"];
-    let uid = stage.server.ask(&get);
+    let uid = stage.uid("pod-499");
     let target = server(stage.server.folder());
     let _cgroup = PodCgroup::around(target.pid(), &uid, CONTAINER).unwrap();
     let agent = stage.agent(target.pid());
@@ -212,7 +256,7 @@ fn a_node_has_five_hundred_pods() {
 #[test]
 fn rights_may_be_missing_and_tokens_change() {
     let Some(mut stage) = Stage::set("rights on an API server") else { return };
-    let uid = stage.pod("cart-1", NODE, &json!({}), &json!([{"name": "cart", "image": "shop/cart:1.4"}]));
+    let uid = stage.pod("cart-1", NODE, &json!({}), &one());
     let target = server(stage.server.folder());
     let _cgroup = PodCgroup::around(target.pid(), &uid, CONTAINER).unwrap();
     let binding = stage.server.ask(&["get", "clusterrolebinding", "lightfoot-lightfoot", "--output", "json"]);
@@ -230,14 +274,7 @@ fn rights_may_be_missing_and_tokens_change() {
     stage.server.apply("binding", &binding);
     until(&agent, &target, "the right", |span| span.resource("k8s.pod.name") == "cart-1");
 
-    // The account is made anew, so the token of before is worth nothing; the file has another.
-    stage.server.stop();
-    stage.server.serve();
-    stage.server.ask(&["delete", "serviceaccount", "lightfoot", "--namespace", "lightfoot"]);
-    stage.server.ask(&["create", "serviceaccount", "lightfoot", "--namespace", "lightfoot"]);
-    stage.server.stop();
-    stage.server.serve();
-    stage.new_token();
+    stage.renew_account();
     let annotated =
         json!({"metadata": {"annotations": {"resource.opentelemetry.io/service.name": "rotated"}}});
     stage.patch("cart-1", &annotated, &[]);
@@ -251,6 +288,70 @@ fn rights_may_be_missing_and_tokens_change() {
     let denied = outcome.messages.matches("nothing new is known of the pods of this node").count();
     assert!((1..=3).contains(&denied), "{}", outcome.messages);
     assert_eq!(outcome.count("processes_without_pod"), 1);
+}
+
+#[test]
+fn in_a_pod_its_own_files_and_variables_are_enough() {
+    let Some(mut stage) = Stage::set("a pod's own files") else { return };
+    let uid = stage.pod("cart-1", NODE, &json!({}), &one());
+    let target = server(stage.server.folder());
+    let _cgroup = PodCgroup::around(target.pid(), &uid, CONTAINER).unwrap();
+    let agent = stage.agent_in_pod(target.pid());
+    agent.says("the pods of this node are known  pods=1").unwrap();
+    target.get("/first").unwrap();
+    assert_eq!(agent.span("/first").unwrap().resource("k8s.pod.name"), "cart-1");
+    stage.renew_account();
+    let annotated =
+        json!({"metadata": {"annotations": {"resource.opentelemetry.io/service.name": "rotated"}}});
+    stage.patch("cart-1", &annotated, &[]);
+    until(&agent, &target, "another token", |span| span.service() == "rotated");
+    agent.stop().unwrap();
+    // Its cgroup can be removed then.
+    drop(target);
+}
+
+/// Whether it is watched is told by what the agent says, and by what has spans.
+#[test]
+fn a_label_has_a_running_process_watched_and_left() {
+    let Some(stage) = Stage::set("labels on an API server") else { return };
+    let uid = stage.pod("cart-1", NODE, &json!({}), &one());
+    let target = server(stage.server.folder());
+    let _cgroup = PodCgroup::around(target.pid(), &uid, CONTAINER).unwrap();
+    let program = stage.server.folder().path().join("cart");
+    let rules = json!({"rules": [
+        {"match": {"exe": text(&program), "kubernetes": {"namespace": "sh*", "labels": {"watched": "yes*"}}}, "action": "watch"},
+    ]});
+    let config = stage.server.folder().say("config.yaml", &rules.to_string()).unwrap();
+    let agent = stage.agent_with(&["--config", text(&config), "--log-level", "debug"]);
+    agent.says("the pods of this node are known  pods=1").unwrap();
+    agent.says("nothing to watch yet").unwrap();
+    target.get("/before").unwrap();
+
+    let labelled = |value: Value| json!({"metadata": {"labels": {"watched": value}}});
+    stage.patch("cart-1", &labelled(json!("yes-please")), &[]);
+    agent.watches(target.pid()).unwrap();
+    target.get("/watched").unwrap();
+    agent.span("/watched").unwrap();
+
+    stage.patch("cart-1", &labelled(Value::Null), &[]);
+    agent.says("no longer watching").unwrap();
+    target.get("/left").unwrap();
+
+    stage.patch("cart-1", &labelled(json!("yes")), &[]);
+    agent.says_times("watching  service=", 2).unwrap();
+    target.get("/again").unwrap();
+    agent.span("/again").unwrap();
+
+    // What was known of a pod holds when it is no more.
+    stage.server.ask(&["delete", "pod", "cart-1", "--namespace", "shop", "--force", "--grace-period", "0"]);
+    sleep(Duration::from_secs(3));
+    target.get("/late").unwrap();
+    agent.span("/late").unwrap();
+    let outcome = agent.stop().unwrap();
+    // Its cgroup can be removed then.
+    drop(target);
+    assert_eq!(outcome.paths(), ["/again", "/late", "/watched"]);
+    assert!(!outcome.messages.contains("not known of its pod"), "{}", outcome.messages);
 }
 
 /// A test of the rights themselves: they are those of the chart, and no others.

@@ -79,7 +79,7 @@ impl Server {
 
     fn kubectl(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(tools(&self.root).join("kubectl"));
-        let certificate = self.folder.path().join("certificates/apiserver.crt");
+        let certificate = self.certificate();
         command.env("HOME", self.folder.path()).env("KUBECONFIG", "/dev/null");
         command.args(["--server", &format!("https://127.0.0.1:{}", self.ports[2]), "--token", ADMIN]);
         command.arg("--certificate-authority").arg(certificate).args(arguments);
@@ -114,6 +114,16 @@ impl Server {
             token.display()
         );
         self.folder.say("kubeconfig", &text).unwrap()
+    }
+
+    /// The port at which the API server listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports[2]
+    }
+
+    /// What it has to be trusted by.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificates/apiserver.crt")
     }
 
     pub(crate) fn folder(&self) -> &Folder {
