@@ -24,7 +24,8 @@ pub fn request(
     started: SystemTime,
     now: SystemTime,
 ) -> ExportMetricsServiceRequest {
-    let (started, now) = (nanoseconds(started), nanoseconds(now));
+    // Where the time of day was set back since, nothing may begin after its end.
+    let (started, now) = (nanoseconds(started.min(now)), nanoseconds(now));
     let table = table();
     let metrics = table.iter().map(|metric| of(metric, status, started, now));
     let scope = proto::ScopeMetrics {

@@ -12,6 +12,7 @@
 
 mod balance;
 mod causes;
+mod clock;
 #[expect(dead_code, reason = "what an agent takes, as the long run asks")]
 #[path = "../soak/cost.rs"]
 mod cost;

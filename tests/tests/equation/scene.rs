@@ -5,6 +5,7 @@ use std::process::Command;
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{Agent, Outcome, Server, Span, Truth as Request, binary, lightfoot};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span as Exported;
 
@@ -70,15 +71,22 @@ pub(crate) fn printed(spans: &[Span]) -> Vec<u64> {
 
 /// The numbers of spans that an endpoint took.
 pub(crate) fn accepted(endpoint: &Endpoint, keeps_first: fn(usize) -> bool) -> Vec<u64> {
-    let accepted = endpoint.accepted.lock().unwrap();
-    let spans = accepted.iter().enumerate().flat_map(|(order, request)| {
-        let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-        scopes.flat_map(|scope| &scope.spans).skip(usize::from(!keeps_first(order)))
-    });
-    spans.map(|span| number(&path(span))).collect()
+    taken(&endpoint.accepted.lock().unwrap(), keeps_first).map(|span| number(&path(span))).collect()
 }
 
-fn path(span: &Exported) -> String {
+/// The spans of requests, without the first one where that is not kept.
+pub(crate) fn taken(
+    accepted: &[ExportTraceServiceRequest],
+    keeps_first: fn(usize) -> bool,
+) -> impl Iterator<Item = &Exported> {
+    accepted.iter().enumerate().flat_map(move |(order, request)| {
+        let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+        scopes.flat_map(|scope| &scope.spans).skip(usize::from(!keeps_first(order)))
+    })
+}
+
+/// The path of a request.
+pub(crate) fn path(span: &Exported) -> String {
     let path = span.attributes.iter().find(|attribute| attribute.key == "url.path").unwrap();
     match path.value.as_ref().unwrap().value.as_ref().unwrap() {
         Value::StringValue(text) => text.clone(),
@@ -87,7 +95,7 @@ fn path(span: &Exported) -> String {
 }
 
 /// The number in `/KIND/NUMBER` or `/KIND/NUMBER/…`.
-fn number(path: &str) -> u64 {
+pub(crate) fn number(path: &str) -> u64 {
     path.split('/')
         .nth(2)
         .and_then(|number| number.parse().ok())

@@ -230,7 +230,6 @@ impl<W: Write> session::Sink for Recording<W> {
     }
 
     fn record(&mut self, bytes: &[u8]) {
-        self.reanchor();
         let (header, descriptor) = match Record::parse(bytes) {
             Ok(Record::HttpClient(http, _)) => (http.header, http.error_type),
             Ok(Record::GrpcClient(call, _)) => (call.header, call.error_type),
@@ -247,6 +246,10 @@ impl<W: Write> session::Sink for Recording<W> {
         } else {
             self.counts.add(SessionCounter::NotRecorded, 1);
         }
+    }
+
+    fn turn(&mut self) {
+        self.reanchor();
     }
 
     fn is_done(&self) -> bool {

@@ -212,14 +212,15 @@ impl session::Sink for Sink {
     }
 
     fn record(&mut self, bytes: &[u8]) {
-        if self.anchored.elapsed() >= REANCHOR_INTERVAL {
-            self.spans.clock.reanchor();
-            self.anchored = Instant::now();
-        }
         self.spans.record(bytes);
     }
 
     fn turn(&mut self) {
+        // Whether records come or not: the next one would be of the time before it.
+        if self.anchored.elapsed() >= REANCHOR_INTERVAL {
+            self.spans.clock.reanchor();
+            self.anchored = Instant::now();
+        }
         for (key, InPod { facts, build_info, treatment, found }) in self.in_pods.changed() {
             let identity = self.described(key, facts, &build_info, &treatment, found.as_ref());
             self.board.named(key, &identity.service_name);

@@ -52,6 +52,7 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             plain(Program::Clients, &[26]),
             plain(Program::Rpc, &[26]),
         ],
+        "equation" => vec![plain(Program::Truth, &[26])],
         "matrix" => vec![of(Program::Truth, &[(26, Mode::Plain)]), plain(Program::Clients, &[26])],
         "attach_methods" => vec![of(Program::Lifecycle, &[(26, Mode::Pie), (26, Mode::Plain)])],
         _ => Vec::new(),

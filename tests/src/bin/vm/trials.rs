@@ -76,6 +76,9 @@ const PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &[]), ("demo", &[])];
 /// What each run of the tests has time for of it: thousands of requests of each kind, and what goes out with `tracestate`.
 const USUAL_PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &["load::", "states::"]), ("demo", &[])];
 
+/// A time of day that is set, for which a machine must be the test's own.
+const FAULTS: [(&str, &[&str]); 1] = [("equation", &["clock::"])];
+
 const VERSIONS: [&str; 8] = ["5.10", "6.1", "6.12", "6.16", "6.18", "6.19", "7.0", "7.3"];
 
 /// Other ways to start Linux 6.12: kinds of preemption, one processor, and what a distribution may have switched off. Debian's
@@ -108,7 +111,8 @@ pub(crate) fn all() -> Vec<Boot> {
     let of = |machine| {
         VERSIONS.map(|version| {
             let has_rights = (machine, version) == (Machine::X86_64, "6.12");
-            let rights = if has_rights { Trial::tests(&RIGHTS) } else { Vec::new() };
+            let rights =
+                if has_rights { [Trial::tests(&RIGHTS), Trial::tests(&FAULTS)].concat() } else { Vec::new() };
             // Where it is done: docs/propagation.md.
             let propagates = machine == Machine::X86_64;
             let propagation = if propagates { Trial::tests(&PROPAGATION) } else { Vec::new() };
@@ -130,11 +134,16 @@ pub(crate) fn programs() -> Vec<Boot> {
 }
 
 /// What each run of the tests has time for: the core but for a part on the oldest kernel, trace contexts
-/// that go out where they may, and the programs alone on arm64.
+/// that go out where they may, a fault that takes a machine of its own, and the programs alone on arm64.
 pub(crate) fn usual() -> Vec<Boot> {
     vec![
         Boot::of(Machine::X86_64, "5.10", "", Trial::and_tests(&USUAL)),
-        Boot::of(Machine::X86_64, "6.12", "", Trial::tests(&USUAL_PROPAGATION)),
+        Boot::of(
+            Machine::X86_64,
+            "6.12",
+            "",
+            [Trial::tests(&USUAL_PROPAGATION), Trial::tests(&FAULTS)].concat(),
+        ),
         Boot::of(Machine::Aarch64, "6.12", "", vec![Trial::Doctor]),
     ]
 }
