@@ -2,7 +2,8 @@
 //!
 //! One small file for each agent, in a folder that they share: written once and renamed into place, locked as long as the
 //! agent lives, its time of modification set anew every [`REFRESH`], and removed at a clean stop. A file that nobody
-//! holds locked is what a killed agent left; its time of modification is when that one was last alive. Nothing in it is
+//! holds locked is what a killed agent left; what had ended by its time of modification that one had delivered, or counted as
+//! lost. Nothing in it is
 //! believed beyond what is shown: it decides nothing.
 
 use std::error::Error as _;
@@ -21,7 +22,7 @@ use thiserror::Error;
 mod finding;
 mod folders;
 
-pub use finding::{Finding, shown};
+pub use finding::{Finding, Left, shown};
 pub use folders::{default_folders, is_trustworthy};
 
 /// How often a mark is to be refreshed.
@@ -91,9 +92,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Leaves a mark in `folder`, which is made if it is missing, and tells what other agents left there. That is
-    /// cleared: each of it is told once.
-    pub fn leave(folder: &Path, watched: &str) -> Result<(Self, Vec<Finding>), StateError> {
+    /// Leaves a mark in `folder`, which is made if it is missing, and finds what other agents left there.
+    pub fn leave(folder: &Path, watched: &str) -> Result<(Self, Vec<Left>), StateError> {
         make(folder)?;
         let failed = |source| StateError::File { folder: folder.to_owned(), source };
         let mark = Self::write(folder, watched).map_err(failed)?;
@@ -103,7 +103,7 @@ impl Mark {
 
     /// The same in the first of several folders that can be used. Each is looked into: another agent may have found less, or
     /// more, that it could use. A folder that another user could replace is left alone.
-    pub fn leave_in_first(folders: &[PathBuf], watched: &str) -> (Result<Self, StateError>, Vec<Finding>) {
+    pub fn leave_in_first(folders: &[PathBuf], watched: &str) -> (Result<Self, StateError>, Vec<Left>) {
         let left = Self::write_in_first(folders, watched);
         let own = left.as_ref().map_or(Path::new(""), |mark| &mark.path);
         let is_own = |folder: &&PathBuf| folders::check_parent(folder).and(folders::check(folder)).is_ok();
@@ -164,10 +164,11 @@ impl Mark {
         Ok(Self { file, path })
     }
 
-    /// Says that the agent is alive.
-    pub fn refresh(&self) {
+    /// Says that the agent is alive, and that it has delivered or counted all that had ended so long ago.
+    pub fn refresh(&self, undelivered: Duration) {
+        let until = SystemTime::now().checked_sub(undelivered).unwrap_or(UNIX_EPOCH);
         // A mark that looks older than it is makes the uncertain interval longer, never shorter.
-        let _ = self.file.set_modified(SystemTime::now());
+        let _ = self.file.set_modified(until);
     }
 
     /// Whether it takes CAP_DAC_OVERRIDE to take it away.
@@ -202,12 +203,12 @@ fn make(folder: &Path) -> Result<(), StateError> {
     }
 }
 
-/// Takes away what agents left that do not run any more.
-fn left_behind(folder: &Path, own: &Path) -> io::Result<Vec<Finding>> {
+/// What agents left that do not run any more. Their sockets are taken away.
+fn left_behind(folder: &Path, own: &Path) -> io::Result<Vec<Left>> {
     let mut found = Vec::new();
     for path in named(folder, SUFFIX)?.into_iter().filter(|path| path != own) {
         // What cannot be opened or is no file of ours is nobody's mark.
-        found.extend(take(&path).ok().flatten());
+        found.extend(look(&path).ok().flatten().map(|finding| Left { finding, path }));
     }
     // An agent that runs has its mark before its socket, and takes that away first.
     for path in sockets(folder)?.into_iter().filter(|path| !path.with_extension("json").exists()) {
@@ -232,7 +233,7 @@ fn named(folder: &Path, end: &str) -> io::Result<Vec<PathBuf>> {
 }
 
 /// `None` if an agent holds it, if it is no plain file of this user, or if somebody else was faster.
-fn take(path: &Path) -> io::Result<Option<Finding>> {
+fn look(path: &Path) -> io::Result<Option<Finding>> {
     // Neither a link that leads elsewhere nor a pipe that nobody writes to.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -251,7 +252,6 @@ fn take(path: &Path) -> io::Result<Option<Finding>> {
     }
     let mut text = Vec::new();
     (&file).take(MAX_FILE + 1).read_to_end(&mut text)?;
-    fs::remove_file(path)?;
     let content = match serde_json::from_slice::<Content>(&text) {
         Ok(content) if content.version == VERSION && text.len() as u64 <= MAX_FILE => content,
         _ => return Ok(Some(Finding::Unreadable { path: path.to_owned() })),

@@ -161,7 +161,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let appear = |counts: &Counts, sink: &Sink| {
         let mark = state::leave(arguments, &config, counts)?;
         let status = status::bind(arguments, &config, &settings, mark.as_ref(), sink.board())?;
-        Ok(Appearance { mark, status: Some(status) })
+        Ok(Appearance { mark, status: Some(status), delivery: Some(sink.monitor()) })
     };
     watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, appear, |counts| {
         let in_pods = InPods::start(arguments.kubernetes.node(&config.file.kubernetes), counts);

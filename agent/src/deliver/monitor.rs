@@ -1,6 +1,7 @@
 //! What is known of delivery while it runs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::notices::Notices;
 use super::queue::Queue;
@@ -34,6 +35,11 @@ pub struct Progress {
 }
 
 impl Monitor {
+    /// When the first of the spans came that wait for the endpoint or are on their way, if there are any.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.queue.waiting_since()
+    }
+
     /// How it goes now.
     pub fn progress(&self) -> Progress {
         let (spans, bytes) = self.queue.waiting();

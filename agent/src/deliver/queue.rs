@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
@@ -66,10 +66,12 @@ struct Source {
     /// The batch that grows.
     open: Request,
     open_size: Size,
-    /// Batches that are full.
-    full: VecDeque<(Bytes, Size)>,
-    /// One at a time, so that the endpoint gets spans in their order.
-    is_under_way: bool,
+    /// When its first span came.
+    opened: Instant,
+    /// Batches that are full, each with when its first span came.
+    full: VecDeque<(Bytes, Size, Instant)>,
+    /// One at a time, so that the endpoint gets spans in their order: when the first span of that came.
+    under_way: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -135,13 +137,16 @@ impl Queue {
         };
         let size = Size { spans: 1, bytes };
         source.spans += 1;
+        if source.open_size.spans == 0 {
+            source.opened = Instant::now();
+        }
         for held in [service, total, &mut source.open_size] {
             held.add(size);
         }
         if source.open_size.spans >= self.batch || source.open_size.bytes >= MAX_BATCH_BYTES {
             source.close();
             // Once per batch: waking the worker for each span costs more than the span.
-            if !source.is_under_way {
+            if source.under_way.is_none() {
                 self.wake.notify_one();
             }
         }
@@ -151,13 +156,13 @@ impl Queue {
     pub(super) fn take(self: &Arc<Self>, all: bool) -> Vec<Batch> {
         let all = all || self.is_draining();
         let mut state = self.state();
-        let idle = state.sources.iter_mut().filter(|(_, source)| !source.is_under_way);
+        let idle = state.sources.iter_mut().filter(|(_, source)| source.under_way.is_none());
         idle.filter_map(|(key, source)| {
             if all && source.full.is_empty() && source.open_size.spans > 0 {
                 source.close();
             }
-            let (body, size) = source.full.pop_front()?;
-            source.is_under_way = true;
+            let (body, size, opened) = source.full.pop_front()?;
+            source.under_way = Some(opened);
             Some(Batch {
                 queue: Arc::clone(self),
                 source: *key,
@@ -178,6 +183,11 @@ impl Queue {
     pub(super) fn waiting(&self) -> (usize, usize) {
         let Size { spans, bytes } = self.state().total;
         (spans, bytes)
+    }
+
+    /// When the first of them came, if there are any. All that came before has been acknowledged or is counted as lost.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.state().sources.values().filter_map(Source::waiting_since).min()
     }
 
     /// Has everything leave without delay until nothing waits or the time is up; returns what is left.
@@ -226,8 +236,9 @@ impl Queue {
             spans: 0,
             open: Request::new(self.encoding, &identity.resource),
             open_size: Size::default(),
+            opened: Instant::now(),
             full: VecDeque::new(),
-            is_under_way: false,
+            under_way: None,
         })
     }
 
@@ -264,7 +275,12 @@ impl Size {
 impl Source {
     fn close(&mut self) {
         let size = std::mem::take(&mut self.open_size);
-        self.full.push_back((self.open.finish().into(), size));
+        self.full.push_back((self.open.finish().into(), size, self.opened));
+    }
+
+    fn waiting_since(&self) -> Option<Instant> {
+        let open = (self.open_size.spans > 0).then_some(self.opened);
+        self.under_way.or(self.full.front().map(|(_, _, opened)| *opened)).or(open)
     }
 }
 
@@ -301,7 +317,7 @@ impl Drop for Batch {
             service.subtract(self.size);
         }
         if let Some(source) = state.sources.get_mut(&self.source) {
-            source.is_under_way = false;
+            source.under_way = None;
             source.spans = source.spans.saturating_sub(self.size.spans);
         }
         drop(state);

@@ -1,6 +1,7 @@
 //! What is said of an agent that did not end as it should.
 
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +21,8 @@ pub enum Finding {
         pid: u32,
         /// What it watched.
         watched: String,
-        /// When it was last known to be alive; `None` if the time of day was set back since, so that this is not known.
+        /// What had ended by then is delivered or was counted; `None` if the time of day was set back since, so that this is not
+        /// known.
         alive: Option<SystemTime>,
         /// When that was found.
         now: SystemTime,
@@ -29,9 +31,25 @@ pub enum Finding {
     },
     /// The file is no mark that this version can read. Spans may be missing; of when nothing is known.
     Unreadable {
-        /// The file, which is gone now.
+        /// The file.
         path: PathBuf,
     },
+}
+
+/// What an earlier agent left behind, and that is there until it was told.
+#[derive(Debug)]
+pub struct Left {
+    /// What is to be told.
+    pub finding: Finding,
+    pub(super) path: PathBuf,
+}
+
+impl Left {
+    /// Takes it away: the next one does not tell it again. Whoever is killed before leaves it to that.
+    pub fn told(self) {
+        // Somebody else may have been faster.
+        let _ = fs::remove_file(self.path);
+    }
 }
 
 impl Finding {

@@ -22,6 +22,7 @@ mod crashes;
 mod endpoint;
 mod ends;
 mod grpc;
+mod kills;
 mod load;
 mod outage;
 mod parents;

@@ -18,7 +18,7 @@ use crate::cli::events;
 use crate::cli::spans::{Known, Spans};
 use crate::clock::{Clock, REANCHOR_INTERVAL};
 use crate::config::file::Export;
-use crate::deliver::{Flags, Format, Settings};
+use crate::deliver::{Flags, Format, Monitor, Settings};
 use crate::describe;
 use crate::discover::{ProcessKey, Treatment};
 use crate::kubernetes::{Directory, Found};
@@ -117,6 +117,11 @@ impl Sink {
 }
 
 impl Sink {
+    /// To look at delivery from elsewhere.
+    pub(super) fn monitor(&self) -> Monitor {
+        self.spans.pipeline.monitor()
+    }
+
     /// What is told of it to whoever asks.
     pub(super) fn board(&self) -> &Arc<Board> {
         &self.board

@@ -1,14 +1,22 @@
 //! What the agent before this one left, and what this one leaves.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
-use tokio::time::interval;
+use tokio::time::{Instant, interval_at};
 use tracing::{debug, error, warn};
 
 use super::Arguments;
 use crate::cli::counts::Counts;
 use crate::config::Config;
 use crate::counters::SessionCounter;
-use crate::state::{Finding, Mark, REFRESH, default_folders, shown};
+use crate::deliver::Monitor;
+use crate::logs;
+use crate::state::{Finding, Left, Mark, REFRESH, default_folders, shown};
+
+/// How long a span may be on its way from its end into the queue, or until it is printed: the ring is read ten times a second, a record
+/// may wait a second for its process, and a tree half a second for the rest of it.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// Leaves a mark, and tells of those that were left. `None` if nothing was asked for and there is no place for it.
 pub(super) fn leave(arguments: &Arguments, config: &Config, counts: &Counts) -> anyhow::Result<Option<Mark>> {
@@ -22,7 +30,14 @@ pub(super) fn leave(arguments: &Arguments, config: &Config, counts: &Counts) -> 
         None => Mark::leave_in_first(&default_folders(), &watched),
     };
     counts.add(SessionCounter::UncleanStops, u64::try_from(found.len()).unwrap_or(u64::MAX));
-    found.iter().for_each(say);
+    for left in &found {
+        say(&left.finding);
+    }
+    if !found.is_empty() {
+        // Nobody else tells it.
+        logs::finish();
+        found.into_iter().for_each(Left::told);
+    }
     match mark {
         Ok(mark) => {
             debug!(folder = %mark.folder().display(), "a mark tells the next start if this one is killed");
@@ -50,16 +65,24 @@ fn say(finding: &Finding) {
     }
 }
 
-/// Does as `run`, and says meanwhile that the agent is alive.
-pub(super) async fn refreshing<T>(mark: Option<&Mark>, run: impl Future<Output = T>) -> T {
+/// Does as `run`, and says meanwhile that the agent is alive, and what it has delivered.
+pub(super) async fn refreshing<T>(
+    mark: Option<&Mark>,
+    delivery: Option<&Monitor>,
+    run: impl Future<Output = T>,
+) -> T {
     let refresh = async {
-        let mut tick = interval(REFRESH);
+        let mut tick = interval_at(Instant::now() + REFRESH, REFRESH);
         loop {
             tick.tick().await;
-            mark.inspect(|mark| mark.refresh());
+            let waiting =
+                delivery.and_then(Monitor::waiting_since).map_or(Duration::ZERO, |since| since.elapsed());
+            mark.inspect(|mark| mark.refresh(waiting + ON_ITS_WAY));
         }
     };
     tokio::select! {
+        // First what reads the ring, which was held up if this was.
+        biased;
         result = run => result,
         never = refresh => never,
     }

@@ -21,6 +21,7 @@ use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::config::peers::Peers;
 use crate::config::{Config, file};
+use crate::deliver::Monitor;
 use crate::discover::rules::executable;
 use crate::discover::{Paused, Proc, Selection};
 use crate::kubernetes::Directory;
@@ -208,6 +209,8 @@ pub(in crate::cli) struct Appearance {
     pub(super) mark: Option<Mark>,
     /// What tells how it goes.
     pub(super) status: Option<status::Bound>,
+    /// What waits to be delivered, and would be missing after a kill.
+    pub(super) delivery: Option<Monitor>,
 }
 
 /// Who takes what a session brings, to its end.
@@ -277,7 +280,7 @@ pub(in crate::cli) fn watch<S: Output>(
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
         let pauses = pausing::Signals::new()?;
-        let Appearance { mark, status } = appear(&counts, &sink)?;
+        let Appearance { mark, status, delivery } = appear(&counts, &sink)?;
         let pause_file = arguments.pause_file.clone().or_else(|| config.file.pause_file.clone());
         let pause_file = pause_file.or_else(|| mark.as_ref().map(|mark| mark.folder().join(pausing::NAME)));
         // An agent that starts while the file is there places nothing.
@@ -320,7 +323,7 @@ pub(in crate::cli) fn watch<S: Output>(
             supervisor::ends();
         };
         let run = session.run(&mut sink, stop, asked);
-        let result = state::refreshing(mark.as_ref(), run).await;
+        let result = state::refreshing(mark.as_ref(), delivery.as_ref(), run).await;
         supervisor.abort();
         reports.abort();
         following.abort();
