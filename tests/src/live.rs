@@ -12,7 +12,7 @@
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
 //! - [`client`]: requests, byte by byte.
-//! - [`pod_cgroup`]: a process that looks like one of a pod.
+//! - [`cgroup`]: a limit of memory; [`pod_cgroup`]: a process that looks like one of a pod.
 //! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory; [`processor`]: what it has
 //!   run; [`sink`]: an endpoint for spans that nobody looks at.
 
@@ -29,6 +29,7 @@ use crate::cache::FileError;
 use crate::go::BuildError;
 
 pub mod agent;
+pub mod cgroup;
 pub mod client;
 pub mod code;
 pub mod crowd;
@@ -52,6 +53,7 @@ pub mod target;
 pub mod watched;
 
 pub use agent::{Agent, Outcome, Said, lightfoot, watching, with_tracefs};
+pub use cgroup::Cgroup;
 pub use client::{Client, Response, get};
 pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};

@@ -8,7 +8,6 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lightfoot::capabilities::PURPOSES;
 use lightfoot::memory_limit::RECOMMENDED;
@@ -17,7 +16,7 @@ use lightfoot::seccomp::REFUSED;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
-    Agent, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, skip, text, wait_for,
+    Agent, Cgroup, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, text, wait_for,
 };
 
 /// As README.md says; the last one for the processes of other users.
@@ -274,63 +273,6 @@ fn lockdown_for_confidentiality_is_refused_in_a_sentence_where_it_leaves_no_way(
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("locked down for confidentiality"), "{said}");
-}
-
-/// A cgroup that may use no more than that.
-struct Cgroup {
-    folder: PathBuf,
-}
-
-impl Cgroup {
-    /// `None` where memory cannot be limited: version 2 without the controller, or no cgroups at all.
-    fn limited(bytes: u64) -> Option<Self> {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("lightfoot-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        for (mount, limit) in
-            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
-        {
-            let folder = Path::new(mount).join(&name);
-            if fs::create_dir(&folder).is_err() {
-                continue;
-            }
-            let own = Self { folder };
-            // The system takes whatever file is written to a cgroup for a setting, and refuses others.
-            if fs::write(own.folder.join(limit), bytes.to_string()).is_ok() {
-                return Some(own);
-            }
-        }
-        skip("a limit of memory", "there is none to be had here");
-        None
-    }
-
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("sh");
-        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.folder.display());
-        command.args(["-c", &script, "sh"]).arg(program);
-        command
-    }
-
-    /// What has been used at most, in KiB, if the kernel tells.
-    fn peak(&self) -> Option<u64> {
-        let files = ["memory.max_usage_in_bytes", "memory.peak"];
-        let told = files.iter().find_map(|file| fs::read_to_string(self.folder.join(file)).ok())?;
-        Some(told.trim().parse::<u64>().ok()? / 1024)
-    }
-
-    /// How often the kernel has killed something for lack of memory.
-    fn kills(&self) -> u64 {
-        let files = ["memory.oom_control", "memory.events"];
-        let told = files.iter().find_map(|file| fs::read_to_string(self.folder.join(file)).ok()).unwrap();
-        let line = told.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        line.unwrap().trim().parse().unwrap()
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // A process that has just ended is in it for another moment.
-        let _ = wait_for("an empty cgroup", || fs::remove_dir(&self.folder).ok());
-    }
 }
 
 /// What is recommended is enough for ten processes, programs of both families and some load.

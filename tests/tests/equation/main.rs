@@ -21,9 +21,12 @@ mod crashes;
 #[path = "../../../agent/src/deliver/tests/endpoint.rs"]
 mod endpoint;
 mod ends;
+mod files;
 mod grpc;
 mod kills;
 mod load;
+mod memory;
 mod outage;
 mod parents;
+mod rates;
 mod scene;
