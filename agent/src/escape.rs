@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
+
 /// Shows at most this many characters of a text in a tree of spans.
 const MAX_SHOWN: usize = 200;
 
@@ -22,10 +24,10 @@ pub(crate) fn printable(text: &str) -> String {
     escaped
 }
 
-/// JSON with the control characters escaped that its encoder leaves as they are (U+007F to U+009F). In JSON they can
+/// JSON with those of these characters escaped that its encoder leaves as they are: all but the first 32. In JSON they can
 /// only stand inside of strings.
 pub(crate) fn json(text: String) -> String {
-    let is_left = |character: char| ('\u{7f}'..='\u{9f}').contains(&character);
+    let is_left = |character: char| character >= '\u{7f}' && is_unsafe(character);
     if !text.contains(is_left) {
         return text;
     }
@@ -39,6 +41,11 @@ pub(crate) fn json(text: String) -> String {
         }
     }
     escaped
+}
+
+/// The same of what is made into JSON for people as well, on lines of their own.
+pub(crate) fn pretty_json(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(json)
 }
 
 fn write(to: &mut impl fmt::Write, text: &str, at_most: usize) -> fmt::Result {
@@ -56,5 +63,22 @@ fn write(to: &mut impl fmt::Write, text: &str, at_most: usize) -> fmt::Result {
 /// Control characters, and the invisible ones that separate lines, or reorder or join what stands around them.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped_and_json_says_the_same() {
+        let evil = "a\x1b[2J\r\n\u{7f}\u{9b}\u{61c}\u{200e}\u{202e}\u{2066}\u{feff}é";
+        let escaped = json(serde_json::json!(evil).to_string());
+        let pretty = pretty_json(&[evil]).unwrap();
+        let is_harmless = |text: &str| text.chars().all(|character| !is_unsafe(character));
+        assert!(is_harmless(&escaped) && is_harmless(&pretty.replace('\n', "")), "{escaped} {pretty}");
+        assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
+        assert_eq!(serde_json::from_str::<[String; 1]>(&pretty).unwrap(), [evil]);
+        assert!(is_harmless(&printable(evil)) && printable(evil).ends_with('é'), "{}", printable(evil));
+    }
 }

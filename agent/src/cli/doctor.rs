@@ -9,7 +9,7 @@ use super::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use super::{NOTHING_TO_WATCH, SUCCESS, WITH_LOSSES, page};
 use crate::deliver::Flags;
 use crate::doctor::{Check, Findings, Price, Status};
-use crate::escape::printable;
+use crate::escape::{pretty_json, printable};
 
 /// Of the form that docs/doctor.md describes.
 const SCHEMA: u32 = 1;
@@ -72,8 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             checks: &findings.checks,
             price: findings.price.as_ref(),
         };
-        serde_json::to_writer_pretty(&mut page, &report)?;
-        writeln!(page)?;
+        writeln!(page, "{}", pretty_json(&report)?)?;
     } else {
         for check in &findings.checks {
             write(check, &mut page)?;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use super::{NOTHING_TO_WATCH, SUCCESS, page, report};
+use crate::escape::pretty_json;
 use crate::inspect::Program;
 use crate::plan::Plan;
 
@@ -34,8 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let report = report::Report::new(&path, &program, &plan);
     let mut page = page();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut page, &report)?;
-        writeln!(page)?;
+        writeln!(page, "{}", pretty_json(&report)?)?;
     } else {
         report.write(&mut page)?;
     }

@@ -9,7 +9,7 @@ use super::report::{BAD, GOOD, QUIET};
 use super::{SUCCESS, page, run};
 use crate::clock::Clock;
 use crate::discover::{Decision, Proc};
-use crate::escape::printable;
+use crate::escape::{pretty_json, printable};
 use crate::resource::{Host, NamedBy, ProcessIdentity};
 use crate::watch::survey::{Candidate, survey};
 
@@ -84,8 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let report = Report { targets, hidden };
     let mut page = page();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut page, &report)?;
-        writeln!(page)?;
+        writeln!(page, "{}", pretty_json(&report)?)?;
     } else {
         report.write(arguments.all, &mut page)?;
     }

@@ -77,6 +77,8 @@ pub enum Program {
     Layouts,
     /// Prints what its interfaces hold and where calls return to. It serves itself.
     Interfaces,
+    /// Serves and calls, and has garbage wherever a tracer looks.
+    Hostile,
 }
 
 impl Program {
@@ -118,6 +120,7 @@ impl Program {
             Self::Demo => "demo",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
+            Self::Hostile => "hostile",
         }
     }
 

@@ -157,6 +157,11 @@ impl Driven {
         command.arg("-truth").arg(folder.path().join("truth"));
         // What releases of grpc-go after 1.40 do without being asked.
         command.env("GRPC_GO_RETRY", "on");
+        Self::spawn(folder, command)
+    }
+
+    /// Starts a command that is or becomes such a program, whose files are in that folder.
+    pub fn spawn(folder: Folder, mut command: Command) -> Result<Self, LiveError> {
         let mut process = Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let (input, lines) = (process.input(), process.output(|line| line));
         let mut driven = Self { process, input, lines, folder, read: 0 };

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::config::peers::Peers;
 use crate::config::schema::Setting;
 use crate::discover::rules::Rule;
-use crate::escape::printable;
+use crate::escape::{pretty_json, printable};
 
 /// What stands for a secret.
 const SECRET: &str = "(a secret)";
@@ -122,8 +122,7 @@ fn given(flags: &ArgMatches, flag: &str) -> Option<String> {
 
 pub(super) fn write(rows: &[Row], json: bool, page: &mut impl Write) -> io::Result<()> {
     if json {
-        serde_json::to_writer_pretty(&mut *page, rows)?;
-        return writeln!(page);
+        return writeln!(page, "{}", pretty_json(&rows)?);
     }
     let width = |column: fn(&Row) -> usize| rows.iter().map(column).max().unwrap_or_default();
     let key = width(|row| row.key.len());
