@@ -97,6 +97,11 @@ impl Sizes {
         processes: MAX_PROCESSES,
         counts_reads: false,
     };
+
+    /// At most so many entries are kept between requests: half as many as spans can be open, lest idle connections take their room.
+    fn kept(&self) -> u32 {
+        self.open_spans.div_ceil(2)
+    }
 }
 
 /// A site to be probed.
@@ -222,8 +227,7 @@ impl Kernel {
             .override_global("COUNT_READS", &u32::from(sizes.counts_reads), true)
             .map_max_entries("EVENTS", sizes.ring_bytes)
             .map_max_entries("IN_FLIGHT", sizes.open_spans)
-            // Connections that are idle must leave room for spans.
-            .map_max_entries("KEPT", sizes.open_spans.div_ceil(2))
+            .map_max_entries("KEPT", sizes.kept())
             .override_global("CONTEXTS_MASK", &(context_sets - 1), true)
             .map_max_entries("CONTEXTS", context_sets)
             .map_max_entries("CALLERS", sizes.callers)

@@ -42,6 +42,9 @@ pub struct Status {
     pub counts_age_seconds: Option<f64>,
     /// Each process that is watched.
     pub processes: Vec<Process>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// Those that were to be watched and cannot be, the last ones.
     pub refused: Vec<Refused>,
     /// How many of these are forgotten.
@@ -147,6 +150,9 @@ pub struct Delivery {
     pub last_error: Option<String>,
     /// Whether spans are printed.
     pub printed: bool,
+    /// Why none was sent or printed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// Spans that wait for the endpoint or are on their way.
     pub waiting_spans: u64,
     /// Their bytes.

@@ -2,8 +2,6 @@
 //!
 //! Needs root and a kernel that attaches probes; elsewhere it says why it does nothing, and fails where `CI` is `true`.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
-
 use std::path::Path;
 use std::process::{Command, Stdio};
 

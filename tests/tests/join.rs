@@ -1,5 +1,5 @@
 //! Links between the spans of two programs, of which one calls the other: the number in the path tells which request was which call.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -117,7 +117,7 @@ fn connections_of_another_kind_are_counted() {
 #[test]
 fn a_call_takes_a_dozen_reads_more() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut reads = |flags: &[&str], server: &str| {
+    let reads = |flags: &[&str], server: &str| {
         let flags: Vec<_> =
             flags.iter().copied().chain(["--callers-settle", "3600", "--count-reads"]).collect();
         let (mut client, other, agent) = scene(26, 26, &flags)?;

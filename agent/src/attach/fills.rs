@@ -22,7 +22,7 @@ impl Kernel {
     pub fn fills(&self) -> Vec<MapFill> {
         let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         let open_spans = wide(self.sizes.open_spans);
-        let kept = wide(self.sizes.open_spans.div_ceil(2));
+        let kept = wide(self.sizes.kept());
         let callers = wide(self.sizes.callers);
         let processes = wide(self.counter_slots.limit());
         let fill = |name, entries, limit| MapFill { name, entries, limit };

@@ -74,13 +74,15 @@ fn the_later_one_has_the_link_to_the_earlier_one() {
 
 #[test]
 fn times_are_those_of_one_request_on_a_connection() {
-    let is_joined = |call_times, change: fn(&mut HttpClient<'_>), request_times| {
+    type Change = fn(&mut HttpClient<'_>);
+    type Times = (u64, u64);
+    let is_joined = |call_times, change: Change, request_times| {
         let pair = [call_to("127.0.0.1:80", 1, call_times, change), request(2, request_times)];
         let there = links(&pair).0[1] == 1;
         assert_eq!(links(&[pair[1], pair[0]]).0[1] == 2, there, "in either order");
         there
     };
-    let cases: [((u64, u64), fn(&mut HttpClient<'_>), (u64, u64), bool); 10] = [
+    let cases: [(Times, Change, Times, bool); 10] = [
         ((10, 50), |_| (), (12, 30), true),
         // Before the call had the connection; after its end.
         ((10, 50), |_| (), (11, 30), false),

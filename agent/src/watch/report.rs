@@ -1,6 +1,7 @@
 //! What the thread that watches says of itself when it is asked.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lightfoot_probes_abi::Counters;
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -26,6 +27,8 @@ pub struct Question {
 /// How it goes now.
 #[derive(Debug, Default)]
 pub struct Report {
+    /// When that was.
+    pub when: Option<Instant>,
     /// Whether all processes that were there at the start have been decided about.
     pub has_looked: bool,
     /// What is left alone for now.
@@ -100,6 +103,7 @@ impl Report {
 impl Watcher {
     pub(super) fn report(&self, with_maps: bool) -> Report {
         Report {
+            when: Some(Instant::now()),
             has_looked: !self.is_new,
             paused: self.selection.paused.clone(),
             processes: self.watched.iter().filter_map(|(key, owner)| self.watched_now(*key, owner)).collect(),

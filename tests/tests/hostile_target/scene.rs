@@ -126,7 +126,7 @@ impl Scene {
     pub(crate) fn time(&mut self, agent: &Agent, case: usize) -> Duration {
         let before = run_time(agent.pid());
         self.program.ask(&format!("run {case} {}", case + 1)).unwrap();
-        run_time(agent.pid()) - before
+        run_time(agent.pid()).checked_sub(before).unwrap()
     }
 
     /// What a command prints that succeeds.

@@ -175,14 +175,14 @@ impl Respond for Arc<Answers> {
 impl Answers {
     async fn is_ready(&self) -> bool {
         if !self.is_ready.load(Ordering::Relaxed) {
-            let has_looked = self.asker.report().await.is_some_and(|(_, report)| report.has_looked);
+            let has_looked = self.asker.report(false).await.is_some_and(|(_, report)| report.has_looked);
             self.is_ready.fetch_or(has_looked, Ordering::Relaxed);
         }
         self.is_ready.load(Ordering::Relaxed)
     }
 
     async fn status(&self) -> Status {
-        let report = self.asker.report().await;
+        let report = self.asker.report(true).await;
         let age = report.as_ref().map(|(age, _)| *age);
         self.board.status(age, report.as_ref().map(|(_, report)| &**report))
     }

@@ -31,7 +31,8 @@ pub(super) fn write(status: &Status, page: &mut impl Write) -> io::Result<()> {
     delivery(&status.delivery, &status.counts, page)?;
     fills(status, page)?;
     if status.processes.is_empty() {
-        writeln!(page, "no process is watched; `lightfoot targets` shows why others are left alone")?;
+        let because = status.because.as_deref().map(because).unwrap_or_default();
+        writeln!(page, "no process is watched{because}")?;
     }
     status.processes.iter().try_for_each(|one| process(one, &status.trap_price, page))?;
     for Refused { pid, executable, time, reason } in &status.refused {
@@ -53,18 +54,19 @@ pub(super) fn write(status: &Status, page: &mut impl Write) -> io::Result<()> {
 
 fn delivery(delivery: &Delivery, counts: &BTreeMap<String, u64>, page: &mut impl Write) -> io::Result<()> {
     let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+    let why = delivery.because.as_deref().map(because).unwrap_or_default();
     if let Some(endpoint) = &delivery.endpoint {
         let (style, state) = if delivery.down { (BAD, "is down") } else { (GOOD, "takes spans") };
         let Delivery { waiting_spans, waiting_bytes, max_bytes, .. } = delivery;
         writeln!(
             page,
-            "{} {style}{state}{style:#}: {} exported, {waiting_spans} wait ({waiting_bytes} of {max_bytes} bytes)",
+            "{} {style}{state}{style:#}: {} exported{why}, {waiting_spans} wait ({waiting_bytes} of {max_bytes} bytes)",
             printable(endpoint),
             of("spans_exported")
         )?;
     }
     if delivery.printed {
-        writeln!(page, "spans are printed: {} so far", of("spans_printed"))?;
+        writeln!(page, "spans are printed: {} so far{why}", of("spans_printed"))?;
     }
     if delivery.endpoint.is_none() && !delivery.printed {
         writeln!(page, "{DEAR}spans are thrown away, as was asked for: {}{DEAR:#}", of("spans_discarded"))?;
@@ -73,6 +75,11 @@ fn delivery(delivery: &Delivery, counts: &BTreeMap<String, u64>, page: &mut impl
         Some(error) => writeln!(page, "  the last failure: {}", printable(error)),
         None => Ok(()),
     }
+}
+
+/// Why a number before it is zero.
+fn because(reason: &str) -> String {
+    format!(", because {}", printable(reason))
 }
 
 /// How full ring and maps are.
@@ -85,7 +92,8 @@ fn fills(status: &Status, page: &mut impl Write) -> io::Result<()> {
     writeln!(page, "{}", if most_bytes == 0 { ", for no span has come yet" } else { "" })?;
     let map = |MapFill { name, entries, limit }: &MapFill| format!("{} {entries}/{limit}", printable(name));
     let maps: Vec<_> = status.maps.iter().map(map).collect();
-    if maps.is_empty() { Ok(()) } else { writeln!(page, "maps: {}", maps.join(", ")) }
+    let maps = if maps.is_empty() { "nothing is known of them yet".to_owned() } else { maps.join(", ") };
+    writeln!(page, "maps: {maps}")
 }
 
 fn process(process: &Process, price: &TrapPrice, page: &mut impl Write) -> io::Result<()> {
@@ -145,7 +153,7 @@ fn operation(operation: &Operation, page: &mut impl Write) -> io::Result<()> {
     let [title, reasons] = [&operation.title, &operation.reasons.join("; ")].map(|text| printable(text));
     match operation.state.as_str() {
         "watched" => writeln!(page, "    {GOOD}✓{GOOD:#} {title}, traps: {}", operation.traps),
-        "off" => writeln!(page, "    {QUIET}– {title}: off{QUIET:#}"),
+        "off" => writeln!(page, "    {QUIET}– {title}: off, for {reasons}{QUIET:#}"),
         "left" => writeln!(page, "    – {title}: {reasons}"),
         _ => writeln!(page, "    {BAD}✗{BAD:#} {title}: {reasons}"),
     }
@@ -186,6 +194,7 @@ mod tests {
             refused_forgotten: 3,
             delivery: Delivery {
                 endpoint: Some(evil()),
+                because: Some(evil()),
                 last_error: Some(evil()),
                 printed: true,
                 ..Delivery::default()
@@ -199,9 +208,39 @@ mod tests {
         let mut page = anstream::StripStream::new(Vec::new());
         write(&status, &mut page).unwrap();
         let page = String::from_utf8(page.into_inner()).unwrap();
-        assert_eq!(page.matches("u{202e}evil").count(), 28, "{page}");
+        assert_eq!(page.matches("u{202e}evil").count(), 31, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
+    }
+
+    #[test]
+    fn each_zero_is_told_with_its_reason() {
+        let because = |reason: &str| Some(reason.to_owned());
+        let delivery = |endpoint: Option<&str>, printed| Delivery {
+            endpoint: endpoint.map(str::to_owned),
+            printed,
+            because: because("of rain"),
+            ..Delivery::default()
+        };
+        for delivery in [delivery(Some("http://host"), false), delivery(None, true)] {
+            let status = Status {
+                delivery,
+                because: because("of snow"),
+                ring: Ring { size_bytes: 1, ..Ring::default() },
+                ..Status::default()
+            };
+            let mut page = anstream::StripStream::new(Vec::new());
+            write(&status, &mut page).unwrap();
+            let page = String::from_utf8(page.into_inner()).unwrap();
+            assert!(
+                page.contains("0 exported, because of rain") || page.contains("0 so far, because of rain")
+            );
+            assert!(page.contains("no process is watched, because of snow\n"), "{page}");
+            assert!(
+                page.contains("for no span has come yet") && page.contains("maps: nothing is known"),
+                "{page}"
+            );
+        }
     }
 
     #[test]

@@ -31,12 +31,24 @@ pub(super) struct Asker {
 
 #[derive(Default)]
 struct State {
-    /// Since when there is no answer, and where it will come.
-    pending: Option<(Instant, oneshot::Receiver<Report>)>,
-    /// The last answer.
-    last: Option<(Instant, Arc<Report>)>,
+    /// What was asked and is not answered.
+    pending: Option<Pending>,
+    /// The last answer, with maps or without.
+    last: Option<Answer>,
     /// Since when there has been no sign of the thread that reads the ring.
     silent: Option<Instant>,
+}
+
+struct Pending {
+    since: Instant,
+    with_maps: bool,
+    report: oneshot::Receiver<Report>,
+}
+
+struct Answer {
+    when: Instant,
+    with_maps: bool,
+    report: Arc<Report>,
 }
 
 impl Asker {
@@ -44,13 +56,18 @@ impl Asker {
         Self { ask, signs, state: Mutex::default() }
     }
 
-    /// The last report and its age, which is next to nothing unless the agent is busy.
-    pub(super) async fn report(&self) -> Option<(Duration, Arc<Report>)> {
+    /// The last report and its age, which is next to nothing unless the agent is busy. Maps are walked only for whoever tells of them.
+    pub(super) async fn report(&self, with_maps: bool) -> Option<(Duration, Arc<Report>)> {
         let mut state = self.state.lock().await;
-        if state.last.as_ref().is_none_or(|(when, _)| when.elapsed() > FRESH) {
-            state.ask(&self.ask, PATIENCE).await;
+        if !state.suffices(with_maps) {
+            let is_first = state.pending.is_none();
+            state.ask(&self.ask, with_maps, PATIENCE).await;
+            // What came may be what somebody else has asked for, who did not wait.
+            if !is_first && !state.suffices(with_maps) && state.pending.is_none() {
+                state.ask(&self.ask, with_maps, PATIENCE).await;
+            }
         }
-        state.last.as_ref().map(|(when, report)| (when.elapsed(), Arc::clone(report)))
+        state.last.as_ref().map(|last| (last.when.elapsed(), Arc::clone(&last.report)))
     }
 
     /// Whether both threads turn; if not, which one does not.
@@ -61,7 +78,7 @@ impl Asker {
             self.signs.try_send(answer).is_ok() && matches!(timeout(SIGN_PATIENCE, sign).await, Ok(Ok(())));
         let mut state = self.state.lock().await;
         state.silent = if is_heard { None } else { state.silent.or(Some(asked)) };
-        state.ask(&self.ask, Duration::ZERO).await;
+        state.ask(&self.ask, false, Duration::ZERO).await;
         let silent = |what: &str, since: Instant, limit: Duration| {
             let seconds = since.elapsed().as_secs();
             if since.elapsed() < limit {
@@ -72,24 +89,32 @@ impl Asker {
         };
         state.silent.map_or(Ok(()), |since| silent("the thread that reads the ring", since, DEAD))?;
         let pending = state.pending.as_ref();
-        pending.map_or(Ok(()), |(since, _)| silent("the thread that watches processes", *since, WATCHER_DEAD))
+        pending.map_or(Ok(()), |asked| silent("the thread that watches processes", asked.since, WATCHER_DEAD))
     }
 }
 
 impl State {
+    /// Whether the last answer is fresh and has what is asked for.
+    fn suffices(&self, with_maps: bool) -> bool {
+        self.last.as_ref().is_some_and(|last| last.when.elapsed() <= FRESH && (last.with_maps || !with_maps))
+    }
+
     /// Asks unless an answer is still to come, and takes it if it comes within `patience` from when it was asked for.
-    async fn ask(&mut self, ask: &mpsc::Sender<Question>, patience: Duration) {
+    async fn ask(&mut self, ask: &mpsc::Sender<Question>, with_maps: bool, patience: Duration) {
         if self.pending.is_none() {
             let (answer, report) = oneshot::channel();
-            if ask.try_send(Question { answer, with_maps: true }).is_ok() {
-                self.pending = Some((Instant::now(), report));
+            if ask.try_send(Question { answer, with_maps }).is_ok() {
+                self.pending = Some(Pending { since: Instant::now(), with_maps, report });
             }
         }
-        let Some((since, report)) = &mut self.pending else { return };
+        let Some(Pending { since, with_maps, report }) = &mut self.pending else { return };
+        let with_maps = *with_maps;
         if let Ok(answer) = timeout(patience.saturating_sub(since.elapsed()), report).await {
             self.pending = None;
             if let Ok(report) = answer {
-                self.last = Some((Instant::now(), Arc::new(report)));
+                // It may have come long before somebody looked.
+                let when = report.when.unwrap_or_else(Instant::now);
+                self.last = Some(Answer { when, with_maps, report: Arc::new(report) });
             }
         }
     }
@@ -120,7 +145,7 @@ mod tests {
     fn a_busy_agent_is_waited_for_once_and_its_last_report_stands() {
         run(async {
             let mut agent = agent();
-            let (report, ()) = tokio::join!(agent.asker.report(), async {
+            let (report, ()) = tokio::join!(agent.asker.report(true), async {
                 let _ = agent
                     .asked
                     .recv()
@@ -133,17 +158,45 @@ mod tests {
             assert!(report.has_looked && age < PATIENCE, "{age:?}");
             tokio::time::sleep(FRESH * 2).await;
             let began = Instant::now();
-            let (age, _) = agent.asker.report().await.unwrap();
+            let (age, _) = agent.asker.report(true).await.unwrap();
             assert!(age >= PATIENCE && began.elapsed() >= PATIENCE, "{age:?}");
             let answer = agent.asked.recv().await.unwrap();
             // The next one does not wait for what the first has waited for.
             let began = Instant::now();
-            let (age, _) = agent.asker.report().await.unwrap();
+            let (age, _) = agent.asker.report(true).await.unwrap();
             assert!(age >= PATIENCE && began.elapsed() < PATIENCE, "{age:?}");
             assert!(agent.asked.try_recv().is_err(), "it was asked twice");
             answer.answer.send(Report::default()).unwrap();
-            let (age, report) = agent.asker.report().await.unwrap();
+            let (age, report) = agent.asker.report(true).await.unwrap();
             assert!(age < PATIENCE && !report.has_looked, "{age:?}");
+        });
+    }
+
+    #[test]
+    fn health_is_told_without_maps_and_what_it_left_is_nobodys_fresh_answer() {
+        run(async {
+            let mut agent = agent();
+            agent.asker.lives().await.unwrap();
+            let question = agent.asked.recv().await.unwrap();
+            assert!(!question.with_maps);
+            let before = Instant::now().checked_sub(FRESH * 2);
+            question.answer.send(Report { when: before, ..Report::default() }).unwrap();
+            let (report, ()) = tokio::join!(agent.asker.report(true), async {
+                let question = agent.asked.recv().await.unwrap();
+                assert!(question.with_maps);
+                let now = Report { when: Some(Instant::now()), has_looked: true, ..Report::default() };
+                question.answer.send(now).unwrap();
+            });
+            let (age, report) = report.unwrap();
+            assert!(age < FRESH && report.has_looked, "{age:?}");
+            // That has more than readiness asks for, and what has no maps is not enough for whoever tells of them.
+            assert!(agent.asker.report(false).await.unwrap().1.has_looked);
+            assert!(agent.asked.try_recv().is_err());
+            agent.asker.state.lock().await.last.as_mut().unwrap().with_maps = false;
+            let (report, ()) = tokio::join!(agent.asker.report(true), async {
+                drop(agent.asked.recv().await.unwrap().answer.send(Report::default()));
+            });
+            assert!(!report.unwrap().1.has_looked);
         });
     }
 
@@ -163,7 +216,7 @@ mod tests {
                 agent.signs.recv().await.unwrap().send(()).unwrap();
             });
             assert_eq!(lives, Ok(()));
-            agent.asker.state.lock().await.pending.as_mut().unwrap().0 = ago(WATCHER_DEAD);
+            agent.asker.state.lock().await.pending.as_mut().unwrap().since = ago(WATCHER_DEAD);
             let (dead, ()) = tokio::join!(agent.asker.lives(), async {
                 agent.signs.recv().await.unwrap().send(()).unwrap();
             });

@@ -1,11 +1,48 @@
-//! Why a process that is watched has no spans, as far as what was counted tells.
+//! Why there is nothing where somebody expects something, as far as what was counted tells.
 
 use lightfoot_probes_abi::{Counter, Counters};
 
 use crate::attach::count;
-use crate::status::Operation;
+use crate::discover::Paused;
+use crate::status::{Delivery, Operation};
+use crate::watch::Report;
 
-/// The reason; `None` if there are spans.
+/// Why no process is watched; there is no report of an agent that is busy from its start on.
+pub(super) fn nobody(report: Option<&Report>, refused: usize) -> String {
+    match report {
+        None => "it is busy, and has not said anything of processes yet".to_owned(),
+        Some(Report { paused: Paused::Everything, .. }) => "everything is paused".to_owned(),
+        Some(Report { has_looked: false, .. }) => {
+            "the processes that were there at its start are still looked at".to_owned()
+        }
+        Some(_) if refused != 0 => format!("what was to be watched cannot be ({refused} processes)"),
+        Some(_) => "none that runs is to be watched; `lightfoot targets` shows why".to_owned(),
+    }
+}
+
+/// Why no span was sent or printed; `None` if some were. `of` has what was counted.
+pub(super) fn undelivered(delivery: &Delivery, of: impl Fn(&str) -> u64) -> Option<String> {
+    let Delivery { endpoint, down, printed, waiting_spans, .. } = delivery;
+    if of("spans_exported") != 0 || of("spans_printed") != 0 {
+        return None;
+    }
+    let because = if endpoint.is_none() && !printed {
+        "spans are thrown away, as was asked for"
+    } else if of("spans_pushed") == 0 {
+        "no span has come yet; of each process it is said why"
+    } else if *waiting_spans != 0 && *down {
+        "the endpoint is down, and they wait for it"
+    } else if *waiting_spans != 0 {
+        "the first ones wait to be sent, or for the answer"
+    } else if endpoint.is_none() {
+        "they wait to be printed, or were lost; the counts say which"
+    } else {
+        "all were lost; the counts say why"
+    };
+    Some(because.to_owned())
+}
+
+/// Why a process that is watched has no spans; `None` if there are some.
 pub(super) fn because(
     counters: &Counters,
     lost: u64,
@@ -39,6 +76,43 @@ pub(super) fn because(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_said_why_nobody_is_watched() {
+        let looked = |has_looked, paused| Report { has_looked, paused, ..Report::default() };
+        assert_eq!(nobody(None, 0), "it is busy, and has not said anything of processes yet");
+        assert_eq!(nobody(Some(&looked(true, Paused::Everything)), 1), "everything is paused");
+        let still = "the processes that were there at its start are still looked at";
+        assert_eq!(nobody(Some(&looked(false, Paused::Nothing)), 1), still);
+        let cannot = "what was to be watched cannot be (2 processes)";
+        assert_eq!(nobody(Some(&looked(true, Paused::Nothing)), 2), cannot);
+        let none = "none that runs is to be watched; `lightfoot targets` shows why";
+        assert_eq!(nobody(Some(&looked(true, Paused::Nothing)), 0), none);
+    }
+
+    #[test]
+    fn it_is_said_why_nothing_is_delivered() {
+        let with = |endpoint: bool, printed, down, waiting_spans, counts: &[(&str, u64)]| {
+            let endpoint = endpoint.then(|| "http://host".to_owned());
+            let delivery = Delivery { endpoint, down, printed, waiting_spans, ..Delivery::default() };
+            let of = |name: &str| counts.iter().find(|(one, _)| *one == name).map_or(0, |(_, count)| *count);
+            undelivered(&delivery, of)
+        };
+        let pushed = ("spans_pushed", 3);
+        assert_eq!(with(true, false, true, 2, &[pushed, ("spans_exported", 1)]), None);
+        assert_eq!(with(false, true, false, 0, &[pushed, ("spans_printed", 3)]), None);
+        let thrown = "spans are thrown away, as was asked for";
+        assert_eq!(with(false, false, false, 0, &[pushed]).unwrap(), thrown);
+        let none = "no span has come yet; of each process it is said why";
+        assert_eq!(with(true, false, true, 0, &[]).unwrap(), none);
+        let down = "the endpoint is down, and they wait for it";
+        assert_eq!(with(true, false, true, 3, &[pushed]).unwrap(), down);
+        let wait = "the first ones wait to be sent, or for the answer";
+        assert_eq!(with(true, false, false, 3, &[pushed]).unwrap(), wait);
+        let printing = "they wait to be printed, or were lost; the counts say which";
+        assert_eq!(with(false, true, false, 0, &[pushed]).unwrap(), printing);
+        assert_eq!(with(true, false, false, 0, &[pushed]).unwrap(), "all were lost; the counts say why");
+    }
 
     #[test]
     fn each_zero_has_its_reason() {

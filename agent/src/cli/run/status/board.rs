@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use lightfoot_probes_abi::{Counter, Counters};
 
-use super::because::because;
+use super::because::{because, nobody, undelivered};
 use super::cost;
 use crate::attach::{self, count};
 use crate::cli::counts::Counts;
@@ -147,7 +147,7 @@ impl Board {
     /// All of it, with the counts of a report of that age.
     pub(super) fn status(&self, age: Option<Duration>, report: Option<&Report>) -> Status {
         let none = Report::default();
-        let report = report.unwrap_or(&none);
+        let (told, report) = (report, report.unwrap_or(&none));
         let snapshot = self.counts.delivery.snapshot();
         let known = self.known();
         // A report may be older than what is known by now: of those who have ended the totals tell.
@@ -161,6 +161,7 @@ impl Board {
         let uncounted = known.processes.iter().filter(|(key, _)| !counted.contains(key));
         processes.extend(uncounted.map(|(key, about)| about.uncounted(key.pid)));
         processes.sort_by_key(|process| process.pid);
+        let because = processes.is_empty().then(|| nobody(told, known.refused.len()));
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: process::id(),
@@ -183,12 +184,13 @@ impl Board {
             log_level: logs::current().unwrap_or_default().name().to_owned(),
             counts_age_seconds: age.map(|age| age.as_secs_f64()),
             processes,
+            because,
             refused: known.refused.iter().map(|(_, refused)| refused.clone()).collect(),
             refused_forgotten: known.forgotten,
             delivery: self
                 .delivery
                 .get()
-                .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot)),
+                .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot, &counts)),
             trap_price: cost::price(),
             estimated_traps: cost::traps(|one| counts.get(&kernel_name(one)).copied().unwrap_or(0)),
             ring: self.ring.get().map_or_else(Ring::default, |fill| ring(fill)),
@@ -253,10 +255,13 @@ impl About {
     }
 }
 
+/// Why what could be watched is not.
+const OFF: &str = "it was not asked for, or is not worth its trap now";
+
 fn operation(outlook: &Outlook, stands: bool) -> Operation {
     let (state, reasons) = match &outlook.verdict {
         Verdict::Watched if stands => ("watched", Vec::new()),
-        Verdict::Watched => ("off", Vec::new()),
+        Verdict::Watched => ("off", vec![OFF.to_owned()]),
         Verdict::Left(by) => ("left", vec![cut(&format!("left to {by}"))]),
         Verdict::Cannot(reasons) => ("cannot", reasons.iter().map(|reason| cut(reason)).collect()),
     };
@@ -269,7 +274,7 @@ fn operation(outlook: &Outlook, stands: bool) -> Operation {
     }
 }
 
-fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot) -> Delivery {
+fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot, counts: &BTreeMap<String, u64>) -> Delivery {
     let progress = monitor.progress();
     let mut services: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     for counter in counters::Counter::ALL {
@@ -278,7 +283,7 @@ fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot) -> Delivery {
         }
     }
     let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    Delivery {
+    let mut delivery = Delivery {
         endpoint: progress.endpoint,
         down: progress.is_down,
         last_error: progress.last_error.as_deref().map(cut),
@@ -287,7 +292,10 @@ fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot) -> Delivery {
         waiting_bytes: wide(progress.bytes),
         max_bytes: wide(progress.max_bytes),
         services,
-    }
+        because: None,
+    };
+    delivery.because = undelivered(&delivery, |name| counts.get(name).copied().unwrap_or(0));
+    delivery
 }
 
 fn ring(fill: &RingFill) -> Ring {
