@@ -211,8 +211,11 @@ fn left_behind(folder: &Path, own: &Path) -> io::Result<Vec<Left>> {
         found.extend(look(&path).ok().flatten().map(|finding| Left { finding, path }));
     }
     // An agent that runs has its mark before its socket, and takes that away first.
-    for path in sockets(folder)?.into_iter().filter(|path| !path.with_extension("json").exists()) {
-        let _ = fs::remove_file(path);
+    for path in sockets(folder)? {
+        let mark = path.with_extension("json");
+        if !mark.exists() || found.iter().any(|left| left.path == mark) {
+            let _ = fs::remove_file(path);
+        }
     }
     Ok(found)
 }
