@@ -21,8 +21,9 @@ use crate::endpoint::Endpoint;
 use crate::load::{Load, numbers};
 use crate::scene::accepted;
 
-/// In milliseconds from its start: while it starts, soon after, and when it has said twice what it has delivered.
-const MOMENTS: [Range<u64>; 3] = [0..400, 400..1_500, 10_500..11_500];
+/// In milliseconds from its start: while it starts, and soon after; from when it watches: when it has said twice what it has delivered,
+/// on a machine that is busy, too.
+const MOMENTS: [Range<u64>; 3] = [0..400, 400..1_500, 13_000..15_000];
 /// How many of each; all there is time for has ten times as many.
 const KILLS: [u64; 3] = [3, 3, 1];
 /// Spans wait so long for their batch, and no batch is full before: what is lost by a kill had ended up to that long before.
@@ -119,14 +120,15 @@ fn start(state: &Path, server: u32) -> (Agent, Endpoint, u64) {
     (Agent::spawn(command, &WAITING).unwrap(), endpoint, started)
 }
 
-/// An agent that is killed so long after its start.
+/// An agent that is killed so long after its start, or after it watches.
 fn killed(state: &Path, server: u32, moment: Duration) -> Life {
     let (agent, endpoint, started) = start(state, server);
-    let (pid, until) = (agent.pid(), Instant::now() + moment);
+    let (pid, mut until) = (agent.pid(), Instant::now() + moment);
     let (mut watched, mut exported) = (None, 0);
     if moment > Duration::from_millis(MOMENTS[2].start) {
         agent.watches(server).unwrap();
         watched = Some(boot_time());
+        until = Instant::now() + moment;
         thread::sleep(
             until.saturating_duration_since(Instant::now()).saturating_sub(Duration::from_millis(50)),
         );
