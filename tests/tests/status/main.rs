@@ -267,7 +267,7 @@ fn what_a_killed_agent_left_is_skipped_and_the_next_one_removes_it() {
     assert_eq!(sockets(&state).unwrap(), [socket]);
     let page = printed(&command(&["--state-dir", text(&state)]));
     assert!(page.contains(&format!(", process {}, since ", agent.pid())), "{page}");
-    assert!(page.contains("no process is watched; "), "{page}");
+    assert!(page.contains("no process is watched, because "), "{page}");
     agent.stop().unwrap();
 }
 
