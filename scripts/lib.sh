@@ -67,8 +67,9 @@ apt_get_install() {
     DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends -o Acquire::Retries=3 "$1"
 }
 
+# All is read: a reader that goes at the first match ends apt-cache by SIGPIPE, which pipefail takes for "no".
 apt_has() {
-    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+    apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [^(]' >/dev/null
 }
 
 # mirror ENDING: the first of this system's sources whose address ends so.
