@@ -286,6 +286,18 @@ impl Kernel {
         self.scope = UProbeScope::CallingProcess;
     }
 
+    /// Runs something with the programs switched off, and with probes that act in this process alone.
+    pub fn aside<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, AttachError>,
+    ) -> Result<T, AttachError> {
+        let scope = std::mem::replace(&mut self.scope, UProbeScope::CallingProcess);
+        let result = self.disable().and_then(|()| run(self));
+        self.scope = scope;
+        self.enable()?;
+        result
+    }
+
     /// The open spans, for one who looks at them beside all this.
     pub fn take_open_spans(&mut self) -> Option<OpenSpans> {
         self.open_spans.take()

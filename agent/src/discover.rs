@@ -21,7 +21,7 @@ pub mod rules;
 pub mod selection;
 
 pub use facts::{Details, Facts};
-pub use listeners::Listeners;
+pub use listeners::{Listeners, Listening};
 pub use rules::{Rules, Treatment};
 pub use selection::{Decision, Paused, Selection};
 

@@ -11,7 +11,6 @@ mod rights;
 
 mod host;
 
-mod code;
 mod events;
 mod methods;
 mod price;
@@ -20,7 +19,7 @@ mod delivery;
 
 #[cfg(test)]
 pub(crate) use methods::SIZES;
-pub use price::{Measured, Price};
+pub use price::Price;
 
 /// What a check has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -23,6 +23,7 @@ pub mod type_names;
 
 pub mod attach;
 pub mod memory_limit;
+pub mod price;
 pub mod sampler;
 pub mod watch;
 

@@ -27,11 +27,11 @@ const PASSING: u64 = 8 * MIB;
 /// So much is enough for a busy agent with the settings that it has by itself.
 pub const RECOMMENDED: u64 = 160 * MIB;
 
-/// Our cgroup permits less than it takes to start.
+/// Our cgroup permits less than it takes to start, and to live through an endpoint that is down.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "this cgroup may use {} MiB of memory, and loading the BPF programs takes {} MiB: permit {} MiB (resources.limits.memory, \
-     MemoryMax=)",
+    "this cgroup may use {} MiB of memory, and it takes {} MiB to load the BPF programs and to hold a full queue: permit {} MiB \
+     (resources.limits.memory, MemoryMax=)",
     .permitted / MIB, .needed.div_ceil(MIB), RECOMMENDED.max(*.needed).div_ceil(MIB)
 )]
 pub struct TooLittle {
@@ -39,11 +39,11 @@ pub struct TooLittle {
     needed: u64,
 }
 
-/// Fails if our cgroup's limit is known and too low. Returns the limit.
-pub fn check(sizes: Sizes) -> Result<Option<u64>, TooLittle> {
+/// Fails if our cgroup's limit is known and too low for these maps, and a queue of so many bytes. Returns the limit.
+pub fn check(sizes: Sizes, queue_bytes: usize) -> Result<Option<u64>, TooLittle> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let permitted = permitted(&read("/proc/self/cgroup"), &read("/proc/self/mounts"));
-    judge(permitted, needed(sizes, Release::running()))
+    judge(permitted, needed(sizes, queue_bytes, Release::running()))
 }
 
 fn judge(permitted: Option<u64>, needed: u64) -> Result<Option<u64>, TooLittle> {
@@ -53,12 +53,16 @@ fn judge(permitted: Option<u64>, needed: u64) -> Result<Option<u64>, TooLittle> 
     }
 }
 
-/// What loading takes, in bytes.
-fn needed(sizes: Sizes, release: Option<Release>) -> u64 {
+/// What loading takes, or a full queue after that, in bytes.
+fn needed(sizes: Sizes, queue_bytes: usize, release: Option<Release>) -> u64 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let open_spans = u64::from(sizes.open_spans) * (size_of::<InFlight>() as u64 + OF_AN_ELEMENT);
     let passing = if VERIFIER_MEMORY.holds_on(release) { VERIFIER } else { PASSING };
-    OWN + OTHER_MAPS + OF_A_PROCESSOR * processors + u64::from(sizes.ring_bytes) + open_spans + passing
+    OWN + OTHER_MAPS
+        + OF_A_PROCESSOR * processors
+        + u64::from(sizes.ring_bytes)
+        + open_spans
+        + passing.max(queue_bytes as u64)
 }
 
 /// The lowest limit of our cgroup and of those around it, as far as they can be seen. `cgroups` is as in cgroups(7), `mounts` as in
@@ -124,12 +128,15 @@ mod tests {
 
     #[test]
     fn less_than_loading_takes_is_refused_in_one_sentence() {
-        let small = needed(SIZES, Some(Release(6, 1)));
-        assert_eq!(needed(SIZES, Some(Release(6, 18))) - small, VERIFIER - PASSING);
-        assert_eq!(
-            needed(Sizes { ring_bytes: SIZES.ring_bytes + 4096, ..SIZES }, Some(Release(6, 1))),
-            small + 4096
-        );
+        let needed = |sizes, queue_mib: usize, minor| needed(sizes, queue_mib << 20, Some(Release(6, minor)));
+        let small = needed(SIZES, 0, 1);
+        assert_eq!(needed(SIZES, 0, 18) - small, VERIFIER - PASSING);
+        assert_eq!(needed(Sizes { ring_bytes: SIZES.ring_bytes + 4096, ..SIZES }, 0, 1), small + 4096);
+        // What loading takes is free again when the queue fills.
+        assert_eq!(needed(SIZES, 8, 1), small);
+        assert_eq!(needed(SIZES, 16, 1) - small, 8 * MIB);
+        assert_eq!(needed(SIZES, 64, 18), needed(SIZES, 0, 18));
+        assert_eq!(needed(SIZES, 65, 18), needed(SIZES, 0, 18) + MIB);
         assert_eq!((judge(None, 5), judge(Some(5), 5)), (Ok(None), Ok(Some(5))));
         let refused = judge(Some(64 * MIB), 92 * MIB).unwrap_err().to_string();
         assert!(

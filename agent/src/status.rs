@@ -193,6 +193,6 @@ pub struct MapFill {
 pub struct TrapPrice {
     /// Nanoseconds of the watched program's processor time.
     pub nanoseconds: f64,
-    /// Where that is from: `assumed` is the number of `docs/bench`, which was measured on another host.
+    /// Where that is from: `measured` here, as the agent started, or `assumed`, the number of `docs/bench`, which was measured on another host.
     pub source: String,
 }

@@ -509,15 +509,15 @@ impl Watcher {
         self.waiting.retain(|key| running.contains(key));
         self.claimed.retain(|key| running.contains(key));
         let proc = self.proc.clone();
-        let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+        let mut listeners = Listeners::new(&proc, &self.selection);
         for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
             if self.watched.contains_key(key) {
-                let ports = listeners.ports(key.pid);
-                if self.is_forbidden_by_port(*key, &ports) {
-                    self.leave_alone(*key, &ports);
+                let listening = listeners.of(key.pid);
+                if self.is_forbidden_by_socket(*key, &listening) {
+                    self.leave_alone(*key, &listening);
                 }
             } else if !self.is_decided(key) {
-                self.consider(*key, &listeners.ports(key.pid));
+                self.consider(*key, &listeners.of(key.pid));
             }
         }
     }

@@ -97,8 +97,14 @@ fn whoever_gets_the_spans_is_left_alone_even_if_asked_for_and_told_so() {
     let mut command = Command::new(lightfoot());
     command.args(["run", "--pid", &target.pid().to_string(), "--endpoint", &url]);
     let agent = Agent::spawn(command, &[]).unwrap();
-    agent
-        .says(&format!(" pid={} reason=\"it listens on the port that spans are sent to", target.pid()))
-        .unwrap();
+    agent.says(&format!(" pid={} reason=\"it listens where spans are sent to", target.pid())).unwrap();
+    agent.stop().unwrap();
+
+    // Another address of this host with the same port is not where it listens.
+    let elsewhere = url.replace("127.0.0.1", "127.0.0.2");
+    let mut command = Command::new(lightfoot());
+    command.args(["run", "--pid", &target.pid().to_string(), "--endpoint", &elsewhere]);
+    let agent = Agent::spawn(command, &[]).unwrap();
+    agent.watches(target.pid()).unwrap();
     agent.stop().unwrap();
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::config::{ConfigArguments, variables};
 use super::counts::Counts;
 use super::logging::LogArguments;
-use super::run::{Appearance, Program, WatchingArguments, complain, hint, watch};
+use super::run::{Appearance, Delivering, Program, WatchingArguments, complain, hint, watch};
 use crate::config::peers;
 use crate::recording::{Recorder, Writer};
 use crate::resource::Host;
@@ -69,15 +69,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     hint(&peers);
     // Whoever looks for spans that are missing does not look for those of a recording.
     let nothing = |_: &Counts, _: &Recording<_>| Ok(Appearance::default());
-    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, None, nothing, |counts| {
-        let file = create(&arguments.file, arguments.force)?;
-        let host = Host::detect(Path::new("/proc"));
-        let limit = u64::from(arguments.limit) << 20;
-        let (file, written) = Counted::new(file);
-        let writer = Writer::new(BufWriter::new(file), limit, Recorder::here(host.architecture))
-            .with_context(|| format!("cannot write {}", arguments.file.display()))?;
-        Ok(Recording::new((writer, written), arguments.file.clone(), host, counts, program.is_none()))
-    })
+    watch(
+        &arguments.watching,
+        (&config, &peers),
+        program.as_ref(),
+        sampler,
+        Delivering::default(),
+        nothing,
+        |counts| {
+            let file = create(&arguments.file, arguments.force)?;
+            let host = Host::detect(Path::new("/proc"));
+            let limit = u64::from(arguments.limit) << 20;
+            let (file, written) = Counted::new(file);
+            let writer = Writer::new(BufWriter::new(file), limit, Recorder::here(host.architecture))
+                .with_context(|| format!("cannot write {}", arguments.file.display()))?;
+            Ok(Recording::new((writer, written), arguments.file.clone(), host, counts, program.is_none()))
+        },
+    )
 }
 
 /// For its owner alone, who is whoever called sudo.

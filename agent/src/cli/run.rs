@@ -34,13 +34,13 @@ mod status;
 mod supervisor;
 mod watching;
 
-pub(super) use output::local_export_port;
+pub(super) use output::local_endpoint;
 use output::{OutputArguments, Sink};
 use pods::{InPods, KubernetesArguments};
 
 pub(super) use command::ExecArguments;
 pub(super) use command::{Program, complain, exec};
-pub(super) use watching::{Appearance, Output, WatchingArguments, watch};
+pub(super) use watching::{Appearance, Delivering, Output, WatchingArguments, watch};
 
 /// Watch Go services and show or send their spans
 ///
@@ -101,9 +101,9 @@ pub(super) fn hint(peers: &Peers) {
 }
 
 impl Arguments {
-    /// What is watched; whoever listens on the port is not.
-    pub(super) fn selection(&self, config: &Config, peers: &Peers, export_port: Option<u16>) -> Selection {
-        self.watching.selection(config, peers, export_port)
+    /// What is watched; whoever listens at the endpoint is not.
+    pub(super) fn selection(&self, config: &Config, peers: &Peers, endpoint: Vec<SocketAddr>) -> Selection {
+        self.watching.selection(config, peers, endpoint)
     }
 
     /// What Kubernetes says of pods now, if it is asked.
@@ -157,13 +157,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if settings.is_disabled {
         return without_watching(program.as_ref());
     }
-    let export_port = local_export_port(&settings);
+    let queue_bytes = if settings.otlp.is_some() { settings.queue_bytes } else { 0 };
+    let delivering = Delivering { endpoint: local_endpoint(&settings), queue_bytes };
     let appear = |counts: &Counts, sink: &Sink| {
         let mark = state::leave(arguments, &config, counts)?;
         let status = status::bind(arguments, &config, &settings, mark.as_ref(), sink.board())?;
         Ok(Appearance { mark, status: Some(status), delivery: Some(sink.monitor()) })
     };
-    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, export_port, appear, |counts| {
+    watch(&arguments.watching, (&config, &peers), program.as_ref(), sampler, delivering, appear, |counts| {
         let in_pods = InPods::start(arguments.kubernetes.node(&config.file.kubernetes), counts);
         let joins = arguments.watching.joins(&config.file.watching);
         Sink::start(&settings, describing, (in_pods, joins), counts, program.is_none())

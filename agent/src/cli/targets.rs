@@ -72,7 +72,7 @@ struct Service {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let config = arguments.run.config.load()?;
     let read = arguments.run.read(&config)?;
-    let mut selection = arguments.run.selection(&config, &read.peers, run::local_export_port(&read.settings));
+    let mut selection = arguments.run.selection(&config, &read.peers, run::local_endpoint(&read.settings));
     if selection.rules.ask_for_pods() {
         selection.pods = arguments.run.pods(&config)?;
     }

@@ -21,6 +21,9 @@ mod tls;
 
 pub use metrics::MetricsSettings;
 
+/// What waits for the endpoint at most, unless something else is asked for.
+pub const QUEUE_BYTES: usize = 16 << 20;
+
 /// Where spans go and within which bounds.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -164,7 +167,7 @@ impl Settings {
             format: flags.format.or(by_default.then_some(Format::Tree)),
             limits: Limits::read(variables),
             queue_spans,
-            queue_bytes: usize::from(flags.queue_size.unwrap_or(16)) << 20,
+            queue_bytes: flags.queue_size.map_or(QUEUE_BYTES, |mib| usize::from(mib) << 20),
             batch_spans: batch_spans.unwrap_or(512).min(queue_spans),
             schedule_delay: variables
                 .milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"])

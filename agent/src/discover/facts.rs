@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::pods::OfPod;
 use super::rules::{Needs, Treatment};
-use super::{Decision, Proc, Selection};
+use super::{Decision, Listening, Proc, Selection};
 use crate::kubernetes::Found;
 use crate::resource::Container;
 
@@ -26,8 +26,8 @@ pub struct Facts<'a> {
     pub pid: u32,
     /// The path of its program, as it sees it.
     pub path: &'a Path,
-    /// On which of the ports that matter it listens.
-    pub ports: &'a HashSet<u16>,
+    /// Where it listens.
+    pub listening: &'a Listening,
     /// Whether it was started by the command that was started under watch.
     pub descends: bool,
     /// What only some rules ask for.
@@ -71,7 +71,7 @@ impl Selection {
         proc: &Proc,
         pid: u32,
         path: &Path,
-        ports: &HashSet<u16>,
+        listening: &Listening,
         known: Option<&Found>,
     ) -> Looked {
         let mut details = Details::read(proc, pid, &self.rules.needs());
@@ -80,7 +80,7 @@ impl Selection {
             pod.found = found.or_else(|| known.cloned());
         }
         let descends = self.ancestor.is_some_and(|ancestor| proc.descends(pid, ancestor));
-        let facts = Facts { pid, path, ports, descends, details: &details };
+        let facts = Facts { pid, path, listening, descends, details: &details };
         let decision = self.before_inspection(&facts);
         let is_left = matches!(decision, Some(Decision::Leave(_) | Decision::Wait(_)));
         let is_decided = self.is_explicit() || descends;

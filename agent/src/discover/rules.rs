@@ -308,7 +308,8 @@ impl Compiled {
 
     /// `None` where that depends on what is not known of the pod.
     fn matches(&self, facts: &Facts<'_>) -> Option<bool> {
-        let port = |ports: &RangeInclusive<u16>| facts.ports.iter().any(|port| ports.contains(port));
+        let port =
+            |ports: &RangeInclusive<u16>| facts.listening.ports.iter().any(|port| ports.contains(port));
         if holds(self.ports.as_ref(), port) { self.matches_but_ports(facts) } else { Some(false) }
     }
 

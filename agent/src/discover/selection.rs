@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub struct Selection {
     pub ports: HashSet<u16>,
     /// Watch the Go programs with an HTTP server that this process has started, or those that it started.
     pub ancestor: Option<u32>,
-    /// Never watch whoever listens on this TCP port: it receives our own spans.
-    pub export_port: Option<u16>,
+    /// Never watch whoever listens here: it receives our own spans. Empty if that is not on this host.
+    pub endpoint: Vec<SocketAddr>,
     /// What the configuration says of whatever is not asked for above.
     pub rules: Rules,
     /// What is known of pods, if Kubernetes is asked.
@@ -112,7 +113,7 @@ impl fmt::Display for Rule {
             Self::Default => "a Go program that serves HTTP",
             Self::PodUnknown => "a rule asks for what is not known of its pod",
             Self::Paused => "it is paused",
-            Self::ExportEndpoint => "it listens on the port that spans are sent to",
+            Self::ExportEndpoint => "it listens where spans are sent to",
             Self::Backend => "a telemetry backend; --pid, --exe or a rule watches it all the same",
             Self::NotSelected => "not what was asked for",
             Self::NoServer => "no Go program that serves HTTP or gRPC",
@@ -121,25 +122,30 @@ impl fmt::Display for Rule {
 }
 
 impl Selection {
-    /// The TCP ports that decide anything.
-    pub fn relevant_ports(&self) -> HashSet<u16> {
-        self.ports.iter().copied().chain(self.export_port).chain(self.rules.ports()).collect()
+    /// The TCP ports that flags and rules name.
+    pub(super) fn relevant_ports(&self) -> HashSet<u16> {
+        self.ports.iter().copied().chain(self.rules.ports()).collect()
+    }
+
+    /// Whether it decides anything where a process listens.
+    pub fn depends_on_sockets(&self) -> bool {
+        !(self.ports.is_empty() && self.endpoint.is_empty()) || self.rules.depend_on_ports()
     }
 
     /// Decides by what is cheap to know, before the program's file is read: `None` if that takes more.
     pub fn before_inspection(&self, facts: &Facts<'_>) -> Option<Decision> {
-        let Facts { pid, path, ports, descends, .. } = *facts;
+        let Facts { pid, path, listening, descends, .. } = *facts;
         if self.paused.has(path) {
             return Some(Decision::Leave(Rule::Paused));
         }
         let explicit = [
             (self.pids.contains(&pid), Rule::Pid),
             (self.executables.iter().any(|pattern| pattern.is_match(path)), Rule::Executable),
-            (!self.ports.is_disjoint(ports), Rule::Port),
+            (!self.ports.is_disjoint(&listening.ports), Rule::Port),
         ];
         let chosen = explicit.into_iter().find(|(applies, _)| *applies);
         let may_be_wanted = chosen.is_some() || descends || !self.is_explicit();
-        if may_be_wanted && self.export_port.is_some_and(|port| ports.contains(&port)) {
+        if may_be_wanted && listening.is_endpoint {
             return Some(Decision::Leave(Rule::ExportEndpoint));
         }
         match chosen {
@@ -223,8 +229,8 @@ mod tests {
     use lightfoot_symbolizer::build_info::Module;
 
     use super::*;
-    use crate::discover::Details;
     use crate::discover::rules::{self, Match, Text, executable};
+    use crate::discover::{Details, Listening};
 
     fn decide(selection: &Selection, ports: &[u16]) -> Option<Decision> {
         decide_with(selection, ports, false, &Details::default())
@@ -236,8 +242,9 @@ mod tests {
         descends: bool,
         details: &Details,
     ) -> Option<Decision> {
-        let (path, ports) = (Path::new("/srv/shop/server"), &ports.iter().copied().collect());
-        selection.before_inspection(&Facts { pid: 42, path, ports, descends, details })
+        let listening = &Listening { ports: ports.iter().copied().collect(), is_endpoint: false };
+        let path = Path::new("/srv/shop/server");
+        selection.before_inspection(&Facts { pid: 42, path, listening, descends, details })
     }
 
     #[test]
@@ -263,14 +270,14 @@ mod tests {
     /// Nobody is told of a Collector about which nothing was asked.
     #[test]
     fn whoever_receives_the_spans_is_left_for_that_only_if_it_may_be_wanted() {
-        let of = |pids: &[u32]| Selection {
-            pids: pids.iter().copied().collect(),
-            export_port: Some(4317),
-            ..Selection::default()
-        };
-        assert_eq!(decide(&of(&[42]), &[4317]), Some(Decision::Leave(Rule::ExportEndpoint)));
-        assert_eq!(decide(&of(&[]), &[4317]), Some(Decision::Leave(Rule::ExportEndpoint)));
-        assert_eq!(decide(&of(&[7]), &[4317]), Some(Decision::Leave(Rule::NotSelected)));
+        let of = |pids: &[u32]| Selection { pids: pids.iter().copied().collect(), ..Selection::default() };
+        let (path, details) = (Path::new("/srv/shop/collector"), &Details::default());
+        let listening = &Listening { is_endpoint: true, ..Listening::default() };
+        let facts = Facts { pid: 42, path, listening, descends: false, details };
+        let decide = |selection: Selection| selection.before_inspection(&facts);
+        assert_eq!(decide(of(&[42])), Some(Decision::Leave(Rule::ExportEndpoint)));
+        assert_eq!(decide(of(&[])), Some(Decision::Leave(Rule::ExportEndpoint)));
+        assert_eq!(decide(of(&[7])), Some(Decision::Leave(Rule::NotSelected)));
     }
 
     #[test]
@@ -297,12 +304,6 @@ mod tests {
         let by_port = Selection { ports: [8080].into(), ..Selection::default() };
         assert_eq!(decide(&by_port, &[]), Some(Decision::Wait(Rule::NotSelected)));
         assert_eq!(decide(&by_port, &[8080, 9090]), Some(Decision::Watch(Rule::Port)));
-    }
-
-    #[test]
-    fn whoever_receives_our_spans_is_left_alone_even_if_asked_for() {
-        let selection = Selection { pids: [42].into(), export_port: Some(4317), ..Selection::default() };
-        assert_eq!(decide(&selection, &[4317]), Some(Decision::Leave(Rule::ExportEndpoint)));
     }
 
     #[test]
@@ -435,8 +436,8 @@ mod tests {
         let propagate = |propagate| rules::Rule { propagate: Some(propagate), ..rules::Rule::default() };
         let rules = [paths, named("shop"), named("other"), propagate(false), propagate(true)];
         let selection = ruled(&rules);
-        let (path, ports, details) = (Path::new("/srv/shop/server"), &HashSet::new(), &Details::default());
-        let facts = Facts { pid: 42, path, ports, descends: false, details };
+        let (path, listening) = (Path::new("/srv/shop/server"), &Listening::default());
+        let facts = Facts { pid: 42, path, listening, descends: false, details: &Details::default() };
         let treatment = selection.rules.treatment(&facts);
         assert_eq!(treatment.service_name, Some(("shop".into(), "rule 2 of the configuration".into())));
         assert_eq!(treatment.propagate, Some(false));

@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Check;
 use crate::attach::{MAX_BINARIES, PidNamespace, RESERVED_FILES, Sizes, pid_namespace};
+use crate::deliver::settings::QUEUE_BYTES;
 use crate::discover::{FileIdentity, Proc};
 use crate::inspect::Program;
 use crate::memory_limit::{self, RECOMMENDED, TooLittle};
@@ -30,7 +31,7 @@ pub(super) fn checks() -> Vec<Check> {
         namespace(pid_namespace().ok()),
         files(getrlimit(Resource::Nofile).maximum),
         locked_memory(&release, raised_limit_of_locked_memory()),
-        memory_limit(memory_limit::check(Sizes::USUAL)),
+        memory_limit(memory_limit::check(Sizes::USUAL, QUEUE_BYTES)),
     ]
 }
 

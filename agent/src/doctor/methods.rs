@@ -3,12 +3,12 @@
 use std::hint::black_box;
 
 use clap::ValueEnum as _;
-use lightfoot_probes_abi::{Counter, Layout, Sampler, WantedHeaders};
+use lightfoot_probes_abi::{Counter, Sampler, WantedHeaders};
 use thiserror::Error;
 
-use super::code::{OwnCode, OwnSite, probed};
 use super::{Check, Price, events, price};
-use crate::attach::{AttachError, Attachment, Kernel, Method, Recording, Sizes, count};
+use crate::attach::{AttachError, Kernel, Method, Recording, Sizes, count};
+use crate::price::{OwnCode, OwnSite, place, probed};
 use crate::{memory_limit, propagation};
 
 /// No record is ever made, and only we are watched.
@@ -39,7 +39,7 @@ pub(super) enum MethodError {
 }
 
 pub(super) fn checks() -> (Vec<Check>, Option<Price>) {
-    if let Err(error) = memory_limit::check(Sizes::USUAL) {
+    if let Err(error) = memory_limit::check(Sizes::USUAL, 0) {
         // The kernel would kill us for it.
         return (vec![Check::note("programs", format!("placing probes was not tried: {error}"))], None);
     }
@@ -170,7 +170,7 @@ fn try_out(object: &[u8], method: Method, code: &OwnCode) -> Result<Kernel, Meth
 pub(super) fn prove(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Result<(), MethodError> {
     let (own, probes) = (std::process::id(), [site.probe]);
     let before = kernel.counts(None).map_err(MethodError::Load)?;
-    let attachment = place(kernel, code, site)?;
+    let attachment = place(kernel, code, site).map_err(MethodError::Place)?;
     let recording =
         Recording { sampler: Sampler::default(), flags: 0, bias: Some(0), headers: WantedHeaders::default() };
     let counts = kernel
@@ -190,8 +190,4 @@ pub(super) fn prove(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Resu
     let unselected =
         count(&after, Counter::UnselectedProcess).saturating_sub(count(&before, Counter::UnselectedProcess));
     if counted == CALLS { Ok(()) } else { Err(MethodError::Hits { counted, unselected }) }
-}
-
-pub(super) fn place(kernel: &mut Kernel, code: &OwnCode, site: &OwnSite) -> Result<Attachment, MethodError> {
-    kernel.attach(&code.file, &Layout::UNKNOWN, &[], &[site.probe]).map_err(MethodError::Place)
 }

@@ -99,10 +99,10 @@ impl Watcher {
             let processes = self.analyses.asked.remove(&file).unwrap_or_default();
             self.remember(file, known);
             let proc = self.proc.clone();
-            let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+            let mut listeners = Listeners::new(&proc, &self.selection);
             for key in processes {
                 if !self.is_decided(&key) && self.proc.process(key.pid) == Some(key) {
-                    self.consider(key, &listeners.ports(key.pid));
+                    self.consider(key, &listeners.of(key.pid));
                 }
             }
             // Those for which there was no room are found by looking at all once more.

@@ -91,11 +91,11 @@ impl Watcher {
         let is_free = |key: &&ProcessKey| self.claims.check(key.pid).is_ok();
         let free: Vec<_> = self.claimed.iter().filter(is_free).copied().collect();
         let proc = self.proc.clone();
-        let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+        let mut listeners = Listeners::new(&proc, &self.selection);
         for key in free {
             self.claimed.remove(&key);
             if self.proc.process(key.pid) == Some(key) {
-                self.consider(key, &listeners.ports(key.pid));
+                self.consider(key, &listeners.of(key.pid));
             }
         }
         self.claimed_due = Instant::now() + POLL + Duration::from_millis(fastrand::u64(..SPREAD));

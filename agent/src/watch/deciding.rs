@@ -1,6 +1,5 @@
 //! Which processes are watched, which are left alone for good, and which wait for room.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use super::{Binary, Event, WatchError, Watcher};
 use crate::attach::AttachError;
 use crate::discover::facts::Looked;
 use crate::discover::selection::Rule;
-use crate::discover::{Decision, FileIdentity, Listeners, ProcessKey, Rules};
+use crate::discover::{Decision, FileIdentity, Listeners, Listening, ProcessKey, Rules};
 
 impl Watcher {
     /// Leaves a process alone; whoever asked for it is told why.
@@ -29,23 +28,23 @@ impl Watcher {
     }
 
     /// Whether a watched process is to be left because of a port that it has opened, or closed, meanwhile.
-    pub(super) fn is_forbidden_by_port(&self, key: ProcessKey, ports: &HashSet<u16>) -> bool {
-        if self.selection.export_port.is_some_and(|port| ports.contains(&port)) {
+    pub(super) fn is_forbidden_by_socket(&self, key: ProcessKey, listening: &Listening) -> bool {
+        if listening.is_endpoint {
             return true;
         }
         if !self.selection.rules.depend_on_ports() {
             return false;
         }
         let Some(executable) = self.proc.executable_path(key.pid) else { return false };
-        let decision = self.look_only(key, &executable, ports).decision;
+        let decision = self.look_only(key, &executable, listening).decision;
         matches!(decision, Some(Decision::Leave(_) | Decision::Wait(Rule::OfFile(_))))
     }
 
     /// Decides about a process that is neither watched nor left alone.
-    pub(super) fn consider(&mut self, key: ProcessKey, ports: &HashSet<u16>) {
+    pub(super) fn consider(&mut self, key: ProcessKey, listening: &Listening) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
         let Looked { decision: early, treatment, may_change, awaits_pod, .. } =
-            self.look(key, &executable, ports);
+            self.look(key, &executable, listening);
         let is_explicit = matches!(&early, Some(Decision::Watch(rule)) if rule.is_explicit());
         match early {
             Some(Decision::Leave(rule)) => return self.forbid(key, rule),
@@ -117,7 +116,7 @@ impl Watcher {
         self.left.clear();
         self.claimed.clear();
         let proc = self.proc.clone();
-        let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+        let mut listeners = Listeners::new(&proc, &self.selection);
         let watched: Vec<_> = self.watched.keys().copied().collect();
         for key in watched {
             self.treat_anew(key, &mut listeners);
@@ -128,7 +127,7 @@ impl Watcher {
     /// Leaves a watched process if it is no longer wanted, and has it watched as is said of it now if it is.
     pub(super) fn treat_anew(&mut self, key: ProcessKey, listeners: &mut Listeners<'_>) {
         let Some(executable) = self.proc.executable_path(key.pid) else { return };
-        let looked = self.look(key, &executable, &listeners.ports(key.pid));
+        let looked = self.look(key, &executable, &listeners.of(key.pid));
         let analysis = self.binaries.get(&key.file).and_then(|binary| binary.analysis.as_ref().ok());
         let Some(analysis) = analysis else { return };
         let build_info = Arc::clone(&analysis.build_info);

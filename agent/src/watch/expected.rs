@@ -3,7 +3,6 @@
 //! `lightfoot run -- COMMAND` starts a process that waits until [`Command::Expect`](super::Command) is answered, and
 //! then executes the command. Were the command found by a sweep, its first requests could be missed.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use super::analysis::Analysis;
 use super::{Event, Watcher, boot_time, loaded};
 use crate::discover::selection::Rule;
-use crate::discover::{FileIdentity, ProcessKey};
+use crate::discover::{FileIdentity, Listening, ProcessKey};
 use crate::sys;
 
 /// How often is looked whether it has executed the program.
@@ -51,7 +50,7 @@ impl Watcher {
             return;
         }
         // As far as it is known before it is what it will be.
-        let treatment = self.selection.look(&self.proc, pid, program, &HashSet::new(), None).treatment;
+        let treatment = self.selection.look(&self.proc, pid, program, &Listening::default(), None).treatment;
         if self.settings.propagates_for(&treatment) {
             self.prepare_propagation(identity, program);
         }
@@ -106,7 +105,7 @@ impl Watcher {
             self.has_new_callers();
             let executable = self.proc.executable_path(pid).unwrap_or_default();
             let facts = self.proc.facts(pid);
-            let treatment = self.look(key, &executable, &HashSet::new()).treatment;
+            let treatment = self.look(key, &executable, &Listening::default()).treatment;
             let analysis = self.binaries.get(&file).and_then(|binary| binary.analysis.as_ref().ok());
             if let Some(analysis) = analysis {
                 let _ = self.kernel.change(pid, &self.settings.recording(analysis, None, &treatment));

@@ -75,8 +75,8 @@ impl Watcher {
             return;
         }
         let proc = self.proc.clone();
-        let ports = Listeners::new(&proc, self.selection.relevant_ports()).ports(pid);
-        self.consider(key, &ports);
+        let listening = Listeners::new(&proc, &self.selection).of(pid);
+        self.consider(key, &listening);
         if self.left.len() + self.claimed.len() + self.pods.len() > MAX_LEFT {
             self.sweep_soon = true;
         }
@@ -130,17 +130,16 @@ impl Watcher {
 
     /// Leaves whoever has opened the port that spans are sent to, or one that a rule forbids, shortly after its start.
     fn look_at_young(&mut self) {
-        let ports = self.selection.relevant_ports();
-        if ports.is_empty() {
+        if !self.selection.depends_on_sockets() {
             return self.young.clear();
         }
         self.young.retain(|(key, since)| since.elapsed() < YOUNG && self.watched.contains_key(key));
         let proc = self.proc.clone();
-        let mut listeners = Listeners::new(&proc, ports);
+        let mut listeners = Listeners::new(&proc, &self.selection);
         for (key, _) in self.young.clone() {
-            let ports = listeners.ports(key.pid);
-            if self.is_forbidden_by_port(key, &ports) {
-                self.leave_alone(key, &ports);
+            let listening = listeners.of(key.pid);
+            if self.is_forbidden_by_socket(key, &listening) {
+                self.leave_alone(key, &listening);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Probes come with the first process that is watched of a file, and go some time after the last.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use super::analysis::Probes;
 use super::callers::Callers;
 use super::{Binary, Event, LoadedError, WatchError, Watcher, boot_time, loaded};
 use crate::attach::Group;
-use crate::discover::{FileIdentity, ProcessKey, Treatment};
+use crate::discover::{FileIdentity, Listening, ProcessKey, Treatment};
 use crate::type_names::TypeNames;
 
 /// So long the probes of a binary stay without a watched process: one that is started again is watched at once.
@@ -242,10 +241,10 @@ impl Watcher {
     }
 
     /// Stops watching a process that goes on, and pays for probes, because of the ports that it listens on now.
-    pub(super) fn leave_alone(&mut self, key: ProcessKey, ports: &HashSet<u16>) {
+    pub(super) fn leave_alone(&mut self, key: ProcessKey, listening: &Listening) {
         let owner = self.watched.get(&key).copied();
         self.leave(key);
-        self.consider(key, ports);
+        self.consider(key, listening);
         if let Some(owner) = owner {
             self.detach_if_unused(owner);
         }

@@ -10,7 +10,7 @@ use tracing::warn;
 use super::{Event, WatchError, Watcher};
 use crate::discover::facts::Looked;
 use crate::discover::pods::OfPod;
-use crate::discover::{Listeners, ProcessKey};
+use crate::discover::{Listeners, Listening, ProcessKey};
 
 /// So long nothing is said of a process that waits for its pod: the API server tells of that within a second, as a rule.
 pub const POD_WAIT: Duration = Duration::from_secs(10);
@@ -46,8 +46,8 @@ impl InPods {
 
 impl Watcher {
     /// Looks at a process, and remembers its pod if rules ask about that.
-    pub(super) fn look(&mut self, key: ProcessKey, executable: &Path, ports: &HashSet<u16>) -> Looked {
-        let looked = self.look_only(key, executable, ports);
+    pub(super) fn look(&mut self, key: ProcessKey, executable: &Path, listening: &Listening) -> Looked {
+        let looked = self.look_only(key, executable, listening);
         let before = self.pods.processes.remove(&key);
         let (waits, was_told) = before.map_or((None, false), |before| (before.waits, before.is_told));
         let is_told = was_told && looked.awaits_pod;
@@ -62,9 +62,9 @@ impl Watcher {
     }
 
     /// The same, and nothing is remembered.
-    pub(super) fn look_only(&self, key: ProcessKey, executable: &Path, ports: &HashSet<u16>) -> Looked {
+    pub(super) fn look_only(&self, key: ProcessKey, executable: &Path, listening: &Listening) -> Looked {
         let known = self.pods.processes.get(&key).and_then(|in_pod| in_pod.pod.found.as_ref());
-        self.selection.look(&self.proc, key.pid, executable, ports, known)
+        self.selection.look(&self.proc, key.pid, executable, listening, known)
     }
 
     /// Leaves a process that would be watched until more is known of its pod. Whoever waits for long, or in vain, is told of.
@@ -111,7 +111,7 @@ impl Watcher {
             return;
         }
         let proc = self.proc.clone();
-        let mut listeners = Listeners::new(&proc, self.selection.relevant_ports());
+        let mut listeners = Listeners::new(&proc, &self.selection);
         for key in processes.iter().filter(|key| proc.process(key.pid) == Some(**key)) {
             if self.watched.contains_key(key) {
                 self.treat_anew(*key, &mut listeners);
@@ -119,7 +119,7 @@ impl Watcher {
                 self.left.remove(key);
             }
             if self.is_eligible(key) && !self.is_decided(key) {
-                self.consider(*key, &listeners.ports(key.pid));
+                self.consider(*key, &listeners.of(key.pid));
             }
         }
     }

@@ -40,7 +40,7 @@ pub fn survey(
 ) -> io::Result<(Vec<Candidate>, usize)> {
     let mut binaries = HashMap::new();
     let claims = Claims::new();
-    let mut listeners = Listeners::new(proc, selection.relevant_ports());
+    let mut listeners = Listeners::new(proc, selection);
     let (mut candidates, mut hidden) = (Vec::new(), 0);
     for pid in proc.pids()? {
         let Some(executable) = proc.executable_path(pid) else {
@@ -48,7 +48,7 @@ pub fn survey(
             hidden += usize::from(std::fs::read_link(proc.executable(pid)).is_err_and(is_denied));
             continue;
         };
-        let looked = selection.look(proc, pid, &executable, &listeners.ports(pid), None);
+        let looked = selection.look(proc, pid, &executable, &listeners.of(pid), None);
         let needs_file = !matches!(looked.decision, Some(Decision::Leave(_) | Decision::Wait(_)));
         let analysis = if needs_file { Some(analysis(&mut binaries, proc, pid, coexistence)) } else { None };
         let result = analysis.transpose();

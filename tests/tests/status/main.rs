@@ -107,8 +107,9 @@ fn what_is_said_of_processes_is_the_truth() {
     // Two traps a span, at the price that is told.
     assert_eq!((idle.estimated_traps, busy.estimated_traps), (0, 2 * 7));
     let price = whole.trap_price;
-    assert_eq!((price.source.as_str(), idle.estimated_trap_seconds), ("assumed", 0.0));
-    assert!(price.nanoseconds > 0.0);
+    assert_eq!((price.source.as_str(), idle.estimated_trap_seconds), ("measured", 0.0));
+    // From a fast machine to a slow one that others use, too.
+    assert!((20.0..1e6).contains(&price.nanoseconds), "{price:?}");
     let seconds = 14.0 * price.nanoseconds / 1e9;
     assert!(
         (busy.estimated_trap_seconds / seconds - 1.0).abs() < 1e-9,
@@ -141,7 +142,7 @@ fn what_is_said_of_processes_is_the_truth() {
     );
     assert!(page.contains("spans are printed: 7 so far") && page.contains("✗ "), "{page}");
 
-    assert!(page.contains("\n    estimated: 14 traps, ") && page.contains(" ns each (assumed)\n"), "{page}");
+    assert!(page.contains("\n    estimated: 14 traps, ") && page.contains(" ns each (measured)\n"), "{page}");
 
     drop(target);
     wait_for("the process to be left", || status(&socket).processes.is_empty().then_some(())).unwrap();

@@ -64,20 +64,21 @@ impl OutputArguments {
     }
 }
 
-/// The port of the export endpoint, if it is on this host: whoever listens there gets our spans.
-pub(in crate::cli) fn local_export_port(settings: &Settings) -> Option<u16> {
-    let otlp = settings.otlp.clone()?;
+/// Where the export endpoint is on this host, if it is: whoever listens there gets our spans.
+pub(in crate::cli) fn local_endpoint(settings: &Settings) -> Vec<SocketAddr> {
+    let Some(otlp) = settings.otlp.clone() else { return Vec::new() };
     let (tell, told) = channel();
     // It fails if nobody waits any more.
     let resolve = move || {
         keep_in_thread(0);
         drop(tell.send(otlp.addresses()));
     };
-    thread::Builder::new().name("resolve".to_owned()).spawn(resolve).ok()?;
     // An endpoint that cannot be resolved now is not on this host: names of that are in its files.
-    let addresses = told.recv_timeout(RESOLVE).ok()?.ok()?;
-    let is_local = |address: &SocketAddr| UdpSocket::bind((address.ip(), 0)).is_ok();
-    addresses.iter().find(|address| is_local(address)).map(SocketAddr::port)
+    let is_resolving = thread::Builder::new().name("resolve".to_owned()).spawn(resolve).is_ok();
+    let resolved = if is_resolving { told.recv_timeout(RESOLVE).ok() } else { None };
+    let mut addresses = resolved.and_then(Result::ok).unwrap_or_default();
+    addresses.retain(|address| UdpSocket::bind((address.ip(), 0)).is_ok());
+    addresses
 }
 
 /// Hands records on, and says what happens to processes.
@@ -158,6 +159,10 @@ impl Output for Sink {
 
     fn pods(&self) -> Option<Directory> {
         self.in_pods.directory()
+    }
+
+    fn price(&mut self, trap: f64) {
+        self.board.priced(trap);
     }
 
     async fn finish(self) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Watching, as `run` and `record` do: what is chosen, how, and until when.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use lightfoot_probes_abi::Sampler;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::command::{self, Program};
 use super::{capabilities, pausing, reload, state, status, supervisor};
@@ -30,7 +31,7 @@ use crate::session::{self, Session};
 use crate::state::Mark;
 use crate::sys;
 use crate::watch::{self, CALLERS_SETTLE, Coexistence, Propagation, Question, Watcher};
-use crate::{memory_limit, propagation};
+use crate::{memory_limit, price, propagation};
 
 /// After how long a call of gRPC that is open gets a span for what there was.
 const SEGMENT_AFTER: Duration = Duration::from_mins(10);
@@ -143,14 +144,14 @@ struct Settled {
 }
 
 impl WatchingArguments {
-    /// What is watched; whoever listens on the port is not.
-    pub(super) fn selection(&self, config: &Config, peers: &Peers, export_port: Option<u16>) -> Selection {
+    /// What is watched; whoever listens at the endpoint is not.
+    pub(super) fn selection(&self, config: &Config, peers: &Peers, endpoint: Vec<SocketAddr>) -> Selection {
         Selection {
             pids: self.pid.iter().copied().collect(),
             executables: self.exe.clone(),
             ports: self.port.iter().copied().collect(),
             ancestor: None,
-            export_port,
+            endpoint,
             rules: config.rules_after(peers),
             pods: None,
             paused: Paused::Nothing,
@@ -223,8 +224,19 @@ pub(in crate::cli) trait Output: session::Sink {
     fn pods(&self) -> Option<Directory> {
         None
     }
+    /// Takes what a trap costs here, in nanoseconds.
+    fn price(&mut self, _trap: f64) {}
     /// Ends it, and says what became of everything.
     async fn finish(self) -> anyhow::Result<()>;
+}
+
+/// What watching must know of delivery; nothing if spans go to a file.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Delivering {
+    /// Where the endpoint is, if it is on this host.
+    pub endpoint: Vec<SocketAddr>,
+    /// How much waits for it at most.
+    pub queue_bytes: usize,
 }
 
 /// Watches until a signal comes, the command has ended, or the output is done.
@@ -233,14 +245,14 @@ pub(in crate::cli) fn watch<S: Output>(
     (config, peers): (&Config, &Peers),
     program: Option<&Program>,
     sampler: Sampler,
-    export_port: Option<u16>,
+    delivering: Delivering,
     appear: impl FnOnce(&Counts, &S) -> anyhow::Result<Appearance>,
     start: impl FnOnce(&Arc<Counts>) -> anyhow::Result<S>,
 ) -> anyhow::Result<u8> {
     let object = lightfoot_probes::OBJECT?;
     let settled = arguments.settled(&config.file.watching, sampler);
     capabilities::check()?;
-    let mut selection = arguments.selection(config, peers, export_port);
+    let mut selection = arguments.selection(config, peers, delivering.endpoint);
     let processes = Proc::default();
     if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
@@ -255,7 +267,7 @@ pub(in crate::cli) fn watch<S: Output>(
             processes: arguments.max_processes,
             counts_reads: arguments.count_reads,
         };
-        memory_limit::check(sizes).context("cannot watch anything")?;
+        memory_limit::check(sizes, delivering.queue_bytes).context("cannot watch anything")?;
         let mut settings = settled.settings;
         let is_asked = settings.propagation.is_usual || selection.rules.ask_to_propagate();
         let writing = is_asked.then(|| propagation::load(&settled.attach_methods, sizes));
@@ -274,6 +286,10 @@ pub(in crate::cli) fn watch<S: Output>(
         sys::give_back_memory();
         let counts = Arc::new(Counts::default());
         let mut sink = start(&counts)?;
+        match price::at_start(&mut kernel) {
+            Ok(trap) => sink.price(trap),
+            Err(error) => debug!(error = %anyhow::Error::from(error), "what a trap costs here is not known"),
+        }
         sink.prepare().await;
         selection.pods = sink.pods();
         // Handlers stand before the command runs: a signal that comes early is not lost.

@@ -1,4 +1,3 @@
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::discover::rules::{Action, Rule, Rules, SpanKind};
 use crate::discover::selection::Rule as By;
-use crate::discover::{Decision, Details, Facts, Selection};
+use crate::discover::{Decision, Details, Facts, Listening, Selection};
 
 fn pod(container: Option<usize>) -> OfPod {
     let pod: Pod = serde_json::from_value(json!({
@@ -104,8 +103,8 @@ fn decided(rules: &[Value], pod: Option<OfPod>, pids: &[u32]) -> (Option<Decisio
     let rules = Rules::new(&rules, None).unwrap();
     let selection = Selection { rules, pids: pids.iter().copied().collect(), ..Selection::default() };
     let details = Details { pod, ..Details::default() };
-    let (path, ports) = (Path::new("/srv/shop"), &HashSet::new());
-    let facts = Facts { pid: 42, path, ports, descends: false, details: &details };
+    let (path, listening) = (Path::new("/srv/shop"), &Listening::default());
+    let facts = Facts { pid: 42, path, listening, descends: false, details: &details };
     let awaits = selection.rules.await_pod(&facts, selection.is_explicit());
     (selection.before_inspection(&facts), awaits)
 }
@@ -164,8 +163,8 @@ fn what_is_said_of_spans_by_a_label_that_is_not_known_does_not_hold() {
     let rules = Rules::new(&[rule(said)], None).unwrap();
     let treatment = |pod| {
         let details = Details { pod, ..Details::default() };
-        let (path, ports) = (Path::new("/srv/shop"), &HashSet::new());
-        rules.treatment(&Facts { pid: 42, path, ports, descends: false, details: &details })
+        let (path, listening) = (Path::new("/srv/shop"), &Listening::default());
+        rules.treatment(&Facts { pid: 42, path, listening, descends: false, details: &details })
     };
     let (not_known, known) = (treatment(Some(unknown())), treatment(Some(pod(None))));
     assert_eq!((not_known.name(), not_known.propagate, not_known.headers.len()), (None, None, 0));

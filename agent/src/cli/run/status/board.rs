@@ -18,7 +18,7 @@ use crate::discover::{Paused, ProcessKey};
 use crate::logs;
 use crate::session::RingFill;
 use crate::state::shown;
-use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status};
+use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status, TrapPrice};
 use crate::watch::report::{Outlook, Report, Verdict, Watched};
 
 /// So many refused processes are remembered, the last ones.
@@ -36,6 +36,8 @@ pub(in crate::cli::run) struct Board {
     delivery: OnceLock<Monitor>,
     pause_file: OnceLock<PathBuf>,
     ring: OnceLock<Arc<RingFill>>,
+    /// Nanoseconds of a trap, as measured at the start.
+    trap: OnceLock<f64>,
     known: Mutex<Known>,
 }
 
@@ -63,8 +65,15 @@ impl Board {
             delivery: OnceLock::new(),
             pause_file: OnceLock::new(),
             ring: OnceLock::new(),
+            trap: OnceLock::new(),
             known: Mutex::default(),
         }
+    }
+
+    /// What a trap costs here, in nanoseconds.
+    pub(in crate::cli::run) fn priced(&self, trap: f64) {
+        // It is measured once.
+        let _ = self.trap.set(trap);
     }
 
     /// Where spans go.
@@ -149,7 +158,7 @@ impl Board {
         let none = Report::default();
         let (told, report) = (report, report.unwrap_or(&none));
         let snapshot = self.counts.delivery.snapshot();
-        let known = self.known();
+        let (known, price) = (self.known(), cost::price(self.trap.get().copied()));
         // A report may be older than what is known by now: of those who have ended the totals tell.
         let watched: Vec<_> =
             report.processes.iter().filter(|one| known.processes.contains_key(&one.key)).collect();
@@ -157,7 +166,8 @@ impl Board {
         let unwatched = report.unwatched.as_ref().filter(|_| !known.is_over);
         let counters = watched.iter().map(|one| &one.counters).chain(unwatched);
         let counts = self.counts.all_by_name(counters, &snapshot);
-        let mut processes: Vec<_> = watched.into_iter().filter_map(|one| known.process(one)).collect();
+        let mut processes: Vec<_> =
+            watched.into_iter().filter_map(|one| known.process(one, &price)).collect();
         let uncounted = known.processes.iter().filter(|(key, _)| !counted.contains(key));
         processes.extend(uncounted.map(|(key, about)| about.uncounted(key.pid)));
         processes.sort_by_key(|process| process.pid);
@@ -191,7 +201,7 @@ impl Board {
                 .delivery
                 .get()
                 .map_or_else(Delivery::default, |monitor| delivery(monitor, &snapshot, &counts)),
-            trap_price: cost::price(),
+            trap_price: price,
             estimated_traps: cost::traps(|one| counts.get(&kernel_name(one)).copied().unwrap_or(0)),
             ring: self.ring.get().map_or_else(Ring::default, |fill| ring(fill)),
             maps: report.maps.iter().map(map).collect(),
@@ -206,7 +216,7 @@ impl Board {
 }
 
 impl Known {
-    fn process(&self, watched: &Watched) -> Option<Process> {
+    fn process(&self, watched: &Watched, price: &TrapPrice) -> Option<Process> {
         let Watched { key, rule, counters, build_info, outlooks, modules, groups, sites } = watched;
         let About { executable, service, since, parents } = self.processes.get(key)?;
         let of = |counter| count(counters, counter);
@@ -230,7 +240,7 @@ impl Known {
             lost,
             open: settled.into_iter().fold(of(Counter::Started), u64::saturating_sub),
             estimated_traps: traps,
-            estimated_trap_seconds: cost::seconds(traps),
+            estimated_trap_seconds: cost::seconds(traps, price),
             because: because(counters, lost, &operations, since),
             since: since.clone(),
             sites: *sites,

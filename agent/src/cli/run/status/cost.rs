@@ -38,15 +38,17 @@ pub(super) fn traps(of: impl Fn(Counter) -> u64) -> u64 {
     TRAPS.into_iter().map(of).fold(0, u64::saturating_add)
 }
 
-/// What one costs.
-pub(super) fn price() -> TrapPrice {
-    TrapPrice { nanoseconds: ASSUMED_NANOSECONDS, source: "assumed".to_owned() }
+/// What one costs, as it was measured here if it was.
+pub(super) fn price(measured: Option<f64>) -> TrapPrice {
+    let (nanoseconds, source) =
+        measured.map_or((ASSUMED_NANOSECONDS, "assumed"), |price| (price, "measured"));
+    TrapPrice { nanoseconds, source: source.to_owned() }
 }
 
 /// Of so many traps, in seconds.
 #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
-pub(super) fn seconds(traps: u64) -> f64 {
-    traps as f64 * ASSUMED_NANOSECONDS / 1e9
+pub(super) fn seconds(traps: u64, price: &TrapPrice) -> f64 {
+    traps as f64 * price.nanoseconds / 1e9
 }
 
 #[cfg(test)]
@@ -61,7 +63,18 @@ mod tests {
         }
         // What is counted within a trap that another one counts is none.
         assert_eq!(traps(|one| u64::from([Counter::ReadFault, Counter::Abandoned].contains(&one))), 0);
-        assert!((seconds(2_000_000) - 2.6).abs() < 1e-9, "{}", seconds(2_000_000));
+    }
+
+    #[test]
+    fn a_price_is_assumed_where_none_was_measured() {
+        let (assumed, measured) = (price(None), price(Some(500.0)));
+        assert_eq!((assumed.source.as_str(), measured.source.as_str()), ("assumed", "measured"));
+        let cost = |price| seconds(2_000_000, price);
+        assert!(
+            (cost(&assumed) - 2.6).abs() < 1e-9 && (cost(&measured) - 1.0).abs() < 1e-9,
+            "{}",
+            cost(&measured)
+        );
     }
 
     #[test]

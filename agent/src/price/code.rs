@@ -19,7 +19,7 @@ const WINDOW: usize = 256;
 
 /// Why the function cannot be probed.
 #[derive(Debug, Error)]
-pub(super) enum CodeError {
+pub(crate) enum CodeError {
     /// Our own file or mappings cannot be read.
     #[error("Lightfoot's own code cannot be read")]
     Read(#[from] io::Error),
@@ -33,26 +33,26 @@ pub(super) enum CodeError {
 
 /// A place in the function that each call of it runs exactly once.
 #[derive(Clone, Debug)]
-pub(super) struct OwnSite {
+pub(crate) struct OwnSite {
     /// In our file.
-    pub(super) probe: Probe,
+    pub(crate) probe: Probe,
     /// In this process.
-    pub(super) address: u64,
+    pub(crate) address: u64,
     /// The instruction there.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// Our file, with one place for each price.
 #[derive(Debug)]
-pub(super) struct OwnCode {
-    pub(super) file: File,
-    pub(super) emulated: OwnSite,
-    pub(super) stepped: OwnSite,
+pub(crate) struct OwnCode {
+    pub(crate) file: File,
+    pub(crate) emulated: OwnSite,
+    pub(crate) stepped: OwnSite,
 }
 
 /// What is probed. The compiler may assume nothing about the number, so that there are instructions before the branch.
 #[inline(never)]
-pub(super) fn probed(number: u64) -> u64 {
+pub(crate) fn probed(number: u64) -> u64 {
     if black_box(number) == 0 { rare() } else { number.wrapping_add(1) }
 }
 
@@ -66,7 +66,7 @@ fn rare() -> u64 {
 impl OwnCode {
     /// Finds the places by decoding from the function's entry up to its first branch: there is no loop in it, so nothing
     /// leads back to them.
-    pub(super) fn find() -> Result<Self, CodeError> {
+    pub(crate) fn find() -> Result<Self, CodeError> {
         let entry = probed as fn(u64) -> u64 as *const () as u64;
         let (proc, own) = (Proc::default(), std::process::id());
         let mappings = Mapping::of_program(&proc, own)?;
