@@ -41,7 +41,7 @@ const NOT_HIT: &[NotHit] = &[
         why: "they call nobody, or over HTTP/2",
     },
     NotHit {
-        programs: &[Program::Truth, Program::Gin, Program::XNet, Program::Grpc],
+        programs: &[Program::Truth, Program::Gin, Program::XNet],
         title: "HTTP/1 client connection",
         roles: &[Role::Connected],
         why: "they call nobody, or over HTTP/2",
