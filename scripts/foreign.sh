@@ -15,6 +15,7 @@ jaeger      github.com/jaegertracing/jaeger/cmd/jaeger       github.com/jaegertr
 otelcol     .                                                go.opentelemetry.io/collector/otelcol $GO_VERSION 2_min,0.6_GB  Apache-2.0
 kube-apiserver  k8s.io/kubernetes/cmd/kube-apiserver  k8s.io/kubernetes               $GO_VERSION  5_min,2_GB    Apache-2.0 - k8s.io/component-base/version.gitVersion
 prometheus  github.com/prometheus/prometheus/cmd/prometheus  github.com/prometheus/prometheus     $go_newest   2_min,1_GB    Apache-2.0 remove_all_sd
+promtool    github.com/prometheus/prometheus/cmd/promtool    github.com/prometheus/prometheus     $go_newest   2_min,1_GB    Apache-2.0 remove_all_sd
 rclone      .                                                github.com/rclone/rclone             $GO_VERSION  1_min,0.6_GB  MIT
 tempo       github.com/grafana/tempo/cmd/tempo               github.com/grafana/tempo             $GO_VERSION  4_min,1.5_GB  AGPL-3.0-only
 seaweedfs   github.com/seaweedfs/seaweedfs/weed              github.com/seaweedfs/seaweedfs        $GO_VERSION  4_min,2_GB    Apache-2.0
@@ -37,6 +38,8 @@ row=$(awk -v name="$1" '$1 == name' <<<"$table")
 [ -n "$row" ] || fail "foreign.sh does not know $1; it knows: $(awk 'NF { printf "%s ", $1 }' <<<"$table")"
 read -r name package module go_version cost _ tags variable <<<"$row"
 source=$root/tests/foreign/$name
+# promtool belongs to the module of Prometheus.
+[ -d "$source" ] || source=$root/tests/foreign/$(basename "$module")
 version=$(awk -v module="$module" '$1 == "require" { sub(/^require /, "") } $1 == module { sub(/^v/, "", $2); print $2 }' "$source/go.mod")
 # A changed source, or another way to build it, is another program.
 digest=$({ echo "$row" && cat "$source"/*; } | sha256sum | cut -c1-12)

@@ -28,6 +28,8 @@ pub struct Status {
     pub started: String,
     /// When this was said.
     pub now: String,
+    /// For how long it has run by then, whatever was done to the clock.
+    pub uptime_seconds: f64,
     /// Whether all processes that were there at its start have been looked at.
     pub ready: bool,
     /// `nothing`, `some programs` or `everything`.

@@ -84,6 +84,7 @@ impl fmt::Display for Kind {
 type Level = (&'static str, &'static str, &'static str, fn(&Status) -> Option<f64>);
 
 const LEVELS: &[Level] = &[
+    ("uptime", "s", "For how long the agent has run", |status| Some(status.uptime_seconds)),
     ("ready", "1", "Whether all processes that were there at the start have been looked at", |status| {
         Some(flag(status.ready))
     }),
@@ -419,6 +420,7 @@ mod tests {
         let of_shop = [("spans_exported".to_owned(), 4), ("export_retries".to_owned(), 2)];
         let status = Status {
             version: "1.2.3".to_owned(),
+            uptime_seconds: 12.5,
             paused: "some programs".to_owned(),
             processes: vec![process(0, 1, 5), process(9, 2, 6)],
             refused_forgotten: 7,
@@ -448,6 +450,7 @@ mod tests {
             _ => None,
         };
         for (name, value) in [
+            ("lightfoot.uptime", 12.5),
             ("lightfoot.paused", 1.0),
             ("lightfoot.ready", 0.0),
             ("lightfoot.processes.watched", 2.0),

@@ -4,32 +4,41 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lightfoot_tests::extent::{Extent, VARIABLE};
 use lightfoot_tests::live::{Folder, lightfoot};
 use serde_json::Value;
 
+mod alerts;
 mod metrics;
 
 /// As many requests as the trial sends, besides the one for its health.
 const REQUESTS: usize = 300;
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Where a program is that nobody here wrote.
+fn foreign(program: &str) -> PathBuf {
+    let built = Command::new(root().join("scripts/foreign.sh")).arg(program).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    String::from_utf8(built.stdout).unwrap().trim().into()
+}
+
 /// The paths of the spans that a backend has got, in its own words; `None` where nothing can be tried.
 fn tried(example: &str, program: &str) -> Option<String> {
     let folder = Folder::for_test(example)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let built = Command::new(root.join("scripts/foreign.sh")).arg(program).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let backend = String::from_utf8(built.stdout).unwrap();
-    let own = root.join("deploy/examples").join(example);
+    let backend = foreign(program);
+    let own = root().join("deploy/examples").join(example);
     folder.copy(&own.join(format!("{example}.yaml")), "backend.yaml").unwrap();
     folder.copy(&own.join("lightfoot.yaml"), "lightfoot.yaml").unwrap();
     let server = folder.server().unwrap();
     let trial = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples/trial.sh");
     let mut command = Command::new("timeout");
-    command.args(["120", "unshare", "--net", "bash"]).arg(trial).arg(backend.trim());
+    command.args(["120", "unshare", "--net", "bash"]).arg(trial).arg(backend);
     let output = command.arg(folder.path()).arg(lightfoot()).arg(server).output().unwrap();
     let log = fs::read_to_string(folder.path().join("backend.log")).unwrap_or_default();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use lightfoot::status::metrics::table;
 use serde_json::Value;
 
+use crate::root;
+
 /// Names that are Prometheus' own.
 const OF_PROMETHEUS: [&str; 2] = ["up", "instance"];
 
-fn example(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples").join(path)).unwrap()
+pub(crate) fn example(path: &str) -> String {
+    fs::read_to_string(root().join("deploy/examples").join(path)).unwrap()
 }
 
 /// The texts under a key, however deep.
-fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
+pub(crate) fn texts(value: &Value, key: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(entries) => {
             for (name, value) in entries {

@@ -129,6 +129,7 @@ fn what_is_said_of_processes_is_the_truth() {
     let json = command(&[&words[..], &["--json"]].concat());
     assert!(json.status.success(), "{}", said(&json));
     let shown: Status = serde_json::from_str(&printed(&json)).unwrap();
+    assert!(0.0 < whole.uptime_seconds && whole.uptime_seconds < shown.uptime_seconds, "{shown:?}");
     assert_eq!(shown.processes.iter().find(|one| one.pid == target.pid()).unwrap().spans, 7);
     let page = printed(&command(&["--state-dir", text(&state)]));
     assert!(

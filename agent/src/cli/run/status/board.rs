@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use lightfoot_probes_abi::{Counter, Counters};
 
@@ -32,6 +32,8 @@ const MAX_TEXT: usize = 512;
 pub(in crate::cli::run) struct Board {
     /// When the agent began.
     pub(super) began: SystemTime,
+    /// The same, by a clock that nobody sets.
+    since: Instant,
     counts: Arc<Counts>,
     delivery: OnceLock<Monitor>,
     pause_file: OnceLock<PathBuf>,
@@ -61,6 +63,7 @@ impl Board {
     pub(in crate::cli::run) fn new(counts: &Arc<Counts>) -> Self {
         Self {
             began: SystemTime::now(),
+            since: Instant::now(),
             counts: Arc::clone(counts),
             delivery: OnceLock::new(),
             pause_file: OnceLock::new(),
@@ -177,6 +180,7 @@ impl Board {
             pid: process::id(),
             started: shown(self.began).to_string(),
             now: now(),
+            uptime_seconds: self.since.elapsed().as_secs_f64(),
             ready: report.has_looked,
             paused: match report.paused {
                 Paused::Nothing => "nothing",
