@@ -9,13 +9,17 @@ use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{Agent, Folder, PodCgroup, Span, Target, lightfoot, resident, text, wait_within};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::server::Server;
 use crate::{PATIENCE, is_possible, root};
 
 const CONTAINER: &str = "3f1b0d8c5a7e92460d8c5a7e92463f1b8c5a7e9246d03f1b5a7e92463f1b0d8c";
 const NODE: &str = "node-1";
+/// What the agent has allocated, as `resident` calls it.
+const OWN_MEMORY: [&str; 2] = ["[heap]", "memory"];
+/// KiB of that with 500 pods: 4 MiB without any, and what is kept of labels and annotations.
+const MOST_MEMORY: u64 = 20 << 10;
 
 /// An API server with the chart, and an agent that has the chart's rights and no others.
 struct Stage {
@@ -231,11 +235,19 @@ fn spans_follow_what_becomes_of_a_pod() {
     assert_eq!((outcome.count("processes_without_pod"), outcome.count("pods_left_out")), (0, 0));
 }
 
+/// More annotations than are kept, and the manifest that `kubectl apply` leaves in one: 30 KiB of each pod.
 #[test]
 fn a_node_has_five_hundred_pods() {
     let Some(stage) = Stage::set("500 pods on an API server") else { return };
+    let texts = |prefix: &str, count, length: usize| {
+        let text = |number| (format!("example.com/{prefix}-{number}"), json!("x".repeat(length)));
+        (0..count).map(text).collect::<Map<_, _>>()
+    };
+    let mut annotations = texts("note", 10, 900);
+    annotations.insert("kubectl.kubernetes.io/last-applied".to_owned(), json!("x".repeat(20 << 10)));
+    let metadata = json!({"labels": texts("label", 16, 60), "annotations": annotations});
     let pods: Vec<_> =
-        (0..500).map(|number| pod(&format!("pod-{number}"), NODE, &json!({}), &one())).collect();
+        (0..500).map(|number| pod(&format!("pod-{number}"), NODE, &metadata, &one())).collect();
     stage.server.apply("many", &json!({"apiVersion": "v1", "kind": "List", "items": pods}));
     let uid = stage.uid("pod-499");
     let target = server(stage.server.folder());
@@ -245,8 +257,11 @@ fn a_node_has_five_hundred_pods() {
     target.get("/one").unwrap();
     let span = agent.span("/one").unwrap();
     assert_eq!((span.service(), span.resource("k8s.container.name")), ("pod-499", "cart"));
-    let resident = resident(agent.pid());
+    let resident = resident(agent.pid()).unwrap();
     println!("resident with 500 pods: {resident:?}");
+    let of_agent: u64 =
+        resident.iter().filter(|(part, _)| OWN_MEMORY.contains(&part.as_str())).map(|(_, kib)| kib).sum();
+    assert!(of_agent < MOST_MEMORY, "{resident:?}");
     let outcome = agent.stop().unwrap();
     // Its cgroup can be removed then.
     drop(target);

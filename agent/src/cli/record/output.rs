@@ -38,7 +38,7 @@ pub(super) struct Recording<W: Write> {
     /// Errors of which the process is not known yet.
     early: VecDeque<CallError>,
     records: u64,
-    /// Where in the recording each record ends that may still be in the buffer.
+    /// Where in the recording each record ends that may still be in the buffer, of 8 KiB.
     ends: VecDeque<u64>,
     /// The bytes that have come to the file.
     written: Arc<AtomicU64>,
