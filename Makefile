@@ -62,6 +62,8 @@ test: ## run the tests
 
 test-all: ## run the tests with everything that is too long for each run: hours (as root)
 	@LIGHTFOOT_TEST_ALL=1 $(MAKE) test
+	@# Of the last commit, and so it refuses where there are changes.
+	@$(MAKE) reproducible
 
 soak: ## let an agent run for an hour while programs come and go (as root); SECONDS=180 is what each run of the tests does
 	@scripts/setup.sh bpf go-tests

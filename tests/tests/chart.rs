@@ -15,6 +15,11 @@ use lightfoot_tests::extent::Extent;
 use lightfoot_tests::live::{lightfoot, skip};
 use serde_json::{Value, json};
 
+#[path = "common/values.rs"]
+mod values;
+
+use values::documented;
+
 /// The oldest that the chart is for, and the newest there is.
 const KUBERNETES: [&str; 2] = ["1.25.0", "1.37.0"];
 /// As README.md says, and no more.
@@ -97,13 +102,6 @@ fn validated(manifests: &str, kubernetes: &str) -> Option<(bool, String)> {
     command.args(["-kubernetes-version", kubernetes, "-schema-location", &location, "-"]);
     let output = fed(&mut command, manifests);
     Some((output.status.success(), said(&output)))
-}
-
-/// The values that docs/install-kubernetes.md shows.
-fn documented() -> Vec<String> {
-    let text = fs::read_to_string(root().join("docs/install-kubernetes.md")).unwrap();
-    let blocks = text.split("\n```").skip(1).step_by(2);
-    blocks.filter_map(|block| Some(block.strip_prefix("yaml\n")?.to_owned() + "\n")).collect()
 }
 
 #[test]

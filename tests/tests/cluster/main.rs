@@ -18,8 +18,11 @@ use lightfoot_tests::cache;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::live::{Folder, skip};
 
+mod documented;
 mod pods;
 mod server;
+#[path = "../common/values.rs"]
+mod values;
 
 /// How long a server may take to be ready, and news to reach an agent.
 const PATIENCE: Duration = Duration::from_secs(100);
