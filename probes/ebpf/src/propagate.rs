@@ -105,8 +105,8 @@ fn write_out(pending: &mut Pending, header: &RecordHeader, level: u32) {
     pending.text[4] = hexadecimal(header.trace_id[1]);
     pending.text[5] = hexadecimal(header.trace_id[1] >> 32);
     let (first, last) = (hexadecimal(header.span_id), hexadecimal(header.span_id >> 32));
-    // The flag that says that it is recorded: the others are not defined, and must not be passed on (section 3.2.2.5).
-    let flags = u64::from(header.trace_flags & 1);
+    // That it is recorded, and that the trace's id is random, as whoever began it said; more flags are not kept (`trace::parse`).
+    let flags = u64::from(header.trace_flags & 3);
     pending.text[6] = u64::from(b'-') | first << 8;
     pending.text[7] = first >> 56 | last << 8;
     pending.text[8] = last >> 56 | u64::from_le_bytes(*b"\0-00\r\n\0\0") | flags << 24;

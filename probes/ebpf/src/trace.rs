@@ -85,7 +85,7 @@ fn parse(entry: &mut InFlight, length: u64) -> bool {
     let header = &mut entry.record.header;
     header.trace_id = parent.trace_id;
     header.parent_span_id = parent.span_id;
-    // The other bits are not defined, and must not be passed on (section 3.2.2.5).
+    // Sampled, and since Level 2 random. The other bits are not defined, and must not be passed on (section 3.2.2.5).
     header.trace_flags = parent.flags & 3;
     header.parent_rule = ParentRule::Remote as u8;
     true

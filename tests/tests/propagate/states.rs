@@ -108,7 +108,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Sends a request with these lines, and waits for the answer.
-fn request(address: &str, path: &str, lines: &[String]) {
+pub(crate) fn request(address: &str, path: &str, lines: &[String]) {
     let mut stream = TcpStream::connect(address).unwrap();
     let lines = [lines, &[String::new()]].concat().join("\r\n");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n{lines}\r\n").unwrap();
