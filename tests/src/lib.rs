@@ -12,6 +12,7 @@
 //! - [`recordings`]: what came out of the ring buffer once, and how it is made anew.
 //! - [`probes`]: what the tests of the BPF programs share.
 //! - [`each`]: many builds at a time; [`extent`]: how many.
+//! - [`trace_context`]: where the conformance suite of W3C Trace Context is.
 #![forbid(unsafe_code)]
 
 pub mod cache;
@@ -28,3 +29,4 @@ pub mod probes;
 pub mod readme;
 pub mod recordings;
 pub mod support;
+pub mod trace_context;

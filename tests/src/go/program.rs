@@ -71,6 +71,10 @@ pub enum Program {
     PropagationHttp2,
     /// Calls by gRPC in all the ways that matter to whoever adds a header to the calls. It has dependencies.
     PropagationGrpc,
+    /// Sends requests on behalf of those that it serves, as the conformance suite of W3C Trace Context asks for.
+    TraceContext,
+    /// The same, traced by otelhttp. It has dependencies.
+    TraceContextSdk,
     /// A shop, its stock and prices in `make demo`, and customers. It has dependencies.
     Demo,
     /// Structs that are hard to describe. No network.
@@ -117,6 +121,8 @@ impl Program {
             Self::Propagation => "propagation",
             Self::PropagationHttp2 => "propagationhttp2",
             Self::PropagationGrpc => "propagationgrpc",
+            Self::TraceContext => "tracecontext",
+            Self::TraceContextSdk => "tracecontextsdk",
             Self::Demo => "demo",
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",

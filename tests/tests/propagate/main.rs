@@ -17,4 +17,5 @@ mod load;
 mod refusal;
 mod rules;
 mod states;
+mod suite;
 mod wire;

@@ -12,9 +12,10 @@ use std::process::{Command, Stdio};
 
 use lightfoot_tests::cache;
 use lightfoot_tests::go::VERSIONS;
+use lightfoot_tests::trace_context;
 
 use crate::trials::{AGENT, Boot, CONFIDENTIALITY, Trial};
-use crate::{executables, programs};
+use crate::{executables, programs, suite};
 
 /// Where the tests and the agent are.
 const PROGRAMS: &str = "/vm";
@@ -73,13 +74,22 @@ pub(crate) fn write(boot: &Boot, kernel: &Path, to: &Path) -> Result<(), Box<dyn
             }
         }
         add_programs(root, boot)?;
+        if suite::is_wanted(boot) {
+            suite::add(root)?;
+        }
         for read in ["tests/targets", "docs", "scripts"] {
             copy_folder(root, &sources.join(read))?;
         }
         let toolchain = sources.join("rust-toolchain.toml");
         copy(root, &toolchain, &toolchain)?;
     }
-    executable(&root.join("init"), &INIT.replace("@CACHE@", &cache::folder().to_string_lossy()))?;
+    let of_here = [
+        ("@CACHE@", cache::folder()),
+        // The empty path, where there is none, is as good as none.
+        ("@SUITE@", trace_context::suite().unwrap_or_default()),
+    ];
+    let put = |init: String, (name, path): &(&str, PathBuf)| init.replace(name, &path.to_string_lossy());
+    executable(&root.join("init"), &of_here.iter().fold(INIT.to_owned(), put))?;
     fs::write(root.join("trials.sh"), script)?;
     pack(root, to)?;
     Ok(())
@@ -105,7 +115,7 @@ fn add_programs(root: &Path, boot: &Boot) -> Result<(), Box<dyn Error>> {
 }
 
 /// Adds the libraries that an executable is linked with.
-fn add_libraries(root: &Path, executable: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn add_libraries(root: &Path, executable: &Path) -> Result<(), Box<dyn Error>> {
     for library in executables::libraries(executable)? {
         copy(root, &library, &library)?;
     }
@@ -113,7 +123,7 @@ fn add_libraries(root: &Path, executable: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// Copies a file to a path of the virtual machine.
-fn copy(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
     let inside = root.join(to.strip_prefix("/").unwrap_or(to));
     if let Some(parent) = inside.parent() {
         fs::create_dir_all(parent)?;

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of a virtual machine: runs trials.sh and switches off. guest.rs writes the path of the cache in here.
+# The first process of a virtual machine: runs trials.sh and switches off. guest.rs writes paths in here.
 b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
@@ -12,6 +12,7 @@ $b mount -t tmpfs tmp /tmp
 $b ip link set lo up
 $b --install -s /bin
 export PATH=/usr/bin:/bin HOME=/root CI=true LIGHTFOOT_TEST_ALL=least LIGHTFOOT_TEST_SLOWNESS=10 LIGHTFOOT_CACHE=@CACHE@
+export LIGHTFOOT_TRACE_CONTEXT_SUITE=@SUITE@
 # Nobody else has this machine's clock.
 export LIGHTFOOT_TEST_SETS_CLOCK=1
 for go in /go/*; do [ ! -e "$go" ] || export "LIGHTFOOT_GO_1_${go#/go/}=$go"; done

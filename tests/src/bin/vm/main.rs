@@ -11,7 +11,8 @@
 //!
 //! Modules, in reading order:
 //! - [`trials`]: which kernels there are, and what runs on them; [`programs`]: the Go programs that this takes.
-//! - [`executables`]: the tests as Cargo builds them; [`guest`]: the files of a virtual machine; [`machine`]: running it.
+//! - [`executables`]: the tests as Cargo builds them; [`guest`]: the files of a virtual machine; [`suite`]: Python and what
+//!   it runs, among them; [`machine`]: running it.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -26,6 +27,7 @@ mod executables;
 mod guest;
 mod machine;
 mod programs;
+mod suite;
 mod trials;
 
 const USAGE: &str =

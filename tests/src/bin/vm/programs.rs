@@ -39,6 +39,8 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             of(Program::PropagationHttp2, &[(24, Mode::PieStripped)]),
             plain(Program::PropagationGrpc, &[21, 26, 27]),
             of(Program::PropagationGrpc, &[(24, Mode::PieStripped)]),
+            plain(Program::TraceContext, &[26]),
+            plain(Program::TraceContextSdk, &[26]),
         ],
         "demo" => vec![of(Program::Demo, &[(26, Mode::Plain)])],
         "headers" => vec![

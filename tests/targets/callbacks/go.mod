@@ -1,0 +1,3 @@
+module lightfoot.example/callbacks
+
+go 1.21
