@@ -49,6 +49,7 @@ const SEEN: &[(&str, &str, &str)] = &[
     ("join_unproven", JOIN, "connections_of_another_kind_are_counted"),
     ("propagated_states", STATES, "what_a_request_came_with_goes_out_with_those_on_its_behalf"),
     ("propagation_state_dropped", STATES, "what_a_request_came_with_goes_out_with_those_on_its_behalf"),
+    ("propagation_state_evicted", STATES, "what_was_dropped_for_newer_ones_is_counted"),
     ("recursion_misses", "agent/src/attach/misses/tests.rs", "hits_that_the_kernel_skips_are_counted"),
     ("stack_checks_failed", PROBES_LOSSES, "a_stack_check_that_fails_is_counted_beside_the_calls"),
     ("wakeups", PROBES_LOSSES, "a_full_ring_buffer"),

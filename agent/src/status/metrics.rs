@@ -181,6 +181,7 @@ const COUNTS: &[(&str, &str, Option<&str>)] = &[
     ("propagation_unproven", "{request}", None),
     ("propagated_states", "{request}", None),
     ("propagation_state_dropped", "{request}", None),
+    ("propagation_state_evicted", "{request}", None),
     ("join_site", "{hit}", None),
     ("join_unproven", "{request}", None),
     ("recursion_misses", "{hit}", None),

@@ -116,6 +116,8 @@ counters! {
     PropagatedStates,
     /// Requests with a trace context to which that was not added, for it is malformed, or the buffer had no room left.
     PropagationStateDropped,
+    /// Served requests whose `tracestate` was dropped for newer ones before they ended: requests on their behalf may have gone without it.
+    PropagationStateEvicted,
     /// Hits of the optional site that tells the connections of clients over HTTP/1, each one trap more.
     JoinSite,
     /// Requests of clients over HTTP/1 that are not joined with the service that is called: their connection is none of TCP or TLS as they

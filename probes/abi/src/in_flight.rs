@@ -127,6 +127,8 @@ pub mod state {
     pub const KEEPS_WITHIN: u32 = 1 << 10;
     /// The messages of the gRPC stream are counted.
     pub const MESSAGES: u32 = 1 << 11;
+    /// What the request came with is in `TRACE_STATES`, or was.
+    pub const TRACE_STATE: u32 = 1 << 12;
 }
 
 /// A Go string, or a slice without its capacity.

@@ -14,6 +14,8 @@ import (
 //	goroutine  by another one, with the context
 //	own        with a Tracestate of its own
 //	full       with headers behind which the buffer has room for a traceparent, and not for much more
+//
+// and /none/ without any request. What came is read to its end before.
 func serve() net.Addr {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -26,6 +28,12 @@ func serve() net.Addr {
 func relay(w http.ResponseWriter, came *http.Request) {
 	words := strings.Split(came.URL.Path, "/")
 	way, address := words[1], words[2]
+	if _, err := io.Copy(io.Discard, came.Body); err != nil {
+		log.Fatal(err)
+	}
+	if way == "none" {
+		return
+	}
 	request, err := http.NewRequestWithContext(came.Context(), "GET", "http://"+address+"/"+way, nil)
 	if err != nil {
 		log.Fatal(err)

@@ -70,6 +70,7 @@ const NO_LOSSES: &[&str] = &[
     "propagation_unproven",
     "propagated_states",
     "propagation_state_dropped",
+    "propagation_state_evicted",
     // Whether two spans that are both there are linked.
     "join_site",
     "join_unproven",

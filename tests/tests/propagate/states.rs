@@ -1,6 +1,6 @@
 //! `tracestate`: what a request came with goes out with those that are sent on behalf of it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 use lightfoot_tests::go::{Mode, Program};
@@ -57,6 +57,45 @@ fn what_a_request_came_with_goes_out_with_those_on_its_behalf() {
             assert_eq!(states, case.sent.iter().collect::<Vec<_>>(), "{what}");
         }
     }
+}
+
+/// Of which the kernel does not tell.
+#[test]
+fn what_was_dropped_for_newer_ones_is_counted() {
+    // More than the map has room for, and as many at a time.
+    const NEWER: usize = 5_000;
+    const AT_A_TIME: usize = 100;
+    let wire = Wire::start();
+    let arguments = [&NO_CALLER_IS_LATE[..], &["--propagate"]].concat();
+    let watched = Watched::start_with(Program::Propagation, 26, Mode::Plain, &arguments, |_| Ok(()));
+    let Some(mut watched) = watched.unwrap() else { return };
+    let address = watched.program.ask("serve").unwrap().remove(0);
+    // Nothing is sent on its behalf before its body comes.
+    let mut waiting = TcpStream::connect(&address).unwrap();
+    let lines = format!("Connection: close\r\nContent-Length: 1\r\n{PARENT}\r\ntracestate: foo=1");
+    write!(waiting, "POST /plain/{} HTTP/1.1\r\nHost: here\r\n{lines}\r\n\r\n", wire.address).unwrap();
+    watched.agent.counts_to("started", 1).unwrap();
+    let mut newer = TcpStream::connect(&address).unwrap();
+    let one = format!("GET /none/ HTTP/1.1\r\nHost: here\r\n{PARENT}\r\ntracestate: foo=2\r\n\r\n");
+    let mut answers = BufReader::new(newer.try_clone().unwrap()).lines();
+    for _ in 0..NEWER / AT_A_TIME {
+        newer.write_all(one.repeat(AT_A_TIME).as_bytes()).unwrap();
+        let is_one = |line: &String| line.starts_with("HTTP/1.1 200 ");
+        let answered = answers.by_ref().map(Result::unwrap).filter(is_one).take(AT_A_TIME).count();
+        assert_eq!(answered, AT_A_TIME);
+    }
+    waiting.write_all(b"x").unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    let (_, outcome) = watched.end().unwrap();
+    if is_refused(&outcome) {
+        println!("skipped: this kernel lets no program write");
+        return;
+    }
+    let head = String::from_utf8(wire.take().remove(0)).unwrap();
+    assert!(head.contains("\r\ntraceparent: 00-") && !head.contains("tracestate"), "{head}");
+    let counted = ["started", "propagated", "propagated_states", "propagation_state_evicted"];
+    assert_eq!(counted.map(|name| outcome.count(name)), [NEWER as u64 + 2, 1, 0, 1], "{:?}", outcome.counts);
 }
 
 fn cases() -> Vec<Case> {

@@ -197,6 +197,8 @@ fn finish(entry: &mut InFlight) {
     // SAFETY: without arguments.
     entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
     contexts::check_own(entry);
+    #[cfg(feature = "propagate")]
+    propagate::states::check_kept(entry);
     if entry.state & state::UNSAMPLED != 0 {
         count(entry.counters, Counter::Unsampled);
     } else {

@@ -10,6 +10,8 @@ use lightfoot_probes_abi::{
 };
 
 use super::http2;
+#[cfg(feature = "propagate")]
+use crate::propagate;
 use crate::{
     contexts,
     counters::count,
@@ -53,6 +55,8 @@ pub fn finish(entry: &mut InFlight, layout: &Layout) {
     // SAFETY: without arguments.
     entry.record.header.end = unsafe { bpf_ktime_get_boot_ns() };
     contexts::check_own(entry);
+    #[cfg(feature = "propagate")]
+    propagate::states::check_kept(entry);
     if entry.state & state::UNSAMPLED != 0 {
         return count(entry.counters, Counter::Unsampled);
     }

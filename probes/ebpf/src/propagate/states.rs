@@ -114,7 +114,7 @@ fn staged(entry: &mut InFlight) -> &mut TraceState {
 #[inline(never)]
 pub extern "C" fn insert_state(tgid: u32, goid: u64) -> u64 {
     let Some(entry) = server(tgid, goid) else { return 0 };
-    let key = TraceStateKey { span_id: entry.record.header.span_id, instance: entry.instance, reserved: 0 };
+    let key = key_of(entry);
     let to = staged(entry);
     let mut all = sum(key.span_id, to.length);
     let mut word = 0;
@@ -123,8 +123,26 @@ pub extern "C" fn insert_state(tgid: u32, goid: u64) -> u64 {
         word += 1;
     }
     to.sum = all;
-    let _ = TRACE_STATES.insert(&key, to, u64::from(BPF_ANY));
+    if TRACE_STATES.insert(&key, to, u64::from(BPF_ANY)).is_ok() {
+        entry.state |= state::TRACE_STATE;
+    } else {
+        count(entry.counters, Counter::PropagationStateEvicted);
+    }
     0
+}
+
+#[inline(always)]
+fn key_of(entry: &InFlight) -> TraceStateKey {
+    TraceStateKey { span_id: entry.record.header.span_id, instance: entry.instance, reserved: 0 }
+}
+
+/// At the end of a span, counts if what its request came with was dropped for others, of which the kernel tells nothing. It stays where it is:
+/// a request may still be sent on its behalf.
+#[inline(never)]
+pub fn check_kept(entry: &InFlight) {
+    if entry.state & state::TRACE_STATE != 0 && find(&key_of(entry)).is_null() {
+        count(entry.counters, Counter::PropagationStateEvicted);
+    }
 }
 
 /// Writes the line to where nobody looks, if the request's parent came with a list that may be passed on and that has room, and reads it
