@@ -83,6 +83,8 @@ pub enum Program {
     Interfaces,
     /// Serves and calls, and has garbage wherever a tracer looks.
     Hostile,
+    /// The same by gRPC. It has dependencies.
+    HostileGrpc,
 }
 
 impl Program {
@@ -127,6 +129,7 @@ impl Program {
             Self::Layouts => "layouts",
             Self::Interfaces => "interfaces",
             Self::Hostile => "hostile",
+            Self::HostileGrpc => "hostilegrpc",
         }
     }
 

@@ -3,6 +3,11 @@ module lightfoot.example/hostile
 
 go 1.21
 
-require lightfoot.example/commands v0.0.0
+require (
+	lightfoot.example/commands v0.0.0
+	lightfoot.example/garbage v0.0.0
+)
 
 replace lightfoot.example/commands => ../commands
+
+replace lightfoot.example/garbage => ../garbage

@@ -55,14 +55,13 @@ pub(crate) struct Case {
 }
 
 impl Scene {
-    pub(crate) fn set(minor: u32) -> Self {
+    pub(crate) fn set(hostile: Program, minor: u32) -> Self {
         let version = GoVersion::of_minor(minor).unwrap();
         let folder = Folder::new().unwrap();
         let config = folder.say("config.yaml", CONFIG).unwrap();
         let its_own = Folder::new().unwrap();
-        let executable = its_own
-            .copy(&Build::here(Program::Hostile, version, Mode::Plain).path().unwrap(), NASTY)
-            .unwrap();
+        let executable =
+            its_own.copy(&Build::here(hostile, version, Mode::Plain).path().unwrap(), NASTY).unwrap();
         let mut command = Command::new(&executable);
         command.arg(NASTY).arg(OsStr::from_bytes(b"\xff\xfe\x1b]0;owned\x07"));
         command.env_clear().env("OTEL_SERVICE_NAME", format!("shop{NASTY}"));
@@ -131,14 +130,23 @@ impl Scene {
 
     /// What a command prints that succeeds.
     pub(crate) fn output(&self, arguments: &[&str]) -> Vec<u8> {
-        let mut command = Command::new(lightfoot());
+        let mut command = if arguments.contains(&"--watch") {
+            // It ends with a signal only.
+            let mut command = Command::new("timeout");
+            command.args(["--signal", "INT", "3"]).arg(lightfoot());
+            command
+        } else {
+            Command::new(lightfoot())
+        };
         command.args(arguments);
         if arguments[0] == "status" {
             command.args(["--state-dir", text(self.folder.path())]);
         }
         let output = command.output().unwrap();
         let messages = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {messages}");
+        // What `timeout` says of whoever it ended.
+        let expected = if arguments.contains(&"--watch") { Some(124) } else { Some(0) };
+        assert_eq!(output.status.code(), expected, "{arguments:?}: {messages}");
         [output.stdout, output.stderr].concat()
     }
 

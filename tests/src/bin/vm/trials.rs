@@ -45,7 +45,7 @@ const CORE: [(&str, &[&str]); 6] = [
     ("http_server_traps", &["a_request_takes_two_traps", "takes_one_trap_more"]),
     ("http_client", &["rows"]),
     ("http_client_traps", &["over_http2", "reverse_proxy"]),
-    ("grpc", &["rows"]),
+    ("grpc", &["rows", "messages"]),
     ("grpc_traps", &[]),
 ];
 
@@ -64,6 +64,9 @@ const RIGHTS: [(&str, &[&str]); 2] = [
     // This kernel has kprobes, and counts what it skips there.
     (AGENT, &["misses"]),
 ];
+
+/// Where perf events take CAP_SYS_ADMIN, and there is no `uprobe_multi`: what stands in without.
+const TRACEFS: [(&str, &[&str]); 1] = [("attach_methods", &["tracefs_takes_no_sys_admin"])];
 
 /// Hundreds of requests and calls at once, each with its span and no other: programs are preempted, where the kernel preempts.
 const LOAD: [(&str, &[&str]); 2] =
@@ -112,9 +115,11 @@ const SPANS: [(&str, &[&str]); 3] =
 pub(crate) fn all() -> Vec<Boot> {
     let of = |machine| {
         VERSIONS.map(|version| {
-            let has_rights = (machine, version) == (Machine::X86_64, "6.12");
-            let rights =
-                if has_rights { [Trial::tests(&RIGHTS), Trial::tests(&FAULTS)].concat() } else { Vec::new() };
+            let rights = match (machine, version) {
+                (Machine::X86_64, "6.12") => [Trial::tests(&RIGHTS), Trial::tests(&FAULTS)].concat(),
+                (Machine::X86_64, "6.1") => Trial::tests(&TRACEFS),
+                _ => Vec::new(),
+            };
             // Where it is done: docs/propagation.md.
             let propagates = machine == Machine::X86_64;
             let propagation = if propagates { Trial::tests(&PROPAGATION) } else { Vec::new() };
