@@ -150,7 +150,7 @@ impl Pipeline {
     pub fn monitor(&self) -> Monitor {
         Monitor {
             endpoint: self.worker.as_ref().map(|_| self.notices.endpoint.clone()),
-            is_printed: self.printer.is_some(),
+            writing: self.printer.as_ref().map(|printer| Arc::clone(&printer.writing)),
             queue: Arc::clone(&self.queue),
             notices: Arc::clone(&self.notices),
         }

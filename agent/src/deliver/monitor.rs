@@ -1,16 +1,18 @@
 //! What is known of delivery while it runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::notices::Notices;
+use super::printer::Writing;
 use super::queue::Queue;
 
 /// Looks at delivery from elsewhere.
 #[derive(Clone)]
 pub struct Monitor {
     pub(super) endpoint: Option<String>,
-    pub(super) is_printed: bool,
+    /// What the printer is at, if there is one.
+    pub(super) writing: Option<Writing>,
     pub(super) queue: Arc<Queue>,
     pub(super) notices: Arc<Notices>,
 }
@@ -35,9 +37,11 @@ pub struct Progress {
 }
 
 impl Monitor {
-    /// When the first of the spans came that wait for the endpoint or are on their way, if there are any.
+    /// When the first of the spans came that wait for the endpoint, are on their way, or are being written, if there are any.
     pub fn waiting_since(&self) -> Option<Instant> {
-        self.queue.waiting_since()
+        let writing = self.writing.as_ref();
+        let written = writing.and_then(|writing| *writing.lock().unwrap_or_else(PoisonError::into_inner));
+        [self.queue.waiting_since(), written].into_iter().flatten().min()
     }
 
     /// How it goes now.
@@ -47,7 +51,7 @@ impl Monitor {
             endpoint: self.endpoint.clone(),
             is_down: self.notices.is_down(),
             last_error: self.notices.last_error(),
-            is_printed: self.is_printed,
+            is_printed: self.writing.is_some(),
             spans,
             bytes,
             max_bytes: self.queue.max_bytes,

@@ -1,9 +1,9 @@
 //! Spans on standard output: a thread of its own, for a slow reader must hold up nothing else.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,10 +45,15 @@ pub(super) struct Printer {
     pub(super) is_patient: bool,
     ended: oneshot::Receiver<()>,
     is_closed: Arc<AtomicBool>,
+    pub(super) writing: Writing,
 }
+
+/// When the oldest span came of those that are being written, while they are.
+pub(super) type Writing = Arc<Mutex<Option<Instant>>>;
 
 /// A span to print.
 struct Item {
+    came: Instant,
     identity: Arc<ProcessIdentity>,
     counters: Arc<ServiceCounters>,
     /// Small, for the channel has room for all that may wait from the start.
@@ -68,10 +73,13 @@ impl Printer {
         let (ending, ended) = oneshot::channel();
         let is_closed = Arc::new(AtomicBool::new(false));
         let closed = Arc::clone(&is_closed);
+        let writing = Writing::default();
+        let oldest = Arc::clone(&writing);
         thread::Builder::new().name("printer".into()).spawn(move || {
             keep_in_thread(0);
+            let (text, counted) = (Vec::new(), Vec::new());
             let mut page =
-                Page { output: &mut output, text: Vec::new(), counted: Vec::new(), closed: &closed };
+                Page { output: &mut output, text, counted, oldest: None, writing: &oldest, closed: &closed };
             match format {
                 Format::Tree => print_trees(&receiver, &mut page),
                 Format::Json => print_lines(&receiver, &mut page, json::flat),
@@ -80,7 +88,7 @@ impl Printer {
             // Nobody is told if nobody waits any more.
             let _ = ending.send(());
         })?;
-        Ok(Self { sender, is_patient: false, ended, is_closed })
+        Ok(Self { sender, is_patient: false, ended, is_closed, writing })
     }
 
     pub(super) fn push(
@@ -89,7 +97,7 @@ impl Printer {
         counters: Arc<ServiceCounters>,
         span: Span<'_>,
     ) {
-        let item = Item { identity, counters, span: Box::new(span.into_owned()) };
+        let item = Item { came: Instant::now(), identity, counters, span: Box::new(span.into_owned()) };
         if self.is_patient {
             if let Err(error) = self.sender.send(item) {
                 error.0.counters.add(Counter::PrinterBehind, 1);
@@ -119,20 +127,31 @@ struct Page<'a> {
     output: &'a mut dyn Write,
     text: Vec<u8>,
     counted: Vec<Arc<ServiceCounters>>,
+    /// When the first of them came.
+    oldest: Option<Instant>,
+    writing: &'a Writing,
     closed: &'a AtomicBool,
 }
 
 impl Page<'_> {
+    fn counts(&mut self, item: Item) {
+        self.oldest = Some(self.oldest.map_or(item.came, |oldest| oldest.min(item.came)));
+        self.counted.push(item.counters);
+    }
+
     fn write(&mut self) {
         if self.counted.is_empty() {
             return;
         }
+        let tell = |oldest| *self.writing.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+        tell(self.oldest.take());
         let result = self.output.write_all(&self.text).and_then(|()| self.output.flush());
         if let Err(error) = &result
             && error.kind() == io::ErrorKind::BrokenPipe
         {
             self.closed.store(true, Ordering::Relaxed);
         }
+        tell(None);
         let outcome = if result.is_ok() { Counter::Printed } else { Counter::PrintFailed };
         for counters in self.counted.drain(..) {
             counters.add(outcome, 1);
@@ -145,7 +164,7 @@ fn print_lines(receiver: &Receiver<Item>, page: &mut Page<'_>, line: fn(&Item) -
     while let Ok(first) = receiver.recv() {
         for item in std::iter::once(first).chain(receiver.try_iter().take(MAX_AT_ONCE)) {
             page.text.extend(line(&item).bytes().chain(*b"\n"));
-            page.counted.push(item.counters);
+            page.counts(item);
         }
         page.write();
     }
@@ -173,7 +192,7 @@ fn print_trees(receiver: &Receiver<Item>, page: &mut Page<'_>) {
         };
         for trace in traces.take(Instant::now(), is_over) {
             tree::render(&trace, &mut page.text);
-            page.counted.extend(trace.into_iter().map(|item| item.counters));
+            trace.into_iter().for_each(|item| page.counts(item));
         }
         page.write();
         if is_over {

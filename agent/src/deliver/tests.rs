@@ -376,6 +376,32 @@ fn an_output_that_blocks_holds_up_nothing_and_loses_nothing_silently() {
     assert_eq!(total(Counter::PrinterBehind) + total(Counter::Unprinted), 6_000);
 }
 
+/// An agent that is killed then has not delivered it, and the next one says so.
+#[test]
+fn a_span_that_nobody_reads_waits_from_its_time_on() {
+    let blocked = Output { error: Some(io::ErrorKind::WouldBlock), ..Output::default() };
+    for (output, waits) in [(blocked, true), (Output::default(), false)] {
+        let settings = read(|_| None, &Flags { format: Some(Format::Json), ..Flags::default() });
+        let counters = Arc::new(Counters::default());
+        block_on(async {
+            let pipeline =
+                Pipeline::start_with_output(&settings, Arc::clone(&counters), || Box::new(output)).unwrap();
+            let monitor = pipeline.monitor();
+            let before = Instant::now();
+            pipeline.push(&process("shop"), span(7, 2, 1, 0));
+            let is_told = || monitor.waiting_since().is_some() || totals(&counters)(Counter::Printed) == 1;
+            while !is_told() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let since = monitor.waiting_since();
+            assert_eq!(since.is_some(), waits);
+            assert!(since.is_none_or(|since| since >= before));
+            pipeline.stop(Duration::ZERO).await;
+        });
+    }
+}
+
 #[test]
 fn with_nowhere_to_go_spans_are_counted() {
     block_on(async {

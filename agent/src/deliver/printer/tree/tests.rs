@@ -4,7 +4,7 @@ use super::*;
 use crate::deliver::testing::{process, span};
 
 fn item(service: &str, span: Span<'static>) -> Item {
-    Item { identity: process(service), counters: Arc::default(), span: Box::new(span) }
+    Item { came: Instant::now(), identity: process(service), counters: Arc::default(), span: Box::new(span) }
 }
 
 /// The tree without its colours.
