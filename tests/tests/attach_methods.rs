@@ -202,7 +202,7 @@ fn tracefs_takes_no_sys_admin_and_stands_in_for_perf_events_which_do() {
     let methods = METHODS.join(",");
     let arguments = ["run", "--format", "otlp-json", "--pid", &pid, "--attach-method", &methods];
     // Its list of events is a file of root's, who needs no capability to write it.
-    let mut command = with_tracefs("setpriv");
+    let mut command = with_tracefs("/usr/bin/setpriv");
     command.args(["--inh-caps", set, "--bounding-set", set]).arg(lightfoot()).args(arguments);
     let agent = Agent::spawn(command, &[]).unwrap();
     agent.watches(target.pid()).unwrap();
@@ -217,7 +217,7 @@ fn tracefs_takes_no_sys_admin_and_stands_in_for_perf_events_which_do() {
     let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
     for (more, works) in [("", false), (",+dac_override", true)] {
         let set = format!("{set}{more}");
-        let mut command = with_tracefs("setpriv");
+        let mut command = with_tracefs("/usr/bin/setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         command.args(["--inh-caps", &set, "--ambient-caps", &set]).arg(&program);
         command.args(["run", "--format", "otlp-json", "--pid", &pid, "--attach-method", "tracefs"]);

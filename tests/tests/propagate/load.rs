@@ -113,7 +113,9 @@ fn judge(requests: usize, got: &[Got], outcomes: &[Outcome]) {
     assert!(added.len() > 100, "{}", added.len());
     assert!(count("propagation_own") > 0);
     assert_eq!(["propagation_unproven", "propagation_shared"].map(count), [0; 2]);
-    assert_parents(&added, outcomes, count("spans_open_at_end"));
+    // A busy machine loses spans, which are counted.
+    let gone = ["spans_open_at_end", "ring_full", "spans_lost_printer_behind", "spans_lost_unprinted"];
+    assert_parents(&added, outcomes, gone.map(count).iter().sum());
 }
 
 fn number(path: &str) -> usize {
@@ -143,8 +145,8 @@ fn of_line(line: &str, before: &str) -> Got {
     Got { path: path.to_owned(), contexts }
 }
 
-/// Each header is that of the span of its request, but for those that were open when their agent ended.
-fn assert_parents(added: &[(&String, &String)], outcomes: &[Outcome], open: u64) {
+/// Each header is that of the span of its request, but for those that were open when their agent ended or that were lost.
+fn assert_parents(added: &[(&String, &String)], outcomes: &[Outcome], gone: u64) {
     let of = |span: &Span| [span.text("url.full"), span.text("rpc.method")].concat();
     let spans = outcomes.iter().flat_map(|outcome| &outcome.spans);
     let by_context: BTreeMap<_, _> =
@@ -158,5 +160,5 @@ fn assert_parents(added: &[(&String, &String)], outcomes: &[Outcome], open: u64)
             None => missing += 1,
         }
     }
-    assert!(missing <= open, "{missing} headers of no span, {open} were open");
+    assert!(missing <= gone, "{missing} headers of no span, {gone} were open or lost");
 }
