@@ -41,7 +41,12 @@ fn counts_are_those_of_the_program() {
             let client = call.client.unwrap();
             // Generated code calls by itself, and nobody counts there.
             if call.called.method.starts_with("/truth.") && call.called.case != "stream-interceptor" {
-                assert_eq!(messages(client), call.called.messages, "{build}: {:?}", call.called);
+                // A server that fails at once may have ended the stream before the one message of a call without a client stream is
+                // sent; grpc-go tells its caller that it was (csAttempt.sendMsg, stream.go).
+                let is_late = call.called.code != 0 && call.called.method.starts_with("/truth.ServerStream/");
+                if !is_late || messages(client) != Some([0, 0]) {
+                    assert_eq!(messages(client), call.called.messages, "{build}: {:?}", call.called);
+                }
                 counted += u64::from(call.called.messages.is_some());
             }
             for (span, handled) in call.servers.iter().zip(&call.handled) {
