@@ -78,8 +78,7 @@ const PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &[]), ("demo", &[])];
 
 /// What each run of the tests has time for of it: thousands of requests of each kind, what goes out with `tracestate`, and the standard's
 /// own suite.
-const USUAL_PROPAGATION: [(&str, &[&str]); 2] =
-    [("propagate", &["load::", "states::", "suite::"]), ("demo", &[])];
+const USUAL_PROPAGATION: [(&str, &[&str]); 1] = [("propagate", &["load::", "states::", "suite::"])];
 
 /// A time of day that is set, for which a machine must be the test's own.
 const FAULTS: [(&str, &[&str]); 1] = [("equation", &["clock::"])];
