@@ -192,7 +192,9 @@ fn print_trees(receiver: &Receiver<Item>, page: &mut Page<'_>) {
         };
         for trace in traces.take(Instant::now(), is_over) {
             tree::render(&trace, &mut page.text);
-            trace.into_iter().for_each(|item| page.counts(item));
+            for item in trace {
+                page.counts(item);
+            }
         }
         page.write();
         if is_over {
