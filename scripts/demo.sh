@@ -72,9 +72,15 @@ sleep 1
 kill "$lightfoot"
 wait "$lightfoot"
 
-# Each tree begins with the time, the service and the first span, which names the trace.
+# Each tree begins with the time, the service and the first span, which names the trace; its other lines have a service behind their
+# branch.
 whole=$(awk '
-    /^[0-9]/ { for (word = 3; word <= NF; word++) if ($word ~ /^trace=/) services[$word] += !seen[$word, $2]++ }
+    /^[0-9]/ { trace = ""; for (word = 3; word <= NF; word++) if ($word ~ /^trace=/) trace = $word }
+    trace != "" {
+        service = /^[0-9]/ ? $2 : ""
+        for (word = 1; word < NF && service == ""; word++) if ($word ~ /─$/) service = $(word + 1)
+        services[trace] += !seen[trace, service]++
+    }
     END { for (trace in services) whole += services[trace] == 3; print whole + 0 }
 ' "$folder/spans")
 if [ "$whole" != 0 ]; then

@@ -201,8 +201,7 @@ impl Kernel {
                 probes.map(|probe| (probe.offset, has_cookies.then_some(probe.cookie.of_binary(binary).0)));
             let is_for_all = matches!(self.scope, UProbeScope::AllProcesses);
             let placed = tracefs.place(program, path.as_ref(), sites, is_for_all);
-            let placed =
-                placed.map_err(|error| AttachError::of_open_files(&error).unwrap_or(error.into()))?;
+            let placed = placed.map_err(|error| AttachError::of_refusal(&error).unwrap_or(error.into()))?;
             return Ok(placed.into_iter().map(Link::Traced).collect());
         }
         let points = probes.map(|probe| UProbeAttachPoint {
@@ -210,7 +209,7 @@ impl Kernel {
             cookie: has_cookies.then_some(probe.cookie.of_binary(binary).0),
         });
         let placed = |source: ProgramError| {
-            AttachError::of_open_files(&source).unwrap_or_else(|| AttachError::Place(Box::new(source)))
+            AttachError::of_refusal(&source).unwrap_or_else(|| AttachError::Place(Box::new(source)))
         };
         let id = program.attach(points, path, self.scope).map_err(placed)?;
         Ok(vec![Link::Uprobes(program.take_link(id).map_err(placed)?)])

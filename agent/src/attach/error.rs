@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::{io, iter};
+use std::{fs, io, iter};
 
 use aya::EbpfError;
 use aya::maps::MapError;
@@ -13,6 +13,10 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use super::{MAX_BINARIES, MAX_SITES, TracefsError};
+
+/// From this level on Debian's kernels, and those of others that took it over, refuse perf events to whoever lacks CAP_SYS_ADMIN
+/// (Debian's patch `security-perf-allow-further-restriction-of-perf_event_open`). Linux itself has no such level.
+const PARANOID: u32 = 3;
 
 /// Why the kernel did not take what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,12 @@ pub enum AttachError {
     /// Events of tracefs cannot be had.
     #[error(transparent)]
     Tracefs(#[from] TracefsError),
+    /// Debian's kernels give nobody a perf event, of whatever kind, at this level.
+    #[error(
+        "kernel.perf_event_paranoid is {0}, which leaves perf events, and so tracefs, to CAP_SYS_ADMIN; give Lightfoot that \
+         capability, or set it to 2 (sysctl kernel.perf_event_paranoid=2)"
+    )]
+    Paranoid(u32),
     /// A map could not be read or written.
     #[error("the BPF map {map} cannot be used")]
     Map {
@@ -96,6 +106,15 @@ pub enum AttachError {
 }
 
 impl AttachError {
+    /// That the agent may open no more files, or no perf events, if that is why a probe was refused.
+    pub(super) fn of_refusal(error: &(dyn Error + 'static)) -> Option<Self> {
+        Self::of_open_files(error).or_else(|| {
+            let level =
+                fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok()?.trim().parse().ok()?;
+            (level >= PARANOID && is_caused_by(error, Errno::ACCESS)).then_some(Self::Paranoid(level))
+        })
+    }
+
     /// That the agent may open no more files, if that is why something failed.
     pub fn of_open_files(error: &(dyn Error + 'static)) -> Option<Self> {
         let limit = || getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

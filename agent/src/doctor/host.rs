@@ -26,7 +26,10 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         version(&release),
         lockdown(fs::read_to_string("/sys/kernel/security/lockdown").ok().as_deref()),
-        setting("perf_event_paranoid", "it binds perf events without CAP_PERFMON only"),
+        setting(
+            "perf_event_paranoid",
+            "it binds perf events without CAP_PERFMON only, and from 3 on, on Debian's kernels, those without CAP_SYS_ADMIN",
+        ),
         setting("unprivileged_bpf_disabled", "it binds whoever lacks CAP_BPF only"),
         namespace(pid_namespace().ok()),
         files(getrlimit(Resource::Nofile).maximum),

@@ -76,9 +76,10 @@ const LOAD: [(&str, &[&str]); 2] =
 /// write.
 const PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &[]), ("demo", &[])];
 
-/// What each run of the tests has time for of it: thousands of requests of each kind, what goes out with `tracestate`, and the standard's
-/// own suite.
-const USUAL_PROPAGATION: [(&str, &[&str]); 1] = [("propagate", &["load::", "states::", "suite::"])];
+/// What each run of the tests has time for of it: thousands of requests of each kind, what goes out with `tracestate`, the standard's
+/// own suite, and the demo.
+const USUAL_PROPAGATION: [(&str, &[&str]); 2] =
+    [("propagate", &["load::", "states::", "suite::"]), ("demo", &[])];
 
 /// A time of day that is set, for which a machine must be the test's own.
 const FAULTS: [(&str, &[&str]); 1] = [("equation", &["clock::"])];
@@ -93,9 +94,12 @@ const PARAMETERS: [&str; 7] = [
     "nosmp",
     "lockdown=integrity",
     CONFIDENTIALITY,
-    "sysctl.kernel.perf_event_paranoid=2",
+    PARANOID,
     "sysctl.kernel.perf_event_paranoid=4 sysctl.kernel.unprivileged_bpf_disabled=1",
 ];
+
+/// The level that Linux itself has.
+const PARANOID: &str = "sysctl.kernel.perf_event_paranoid=2";
 
 /// Whatever runs in the kernel gives way to what is more urgent, BPF programs too.
 const PREEMPTED: &str = "preempt=full";
@@ -130,8 +134,10 @@ pub(crate) fn all() -> Vec<Boot> {
     // The first of these kernels that could run programs on a stack of the processor's: `quirk_private_stack`.
     let loaded = Boot::of(Machine::X86_64, "6.16", PREEMPTED, Trial::and_tests(&LOAD));
     let refused = Boot::of(Machine::X86_64, "6.1", CONFIDENTIALITY, Trial::and_tests(&REFUSED));
+    // Debian's level leaves it to CAP_SYS_ADMIN.
+    let of_linux = Boot::of(Machine::X86_64, "6.1", PARANOID, Trial::tests(&TRACEFS));
     let newest = Boot::of(Machine::X86_64, "7.3", CONFIDENTIALITY, Trial::and_tests(&SPANS));
-    kernels.chain(PARAMETERS.map(started)).chain([loaded, refused, newest]).collect()
+    kernels.chain(PARAMETERS.map(started)).chain([loaded, refused, of_linux, newest]).collect()
 }
 
 /// All, with the programs alone.
