@@ -119,5 +119,8 @@ mod tests {
             programs(&["on_site", "on_site_grpc", "on_site_join", "on_site_propagate"])
         );
         assert_eq!(functions.iter().filter(|function| function.writes).count(), 1);
+        // Their calls are followed from one section to another.
+        let depth = |name| functions.iter().find(|function| function.name == name).unwrap().depth;
+        assert!(depth("on_site_propagate_multi") > 5 && depth("on_exit") > 1, "{functions:?}");
     }
 }

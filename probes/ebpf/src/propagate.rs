@@ -210,7 +210,7 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, span_id: u64, writer
 fn publish(slot: u32, place: u64, word: u64) -> Counter {
     // SAFETY: the word has eight bytes.
     let is_published = unsafe { write_user(place, (&raw const word).cast(), 8) };
-    if is_published && read_word(slot, place) == word {
+    if is_published && read_back(slot, place) == word {
         Counter::Propagated
     } else {
         Counter::PropagationUnproven
@@ -274,19 +274,20 @@ extern "C" fn write_block_of(
     while word < BLOCK as u64 / 8 && word * 8 < length {
         let rest = length - word * 8;
         let mask = if rest < 8 { (1 << (rest * 8)) - 1 } else { u64::MAX };
-        difference |= (read_back(to.wrapping_add(word * 8)) ^ pending.block[word as usize]) & mask;
+        difference |= (read_back(0, to.wrapping_add(word * 8)) ^ pending.block[word as usize]) & mask;
         word += 1;
     }
     u64::from(difference == 0)
 }
 
-/// The word at an address, or 0. A global function.
+/// The word at an address that was just written to, or 0. A global function. The slot's counters count only in tests; those of 0 are of all
+/// processes.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn read_back(from: u64) -> u64 {
+extern "C" fn read_back(slot: u32, from: u64) -> u64 {
     let mut word = 0_u64;
-    // SAFETY: the word has eight bytes. The slot's counters are those of all processes, and count only in tests.
-    if unsafe { read_present(0, (&raw mut word).cast(), 8, from) } { word } else { 0 }
+    // SAFETY: the word has eight bytes.
+    if unsafe { read_present(slot, (&raw mut word).cast(), 8, from) } { word } else { 0 }
 }
 
 /// The id of the span whose element it is now.

@@ -3,6 +3,7 @@
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind, SymbolKind};
 use thiserror::Error;
 
+use crate::depth::{Calls, MAX_FRAMES};
 use crate::frame::{FrameError, frame_size};
 use crate::instruction::{Instruction, SLOT};
 
@@ -63,6 +64,8 @@ pub struct Function {
     pub frame: u32,
     /// Whether it writes to the watched process.
     pub writes: bool,
+    /// How many functions call each other at most, this one among them.
+    pub depth: usize,
 }
 
 impl Function {
@@ -155,6 +158,12 @@ pub enum Violation {
         /// What it may use.
         limit: u32,
     },
+    /// The kernel refuses more.
+    #[error("{} functions call each other, {MAX_FRAMES} may: {}", .chain.len(), .chain.join(", "))]
+    TooDeep {
+        /// The program, and what it calls.
+        chain: Vec<String>,
+    },
     /// An exemption that nothing needs any more would hide the next offender.
     #[error("`{function}` is exempt from the limit on stack frames and does not need it")]
     NeedlessExemption {
@@ -206,6 +215,14 @@ fn functions(
         }
         if end != section.size() {
             violations.push(Violation::NotAFunction { section: name.to_owned(), offset: end });
+        }
+    }
+    let calls = Calls::of(&object)?;
+    for function in &mut functions {
+        let chain = calls.deepest(&function.name);
+        function.depth = chain.len();
+        if function.is_program() && chain.len() > MAX_FRAMES {
+            violations.push(Violation::TooDeep { chain: chain.into_iter().map(str::to_owned).collect() });
         }
     }
     if let Some(writer) = permissions.writer
@@ -281,7 +298,7 @@ fn check_function(
     if frame > limit {
         violations.push(Violation::FrameTooLarge { function: function(), bytes: frame, limit });
     }
-    Some(Function { name: function(), section: section.to_owned(), frame, writes })
+    Some(Function { name: function(), section: section.to_owned(), frame, writes, depth: 1 })
 }
 
 #[cfg(test)]

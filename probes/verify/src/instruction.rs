@@ -123,6 +123,12 @@ impl Instruction {
         (self.opcode == 0x85 && self.src == 0).then_some(self.immediate)
     }
 
+    /// How many slots away from the next one the function is that this calls, if it calls one of the object's.
+    pub fn called(self) -> Option<i64> {
+        // BPF_PSEUDO_CALL (include/uapi/linux/bpf.h).
+        (self.opcode == 0x85 && self.src == 1).then_some(i64::from(self.immediate))
+    }
+
     /// How many slots a jump skips counted from the next one, if it is a jump, and whether it may also fall through.
     pub fn jump(self) -> Option<(i64, bool)> {
         match (self.class(), self.operation()) {

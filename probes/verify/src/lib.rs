@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod depth;
 pub mod frame;
 pub mod instruction;
 
@@ -15,3 +16,4 @@ pub mod instruction;
 mod testing;
 
 pub use check::{Exemption, FRAME_LIMIT, Function, Permissions, Violation, check};
+pub use depth::MAX_FRAMES;

@@ -4,6 +4,8 @@
 //
 //	serve                      serves every method, and prints the address
 //	seen                       prints what was served since the last time, a call a line: its method, and the values of its traceparent
+//	states                     prints the values of tracestate of each of these, separated by bars
+//	ask ADDRESS NAME=VALUE…    makes a call with this metadata, whose values are as in a query; one that has "to" is handed on to there
 //	list                       prints the cases, one a line
 //	run CASE ADDRESS           makes the calls of a case over a connection of its own
 //	load COUNT WORKERS ADDRESS makes COUNT calls, WORKERS at a time, and prints how many failed
@@ -48,6 +50,12 @@ func main() {
 			for _, line := range seen.take() {
 				fmt.Println(line)
 			}
+		case "states":
+			for _, line := range states.take() {
+				fmt.Println(line)
+			}
+		case "ask":
+			ask(words[1], words[2:])
 		case "list":
 			for _, c := range cases {
 				fmt.Println(c.name)
@@ -71,7 +79,7 @@ type lines struct {
 	all []string
 }
 
-var seen lines
+var seen, states lines
 
 func (l *lines) add(line string) {
 	l.Lock()
@@ -100,9 +108,13 @@ func answer(_ interface{}, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	received, _ := metadata.FromIncomingContext(stream.Context())
 	seen.add(strings.Join(append([]string{method}, received.Get("traceparent")...), " "))
+	states.add(strings.Join(received.Get("tracestate"), "|"))
 	for {
 		err := stream.RecvMsg(new(wrapperspb.StringValue))
 		if errors.Is(err, io.EOF) {
+			for _, address := range received.Get("to") {
+				handOn(stream.Context(), address, received.Get("own"))
+			}
 			return stream.SendMsg(wrapperspb.String("answer"))
 		}
 		if err != nil {

@@ -7,9 +7,11 @@
 //	seen                            prints what was served since the last time, a request a line: its path and its headers, sorted
 //	list                            prints the cases, one a line
 //	run CASE CLIENT ADDRESS         sends the requests of a case to the server at that address
+//	ask ADDRESS PATH NAME=VALUE…    sends a request with these headers by x/net; values are as in a query
 //	load COUNT WORKERS CLIENT ADDRESS sends COUNT requests, WORKERS at a time, and prints how many were not answered with 200
 //
-// and prints "done" after each. CLIENT is that of net/http, which speaks to a relay, or of x/net. The path of a request is /CASE.
+// and prints "done" after each. CLIENT is that of net/http, which speaks to a relay, or of x/net. The path of a request is /CASE. What
+// comes to /on, over HTTP/1 too, is handed on (see on.go).
 package main
 
 import (
@@ -56,6 +58,8 @@ func main() {
 			s := sender{name: words[1], url: address(words[2], words[3]), client: client(words[2])}
 			find(words[1])(s)
 			s.client.CloseIdleConnections()
+		case "ask":
+			ask(words[1], words[2], words[3:])
 		case "load":
 			fmt.Println(load(words.Number(1, 1), words.Number(2, 1), client(words[3]), address(words[3], words[4])))
 		default:
@@ -116,6 +120,8 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	sort.Strings(headers)
 	seen.add(r.URL.Path + " " + strings.Join(headers, " "))
 	switch r.URL.Path {
+	case "/on":
+		handOn(w, r)
 	case "/redirect":
 		http.Redirect(w, r, "/redirected", http.StatusFound)
 	case "/shared":

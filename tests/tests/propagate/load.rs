@@ -1,6 +1,7 @@
 //! Many requests at once, while probes come and go: none fails, and each is well formed.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -21,6 +22,8 @@ const WORKERS: usize = 16;
 /// So many requests are asked for at once, and so many agents come and go at least.
 const CHUNK: usize = 500;
 const AGENTS: usize = 3;
+/// Says how many there are to be; a word of a kernel's command line gets here, too.
+const REQUESTS: &str = "LIGHTFOOT_TEST_REQUESTS";
 
 /// A request as its server has got it.
 struct Got {
@@ -61,7 +64,8 @@ fn load(program: Program, call: &str, got: impl FnOnce() -> Vec<Got>) {
     if !is_privileged("watching") {
         return;
     }
-    let requests: usize = Extent::of_environment().pick(2_000, 100_000);
+    let requests = env::var(REQUESTS).map(|text| text.parse().unwrap());
+    let requests = requests.unwrap_or_else(|_| Extent::of_environment().pick(2_000, 100_000));
     let build = Build::here(program, GoVersion::of_minor(26).unwrap(), Mode::Plain);
     let mut driven = Driven::start(&build.path().unwrap()).unwrap();
     let (pid, command) = (driven.pid(), format!("load {CHUNK} {WORKERS} {call}"));

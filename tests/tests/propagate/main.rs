@@ -9,6 +9,7 @@ mod runs;
 
 mod cases;
 mod cost;
+mod encoded_states;
 mod flags;
 mod frames;
 mod grpc;

@@ -10,7 +10,7 @@ use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
 use super::refusal::is_refused;
 use super::wire::Wire;
 
-const PARENT: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+pub(crate) const PARENT: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const UNSAMPLED: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
 /// How a request is handed on, what it came with, and the lines that go out with a `traceparent`.

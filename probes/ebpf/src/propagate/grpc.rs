@@ -14,7 +14,9 @@ use lightfoot_probes_abi::{
 use super::{
     PENDING, STAGING, find,
     hpack::{self, Found},
-    span_id, write_out,
+    span_id,
+    states::{self, IN_LIST, MAX_FIELD},
+    write_out,
 };
 use crate::{
     counters, in_flight,
@@ -29,6 +31,8 @@ const NAME: usize = 8;
 const TOTAL: usize = 16;
 const IS_ITS: usize = 17;
 const STATE: usize = 18;
+/// The span whose request's `tracestate` is passed on, or 0.
+const PARENT: usize = 19;
 
 /// The headers of a call are listed: their list is in the registers, as it was returned.
 #[inline(never)]
@@ -75,6 +79,7 @@ fn look_through(entry: &mut InFlight, list: u64, length: u64) {
     entry.scratch[TOTAL] = 0;
     entry.scratch[IS_ITS] = 0;
     entry.scratch[STATE] = PendingState::Free as u64;
+    entry.scratch[PARENT] = entry.record.header.parent_span_id;
     let mut element = 0;
     while element < GRPC_LIST {
         if element as u64 >= length {
@@ -103,22 +108,36 @@ fn look_at(entry: &mut InFlight, element: u64) {
     if value == entry.request_line.pointer && value_length == entry.request_line.length {
         entry.scratch[IS_ITS] = 1;
     }
-    if length == 11 {
-        look_at_name(entry, name);
+    if length == 10 || length == 11 {
+        look_at_name(entry, name, length);
     }
 }
 
 #[inline(never)]
-fn look_at_name(entry: &mut InFlight, name: u64) {
+fn look_at_name(entry: &mut InFlight, name: u64, length: u64) {
     const LOWER_CASE: u64 = 0x2020_2020_2020_2020;
     entry.scratch[NAME + 1] = 0;
     // SAFETY: the scratch memory has room for the 11 bytes.
-    if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().add(NAME).cast(), 11, name) } {
+    if unsafe { !read_user(entry.counters, entry.scratch.as_mut_ptr().add(NAME).cast(), 10, name) } {
         entry.scratch[STATE] = PendingState::Unproven as u64;
-    } else if entry.scratch[NAME] | LOWER_CASE == u64::from_le_bytes(*b"tracepar")
-        && (entry.scratch[NAME + 1] | LOWER_CASE) & 0xff_ffff == u64::from_le_bytes(*b"ent\0\0\0\0\0")
+        return;
+    }
+    let first = entry.scratch[NAME] | LOWER_CASE;
+    let second = (entry.scratch[NAME + 1] | LOWER_CASE) & 0xffff;
+    if length == 10
+        && first == u64::from_le_bytes(*b"tracesta")
+        && second == u64::from(u16::from_le_bytes(*b"te"))
     {
-        entry.scratch[STATE] = PendingState::Own as u64;
+        entry.scratch[PARENT] = 0;
+    }
+    if length == 11
+        && first == u64::from_le_bytes(*b"tracepar")
+        && second == u64::from(u16::from_le_bytes(*b"en"))
+    {
+        let last = read_word(entry.counters, name.wrapping_add(3)) >> 56 | 0x20;
+        if last == u64::from(b't') {
+            entry.scratch[STATE] = PendingState::Own as u64;
+        }
     }
 }
 
@@ -134,8 +153,13 @@ fn check_limit(entry: &mut InFlight, layout: &Layout, place: u64) {
         return;
     }
     let limit = read_word(entry.counters, limit) & 0xffff_ffff;
-    if entry.scratch[TOTAL].wrapping_add(FIELD_LIST_SIZE) > limit {
+    let total = entry.scratch[TOTAL].wrapping_add(FIELD_LIST_SIZE);
+    if total > limit {
         entry.scratch[STATE] = PendingState::NoRoom as u64;
+    } else if total.wrapping_add(MAX_FIELD + IN_LIST) > limit && entry.scratch[PARENT] != 0 {
+        // Whatever its length.
+        entry.scratch[PARENT] = 0;
+        states::leave(entry);
     }
 }
 
@@ -148,7 +172,7 @@ fn note(entry: &mut InFlight, list: u64) {
     pending.header = list;
     pending.url = 0;
     pending.instance = entry.instance.into();
-    pending.parent_span_id = 0;
+    pending.parent_span_id = entry.scratch[PARENT];
     pending.headers = 0;
     write_out(pending, &entry.record.header, entry.level);
     entry.headers[0].pointer = list;
@@ -217,7 +241,7 @@ fn forget(instance: u32, list: u64) {
     let _ = PENDING.remove(&PendingKey { instance, reserved: 0, header: list, url: 0 });
 }
 
-#[inline(never)]
+#[inline(always)]
 fn add(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64, stack_pointer: u64) -> Counter {
     let span_id = span_id(pending);
     if !is_open(pending) {
@@ -236,20 +260,40 @@ fn add(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64, stack_poi
     if state != PendingState::Free as u64 {
         return Counter::PropagationUnproven;
     }
-    match hpack::look_at(slot, layout, slice, buffer) {
-        Found::Fits => hpack::append(slot, pending, span_id, slice),
-        Found::TooShort => {
-            hpack::append_elsewhere(slot, pending, span_id, slice, spare(slot, layout, writer))
-        }
-        Found::TooLong => Counter::PropagationNoRoom,
-        Found::Unproven => Counter::PropagationUnproven,
+    let found = hpack::look_at(slot, layout, slice, buffer);
+    if found == Found::Unproven {
+        return Counter::PropagationUnproven;
+    }
+    if found == Found::TooLong {
+        return Counter::PropagationNoRoom;
+    }
+    let place = if pending.parent_span_id == 0 {
+        prepare::<false>(slot, layout, writer, slice, found)
+    } else {
+        prepare::<true>(slot, layout, writer, slice, found)
+    };
+    hpack::add(slot, pending, span_id, slice, place)
+}
+
+/// Looks for where the field goes, and what may go with it if the span has a parent; returns what [`hpack::add`] takes. The call's goroutine
+/// has seen to the length of the list.
+#[inline(never)]
+fn prepare<const HAS_PARENT: bool>(slot: u32, layout: &Layout, writer: u64, slice: u64, found: Found) -> u64 {
+    let behind = if found == Found::Fits { hpack::behind(slot, slice, u64::MAX) } else { hpack::NO_ROOM };
+    if found == Found::Fits && (!HAS_PARENT || !hpack::is_better_moved(slot, slice, behind)) {
+        return behind;
+    }
+    match spare(slot, layout, writer, MAX_FIELD) {
+        0 if found == Found::Fits => behind,
+        0 => hpack::at(spare(slot, layout, writer, 0), 0),
+        to => hpack::at(to, u64::MAX),
     }
 }
 
-/// Where the connection's buffer has room for [`MOVED`] bytes, behind what it holds, or 0. Nobody looks there until the frame is copied
-/// there, which comes after the headers were copied into the frame.
+/// Where the connection's buffer has room for [`MOVED`] bytes, and so many more, behind what it holds, or 0. Nobody looks there until the
+/// frame is copied there, which comes after the headers were copied into the frame.
 #[inline(never)]
-fn spare(slot: u32, layout: &Layout, writer: u64) -> u64 {
+fn spare(slot: u32, layout: &Layout, writer: u64, more: u64) -> u64 {
     let layout = &layout.propagation.grpc;
     let framer = read_word(slot, writer.wrapping_add(layout.framer));
     let writer = read_word(slot, framer.wrapping_add(layout.writer));
@@ -260,5 +304,5 @@ fn spare(slot: u32, layout: &Layout, writer: u64) -> u64 {
     if framer == 0 || writer == 0 || slice == 0 {
         return 0; // it has none at the moment
     }
-    hpack::spare(slot, slice, writer.wrapping_add(layout.used))
+    hpack::spare(slot, slice, writer.wrapping_add(layout.used), more)
 }

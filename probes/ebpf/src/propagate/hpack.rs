@@ -10,8 +10,15 @@ use lightfoot_probes_abi::{
     propagation::{BLOCK, FIELD, MAX_FRAME},
 };
 
-use super::{publish, write_block, write_payload};
-use crate::memory::{read_user, read_word};
+use super::{
+    publish,
+    states::{self, MAX_FIELD},
+    write_block, write_payload,
+};
+use crate::{
+    counters,
+    memory::{read_user, read_word},
+};
 
 /// What is asked of the place that headers are moved to, in bytes.
 const MOVED: u64 = (BLOCK + FIELD) as u64;
@@ -54,40 +61,89 @@ pub fn look_at(slot: u32, layout: &Layout, slice: u64, buffer: u64) -> Found {
     if room - length < FIELD as u64 { Found::TooShort } else { Found::Fits }
 }
 
-/// Adds the field to the slice at this place, which [`Found::Fits`].
+/// Instead of a place: there is none.
+pub const NO_ROOM: u64 = 1 << 63;
+/// The same: something is not as it must be.
+pub const UNPROVEN: u64 = NO_ROOM | 1;
+/// A place is an address that the headers are moved to, or 0 if they stay, and above that how many bytes there are for what goes with
+/// the field. No address of a program's has so many bits.
+const ROOM: u32 = 48;
+
+/// The place behind a slice that [`Found::Fits`]. The list of headers may get so much longer.
+#[inline(always)]
+pub fn behind(slot: u32, slice: u64, list: u64) -> u64 {
+    let length = read_word(slot, slice.wrapping_add(8));
+    let size = read_word(slot, slice.wrapping_add(16)).min(MAX_FRAME);
+    size.saturating_sub(length + FIELD as u64).min(MAX_FIELD).min(list) << ROOM
+}
+
+/// Whether headers that have this place could have more room elsewhere.
+#[inline(always)]
+pub fn is_better_moved(slot: u32, slice: u64, place: u64) -> bool {
+    place >> ROOM < MAX_FIELD && read_word(slot, slice.wrapping_add(8)) <= BLOCK as u64
+}
+
+/// The place at an address where [`spare`] has found room for [`MAX_FIELD`], or at 0.
+#[inline(always)]
+pub fn at(address: u64, list: u64) -> u64 {
+    if address == 0 || address >> ROOM != 0 {
+        return NO_ROOM;
+    }
+    list.min(MAX_FIELD) << ROOM | address
+}
+
+/// Adds the field to the slice that stands there, in that place. Before the slice gets longer it is the same.
+#[inline(always)]
+pub fn add(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, place: u64) -> Counter {
+    if place >= NO_ROOM {
+        return if place == NO_ROOM { Counter::PropagationNoRoom } else { Counter::PropagationUnproven };
+    }
+    let to = place & ((1 << ROOM) - 1);
+    if to != 0 {
+        let is_moved = move_to(slot, pending, span_id, slice, to);
+        if is_moved != Counter::Propagated {
+            return is_moved;
+        }
+    }
+    let state = states::write_field(slot, pending, span_id, slice, place >> ROOM);
+    append(slot, pending, span_id, slice, state)
+}
+
+/// Adds the field behind so many bytes that were written behind the slice.
 #[inline(never)]
-pub fn append(slot: u32, pending: &mut Pending, span_id: u64, slice: u64) -> Counter {
+fn append(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, state: u64) -> Counter {
     let length = read_word(slot, slice.wrapping_add(8));
     let end = read_word(slot, slice).wrapping_add(length);
-    if !write_payload::<FIELD>(slot, pending, span_id, end) {
+    if !write_payload::<FIELD>(slot, pending, span_id, end.wrapping_add(state)) {
         return Counter::PropagationUnproven;
     }
-    publish(slot, slice.wrapping_add(8), length + FIELD as u64)
+    let outcome = publish(slot, slice.wrapping_add(8), length + state + FIELD as u64);
+    if state != 0 && outcome == Counter::Propagated {
+        counters::count(slot, Counter::PropagatedStates);
+    }
+    outcome
 }
 
-/// Moves what the slice at this place holds to where there is room, and adds the field there. Before the slice is longer it is the same.
+/// Moves what the slice at this place holds to where there is room. It stays the same.
 #[inline(never)]
-pub fn append_elsewhere(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, to: u64) -> Counter {
+fn move_to(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, to: u64) -> Counter {
     let length = read_word(slot, slice.wrapping_add(8));
-    if to == 0 || length > BLOCK as u64 {
+    if length > BLOCK as u64 {
         return Counter::PropagationNoRoom;
     }
-    if !copy(slot, pending, span_id, read_word(slot, slice), to, length as usize)
-        || !write_payload::<FIELD>(slot, pending, span_id, to.wrapping_add(length))
-        || publish(slot, slice, to) != Counter::Propagated
-    {
+    if !copy(slot, pending, span_id, read_word(slot, slice), to, length as usize) {
         return Counter::PropagationUnproven;
     }
-    publish(slot, slice.wrapping_add(8), length + FIELD as u64)
+    publish(slot, slice, to)
 }
 
-/// Where the slice at this place has room for [`MOVED`] bytes behind as many as the other place says, or 0.
-#[inline(never)]
-pub fn spare(slot: u32, slice: u64, used: u64) -> u64 {
+/// Where the slice at this place has room for [`MOVED`] bytes, and so many more, behind as many as the other place says, or 0.
+#[inline(always)]
+pub fn spare(slot: u32, slice: u64, used: u64, more: u64) -> u64 {
     let buffer = read_word(slot, slice);
     let size = read_word(slot, slice.wrapping_add(8));
     let used = read_word(slot, used);
-    if buffer == 0 || used > size || size - used < MOVED {
+    if buffer == 0 || used > size || size - used < MOVED + more {
         return 0;
     }
     buffer.wrapping_add(used)

@@ -13,6 +13,7 @@ use super::{
     check, find,
     hpack::{self, Found},
     span_id,
+    states::{IN_LIST, MAX_FIELD},
 };
 use crate::{
     counters,
@@ -58,42 +59,72 @@ fn add(
     }
     let slice = registers::stack_pointer(registers).wrapping_add(8);
     let connection = read_word(slot, place);
-    let buffer = connection.wrapping_add(of.buffer).wrapping_add(layout.propagation.bytes);
-    let found = hpack::look_at(slot, layout, slice, buffer);
-    if found == Found::Unproven || connection == 0 {
+    if connection == 0 {
         return Counter::PropagationUnproven;
     }
-    if found == Found::TooLong || !takes_one_more(slot, of, connection, slice) {
-        return Counter::PropagationNoRoom;
-    }
-    if found == Found::Fits {
-        return hpack::append(slot, pending, span_id, slice);
-    }
-    hpack::append_elsewhere(slot, pending, span_id, slice, spare(slot, layout, of, connection))
+    let place = if pending.parent_span_id == 0 {
+        prepare::<false>(slot, layout, of, connection, slice)
+    } else {
+        prepare::<true>(slot, layout, of, connection, slice)
+    };
+    hpack::add(slot, pending, span_id, slice, place)
 }
 
-/// Whether the list of headers stays as short as the server wants it, however they are encoded: a byte stands for no more than an entry
+/// Looks for where the field goes, and what may go with it if the span has a parent; returns what [`hpack::add`] takes.
+#[inline(never)]
+fn prepare<const HAS_PARENT: bool>(
+    slot: u32,
+    layout: &Layout,
+    of: &Http2Propagation,
+    connection: u64,
+    slice: u64,
+) -> u64 {
+    let buffer = connection.wrapping_add(of.buffer).wrapping_add(layout.propagation.bytes);
+    let found = hpack::look_at(slot, layout, slice, buffer);
+    if found == Found::Unproven {
+        return hpack::UNPROVEN;
+    }
+    let list = room_of_list(slot, of, connection, slice);
+    if found == Found::TooLong || list < FIELD_LIST_SIZE {
+        return hpack::NO_ROOM;
+    }
+    let list = (list - FIELD_LIST_SIZE).saturating_sub(IN_LIST);
+    let behind = if found == Found::Fits { hpack::behind(slot, slice, list) } else { hpack::NO_ROOM };
+    if found == Found::Fits && (!HAS_PARENT || !hpack::is_better_moved(slot, slice, behind)) {
+        return behind;
+    }
+    match spare(slot, layout, of, connection, MAX_FIELD) {
+        0 if found == Found::Fits => behind,
+        0 => hpack::at(spare(slot, layout, of, connection, 0), 0),
+        to => hpack::at(to, list),
+    }
+}
+
+/// How much longer the list of headers may be as the server wants it, however they are encoded: a byte stands for no more than an entry
 /// of the dynamic or of the static table.
 #[inline(never)]
-fn takes_one_more(slot: u32, of: &Http2Propagation, connection: u64, slice: u64) -> bool {
+fn room_of_list(slot: u32, of: &Http2Propagation, connection: u64, slice: u64) -> u64 {
     let limit = read_word(slot, connection.wrapping_add(of.list_size));
     if limit == u64::MAX {
-        return true; // it has not said
+        return limit; // it has not said
     }
     let encoder = read_word(slot, connection.wrapping_add(of.encoder));
     let of_entry = (read_word(slot, encoder.wrapping_add(of.table_size)) & 0xffff_ffff).max(STATIC_ENTRY);
     let length = read_word(slot, slice.wrapping_add(8)) & 0xffff_ffff;
-    encoder != 0 && length.wrapping_mul(of_entry).saturating_add(FIELD_LIST_SIZE) <= limit
+    if encoder == 0 {
+        return 0;
+    }
+    limit.saturating_sub(length.wrapping_mul(of_entry))
 }
 
-/// Where the connection's `bufio.Writer` has room, behind what it holds, or 0. Only who is about to write the headers may use it, and
-/// does so when they are in a frame.
+/// Where the connection's `bufio.Writer` has room, and for so much more, behind what it holds, or 0. Only who is about to write the
+/// headers may use it, and does so when they are in a frame.
 #[inline(never)]
-fn spare(slot: u32, layout: &Layout, of: &Http2Propagation, connection: u64) -> u64 {
+fn spare(slot: u32, layout: &Layout, of: &Http2Propagation, connection: u64, more: u64) -> u64 {
     let writer = read_word(slot, connection.wrapping_add(of.writer));
     if writer == 0 {
         return 0;
     }
     let slice = writer.wrapping_add(layout.propagation.buffer);
-    hpack::spare(slot, slice, writer.wrapping_add(layout.propagation.used))
+    hpack::spare(slot, slice, writer.wrapping_add(layout.propagation.used), more)
 }

@@ -1,5 +1,4 @@
-//! `tracestate`: what a served request came with is kept under the id of its span, and goes out with requests over HTTP/1 whose parent that
-//! is.
+//! `tracestate`: what a served request came with is kept under the id of its span, and goes out with requests whose parent that is.
 //!
 //! The list is looked at when it goes out, as it lies where programs alone can write: whatever came, the header is a well-formed one.
 //! What keeps it is global functions of numbers, as in [`crate::headers`], which must not wait for memory; but it was there a moment ago.
@@ -14,7 +13,7 @@ use lightfoot_probes_abi::{
     trace_state::{BUFFER, Walk},
 };
 
-use super::{write_block, write_user};
+use super::{publish, write_block, write_user};
 use crate::{
     counters::count,
     in_flight,
@@ -30,6 +29,16 @@ const NAME: &[u8; 12] = b"tracestate: ";
 const LINE_END: &[u8; 2] = b"\r\n";
 /// What the line takes beside the value.
 const LINE: u64 = (NAME.len() + LINE_END.len()) as u64;
+
+/// The same as HPACK has it, a literal that is not indexed (RFC 7541, section 6.2.2): its kind, the length of the name, the name. The
+/// length of the value follows.
+const FIELD_NAME: u64 = 1 + 1 + 10;
+/// What a field takes beside its value, whose length takes three bytes at most.
+const FIELD_REST: u64 = FIELD_NAME + 3;
+/// The longest field.
+pub const MAX_FIELD: u64 = FIELD_REST + TRACESTATE as u64;
+/// How much more of a list of headers a field takes than the bytes that are asked for (RFC 9113, section 6.5.2).
+pub const IN_LIST: u64 = 10 + 32 - FIELD_REST;
 
 /// Instead of a length.
 const MALFORMED: u64 = u64::MAX;
@@ -160,6 +169,39 @@ pub fn write(slot: u32, pending: &Pending, span_id: u64, to: u64, room: u64) -> 
     length + LINE
 }
 
+/// The same of a field in HPACK's form, behind the slice that stands there.
+#[inline(never)]
+pub fn write_field(slot: u32, pending: &Pending, span_id: u64, slice: u64, room: u64) -> u64 {
+    let length = length_for(pending, span_id, room);
+    if length == 0 {
+        return 0;
+    }
+    let before = if length == MALFORMED { 0 } else { write_name(slot, slice, length) };
+    if before == 0 || !write_block(pending, span_id, end(slot, slice).wrapping_add(before), length as usize) {
+        count(slot, Counter::PropagationStateDropped);
+        return 0;
+    }
+    before + length
+}
+
+/// As [`take_state`]; what there is no room for is malformed, too.
+#[inline(never)]
+fn length_for(pending: &Pending, span_id: u64, room: u64) -> u64 {
+    let length = take_state(pending.instance, pending.header, pending.url, span_id);
+    let is_taken = length == 0
+        || length <= TRACESTATE as u64 && length + FIELD_REST <= room && !has_blank_end(pending, length);
+    if is_taken { length } else { MALFORMED }
+}
+
+/// Counts if what its parent came with does not go out with a span.
+#[inline(never)]
+pub fn leave(entry: &InFlight) {
+    let span_id = entry.record.header.parent_span_id;
+    if !find(&TraceStateKey { span_id, instance: entry.instance, reserved: 0 }).is_null() {
+        count(entry.counters, Counter::PropagationStateDropped);
+    }
+}
+
 /// Takes what the parent came with of the request with this header map and this URL to the block of its element. Returns how many bytes
 /// it is, or 0 if there is none, or [`MALFORMED`].
 #[unsafe(no_mangle)]
@@ -223,4 +265,47 @@ fn write_line(slot: u32, pending: &Pending, span_id: u64, to: u64, length: u64) 
         && read_word(slot, to) == u64::from_le_bytes(*b"tracesta")
         && read_word(slot, to.wrapping_add(4)) == u64::from_le_bytes(*b"estate: ")
         && read_word(slot, end.wrapping_sub(6)) >> 48 == super::LINE_END
+}
+
+/// Blanks at either end are none of a value over HTTP/2 (RFC 9113, section 8.2.1).
+#[inline(always)]
+fn has_blank_end(pending: &Pending, length: u64) -> bool {
+    is_blank(pending, 0) || is_blank(pending, length - 1)
+}
+
+#[inline(always)]
+fn is_blank(pending: &Pending, index: u64) -> bool {
+    let index = masked::<{ TRACESTATE as u64 - 1 }>(index);
+    // SAFETY: within the block, which is longer than that.
+    let byte = unsafe { pending.block.as_ptr().cast::<u8>().add(index).read_volatile() };
+    byte == b' ' || byte == b'\t'
+}
+
+/// Writes what stands before a value of this length, and some bytes more, where the slice ends. Returns how many bytes it is, or 0.
+#[inline(never)]
+fn write_name(slot: u32, slice: u64, length: u64) -> u64 {
+    let to = end(slot, slice);
+    let first = u64::from_le_bytes(*b"\0\x0atraces");
+    let second = u64::from(u32::from_le_bytes(*b"tate")) | encoded(length) << 32;
+    // There is room for both words: no list is shorter than three bytes.
+    let is_written = publish(slot, to, first) == Counter::Propagated
+        && publish(slot, to.wrapping_add(8), second) == Counter::Propagated;
+    let bytes = FIELD_NAME + 1 + u64::from(length >= 127) + u64::from(length >= 127 + 128);
+    if is_written { bytes } else { 0 }
+}
+
+/// The length of a value that is not compressed, as HPACK has it (RFC 7541, section 5.1): the first byte lowest.
+#[inline(always)]
+fn encoded(length: u64) -> u64 {
+    if length < 127 {
+        return length;
+    }
+    let rest = length - 127;
+    let second = if rest < 128 { rest } else { rest & 0x7f | 0x80 };
+    0x7f | second << 8 | (rest >> 7) << 16
+}
+
+#[inline(always)]
+fn end(slot: u32, slice: u64) -> u64 {
+    read_word(slot, slice).wrapping_add(read_word(slot, slice.wrapping_add(8)))
 }

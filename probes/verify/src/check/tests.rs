@@ -131,6 +131,15 @@ fn a_call_of_another_bpf_function_is_not_taken_for_a_helper() {
 }
 
 #[test]
+fn functions_that_call_each_other_without_end_are_too_many() {
+    let mut itself = call(-1);
+    itself.src = 1;
+    let complaints = Parts::with(&[itself, exit()]).complaints();
+    let nine = ["program"; 9].join(", ");
+    assert_eq!(complaints, [format!("9 functions call each other, 8 may: {nine}")]);
+}
+
+#[test]
 fn a_call_through_a_register_is_refused() {
     let complaints = Parts::with(&[call_register(3), exit()]).complaints();
     assert_eq!(complaints.len(), 1, "{complaints:?}");
