@@ -64,13 +64,17 @@ customers=$!
 started+=("$customers")
 
 say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
-"$program" run "${watching[@]}" --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" > >(tee "$folder/spans") &
+exec 3> >(tee "$folder/spans")
+copy=$!
+"$program" run "${watching[@]}" --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" >&3 &
 lightfoot=$!
+exec 3>&-
 started+=("$lightfoot")
 wait "$customers" || true
 sleep 1
 kill "$lightfoot"
 wait "$lightfoot"
+wait "$copy" # has written all of it then
 
 # Each tree begins with the time, the service and the first span, which names the trace; its other lines have a service behind their
 # branch.

@@ -8,7 +8,7 @@
 //!
 //! Another processor may use an element of `PENDING` anew at any time, for another process too: what is read there may be anything. So no
 //! address comes from there, and no length but one that fits in any case, and nothing is made part of a request unless the element was the same span's all along
-//! ([`write_payload`]).
+//! ([`write_payload`]). What passes through its block is compared where it was written to, which nobody else writes ([`are_same`], [`states`]).
 
 pub mod grpc;
 mod hpack;
@@ -242,7 +242,8 @@ fn write_payload<const LENGTH: usize>(slot: u32, pending: &mut Pending, span_id:
     (difference | self::span_id(pending) ^ span_id) == 0
 }
 
-/// Writes so many bytes of the element's block, and reads them back. False unless they stand there.
+/// Writes so many bytes of the element's block. Another program that looks at the element, though it is another span's by now, may
+/// change them at any time: what stands there must be proven.
 #[inline(always)]
 fn write_block(pending: &Pending, span_id: u64, to: u64, length: usize) -> bool {
     let instance_and_last = pending.instance << 32 | (length as u64).wrapping_sub(1) & 0xffff_ffff;
@@ -269,15 +270,40 @@ extern "C" fn write_block_of(
     }
     let length = masked::<{ BLOCK as u64 - 1 }>(instance_and_last) as u64 + 1;
     // SAFETY: the block has `BLOCK` bytes and more.
-    let mut difference = u64::from(unsafe { !write_user(to, pending.block.as_ptr().cast(), length as u32) });
+    u64::from(unsafe { write_user(to, pending.block.as_ptr().cast(), length as u32) })
+}
+
+/// Whether the same bytes stand at two places, [`BLOCK`] at most. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn are_same(one: u64, other: u64, length: u64) -> u64 {
+    let mut difference = u64::from(length == 0 || length > BLOCK as u64);
     let mut word = 0;
     while word < BLOCK as u64 / 8 && word * 8 < length {
-        let rest = length - word * 8;
-        let mask = if rest < 8 { (1 << (rest * 8)) - 1 } else { u64::MAX };
-        difference |= (read_back(0, to.wrapping_add(word * 8)) ^ pending.block[word as usize]) & mask;
+        let [one, other] = [one, other].map(|from| read_back(0, from.wrapping_add(word * 8)));
+        // What cannot be read is 0, and so are few words of headers; then they are taken for others.
+        difference |= (one ^ other) & within(length - word * 8) | u64::from(one == 0 || other == 0);
         word += 1;
     }
     u64::from(difference == 0)
+}
+
+/// The bits of a word that belong to what has so many bytes left.
+#[inline(always)]
+fn within(bytes: u64) -> u64 {
+    if bytes < 8 { (1 << (bytes * 8)) - 1 } else { u64::MAX }
+}
+
+/// The word at an address, as [`read_word`] has it; all ones if it cannot be read.
+#[inline(never)]
+fn read_word_or_max(slot: u32, from: u64) -> u64 {
+    let mut word = 0_u64;
+    // SAFETY: the word has eight bytes.
+    if unsafe { read_user(slot, (&raw mut word).cast(), 8, from) } {
+        return word;
+    }
+    counters::count(slot, Counter::ReadFault);
+    u64::MAX
 }
 
 /// The word at an address that was just written to, or 0. A global function. The slot's counters count only in tests; those of 0 are of all

@@ -2,7 +2,7 @@
 //
 // It prints "ready" and obeys lines of standard input until that ends:
 //
-//	serve                      serves every method, and prints the address
+//	serve LIMIT                serves every method, takes so many bytes of headers if that is said, and prints the address
 //	seen                       prints what was served since the last time, a call a line: its method, and the values of its traceparent
 //	states                     prints the values of tracestate of each of these, separated by bars
 //	ask ADDRESS NAME=VALUE…    makes a call with this metadata, whose values are as in a query; one that has "to" is handed on to there
@@ -45,7 +45,7 @@ func main() {
 	commands.Obey(func(words commands.Command) bool {
 		switch words[0] {
 		case "serve":
-			fmt.Println(serve())
+			fmt.Println(serve(words.Number(1, 0)))
 		case "seen":
 			for _, line := range seen.take() {
 				fmt.Println(line)
@@ -94,12 +94,16 @@ func (l *lines) take() (all []string) {
 	return all
 }
 
-func serve() string {
+func serve(limit int) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
 	}
-	go grpc.NewServer(grpc.UnknownServiceHandler(answer)).Serve(listener)
+	options := []grpc.ServerOption{grpc.UnknownServiceHandler(answer)}
+	if limit > 0 {
+		options = append(options, grpc.MaxHeaderListSize(uint32(limit)))
+	}
+	go grpc.NewServer(options...).Serve(listener)
 	return listener.Addr().String()
 }
 

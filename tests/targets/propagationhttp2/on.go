@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// handOn sends a request to what the query has as "address", by the client that it has as "client", on behalf of the one that came. With
-// "own" it has a Tracestate of its own, with "fill" a header of so many bytes.
+// handOn sends two requests over one connection to what the query has as "address", by the client that it has as "client", on behalf of the one that came. With
+// "own" they have a Tracestate of their own, with "fill" a header of so many bytes.
 func handOn(w http.ResponseWriter, came *http.Request) {
 	query := came.URL.Query()
 	to := address(query.Get("client"), query.Get("address")) + "/handed-on"
@@ -25,8 +25,10 @@ func handOn(w http.ResponseWriter, came *http.Request) {
 	}
 	client := client(query.Get("client"))
 	defer client.CloseIdleConnections()
-	if err := answered(client.Do(request)); err != nil {
-		log.Fatal(err)
+	for i := 0; i < 2; i++ {
+		if err := answered(client.Do(request)); err != nil {
+			log.Fatal(err)
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ fn what_a_request_came_with_goes_out_over_http2() {
             results.push((
                 format!("{client} own"),
                 sent,
-                [own[0], own[1] + 1, own[2]],
+                [own[0], own[1] + 2, own[2]],
                 served.server.ask("seen").unwrap(),
             ));
         }
@@ -120,14 +120,29 @@ fn what_a_request_came_with_goes_out_over_http2() {
         }
         for (what, case, counted, seen) in results {
             let what = format!("{build} {what} {:?}: {seen:?}", case.came);
-            let [line] = &seen[..] else { panic!("{what}") };
             let wanted = case.sent.as_ref().map(|value| format!(" tracestate={value} user-agent="));
-            let is_sent = match &wanted {
-                Some(wanted) => line.contains(wanted),
-                None => !line.contains("tracestate"),
-            };
-            assert!(is_sent && line.contains(" traceparent=00-"), "{what}");
-            assert_eq!(counted, [1, u64::from(case.sent.is_some()), u64::from(case.is_dropped)], "{what}");
+            assert_eq!(seen.len(), 2, "{what}");
+            for line in &seen {
+                let is_sent = match &wanted {
+                    Some(wanted) => line.contains(wanted),
+                    None => !line.contains("tracestate"),
+                };
+                let (_, context) = line.split_once(" traceparent=").unwrap_or_else(|| panic!("{what}"));
+                let context = context.split(' ').next().unwrap();
+                let span = outcome
+                    .spans
+                    .iter()
+                    .find(|span| context == format!("00-{}-{}-01", span.trace_id, span.span_id));
+                let is_its = span.is_some_and(|span| span.kind == 3 && PARENT.contains(&span.trace_id));
+                let filled = line.contains(&format!(" x-fill={}", "x".repeat(150)));
+                assert!(is_sent && is_its && line.contains(" accept-encoding=gzip"), "{what}");
+                assert_eq!(filled, what.contains(" 150 "), "{what}");
+            }
+            assert_eq!(
+                counted,
+                [2, 2 * u64::from(case.sent.is_some()), 2 * u64::from(case.is_dropped)],
+                "{what}"
+            );
         }
     }
 }
@@ -193,6 +208,45 @@ fn what_a_call_came_with_goes_out_by_grpc() {
         }
         assert!(handed_on > 0, "{build}");
     }
+}
+
+/// To the byte: what both add to the list of headers is their names, their values, and 32 bytes each (RFC 9113, section 6.5.2). The
+/// `tracestate` is left out where its longest would not go in, however long it is.
+#[test]
+fn a_call_has_no_more_headers_than_its_server_takes() {
+    const CONTEXT: usize = 11 + 55 + 32;
+    const STATE: usize = 10 + 512 + 32;
+    let arguments = [&NO_CALLER_IS_LATE[..], &["--propagate"]].concat();
+    let watched = Watched::start_with(Program::PropagationGrpc, 21, Mode::Plain, &arguments, |_| Ok(()));
+    let Some(mut watched) = watched.unwrap() else { return };
+    let (mut server, _) = served(21, Mode::Plain);
+    let address = watched.program.ask("serve").unwrap().remove(0);
+    let mut sent = |limit: usize| {
+        let to = server.ask(&format!("serve {limit}")).unwrap().remove(0);
+        let pairs = format!("to={to} {} tracestate=a=b", PARENT.replace(": ", "="));
+        let counted = counted(&watched, || {
+            server.ask(&format!("ask {address} {pairs}")).unwrap();
+        });
+        let seen = server.ask("seen").unwrap();
+        let contexts =
+            seen.iter().filter(|line| line.starts_with("/case.on/") && line.contains(" 00-")).count();
+        let states = server.ask("states").unwrap().iter().filter(|line| *line == "a=b").count();
+        (contexts, states, counted)
+    };
+    // More than the call's own headers take, and less than that with one more.
+    let (mut too_few, mut enough) = (400, 400 + CONTEXT);
+    while enough - too_few > 1 {
+        let limit = usize::midpoint(too_few, enough);
+        if sent(limit).0 == 2 { enough = limit } else { too_few = limit }
+    }
+    let results = [too_few, enough, enough + STATE - 1, enough + STATE].map(|limit| sent(limit));
+    let (_, outcome) = watched.end().unwrap();
+    if is_refused(&outcome) {
+        println!("skipped: this kernel lets no program write");
+        return;
+    }
+    println!("{CONTEXT} bytes of {enough} are ours: {results:?}");
+    assert_eq!(results, [(0, 0, [0, 0, 0]), (2, 0, [2, 0, 2]), (2, 0, [2, 0, 2]), (2, 2, [2, 2, 0])]);
 }
 
 /// What is counted while something runs, of [`COUNTED`].

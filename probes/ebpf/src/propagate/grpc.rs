@@ -14,7 +14,7 @@ use lightfoot_probes_abi::{
 use super::{
     PENDING, STAGING, find,
     hpack::{self, Found},
-    span_id,
+    read_word_or_max, span_id,
     states::{self, IN_LIST, MAX_FIELD},
     write_out,
 };
@@ -134,8 +134,10 @@ fn look_at_name(entry: &mut InFlight, name: u64, length: u64) {
         && first == u64::from_le_bytes(*b"tracepar")
         && second == u64::from(u16::from_le_bytes(*b"en"))
     {
-        let last = read_word(entry.counters, name.wrapping_add(3)) >> 56 | 0x20;
-        if last == u64::from(b't') {
+        let last = read_word_or_max(entry.counters, name.wrapping_add(3));
+        if last == u64::MAX {
+            entry.scratch[STATE] = PendingState::Unproven as u64;
+        } else if last >> 56 | 0x20 == u64::from(b't') {
             entry.scratch[STATE] = PendingState::Own as u64;
         }
     }
@@ -145,8 +147,8 @@ fn look_at_name(entry: &mut InFlight, name: u64, length: u64) {
 #[inline(never)]
 fn check_limit(entry: &mut InFlight, layout: &Layout, place: u64) {
     let connection = read_word(entry.counters, place);
-    let limit = read_word(entry.counters, connection.wrapping_add(layout.propagation.grpc.list_size));
-    if connection == 0 {
+    let limit = read_word_or_max(entry.counters, connection.wrapping_add(layout.propagation.grpc.list_size));
+    if connection == 0 || limit == u64::MAX {
         entry.scratch[STATE] = PendingState::Unproven as u64;
     }
     if limit == 0 || entry.scratch[STATE] != PendingState::Free as u64 {
@@ -267,20 +269,20 @@ fn add(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64, stack_poi
     if found == Found::TooLong {
         return Counter::PropagationNoRoom;
     }
-    let place = if pending.parent_span_id == 0 {
-        prepare::<false>(slot, layout, writer, slice, found)
-    } else {
+    let place = if states::is_kept(pending) {
         prepare::<true>(slot, layout, writer, slice, found)
+    } else {
+        prepare::<false>(slot, layout, writer, slice, found)
     };
     hpack::add(slot, pending, span_id, slice, place)
 }
 
-/// Looks for where the field goes, and what may go with it if the span has a parent; returns what [`hpack::add`] takes. The call's goroutine
+/// Looks for where the field goes, and what may go with it if there is something; returns what [`hpack::add`] takes. The call's goroutine
 /// has seen to the length of the list.
 #[inline(never)]
-fn prepare<const HAS_PARENT: bool>(slot: u32, layout: &Layout, writer: u64, slice: u64, found: Found) -> u64 {
+fn prepare<const HAS_STATE: bool>(slot: u32, layout: &Layout, writer: u64, slice: u64, found: Found) -> u64 {
     let behind = if found == Found::Fits { hpack::behind(slot, slice, u64::MAX) } else { hpack::NO_ROOM };
-    if found == Found::Fits && (!HAS_PARENT || !hpack::is_better_moved(slot, slice, behind)) {
+    if found == Found::Fits && (!HAS_STATE || !hpack::is_better_moved(slot, slice, behind, u64::MAX)) {
         return behind;
     }
     match spare(slot, layout, writer, MAX_FIELD) {

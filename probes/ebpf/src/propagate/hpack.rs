@@ -11,7 +11,7 @@ use lightfoot_probes_abi::{
 };
 
 use super::{
-    publish,
+    are_same, publish, read_word_or_max,
     states::{self, MAX_FIELD},
     write_block, write_payload,
 };
@@ -79,8 +79,8 @@ pub fn behind(slot: u32, slice: u64, list: u64) -> u64 {
 
 /// Whether headers that have this place could have more room elsewhere.
 #[inline(always)]
-pub fn is_better_moved(slot: u32, slice: u64, place: u64) -> bool {
-    place >> ROOM < MAX_FIELD && read_word(slot, slice.wrapping_add(8)) <= BLOCK as u64
+pub fn is_better_moved(slot: u32, slice: u64, place: u64, list: u64) -> bool {
+    place >> ROOM < MAX_FIELD.min(list) && read_word(slot, slice.wrapping_add(8)) <= BLOCK as u64
 }
 
 /// The place at an address where [`spare`] has found room for [`MAX_FIELD`], or at 0.
@@ -92,29 +92,46 @@ pub fn at(address: u64, list: u64) -> u64 {
     list.min(MAX_FIELD) << ROOM | address
 }
 
-/// Adds the field to the slice that stands there, in that place. Before the slice gets longer it is the same.
+/// Adds the field to the slice that stands there, in that place. Nothing is part of the slice before all of it is proven.
 #[inline(always)]
 pub fn add(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, place: u64) -> Counter {
     if place >= NO_ROOM {
         return if place == NO_ROOM { Counter::PropagationNoRoom } else { Counter::PropagationUnproven };
     }
     let to = place & ((1 << ROOM) - 1);
-    if to != 0 {
-        let is_moved = move_to(slot, pending, span_id, slice, to);
-        if is_moved != Counter::Propagated {
-            return is_moved;
-        }
+    let end = end(slot, pending, span_id, slice, to);
+    if end == 0 {
+        return Counter::PropagationUnproven;
     }
-    let state = states::write_field(slot, pending, span_id, slice, place >> ROOM);
-    append(slot, pending, span_id, slice, state)
+    let state = states::write_field(slot, pending, span_id, end, place >> ROOM);
+    if !write_payload::<FIELD>(slot, pending, span_id, end.wrapping_add(state)) {
+        return Counter::PropagationUnproven;
+    }
+    extend(slot, slice, to, state)
 }
 
-/// Adds the field behind so many bytes that were written behind the slice.
+/// Where the headers end: those of the slice, or what they are copied to. 0 if that is not proven.
 #[inline(never)]
-fn append(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, state: u64) -> Counter {
+fn end(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, to: u64) -> u64 {
+    let from = read_word(slot, slice);
     let length = read_word(slot, slice.wrapping_add(8));
-    let end = read_word(slot, slice).wrapping_add(length);
-    if !write_payload::<FIELD>(slot, pending, span_id, end.wrapping_add(state)) {
+    if from == 0 || length == 0 {
+        return 0;
+    }
+    if to == 0 {
+        return from.wrapping_add(length);
+    }
+    if length > BLOCK as u64 || !copy(slot, pending, span_id, from, to, length as usize) {
+        return 0;
+    }
+    to.wrapping_add(length)
+}
+
+/// Sets the slice to where the headers are now, and makes it longer.
+#[inline(never)]
+fn extend(slot: u32, slice: u64, to: u64, state: u64) -> Counter {
+    let length = read_word(slot, slice.wrapping_add(8));
+    if length == 0 || to != 0 && publish(slot, slice, to) != Counter::Propagated {
         return Counter::PropagationUnproven;
     }
     let outcome = publish(slot, slice.wrapping_add(8), length + state + FIELD as u64);
@@ -124,38 +141,26 @@ fn append(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, state: u64
     outcome
 }
 
-/// Moves what the slice at this place holds to where there is room. It stays the same.
-#[inline(never)]
-fn move_to(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, to: u64) -> Counter {
-    let length = read_word(slot, slice.wrapping_add(8));
-    if length > BLOCK as u64 {
-        return Counter::PropagationNoRoom;
-    }
-    if !copy(slot, pending, span_id, read_word(slot, slice), to, length as usize) {
-        return Counter::PropagationUnproven;
-    }
-    publish(slot, slice, to)
-}
-
 /// Where the slice at this place has room for [`MOVED`] bytes, and so many more, behind as many as the other place says, or 0.
 #[inline(always)]
 pub fn spare(slot: u32, slice: u64, used: u64, more: u64) -> u64 {
     let buffer = read_word(slot, slice);
     let size = read_word(slot, slice.wrapping_add(8));
-    let used = read_word(slot, used);
+    // 0 is most of what is there: it must not stand for what cannot be read.
+    let used = read_word_or_max(slot, used);
     if buffer == 0 || used > size || size - used < MOVED + more {
         return 0;
     }
     buffer.wrapping_add(used)
 }
 
-/// Copies the encoded headers, and reads them back. False unless they stand there.
+/// Copies the encoded headers. False unless they stand there.
 #[inline(always)]
 fn copy(slot: u32, pending: &mut Pending, span_id: u64, from: u64, to: u64, length: usize) -> bool {
-    if length == 0 || length > BLOCK {
+    if length > BLOCK {
         return false;
     }
     // SAFETY: there is room for `BLOCK` bytes.
     let is_read = unsafe { read_user(slot, pending.block.as_mut_ptr().cast(), length, from) };
-    is_read && write_block(pending, span_id, to, length)
+    is_read && write_block(pending, span_id, to, length) && are_same(from, to, length as u64) != 0
 }

@@ -12,8 +12,8 @@ use lightfoot_probes_abi::{
 use super::{
     check, find,
     hpack::{self, Found},
-    span_id,
-    states::{IN_LIST, MAX_FIELD},
+    read_word_or_max, span_id,
+    states::{self, IN_LIST, MAX_FIELD},
 };
 use crate::{
     counters,
@@ -62,17 +62,17 @@ fn add(
     if connection == 0 {
         return Counter::PropagationUnproven;
     }
-    let place = if pending.parent_span_id == 0 {
-        prepare::<false>(slot, layout, of, connection, slice)
-    } else {
+    let place = if states::is_kept(pending) {
         prepare::<true>(slot, layout, of, connection, slice)
+    } else {
+        prepare::<false>(slot, layout, of, connection, slice)
     };
     hpack::add(slot, pending, span_id, slice, place)
 }
 
-/// Looks for where the field goes, and what may go with it if the span has a parent; returns what [`hpack::add`] takes.
+/// Looks for where the field goes, and what may go with it if there is something; returns what [`hpack::add`] takes.
 #[inline(never)]
-fn prepare<const HAS_PARENT: bool>(
+fn prepare<const HAS_STATE: bool>(
     slot: u32,
     layout: &Layout,
     of: &Http2Propagation,
@@ -90,7 +90,7 @@ fn prepare<const HAS_PARENT: bool>(
     }
     let list = (list - FIELD_LIST_SIZE).saturating_sub(IN_LIST);
     let behind = if found == Found::Fits { hpack::behind(slot, slice, list) } else { hpack::NO_ROOM };
-    if found == Found::Fits && (!HAS_PARENT || !hpack::is_better_moved(slot, slice, behind)) {
+    if found == Found::Fits && (!HAS_STATE || !hpack::is_better_moved(slot, slice, behind, list)) {
         return behind;
     }
     match spare(slot, layout, of, connection, MAX_FIELD) {
@@ -109,7 +109,8 @@ fn room_of_list(slot: u32, of: &Http2Propagation, connection: u64, slice: u64) -
         return limit; // it has not said
     }
     let encoder = read_word(slot, connection.wrapping_add(of.encoder));
-    let of_entry = (read_word(slot, encoder.wrapping_add(of.table_size)) & 0xffff_ffff).max(STATIC_ENTRY);
+    let of_entry =
+        (read_word_or_max(slot, encoder.wrapping_add(of.table_size)) & 0xffff_ffff).max(STATIC_ENTRY);
     let length = read_word(slot, slice.wrapping_add(8)) & 0xffff_ffff;
     if encoder == 0 {
         return 0;

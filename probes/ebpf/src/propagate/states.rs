@@ -13,7 +13,7 @@ use lightfoot_probes_abi::{
     trace_state::{BUFFER, Walk},
 };
 
-use super::{publish, write_block, write_user};
+use super::{publish, read_back, within, write_block, write_user};
 use crate::{
     counters::count,
     in_flight,
@@ -40,8 +40,6 @@ pub const MAX_FIELD: u64 = FIELD_REST + TRACESTATE as u64;
 /// How much more of a list of headers a field takes than the bytes that are asked for (RFC 9113, section 6.5.2).
 pub const IN_LIST: u64 = 10 + 32 - FIELD_REST;
 
-/// Instead of a length.
-const MALFORMED: u64 = u64::MAX;
 /// Words of a buffer.
 const WORDS: usize = BUFFER / 8;
 
@@ -154,43 +152,42 @@ pub fn check_kept(entry: &InFlight) {
     }
 }
 
-/// Writes the line to where nobody looks, if the request's parent came with a list that may be passed on and that has room, and reads it
-/// back. Returns how many bytes it is, or 0.
+/// Writes the line to where nobody looks, if the request's parent came with a list that may be passed on and that has room. Returns how
+/// many bytes it is, or 0.
 #[inline(never)]
 pub fn write(slot: u32, pending: &Pending, span_id: u64, to: u64, room: u64) -> u64 {
     let length = take_state(pending.instance, pending.header, pending.url, span_id);
     if length == 0 {
         return 0;
     }
-    if length == MALFORMED || length + LINE > room || !write_line(slot, pending, span_id, to, length) {
+    if length + LINE > room || !write_line(slot, pending, span_id, to, length) {
         count(slot, Counter::PropagationStateDropped);
         return 0;
     }
     length + LINE
 }
 
-/// The same of a field in HPACK's form, behind the slice that stands there.
+/// The same of a field in HPACK's form.
 #[inline(never)]
-pub fn write_field(slot: u32, pending: &Pending, span_id: u64, slice: u64, room: u64) -> u64 {
-    let length = length_for(pending, span_id, room);
+pub fn write_field(slot: u32, pending: &Pending, span_id: u64, to: u64, room: u64) -> u64 {
+    let length = take_state(pending.instance, pending.header, pending.url, span_id);
     if length == 0 {
         return 0;
     }
-    let before = if length == MALFORMED { 0 } else { write_name(slot, slice, length) };
-    if before == 0 || !write_block(pending, span_id, end(slot, slice).wrapping_add(before), length as usize) {
+    let before = if length + FIELD_REST > room { 0 } else { write_name(slot, to, length) };
+    if before == 0 || !write_value(pending, span_id, to.wrapping_add(before), length, false) {
         count(slot, Counter::PropagationStateDropped);
         return 0;
     }
     before + length
 }
 
-/// As [`take_state`]; what there is no room for is malformed, too.
+/// Whether there is what the request's parent came with.
 #[inline(never)]
-fn length_for(pending: &Pending, span_id: u64, room: u64) -> u64 {
-    let length = take_state(pending.instance, pending.header, pending.url, span_id);
-    let is_taken = length == 0
-        || length <= TRACESTATE as u64 && length + FIELD_REST <= room && !has_blank_end(pending, length);
-    if is_taken { length } else { MALFORMED }
+pub fn is_kept(pending: &Pending) -> bool {
+    let key =
+        TraceStateKey { span_id: pending.parent_span_id, instance: pending.instance as u32, reserved: 0 };
+    key.span_id != 0 && !find(&key).is_null()
 }
 
 /// Counts if what its parent came with does not go out with a span.
@@ -203,7 +200,7 @@ pub fn leave(entry: &InFlight) {
 }
 
 /// Takes what the parent came with of the request with this header map and this URL to the block of its element. Returns how many bytes
-/// it is, or 0 if there is none, or [`MALFORMED`].
+/// it is, or 0 if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn take_state(instance: u64, header: u64, url: u64, expected_span_id: u64) -> u64 {
@@ -213,42 +210,74 @@ pub extern "C" fn take_state(instance: u64, header: u64, url: u64, expected_span
     if super::span_id(pending) != expected_span_id {
         return 0;
     }
-    let span_id = pending.parent_span_id;
-    let key = TraceStateKey { span_id, instance, reserved: 0 };
+    let key = TraceStateKey { span_id: pending.parent_span_id, instance, reserved: 0 };
     // SAFETY: as above.
     let Some(state) = (unsafe { find(&key).as_ref() }) else { return 0 };
-    let mut found = sum(span_id, state.length);
     let mut word = 0;
     while word < WORDS {
         // SAFETY: a word of the element. Volatile, for another span may just use the element anew.
-        let text = unsafe { (&raw const state.text[word]).read_volatile() };
-        pending.block[word] = text;
+        pending.block[word] = unsafe { (&raw const state.text[word]).read_volatile() };
+        word += 1;
+    }
+    state.length.min(TRACESTATE as u64)
+}
+
+/// Writes the value, of which the element's block has so many bytes. False unless it stands there as it came, and is a list that may be
+/// passed on, without blanks at its ends if it may have none. It is looked at there, where this goroutine alone writes: elements may be
+/// used anew at any time.
+#[inline(never)]
+fn write_value(pending: &Pending, span_id: u64, to: u64, length: u64, may_have_blanks: bool) -> bool {
+    write_block(pending, span_id, to, length as usize)
+        && is_as_it_came(pending.instance, pending.parent_span_id, to, length) != 0
+        && is_list(to, length) != 0
+        && (may_have_blanks || !has_blank_end(to, length))
+}
+
+/// Whether so many bytes in the program's memory are what the request of this span came with. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_as_it_came(instance: u64, span_id: u64, from: u64, length: u64) -> u64 {
+    let key = TraceStateKey { span_id, instance: instance as u32, reserved: 0 };
+    // SAFETY: the kernel hands out elements that live at least until the program ends.
+    let Some(state) = (unsafe { find(&key).as_ref() }) else { return 0 };
+    let mut found = sum(span_id, length);
+    let mut word = 0;
+    while word < WORDS as u64 {
+        let mut text = 0;
+        if word * 8 < length {
+            text = read_back(0, from.wrapping_add(word * 8)) & within(length - word * 8);
+        }
         found = sum(found, text);
         word += 1;
     }
-    if found == state.sum { valid_length(pending) } else { 0 }
+    u64::from(found == state.sum)
+}
+
+/// Whether so many bytes in the program's memory are a list as the standard has it. A global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn is_list(from: u64, length: u64) -> u64 {
+    let mut walk = Walk::START;
+    let mut text = 0;
+    let mut byte = 0;
+    while byte < BUFFER as u64 {
+        // Or LLVM takes eight steps at once, for which there are too few registers.
+        let place = masked::<7>(byte);
+        if place == 0 {
+            text = read_back(0, from.wrapping_add(byte));
+        }
+        // Zeros from the length on, without a branch, each of which would be another way through all that comes.
+        let is_within = (byte.wrapping_sub(length).cast_signed() >> 63) as u8;
+        walk.take(text as u8 & is_within, |index| masked::<0x7f>(index.into()));
+        text >>= 8;
+        byte += 1;
+    }
+    u64::from(length != 0 && walk.valid_length() == length)
 }
 
 #[inline(always)]
 fn find(key: &TraceStateKey) -> *const TraceState {
     TRACE_STATES.get_ptr(key).unwrap_or(core::ptr::null())
-}
-
-/// The bytes of the list in the block, or [`MALFORMED`].
-#[inline(never)]
-fn valid_length(pending: &Pending) -> u64 {
-    let mut walk = Walk::START;
-    let mut byte = 0;
-    while byte < BUFFER {
-        // SAFETY: within the block. Volatile, or LLVM makes words of the bytes.
-        let taken = unsafe { pending.block.as_ptr().cast::<u8>().add(byte).read_volatile() };
-        walk.take(taken, |index| masked::<0x7f>(index.into()));
-        byte += 1;
-    }
-    match walk.valid_length() {
-        0 => MALFORMED,
-        length => length,
-    }
 }
 
 #[inline(always)]
@@ -261,30 +290,27 @@ fn write_line(slot: u32, pending: &Pending, span_id: u64, to: u64, length: u64) 
             && write_user(end, LINE_END.as_ptr(), LINE_END.len() as u32)
     };
     is_written
-        && write_block(pending, span_id, value, length as usize)
+        && write_value(pending, span_id, value, length, true)
         && read_word(slot, to) == u64::from_le_bytes(*b"tracesta")
         && read_word(slot, to.wrapping_add(4)) == u64::from_le_bytes(*b"estate: ")
         && read_word(slot, end.wrapping_sub(6)) >> 48 == super::LINE_END
 }
 
-/// Blanks at either end are none of a value over HTTP/2 (RFC 9113, section 8.2.1).
+/// Blanks at its ends are none of a value over HTTP/2 (RFC 9113, section 8.2.1).
 #[inline(always)]
-fn has_blank_end(pending: &Pending, length: u64) -> bool {
-    is_blank(pending, 0) || is_blank(pending, length - 1)
+fn has_blank_end(from: u64, length: u64) -> bool {
+    is_blank(from) || is_blank(from.wrapping_add(length).wrapping_sub(1))
 }
 
 #[inline(always)]
-fn is_blank(pending: &Pending, index: u64) -> bool {
-    let index = masked::<{ TRACESTATE as u64 - 1 }>(index);
-    // SAFETY: within the block, which is longer than that.
-    let byte = unsafe { pending.block.as_ptr().cast::<u8>().add(index).read_volatile() };
+fn is_blank(from: u64) -> bool {
+    let byte = read_back(0, from) as u8;
     byte == b' ' || byte == b'\t'
 }
 
-/// Writes what stands before a value of this length, and some bytes more, where the slice ends. Returns how many bytes it is, or 0.
+/// Writes what stands before a value of this length, and some bytes more. Returns how many bytes it is, or 0.
 #[inline(never)]
-fn write_name(slot: u32, slice: u64, length: u64) -> u64 {
-    let to = end(slot, slice);
+fn write_name(slot: u32, to: u64, length: u64) -> u64 {
     let first = u64::from_le_bytes(*b"\0\x0atraces");
     let second = u64::from(u32::from_le_bytes(*b"tate")) | encoded(length) << 32;
     // There is room for both words: no list is shorter than three bytes.
@@ -303,9 +329,4 @@ fn encoded(length: u64) -> u64 {
     let rest = length - 127;
     let second = if rest < 128 { rest } else { rest & 0x7f | 0x80 };
     0x7f | second << 8 | (rest >> 7) << 16
-}
-
-#[inline(always)]
-fn end(slot: u32, slice: u64) -> u64 {
-    read_word(slot, slice).wrapping_add(read_word(slot, slice.wrapping_add(8)))
 }
