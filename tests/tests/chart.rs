@@ -272,10 +272,16 @@ fn constraints_of_openshift_allow_what_the_pod_asks_for_and_no_more() {
         ("", false, false),
         ("certificates: /etc/ssl/certs\n", false, true),
         ("privileged: true\n", true, false),
+        ("beforeLinux66: true\n", false, false),
     ] {
         let Some(manifests) = templated(&format!("{values}{more}")) else { return };
         let constraints = of_kind(&manifests, "SecurityContextConstraints").unwrap();
-        assert_eq!(constraints["allowedCapabilities"], json!(CAPABILITIES));
+        // Exactly what the container adds, which has none to add where it is privileged.
+        let pod = of_kind(&manifests, "DaemonSet").unwrap();
+        let added = pod.pointer("/spec/template/spec/containers/0/securityContext/capabilities/add");
+        assert!(added.is_some() != privileged, "{pod}");
+        let allowed = added.cloned().unwrap_or_else(|| json!(CAPABILITIES));
+        assert_eq!(constraints["allowedCapabilities"], allowed);
         assert_eq!(constraints["allowHostPID"], json!(true));
         assert_eq!(constraints["allowPrivilegedContainer"], json!(privileged));
         assert_eq!(constraints["allowHostDirVolumePlugin"], json!(mounts));

@@ -105,6 +105,9 @@ fn it_has_nothing_but_the_static_build_of_each_machine() {
         let config = layout.json(layout.blob(&manifest["config"]));
         assert_eq!((string(&config, "/architecture"), string(&config, "/os")), (architecture, "linux"));
         assert_eq!(config["config"]["Entrypoint"], json!(["/lightfoot"]));
+        assert_eq!(config["config"]["Cmd"], json!(["run"]));
+        // Root, as without a name of a user Kubernetes gives no capabilities.
+        assert!(config["config"].get("User").is_none(), "{config}");
         let plain = folder.path().join("layer.tar");
         fs::copy(&layer, plain.with_extension("tar.gz")).unwrap();
         run(Command::new("gunzip").arg(plain.with_extension("tar.gz")));

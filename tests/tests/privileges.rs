@@ -92,7 +92,6 @@ fn rights_of_threads(pid: u32) -> Vec<(String, [u64; 4])> {
 /// CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
 const USUAL: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 2;
 
-/// And watches what another user starts later, and follows another configuration.
 #[test]
 fn each_call_that_is_refused_is_documented() {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/privileges.md")).unwrap();

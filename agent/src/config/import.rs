@@ -1,5 +1,5 @@
-//! Configuration of other agents made into a file of ours: of OBI and Beyla, files and variables, and the variables of
-//! opentelemetry-go-instrumentation.
+//! Configuration of other agents made into a file of ours: of OBI and Beyla, files and variables, the variables of
+//! opentelemetry-go-instrumentation, and the `Instrumentation` of the OpenTelemetry Operator.
 //!
 //! What is carried over means the same here. What cannot be is told, with the reason: a selector of which we understand a
 //! part would choose more than was meant, and is left out whole. The text is as untrusted as a file of ours, and read by the
@@ -94,6 +94,17 @@ const KEYS: &[(&str, To)] = &[
     ("javaagent", To::Nowhere("Go is all that is watched")),
     ("nodejs", To::Nowhere("Go is all that is watched")),
     ("injector", To::Nowhere("Go is all that is watched, without an SDK")),
+    ("spec.exporter.endpoint", To::Same("export.endpoint")),
+    ("spec.sampler.type", To::Same("traces.sampler")),
+    ("spec.sampler.argument", To::Number("traces.ratio")),
+    ("spec.propagators", To::Nowhere("W3C `traceparent` and `tracestate` are read, and no other")),
+    ("spec.resource", To::Nowhere("say it in OTEL_RESOURCE_ATTRIBUTES of the service's container")),
+    ("spec.env", To::Nowhere("say it in `env` of the chart")),
+    ("spec.go", To::Nowhere("say `env` and `resources` of the chart")),
+    ("spec", To::Nowhere("Go is all that is watched, without a sidecar or an SDK")),
+    ("apiVersion", To::Nowhere(RESOURCE)),
+    ("kind", To::Nowhere(RESOURCE)),
+    ("metadata", To::Nowhere(RESOURCE)),
     ("grafana", To::Nowhere("set export.endpoint and export.headers as its page on OTLP says")),
 ];
 
@@ -118,6 +129,7 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 const PREFIXES: [&str; 3] = ["OTEL_EBPF_", "BEYLA_", "OTEL_GO_AUTO_"];
 
+const RESOURCE: &str = "Lightfoot has no resource of Kubernetes: it is a file";
 const NAMESPACE: &str = "say service.namespace=… in OTEL_RESOURCE_ATTRIBUTES of the service";
 const METRICS: &str = "Lightfoot makes spans; a Collector with spanmetrics makes metrics of them";
 

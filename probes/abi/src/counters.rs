@@ -76,7 +76,7 @@ counters! {
     PageWaits,
     /// Attributes left out because the memory read does not look as it must (a request line in two pieces).
     Unexpected,
-    /// Bounds reached in header maps ([`crate::limits`]): a `traceparent`, or a header that a rule lists, may have been
+    /// Bounds reached in header maps: a `traceparent`, or a header that a rule lists, may have been
     /// overlooked.
     HeaderBound,
     /// Incoming `traceparent` headers ignored as W3C Trace Context demands.

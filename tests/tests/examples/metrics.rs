@@ -77,6 +77,11 @@ fn what_dashboard_and_alerts_ask_for_is_told() {
             }
         }
     }
+    let mut legends = Vec::new();
+    texts(&dashboard, "legendFormat", &mut legends);
+    for label in legends.iter().flat_map(|legend| lists(legend, "{{", '}')) {
+        assert!(labels.contains(label.trim()), "{label} in a legend");
+    }
     // None of what tells of trouble is forgotten.
     for metric in
         ["spans_lost_total", "endpoint_up", "ready", "programs_suspended_total", "unclean_stops_total"]

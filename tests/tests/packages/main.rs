@@ -122,6 +122,34 @@ fn a_deb_contains_the_program_the_unit_and_what_belongs_to_them() {
     }
 }
 
+/// Each of them knows each command.
+#[test]
+fn the_man_page_and_the_completions_are_those_of_this_program() {
+    let Some(package) = package("x86_64", "deb") else { return };
+    if !has("dpkg-deb") {
+        return;
+    }
+    let folder = extracted(&package);
+    let page = folder.path().join("usr/share/man/man1/lightfoot.1.gz");
+    let page = printed(Command::new("gunzip").arg("--stdout").arg(page));
+    assert!(page.contains(".TH lightfoot 1 "), "{page}");
+    let of_shells = [
+        ("usr/share/bash-completion/completions/lightfoot", "complete -F _lightfoot"),
+        ("usr/share/fish/vendor_completions.d/lightfoot.fish", "complete -c lightfoot"),
+        ("usr/share/zsh/vendor-completions/_lightfoot", "#compdef lightfoot"),
+    ];
+    let texts = of_shells.map(|(path, says)| {
+        let text = fs::read_to_string(folder.path().join(path)).unwrap();
+        assert!(text.contains(says), "{path}: {text}");
+        text
+    });
+    for command in ["run", "record", "inspect", "doctor", "status", "privileges", "config", "replay"] {
+        for text in texts.iter().chain([&page]) {
+            assert!(text.contains(command), "{command}: {text}");
+        }
+    }
+}
+
 #[test]
 fn an_rpm_contains_the_same() {
     for machine in ["x86_64", "aarch64"] {

@@ -343,6 +343,14 @@ fn a_running_agent_tells_each_metric_and_no_other() {
     let service = &status(&socket).processes[0].service.clone().unwrap();
     assert_eq!(value(&text, &of_service.replace("server", service)), Some(3.0), "{text}");
 
+    // The same in the page.
+    let delivery = status(&socket).delivery;
+    assert_eq!(delivery.endpoint.as_deref(), Some("http://127.0.0.1:9"));
+    assert!(delivery.down && !delivery.printed && delivery.because.is_some(), "{delivery:?}");
+    assert!(delivery.last_error.as_ref().is_some_and(|error| error.contains("refused")), "{delivery:?}");
+    assert_eq!(delivery.waiting_spans, 3, "{delivery:?}");
+    assert!(0 < delivery.waiting_bytes && delivery.waiting_bytes < delivery.max_bytes, "{delivery:?}");
+
     let mut told = BTreeMap::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').unwrap();
@@ -504,7 +512,10 @@ fn commands_pause_and_resume_by_the_file() {
         assert_eq!(printed(&output), format!("process {}: {paused} is paused\n", agent.pid()), "{words:?}");
         assert_eq!(fs::read_to_string(&file).ok().as_deref(), content, "{words:?}");
         // It has been obeyed by then.
-        assert_eq!(status(&socket).paused, paused);
+        let said = status(&socket);
+        assert_eq!((said.paused.as_str(), said.pause_file.as_ref()), (paused, Some(&file)));
+        let patterns: Vec<_> = content.unwrap_or_default().lines().collect();
+        assert_eq!(said.paused_patterns, patterns);
         let is_watched = || status(&socket).processes.iter().any(|one| one.pid == target.pid());
         let expected = paused == "nothing" || content.is_some_and(|content| content == "other-*\n");
         wait_for("the target to be watched or left", || (is_watched() == expected).then_some(())).unwrap();

@@ -41,6 +41,39 @@ ebpf:
 colour: blue
 "#;
 
+const INSTRUMENTATION: &str = r#"
+apiVersion: opentelemetry.io/v1alpha1
+kind: Instrumentation
+metadata: {name: shop}
+spec:
+  exporter: {endpoint: http://collector:4317}
+  propagators: [tracecontext, baggage]
+  sampler: {type: parentbased_traceidratio, argument: "0.25"}
+  go: {image: "example/go-auto:1"}
+  java: {image: "example/java:1"}
+"#;
+
+#[test]
+fn an_instrumentation_of_the_operator_comes_to_a_file_that_can_be_followed() {
+    let imported = read(INSTRUMENTATION).unwrap();
+    let text = imported.text();
+    let file = Config::parse(text.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}\n{text}")).file;
+    assert_eq!(file.export.endpoint.as_deref(), Some("http://collector:4317"), "{text}");
+    let sampler = (file.traces.sampler.as_deref(), file.traces.ratio);
+    assert_eq!(sampler, (Some("parentbased_traceidratio"), Some(0.25)), "{text}");
+    let left: Vec<_> = imported.left.iter().map(|left| (left.line, left.key.as_str())).collect();
+    let expected = [
+        (2, "apiVersion"),
+        (3, "kind"),
+        (4, "metadata"),
+        (7, "spec.propagators"),
+        (9, "spec.go"),
+        (10, "spec.java"),
+    ];
+    assert_eq!(left, expected);
+    assert!(imported.left.iter().all(|left| left.reason != "it is not known here"), "{text}");
+}
+
 #[test]
 fn a_file_of_obi_comes_to_one_that_can_be_followed() {
     let imported = read(OBI).unwrap();
