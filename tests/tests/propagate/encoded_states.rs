@@ -239,7 +239,7 @@ fn a_call_has_no_more_headers_than_its_server_takes() {
         let limit = usize::midpoint(too_few, enough);
         if sent(limit).0 == 2 { enough = limit } else { too_few = limit }
     }
-    let results = [too_few, enough, enough + STATE - 1, enough + STATE].map(|limit| sent(limit));
+    let results = [too_few, enough, enough + STATE - 1, enough + STATE].map(sent);
     let (_, outcome) = watched.end().unwrap();
     if is_refused(&outcome) {
         println!("skipped: this kernel lets no program write");

@@ -267,7 +267,7 @@ pub extern "C" fn is_list(from: u64, length: u64) -> u64 {
             text = read_back(0, from.wrapping_add(byte));
         }
         // Zeros from the length on, without a branch, each of which would be another way through all that comes.
-        let is_within = (byte.wrapping_sub(length).cast_signed() >> 63) as u8;
+        let is_within = (byte.wrapping_sub(length) >> 63) as u8 * u8::MAX;
         walk.take(text as u8 & is_within, |index| masked::<0x7f>(index.into()));
         text >>= 8;
         byte += 1;
