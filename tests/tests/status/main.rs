@@ -345,8 +345,8 @@ fn a_running_agent_tells_each_metric_and_no_other() {
 
     // The same in the page.
     let delivery = status(&socket).delivery;
-    assert_eq!(delivery.endpoint.as_deref(), Some("http://127.0.0.1:9"));
-    assert!(delivery.down && !delivery.printed && delivery.because.is_some(), "{delivery:?}");
+    assert_eq!(delivery.endpoint.as_deref(), Some("http://127.0.0.1:9/v1/traces"));
+    assert!(delivery.down && delivery.printed && delivery.because.is_none(), "{delivery:?}");
     assert!(delivery.last_error.as_ref().is_some_and(|error| error.contains("refused")), "{delivery:?}");
     assert_eq!(delivery.waiting_spans, 3, "{delivery:?}");
     assert!(0 < delivery.waiting_bytes && delivery.waiting_bytes < delivery.max_bytes, "{delivery:?}");
@@ -514,7 +514,8 @@ fn commands_pause_and_resume_by_the_file() {
         // It has been obeyed by then.
         let said = status(&socket);
         assert_eq!((said.paused.as_str(), said.pause_file.as_ref()), (paused, Some(&file)));
-        let patterns: Vec<_> = content.unwrap_or_default().lines().collect();
+        // As they are compared with paths.
+        let patterns: Vec<_> = content.unwrap_or_default().lines().map(|one| format!("**/{one}")).collect();
         assert_eq!(said.paused_patterns, patterns);
         let is_watched = || status(&socket).processes.iter().any(|one| one.pid == target.pid());
         let expected = paused == "nothing" || content.is_some_and(|content| content == "other-*\n");
