@@ -59,22 +59,31 @@ start_service prices
 start_service stock -prices "$url"
 start_service shop -stock "$url"
 services=("${started[@]}")
+
+: >"$folder/messages" # there before it is looked at
+exec 3> >(tee "$folder/spans")
+copies=($!)
+exec 4> >(tee "$folder/messages" >&2)
+copies+=($!)
+"$program" run "${watching[@]}" --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" >&3 2>&4 &
+lightfoot=$!
+started+=("$lightfoot")
+exec 3>&- 4>&-
+# Customers come when all three are watched, which takes a busy machine a while.
+for _ in $(seq 3000); do
+    [ "$(grep -c 'INFO watching ' "$folder/messages")" -lt 3 ] || break
+    kill -0 "$lightfoot" 2>/dev/null || wait "$lightfoot"
+    sleep 0.1
+done
+say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
 "$demo" "${passing[@]}" -visit "$url" -for "${seconds}s" &
 customers=$!
 started+=("$customers")
-
-say "watching shop, stock and prices for $seconds s; Ctrl-C ends it"
-exec 3> >(tee "$folder/spans")
-copy=$!
-"$program" run "${watching[@]}" --pid "${services[0]}" --pid "${services[1]}" --pid "${services[2]}" >&3 &
-lightfoot=$!
-exec 3>&-
-started+=("$lightfoot")
 wait "$customers" || true
 sleep 1
 kill "$lightfoot"
 wait "$lightfoot"
-wait "$copy" # has written all of it then
+wait "${copies[@]}" # they have written all of it then
 
 # Each tree begins with the time, the service and the first span, which names the trace; its other lines have a service behind their
 # branch.
