@@ -17,6 +17,10 @@ use crate::trials::{Boot, Machine};
 const PATIENCE: Duration = Duration::from_mins(40);
 /// What a virtual machine has to work with, in megabytes.
 const MEMORY: u64 = 768;
+/// A kernel that ends this soon, before its first process runs, has met a fault of the emulator: seen once was an `int3` of a text that
+/// another processor was just patching. It is started so often at most.
+const SOON: Duration = Duration::from_mins(3);
+const TRIES: u32 = 3;
 
 /// What came of it.
 pub(crate) struct Ended {
@@ -42,12 +46,25 @@ pub(crate) fn run(boot: &Boot) -> Result<Ended, Box<dyn Error>> {
     let files = folder.path().join("initramfs");
     guest::write(boot, &kernel, &files)?;
     let release = fs::read_to_string(kernel.join("release"))?.trim().to_owned();
-    let started = Instant::now();
     // The archive lies in memory until all of it is unpacked into memory.
     let megabytes = MEMORY + 2 * (fs::metadata(&files)?.len() >> 20);
     let mut command = emulator(boot, megabytes);
     command.arg("-kernel").arg(kernel.join("vmlinuz")).arg("-initrd").arg(&files);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut tries = 0;
+    loop {
+        let (ended, is_up) = run_once(&mut command, boot, &release)?;
+        tries += 1;
+        if is_up || ended.took > SOON || tries == TRIES {
+            return Ok(ended);
+        }
+        println!("vm: {boot} did not come up; once more");
+    }
+}
+
+/// Whether its first process began is told, too.
+fn run_once(command: &mut Command, boot: &Boot, release: &str) -> Result<(Ended, bool), Box<dyn Error>> {
+    let started = Instant::now();
     let mut emulator = Emulator(command.spawn()?);
     let console = emulator.0.stdout.take().ok_or("QEMU has no output")?;
     let (send, lines) = mpsc::sync_channel(1024);
@@ -58,10 +75,12 @@ pub(crate) fn run(boot: &Boot) -> Result<Ended, Box<dyn Error>> {
             }
         }
     });
+    let mut is_up = false;
     let mut methods = Vec::new();
     let mut codes: Vec<_> = boot.trials.iter().map(|trial| (trial.to_string(), None)).collect();
     while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
         println!("[{:4}] {line}", started.elapsed().as_secs());
+        is_up |= line.starts_with("VM up ");
         if let Some((rest, _)) =
             line.split_once(": programs and ring buffer load, a probe is placed, its hits")
         {
@@ -75,7 +94,7 @@ pub(crate) fn run(boot: &Boot) -> Result<Ended, Box<dyn Error>> {
             entry.1 = code.parse().ok();
         }
     }
-    Ok(Ended { codes, release, methods, took: started.elapsed() })
+    Ok((Ended { codes, release: release.to_owned(), methods, took: started.elapsed() }, is_up))
 }
 
 /// Ends with its owner.
