@@ -48,8 +48,8 @@ enum Command {
     Schema,
     /// Make a configuration file of one of OBI or Beyla, or of the variables of another agent
     ///
-    /// It is printed, with a comment for each thing that is not carried over and why. A file may be YAML, or have a variable a line,
-    /// as NAME=VALUE. Nothing of it is read by the other commands.
+    /// It is printed, with a comment for each thing that is not carried over and why. A file may be YAML, also an
+    /// Instrumentation of the OpenTelemetry Operator, or have a variable a line, as NAME=VALUE. Nothing of it is read by the other commands.
     #[command(after_help = "Examples:\n  lightfoot config import obi.yaml > config.yaml\n  \
                             lightfoot config import - > config.yaml\n\n\
                             Exit codes: 0 it was understood, 1 it cannot be read, 2 wrong usage.")]

@@ -69,7 +69,7 @@ pub struct Pending {
     pub field: [u64; FIELD_WORDS],
     /// Where it is read back to.
     pub back: [u64; HEADER_WORDS],
-    /// HTTP/2: the encoded headers, while they are moved. HTTP/1: the value of `tracestate`.
+    /// HTTP/2: the encoded headers, while they are moved. Then the value of `tracestate`.
     pub block: [u64; BUFFER / 8],
     /// The id of the span whose request's `tracestate` is passed on, the parent's; 0 if the program sends one of its own.
     pub parent_span_id: u64,

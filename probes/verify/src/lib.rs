@@ -16,4 +16,3 @@ pub mod instruction;
 mod testing;
 
 pub use check::{Exemption, FRAME_LIMIT, Function, Permissions, Violation, check};
-pub use depth::MAX_FRAMES;

@@ -1,6 +1,7 @@
 //! `tracestate`: what a served request came with is kept under the id of its span, and goes out with requests whose parent that is.
 //!
-//! The list is looked at when it goes out, as it lies where programs alone can write: whatever came, the header is a well-formed one.
+//! The list is looked at when it goes out, where it was written in the program's memory, which one goroutine alone writes: whatever came, the
+//! header is a well-formed one.
 //! What keeps it is global functions of numbers, as in [`crate::headers`], which must not wait for memory; but it was there a moment ago.
 
 use aya_ebpf::{bindings::BPF_ANY, macros::map, maps::LruHashMap};
