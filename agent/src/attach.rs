@@ -70,6 +70,10 @@ pub const MAX_PROCESSES: u32 = 511;
 /// At most so many sites are told apart by their addresses, where the kernel has no cookies: the size of `SITES`.
 pub const MAX_SITES: usize = 4096;
 
+/// The most requests of HTTP/2 clients whose connections are known before their spans end, with `--join`: more than usually are open at once.
+/// The kernel forgets the oldest for newer ones, and sooner on machines with many processors.
+pub const MAX_CONNECTED: u32 = 4096;
+
 /// The sizes of what the kernel is given, and what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -83,6 +87,9 @@ pub struct Sizes {
     pub callers: u32,
     /// At most so many processes are watched at once, up to [`MAX_PROCESSES`].
     pub processes: u32,
+    /// The connections of at most so many requests of HTTP/2 clients are known before their spans end, up to [`MAX_CONNECTED`]; 1 where none
+    /// is looked for.
+    pub connected: u32,
     /// Whether reads of user memory are counted, which costs more than some of them.
     pub counts_reads: bool,
 }
@@ -95,6 +102,7 @@ impl Sizes {
         contexts: 16384,
         callers: 4096,
         processes: MAX_PROCESSES,
+        connected: 1,
         counts_reads: false,
     };
 
@@ -231,6 +239,7 @@ impl Kernel {
             .override_global("CONTEXTS_MASK", &(context_sets - 1), true)
             .map_max_entries("CONTEXTS", context_sets)
             .map_max_entries("CALLERS", sizes.callers)
+            .map_max_entries("CONNECTED", sizes.connected)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         // First what is refused most often: it may write.

@@ -1,8 +1,9 @@
 //! Links between the spans of a call and of the request that it was for the service that is called, where both are watched on this host.
 //!
 //! The two have a connection in common: its end at the client is the peer of the server. A connection of HTTP/1 serves one request at a
-//! time, so of those on it the request belongs to the call that got the connection last before the request began. Method and path must
-//! be the same on both sides. Where it could be more than one there is no link.
+//! time, so of those on it the request belongs to the call that got the connection last before the request began. Over HTTP/2, and so by
+//! gRPC, each has a stream of its own, whose id both sides know. Method and path must be the same on both sides. Where it could be more
+//! than one there is no link.
 //!
 //! Nothing waits: the span that comes later gets the link to the one that came earlier. All is decided by what records say, none of it
 //! by when they are read, so that a recording gives the same links.
@@ -15,7 +16,9 @@ use smallvec::SmallVec;
 
 use crate::counters::SessionCounter;
 use crate::describe;
-use crate::record::{HttpClient, HttpServer, Operation, Parent, PathForm, Record, SpanId, TraceId};
+use crate::record::{
+    GrpcClient, GrpcServer, HttpClient, HttpServer, Operation, Parent, PathForm, Record, SpanId, TraceId,
+};
 
 mod side;
 
@@ -76,8 +79,9 @@ pub struct Joiner {
     tally: Tally,
 }
 
-/// The client's end of a connection. Loopback addresses are told by their network namespace.
-type Key = (Option<u64>, SocketAddr);
+/// The client's end of a connection, and the id of a stream of it, which is 0 over HTTP/1. Loopback addresses are told by their network
+/// namespace.
+type Key = (Option<u64>, SocketAddr, u32);
 
 /// A span that waits for the other side's.
 #[derive(Clone, Copy, Debug)]
@@ -88,13 +92,27 @@ struct Waiting {
     /// A request: when it began. A call: since when it had the connection.
     since: u64,
     end: u64,
-    /// A call: whether the connection may have served the next one already when it ended.
-    is_over_at_end: bool,
+    /// A call: until when its connection can have been its own.
+    until: Until,
     /// Where a call goes.
     peer: Option<SocketAddr>,
     /// Of method and path; nothing if they are not known as they were sent.
     line: Option<u64>,
 }
+
+/// Until when a request can be that of a call.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// It has ended when the call ends: then the connection may serve the next one.
+    Over,
+    /// It has begun by then.
+    Begun,
+    /// Whenever it comes: nothing else has its stream.
+    Ever,
+}
+
+/// The method of HTTP that calls of gRPC have.
+const GRPC_METHOD: &str = "POST";
 
 impl Joiner {
     /// Takes a record of a process in a network namespace. Returns the link of its span, if there is one.
@@ -102,7 +120,8 @@ impl Joiner {
         let (key, waiting) = match &record.operation {
             Operation::HttpClient(call) => of_call(record, call, namespace)?,
             Operation::HttpServer(request) => of_request(record, request, namespace)?,
-            _ => return None,
+            Operation::GrpcClient(call) => of_grpc_call(record, call, namespace)?,
+            Operation::GrpcServer(request) => of_grpc_request(record, request, namespace)?,
         };
         self.now = self.now.max(record.end);
         self.tally.unmatched += self.calls.expire(self.now, CALL_WAITS);
@@ -153,9 +172,13 @@ impl Joiner {
 impl Waiting {
     /// Whether this call can have been that request.
     fn was(&self, request: &Self) -> bool {
-        let latest = if self.is_over_at_end { request.end } else { request.since };
+        let is_in_time = match self.until {
+            Until::Over => request.end <= self.end,
+            Until::Begun => request.since <= self.end,
+            Until::Ever => true,
+        };
         self.since <= request.since
-            && latest <= self.end
+            && is_in_time
             && self.line.zip(request.line).is_none_or(|(sent, got)| sent == got)
     }
 }
@@ -181,12 +204,33 @@ fn of_call(record: &Record<'_>, call: &HttpClient<'_>, namespace: Option<u64>) -
     let is_over_at_end = call.status.is_some_and(|status| status != 101) && !call.has_body;
     let waiting = Waiting {
         since: connection.since,
-        is_over_at_end,
+        until: match is_over_at_end {
+            _ if connection.stream != 0 => Until::Ever,
+            true => Until::Over,
+            false => Until::Begun,
+        },
         peer: Some(connection.peer),
         line: is_whole.then(|| line(method, path, is_decoded)),
         ..waiting(record)
     };
-    Some((key(connection.local, namespace)?, waiting))
+    Some((key(connection.local, connection.stream, namespace)?, waiting))
+}
+
+/// Nothing without a stream: a call by something else than HTTP/2 is none.
+fn of_grpc_call(
+    record: &Record<'_>,
+    call: &GrpcClient<'_>,
+    namespace: Option<u64>,
+) -> Option<(Key, Waiting)> {
+    let connection = call.connection.filter(|connection| connection.stream != 0)?;
+    let is_whole = !call.cut.contains(&"method");
+    let waiting = Waiting {
+        until: Until::Ever,
+        peer: Some(connection.peer),
+        line: is_whole.then(|| line(GRPC_METHOD, call.method, false)),
+        ..waiting(record)
+    };
+    Some((key(connection.local, connection.stream, namespace)?, waiting))
 }
 
 fn of_request(
@@ -194,29 +238,40 @@ fn of_request(
     request: &HttpServer<'_>,
     namespace: Option<u64>,
 ) -> Option<(Key, Waiting)> {
-    let peer = request.peer.parse().ok().filter(|_| request.protocol.0 == 1)?;
+    let peer = request.peer.parse().ok().filter(|_| (request.protocol.0 == 1) == (request.stream == 0))?;
     let (_, path) = describe::kind_and_path(&record.operation);
     let path = path.filter(|path| !path.is_empty() && !request.cut.contains(&"target"));
     let line = path.map(|path| line(request.method, path, false));
-    Some((key(peer, namespace)?, Waiting { line, ..waiting(record) }))
+    Some((key(peer, request.stream, namespace)?, Waiting { line, ..waiting(record) }))
+}
+
+fn of_grpc_request(
+    record: &Record<'_>,
+    request: &GrpcServer<'_>,
+    namespace: Option<u64>,
+) -> Option<(Key, Waiting)> {
+    let peer = request.peer.filter(|_| request.stream != 0)?;
+    let is_whole = !request.cut.contains(&"method");
+    let line = is_whole.then(|| line(GRPC_METHOD, request.method, false));
+    Some((key(peer, request.stream, namespace)?, Waiting { line, ..waiting(record) }))
 }
 
 /// What both have.
 fn waiting(record: &Record<'_>) -> Waiting {
     let Record { pid, start, end, trace_id, span_id, parent, flags, .. } = *record;
     let link = Link { trace_id, span_id, flags };
-    Waiting { link, parent, pid, since: start, end, is_over_at_end: false, peer: None, line: None }
+    Waiting { link, parent, pid, since: start, end, until: Until::Begun, peer: None, line: None }
 }
 
 /// Nothing if it cannot be told whose loopback address it is.
-fn key(address: SocketAddr, namespace: Option<u64>) -> Option<Key> {
+fn key(address: SocketAddr, stream: u32, namespace: Option<u64>) -> Option<Key> {
     let ip = address.ip().to_canonical();
     let is_local = match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     };
     let namespace = if is_local { Some(namespace?) } else { None };
-    Some((namespace, SocketAddr::new(ip, address.port())))
+    Some((namespace, SocketAddr::new(ip, address.port()), stream))
 }
 
 /// The method and the path that it is without its escapes, which a client has in another form than they are sent in.

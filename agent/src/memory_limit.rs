@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lightfoot_probes_abi::InFlight;
+use lightfoot_probes_abi::{Connected, InFlight};
 use thiserror::Error;
 
 use crate::attach::Sizes;
@@ -62,6 +62,7 @@ fn needed(sizes: Sizes, queue_bytes: usize, release: Option<Release>) -> u64 {
         + OF_A_PROCESSOR * processors
         + u64::from(sizes.ring_bytes)
         + open_spans
+        + u64::from(sizes.connected) * (size_of::<Connected>() as u64 + OF_AN_ELEMENT)
         + passing.max(queue_bytes as u64)
 }
 

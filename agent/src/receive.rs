@@ -105,8 +105,8 @@ fn http_client<'a>(client: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
         has_body: client.size != 0 && line.split(|byte| *byte == b' ').next() != Some(b"HEAD"),
         connection: connection(texts.get(Text::Peer)),
         resend_count: client.resend_count,
-        error: (client.error_type != 0).then(|| CallError {
-            descriptor: client.error_type,
+        error: (client.error_type_or_stream != 0).then(|| CallError {
+            descriptor: client.error_type_or_stream,
             type_name: None,
             text: text(texts.get(Text::Error)),
         }),
@@ -128,7 +128,8 @@ fn connection(bytes: &[u8]) -> Option<Connection> {
         };
         Some(SocketAddr::new(ip.to_canonical(), *connection.ports.get(end)?))
     });
-    Some(Connection { since: connection.since, local: local?, peer: peer? })
+    let stream = u32::try_from(connection.stream).ok()?;
+    Some(Connection { since: connection.since, local: local?, peer: peer?, stream })
 }
 
 fn cut<'a>(http: &record::Http, arena: &'a Bump) -> ArenaVec<'a, &'static str> {
@@ -155,6 +156,7 @@ fn http_server<'a>(server: &record::Http, texts: &Texts<'a>, arena: &'a Bump) ->
         user_agent: text(texts.get(Text::UserAgent)),
         peer: text(texts.get(Text::Peer)),
         protocol: (server.protocol_major, server.protocol_minor),
+        stream: u32::try_from(server.error_type_or_stream).unwrap_or(0),
         status: match server.status {
             _ if server.header.missing & MISSING_FIELDS != 0 => None,
             // net/http sends 200 where the handler set none, unless it is not asked to send anything.

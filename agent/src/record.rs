@@ -120,6 +120,8 @@ pub struct HttpServer<'a> {
     pub peer: &'a str,
     /// The protocol's version, such as (1, 1).
     pub protocol: (u8, u8),
+    /// The id of the HTTP/2 stream, if it was looked for and found; else 0.
+    pub stream: u32,
     /// The status sent; `None` where none was, as after a panic before the header or in a hijacked connection.
     pub status: Option<u16>,
     /// Bytes of the response's body.
@@ -194,12 +196,14 @@ pub struct HttpClient<'a> {
 /// A connection of TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// Since when the request had it for its own, in nanoseconds of `CLOCK_BOOTTIME`.
+    /// When it was known, in nanoseconds of `CLOCK_BOOTTIME`: of an HTTP request before it was sent.
     pub since: u64,
     /// This end.
     pub local: SocketAddr,
     /// The other end.
     pub peer: SocketAddr,
+    /// The id of the stream of HTTP/2; 0 over HTTP/1.
+    pub stream: u32,
 }
 
 /// Which field of a `net/url.URL` a path comes from.

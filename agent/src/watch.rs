@@ -272,7 +272,7 @@ impl Settings {
             ),
             (headers.lengths != 0, process_flags::HEADERS),
             (treatment.forwarded, process_flags::FORWARDED),
-            (self.join && !analysis.join.places.is_empty(), process_flags::JOIN),
+            (self.join, process_flags::JOIN),
         ];
         let flags = flags
             .into_iter()

@@ -9,7 +9,7 @@ use lightfoot::inspect::{self, Program as Facts};
 use lightfoot::plan::holders::{Holder, holders};
 use lightfoot::plan::layouts;
 use lightfoot_probes_abi::Layout;
-use lightfoot_probes_abi::layout::{Http2, ITAB_TYPE, NONE};
+use lightfoot_probes_abi::layout::{Http2, Http2Connection, ITAB_TYPE, NONE};
 use lightfoot_symbolizer::{Binary, VirtualAddress};
 use lightfoot_tests::each::each_build;
 use lightfoot_tests::go::{Build, GoToolchain, Mode, Program, matrix};
@@ -108,7 +108,24 @@ fn check(build: &Build, path: &Path) {
     );
     let package = if build.version.minor < 27 { "net/http.http2" } else { "net/http/internal/http2." };
     check_http2(&dwarf, package, layout.http2);
+    let sent =
+        if build.version.minor < 27 { "net/http.Request" } else { "net/http/internal/http2.ClientRequest" };
+    check_http2_connection(&dwarf, package, sent, layout.http2_connection);
     assert_eq!(layout.x_http2, Http2::UNKNOWN, "it is not linked in");
+    assert_eq!(layout.x_http2_connection, Http2Connection::UNKNOWN);
+}
+
+/// Where a client's stream leads to its connection.
+fn check_http2_connection(dwarf: &Oracle, package: &str, request: &str, found: Http2Connection) {
+    let (stream, connection) = (format!("{package}clientStream"), format!("{package}ClientConn"));
+    let expected = Http2Connection {
+        stream: dwarf.offset(&stream, "ID"),
+        connection: dwarf.offset(&stream, "cc"),
+        held: dwarf.offset(&connection, "tconn"),
+        header: dwarf.offset(request, "Header"),
+        url: dwarf.offset(request, "URL"),
+    };
+    assert!(found == expected && found.is_known(), "{found:?} {expected:?}");
 }
 
 fn check_http2(dwarf: &Oracle, package: &str, found: Http2) {
@@ -117,6 +134,9 @@ fn check_http2(dwarf: &Oracle, package: &str, found: Http2) {
         [("status", found.status), ("wroteHeader", found.wrote_header), ("wroteBytes", found.wrote_bytes)];
     dwarf.check(&state, (found.state, found.state_size), &fields);
     assert_eq!(found.rws, dwarf.offset(&format!("{package}responseWriter"), "rws"));
+    let of_stream = [dwarf.offset(&state, "stream"), dwarf.offset(&format!("{package}stream"), "id")];
+    assert_eq!([found.stream, found.id], of_stream);
+    assert_ne!(found.id, NONE);
     assert_eq!((found.state_size, found.rws), (32, 0), "as the documentation says");
     assert_ne!(found.response_writer_type, NONE);
 }
@@ -134,7 +154,9 @@ fn the_http2_of_x_net_has_a_layout_of_its_own() {
         let dwarf = Oracle::of(path);
         if build.version.minor < 27 {
             check_http2(&dwarf, "net/http.http2", layout.http2);
-            check_http2(&dwarf, "golang.org/x/net/http2.", layout.x_http2);
+            let package = "golang.org/x/net/http2.";
+            check_http2(&dwarf, package, layout.x_http2);
+            check_http2_connection(&dwarf, package, "net/http.Request", layout.x_http2_connection);
             let toolchain = GoToolchain::find(build.version).expect("it built the program");
             let symbols = oracle::tools::symbols(&toolchain, path).expect("go tool nm reads it");
             let bytes = fs::read(path).expect("the binary is there");
@@ -152,6 +174,29 @@ fn the_http2_of_x_net_has_a_layout_of_its_own() {
             check_http2(&dwarf, "net/http/internal/http2.", layout.http2);
             assert_eq!(layout.x_http2, Http2::UNKNOWN, "it leaves all to net/http");
         }
+    });
+}
+
+#[test]
+fn what_a_call_by_grpc_goes_over_is_where_dwarf_says() {
+    let builds = [Program::OldRpc, Program::Rpc].into_iter().flat_map(|of| matrix::versions(of, Mode::Plain));
+    each_build(builds, |build, path| {
+        let grpc = layouts::layout(&Facts::inspect(path).expect("it is a Go program")).grpc;
+        let dwarf = Oracle::of(path);
+        let of = |structure: &str, field: &str| {
+            dwarf.offset(&format!("google.golang.org/grpc/internal/transport.{structure}"), field)
+        };
+        let ends = [of("http2Client", "localAddr"), of("http2Client", "remoteAddr")];
+        assert_eq!([grpc.transport.client, grpc.transport.server], ends, "{build}");
+        // Where it is embedded by a pointer the offset begins anew; the two sides have been alike in all releases.
+        let [id, client, server] =
+            [of("Stream", "id"), of("ClientStream", "Stream"), of("ServerStream", "Stream")];
+        let is_by_pointer = grpc.client.embedded != NONE;
+        let within = |embedded: u64| if is_by_pointer || embedded == NONE { 0 } else { embedded };
+        assert_eq!([grpc.client.id, grpc.stream.id], [id + within(client), id + within(server)], "{build}");
+        assert_eq!(is_by_pointer, grpc.stream.by_pointer == 1, "{build}");
+        assert!(!is_by_pointer || grpc.client.embedded == client, "{build}");
+        assert!(grpc.stream.id + 8 <= grpc.stream.size, "{build}: {grpc:?}");
     });
 }
 

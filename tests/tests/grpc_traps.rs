@@ -101,6 +101,36 @@ fn a_message_takes_a_trap_if_it_is_counted() {
     }
 }
 
+/// One more for each attempt of a call that is joined with what it reaches, and none for what is served.
+#[test]
+fn an_attempt_takes_a_trap_if_it_is_joined() {
+    for (program, minor) in builds() {
+        let watched = Watched::start_with(program, minor, Mode::Plain, &["--join"], |_| Ok(())).unwrap();
+        let Some(mut watched) = watched else { return };
+        let server = Driven::start(&watched.build.path().unwrap()).unwrap();
+        let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
+        let kinds = [("unary", 3), ("error", 3), ("intercepted", 3), ("retried", 5), ("stream", 4)];
+        for (kind, _) in kinds {
+            watched.program.ask(&call(10, kind)).unwrap();
+        }
+        thread::sleep(LEARNING);
+        for (kind, traps) in kinds {
+            let Watched { program, agent, .. } = &mut watched;
+            let runs = runs_of(agent, || {
+                program.ask(&call(CALLS, kind)).unwrap();
+            });
+            assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
+        }
+        let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
+        let address = watched.program.url("grpc").unwrap();
+        let runs = runs_of(&watched.agent, || {
+            client.ask(&format!("call {address} {CALLS} unary")).unwrap();
+        });
+        assert_eq!(runs, 2 * CALLS, "served, {}", watched.build);
+        watched.end().unwrap();
+    }
+}
+
 /// Two for each attempt of a call that is served, by grpc-go's own transport.
 #[test]
 fn a_served_call_takes_two_traps() {

@@ -69,15 +69,26 @@ fn check_propagation(build: &Build, operations: &BTreeMap<&'static str, Operatio
     assert_eq!(layout.propagation.http2.is_known(), is_there, "{:?}", layout.propagation);
 }
 
-/// The connection of a request is in its register at the entry of what all of them pass that go over HTTP/1, and what it leads to is known.
+/// The connection of a request is in its register at the entry of what all of them pass that go over HTTP/1, or leads to it over HTTP/2, and what
+/// it leads to is known.
 fn check_connection(build: &Build, operations: &BTreeMap<&'static str, OperationPlan>) {
     let operation = &operations["HTTP/1 client connection"];
     assert!(operation.can_be_watched(), "{:?}", operation.refusals);
     let site = ("net/http.(*persistConn).roundTrip", vec![Price::Emulated]);
     assert_eq!(caught(operation, Role::Connected), site);
+    // That of a stream is where its headers are about to be encoded.
+    let of_stream = if build.version.minor < 27 {
+        "net/http.(*http2clientStream).encodeAndWriteHeaders"
+    } else {
+        "net/http/internal/http2.(*clientStream).encodeAndWriteHeaders"
+    };
+    let operation = &operations["HTTP/2 client connection"];
+    assert!(operation.can_be_watched(), "{:?}", operation.refusals);
+    assert_eq!(caught(operation, Role::Connected), (of_stream, vec![Price::Emulated]));
     let layout = layout(&Facts::inspect(&build.path().expect("it was built")).expect("it was inspected"));
     let found = layout.client_connection;
     assert!(found.is_known() && found.tls_type != NONE && found.tls_connection != NONE, "{found:?}");
+    assert!(layout.http2_connection.is_known(), "{:?}", layout.http2_connection);
 }
 
 fn check_http(build: &Build, path: &Path) {
@@ -344,6 +355,11 @@ fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
         for role in [Role::Listed, Role::Written].iter().filter(|_| is_there) {
             assert_eq!(caught(propagation, *role).1, [Price::Emulated], "{role:?}");
         }
+        let connection = &operations["gRPC client connection"];
+        assert!(connection.can_be_watched(), "{:?}", connection.refusals);
+        let site = ("google.golang.org/grpc.(*csAttempt).finish", vec![Price::Emulated]);
+        assert_eq!(caught(connection, Role::Connected), site);
+        assert!(layout(&facts).grpc.knows_connections(), "{:?}", layout(&facts).grpc);
         for title in ["messages of gRPC server streams", "messages of gRPC client streams"] {
             let operation = &operations[title];
             assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);
@@ -394,6 +410,9 @@ fn http2_of_x_net() {
             let function = "golang.org/x/net/http2.(*ClientConn).writeHeaders";
             assert_eq!(caught(propagation, Role::Written), (function, vec![Price::Emulated]));
         }
+        let connection = &operations(path)["x/net HTTP/2 client connection"];
+        assert_eq!(connection.can_be_watched(), build.version.minor < 27, "{:?}", connection.refusals);
+        assert_eq!(layout.x_http2_connection.is_known(), build.version.minor < 27);
     });
     each_build(matrix::versions(Program::Http, Mode::Stripped), |_, path| {
         assert!(operations(path).keys().all(|title| !title.starts_with("x/net")), "it is not linked in");

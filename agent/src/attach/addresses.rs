@@ -69,6 +69,7 @@ mod tests {
             contexts: 1,
             callers: 1,
             processes: 1,
+            connected: 1,
             counts_reads: false,
         };
         let loaded = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string()).and_then(|object| {

@@ -14,6 +14,7 @@ pub const LIBRARY: Library = Library {
         HANDLER_SERVER,
         UNARY_CLIENT,
         STREAM_CLIENT,
+        CONNECTION,
         PROPAGATION,
         SERVER_MESSAGES,
         CLIENT_MESSAGES,
@@ -200,6 +201,30 @@ pub const STREAM_CLIENT: Operation = Operation {
         &WRAP_ERROR,
         &ERROR_STRING,
     ],
+    maps: &[],
+};
+
+/// The connection and the stream that a call goes over (with `--join`).
+///
+/// Each attempt to make a call ends with this, a unary call's on the call's own goroutine (`(*clientStream).finish`, stream.go). Those of
+/// streams pass it, too, though what is read of them is read at their own end.
+pub const CONNECTION: Operation = Operation {
+    title: "gRPC client connection",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Connected,
+        ways: &[Way {
+            function: "google.golang.org/grpc.(*csAttempt).finish",
+            place: Place::Entry {
+                // (a *csAttempt) finish(err error)
+                signature: Signature { parameters: &[GoType::Pointer, GoType::Interface], results: &[] },
+                needs: &[0],
+                called_from: Some("google.golang.org/grpc.(*clientStream).finish"),
+            },
+        }],
+    }],
+    layouts: &[&G, &STACK, &ATTEMPT, &STREAM, &TRANSPORT_STREAM, &HTTP2_CLIENT, &TCP_ADDR],
     maps: &[],
 };
 
@@ -408,7 +433,7 @@ const fn finish_in(function: &'static str) -> Way {
 pub const STREAM: Layout = Layout {
     name: "google.golang.org/grpc/internal/transport.Stream",
     required: &["ctx", "method"],
-    optional: &["status"],
+    optional: &["status", "id"],
     is_optional: false,
 };
 
@@ -432,7 +457,7 @@ pub const STREAM_OF_SERVER: Layout = Layout {
 pub const TRANSPORT_STREAM: Layout = Layout {
     name: "google.golang.org/grpc/internal/transport.ClientStream",
     required: &["status"],
-    optional: &[],
+    optional: &["Stream"],
     is_optional: true,
 };
 
@@ -449,7 +474,7 @@ pub const HTTP2_SERVER: Layout = Layout {
 pub const HTTP2_CLIENT: Layout = Layout {
     name: "google.golang.org/grpc/internal/transport.http2Client",
     required: &[],
-    optional: &["remoteAddr"],
+    optional: &["remoteAddr", "localAddr"],
     is_optional: true,
 };
 

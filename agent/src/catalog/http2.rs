@@ -26,10 +26,10 @@
 use lightfoot_symbolizer::go_abi::{GoType, Signature};
 
 use super::go_runtime::{CLASSIC_MAP, ERROR_STRING, G, M, P, STACK, SWISS_GROUPS, SWISS_MAP, SWISS_TABLE};
-use super::grpc::BUFFER;
+use super::grpc::{BUFFER, TCP_ADDR};
 use super::net_http::{
-    AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, PATTERN, REQUEST, RESPONSE, ROUND_TRIP_ENTRY,
-    ROUND_TRIP_RESULTS, SERVE_HTTP, URL, WRITER,
+    AFTER_ROUND_TRIP_IN_SEND, CLIENT_RESPONSE, CLOSURE, HEADER, NET_CONN, NET_FD, PATTERN, REQUEST, RESPONSE,
+    ROUND_TRIP_ENTRY, ROUND_TRIP_RESULTS, SERVE_HTTP, TCP_CONN, TLS_CONN, URL, WRITER,
 };
 use super::{Inlined, Layout, Library, Operation, Place, Point, Role, Way};
 
@@ -56,10 +56,12 @@ pub const SERVER: Operation = Operation {
         &RESPONSE,
         BUNDLED.writer,
         BUNDLED.state,
+        BUNDLED.stream,
         &SERVER_REQUEST,
         INTERNAL.held,
         INTERNAL.writer,
         INTERNAL.state,
+        INTERNAL.stream,
         &CLASSIC_MAP,
         &SWISS_MAP,
         &SWISS_TABLE,
@@ -72,7 +74,7 @@ pub const SERVER: Operation = Operation {
 pub const LIBRARY: Library = Library {
     name: "golang.org/x/net/http2",
     module: Some("golang.org/x/net"),
-    operations: &[X_SERVER, X_SERVER_BY_NET_HTTP, X_CLIENT, X_PROPAGATION],
+    operations: &[X_SERVER, X_SERVER_BY_NET_HTTP, X_CLIENT, X_CONNECTION, X_PROPAGATION],
 };
 
 /// A request to its server.
@@ -111,6 +113,7 @@ pub const X_SERVER: Operation = Operation {
         &PATTERN,
         X.writer,
         X.state,
+        X.stream,
         &CLASSIC_MAP,
         &SWISS_MAP,
         &SWISS_TABLE,
@@ -158,6 +161,7 @@ pub const X_SERVER_BY_NET_HTTP: Operation = Operation {
         &SERVER_REQUEST,
         INTERNAL.writer,
         INTERNAL.state,
+        INTERNAL.stream,
         &CLASSIC_MAP,
         &SWISS_MAP,
         &SWISS_TABLE,
@@ -197,6 +201,55 @@ pub const X_CLIENT: Operation = Operation {
         Point { role: Role::StandIn, ways: &[Way { function: X_ROUND_TRIP, place: Place::Returns }] },
     ],
     layouts: &[&G, &M, &P, &STACK, &REQUEST, &URL, &CLIENT_RESPONSE, &ERROR_STRING],
+    maps: &[],
+};
+
+/// The connection and the stream that a request of a client of `net/http` goes over by HTTP/2 (with `--join`).
+///
+/// Each stream has a goroutine, which that of the request creates (`(*ClientConn).roundTrip`) and waits for. It has the stream's id when it
+/// begins to write the headers. Functions with a defer, as this one, are never inlined (cmd/compile/internal/inline/inl.go).
+pub const CONNECTION: Operation = Operation {
+    title: "HTTP/2 client connection",
+    only_with: None,
+    inlined: None,
+    points: &[Point {
+        role: Role::Connected,
+        ways: &[headers_of(BUNDLED_SENDER.caller), headers_of(INTERNAL_SENDER.caller)],
+    }],
+    layouts: &[
+        &G,
+        &REQUEST,
+        INTERNAL_SENDER.request,
+        BUNDLED_SENDER.stream,
+        BUNDLED_SENDER.connection,
+        INTERNAL_SENDER.stream,
+        INTERNAL_SENDER.connection,
+        &TLS_CONN,
+        &TCP_CONN,
+        &NET_CONN,
+        &NET_FD,
+        &TCP_ADDR,
+    ],
+    maps: &[],
+};
+
+/// The same of a request of its client.
+pub const X_CONNECTION: Operation = Operation {
+    title: "x/net HTTP/2 client connection",
+    only_with: None,
+    inlined: None,
+    points: &[Point { role: Role::Connected, ways: &[headers_of(X_SENDER.caller)] }],
+    layouts: &[
+        &G,
+        X_SENDER.request,
+        X_SENDER.stream,
+        X_SENDER.connection,
+        &TLS_CONN,
+        &TCP_CONN,
+        &NET_CONN,
+        &NET_FD,
+        &TCP_ADDR,
+    ],
     maps: &[],
 };
 
@@ -271,6 +324,8 @@ pub struct Sender {
     pub function: &'static str,
     /// `(cs *clientStream) encodeAndWriteHeaders(req *http.Request) error`: calls it, once, for the headers of a request.
     pub caller: &'static str,
+    /// `clientStream`.
+    pub stream: &'static Layout,
     /// `ClientConn`.
     pub connection: &'static Layout,
     /// The request that the caller has.
@@ -288,6 +343,7 @@ pub const SENDERS: [&Sender; 3] = [&BUNDLED_SENDER, &INTERNAL_SENDER, &X_SENDER]
 pub const BUNDLED_SENDER: Sender = Sender {
     function: "net/http.(*http2ClientConn).writeHeaders",
     caller: "net/http.(*http2clientStream).encodeAndWriteHeaders",
+    stream: &client_stream("net/http.http2clientStream"),
     connection: &client_conn("net/http.http2ClientConn"),
     request: &REQUEST,
     encoder: &encoder("vendor/golang.org/x/net/http2/hpack.Encoder"),
@@ -298,6 +354,7 @@ pub const BUNDLED_SENDER: Sender = Sender {
 pub const INTERNAL_SENDER: Sender = Sender {
     function: "net/http/internal/http2.(*ClientConn).writeHeaders",
     caller: "net/http/internal/http2.(*clientStream).encodeAndWriteHeaders",
+    stream: &client_stream("net/http/internal/http2.clientStream"),
     connection: &client_conn("net/http/internal/http2.ClientConn"),
     request: &Layout {
         name: "net/http/internal/http2.ClientRequest",
@@ -312,6 +369,7 @@ pub const INTERNAL_SENDER: Sender = Sender {
 pub const X_SENDER: Sender = Sender {
     function: "golang.org/x/net/http2.(*ClientConn).writeHeaders",
     caller: "golang.org/x/net/http2.(*clientStream).encodeAndWriteHeaders",
+    stream: &client_stream("golang.org/x/net/http2.clientStream"),
     connection: &client_conn("golang.org/x/net/http2.ClientConn"),
     request: &REQUEST,
     encoder: &encoder("golang.org/x/net/http2/hpack.Encoder"),
@@ -322,9 +380,28 @@ const fn framed_in(function: &'static str, call: &'static Place) -> Way {
     Way { function, place: Place::WithReceiver(call) }
 }
 
+/// `(cs *clientStream) encodeAndWriteHeaders(req *http.Request) error`, or of a `*ClientRequest`.
+const fn headers_of(function: &'static str) -> Way {
+    Way {
+        function,
+        place: Place::Entry {
+            signature: Signature {
+                parameters: &[GoType::Pointer, GoType::Pointer],
+                results: &[GoType::Interface],
+            },
+            needs: &[0, 1],
+            called_from: None,
+        },
+    }
+}
+
+const fn client_stream(name: &'static str) -> Layout {
+    Layout { name, required: &[], optional: &["ID", "cc"], is_optional: true }
+}
+
 const fn client_conn(name: &'static str) -> Layout {
     // Go 1.27 has another struct of the same name as that before.
-    let optional = &["hbuf", "bw", "henc", "peerMaxHeaderListSize"];
+    let optional = &["hbuf", "bw", "henc", "peerMaxHeaderListSize", "tconn"];
     Layout { name, required: &[], optional, is_optional: true }
 }
 
@@ -350,6 +427,8 @@ pub struct ResponseWriter {
     pub writer: &'static Layout,
     /// `responseWriterState`.
     pub state: &'static Layout,
+    /// `stream`.
+    pub stream: &'static Layout,
 }
 
 /// That of `net/http` up to Go 1.26.
@@ -358,6 +437,7 @@ pub const BUNDLED: ResponseWriter = ResponseWriter {
     by_pointer: true,
     writer: &BUNDLED_WRITER,
     state: &state("net/http.http2responseWriterState"),
+    stream: &stream("net/http.http2stream"),
 };
 
 /// That of `net/http` since Go 1.27.
@@ -371,6 +451,7 @@ pub const INTERNAL: ResponseWriter = ResponseWriter {
     by_pointer: false,
     writer: &writer("net/http/internal/http2.responseWriter"),
     state: &state("net/http/internal/http2.responseWriterState"),
+    stream: &stream("net/http/internal/http2.stream"),
 };
 
 /// What it makes an `http.Request` of.
@@ -387,6 +468,7 @@ pub const X: ResponseWriter = ResponseWriter {
     by_pointer: true,
     writer: &X_WRITER,
     state: &state("golang.org/x/net/http2.responseWriterState"),
+    stream: &stream("golang.org/x/net/http2.stream"),
 };
 
 const BUNDLED_WRITER: Layout = writer("net/http.http2responseWriter");
@@ -397,5 +479,14 @@ const fn writer(name: &'static str) -> Layout {
 }
 
 const fn state(name: &'static str) -> Layout {
-    Layout { name, required: &["status", "wroteHeader"], optional: &["wroteBytes"], is_optional: true }
+    Layout {
+        name,
+        required: &["status", "wroteHeader"],
+        optional: &["wroteBytes", "stream"],
+        is_optional: true,
+    }
+}
+
+const fn stream(name: &'static str) -> Layout {
+    Layout { name, required: &[], optional: &["id"], is_optional: true }
 }

@@ -10,7 +10,15 @@ use super::{grpc, http2};
 pub const LIBRARY: Library = Library {
     name: "net/http",
     module: None,
-    operations: &[SERVER_1, http2::SERVER, CLIENT, CONNECTION_1, PROPAGATION_1, http2::PROPAGATION],
+    operations: &[
+        SERVER_1,
+        http2::SERVER,
+        CLIENT,
+        CONNECTION_1,
+        http2::CONNECTION,
+        PROPAGATION_1,
+        http2::PROPAGATION,
+    ],
 };
 
 /// A request over HTTP/1.

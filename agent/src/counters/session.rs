@@ -134,7 +134,7 @@ impl SessionCounter {
             Self::Joined => "Spans that got a link to that of the same call on its other side.",
             Self::JoinAmbiguous => "Spans without such a link, for it could have been one of several.",
             Self::JoinUnmatched => {
-                "Calls over HTTP/1 whose other side was not seen within a minute: the service is not watched here, or is behind something else."
+                "Calls whose other side was not seen within a minute: the service is not watched here, or is behind something else."
             }
             Self::JoinFull => {
                 "Calls that were forgotten before that, for too many wait for their other side."

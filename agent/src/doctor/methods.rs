@@ -12,8 +12,15 @@ use crate::price::{OwnCode, OwnSite, place, probed};
 use crate::{memory_limit, propagation};
 
 /// No record is ever made, and only we are watched.
-pub(crate) const SIZES: Sizes =
-    Sizes { ring_bytes: 4096, open_spans: 1, processes: 1, contexts: 1, callers: 1, counts_reads: false };
+pub(crate) const SIZES: Sizes = Sizes {
+    ring_bytes: 4096,
+    open_spans: 1,
+    processes: 1,
+    contexts: 1,
+    callers: 1,
+    connected: 1,
+    counts_reads: false,
+};
 /// So often the function is called to see its probe at work.
 const CALLS: u64 = 16;
 

@@ -1,11 +1,11 @@
 use super::*;
 use crate::counters::SessionCounter;
-use crate::record::{Connection, ParentRule};
+use crate::record::{Connection, GrpcClient, GrpcServer, ParentRule};
 
 const LOCAL: &str = "127.0.0.1:40000";
 
 /// A record of process `id`, whose span and trace have that number.
-fn record(id: u8, (start, end): (u64, u64), operation: Operation<'static>) -> Record<'static> {
+fn record(id: u8, (start, end): (u64, u64), operation: &Operation<'static>) -> Record<'static> {
     Record {
         pid: id.into(),
         start,
@@ -16,7 +16,7 @@ fn record(id: u8, (start, end): (u64, u64), operation: Operation<'static>) -> Re
         flags: 1,
         trace_state: None,
         segment: None,
-        operation,
+        operation: *operation,
     }
 }
 
@@ -32,11 +32,11 @@ fn call_to(
         path: "/a",
         status: Some(200),
         has_body: true,
-        connection: Some(Connection { since: times.0 + 2, local, peer }),
+        connection: Some(Connection { since: times.0 + 2, local, peer, stream: 0 }),
         ..HttpClient::default()
     };
     change(&mut call);
-    record(id, times, Operation::HttpClient(call))
+    record(id, times, &Operation::HttpClient(call))
 }
 
 fn call(id: u8, times: (u64, u64)) -> Record<'static> {
@@ -47,7 +47,7 @@ fn request_with(id: u8, times: (u64, u64), change: impl FnOnce(&mut HttpServer<'
     let mut request =
         HttpServer { method: "GET", target: "/a?b", peer: LOCAL, protocol: (1, 1), ..HttpServer::default() };
     change(&mut request);
-    record(id, times, Operation::HttpServer(request))
+    record(id, times, &Operation::HttpServer(request))
 }
 
 fn request(id: u8, times: (u64, u64)) -> Record<'static> {
@@ -181,6 +181,62 @@ fn addresses_are_those_of_one_network() {
     for change in changes {
         assert_eq!(links(&[call(1, (10, 50)), request_with(2, (20, 30), change)]).0, [0, 0]);
     }
+}
+
+/// Over HTTP/2: on a stream.
+fn stream(id: u8, stream: u32, times: (u64, u64)) -> Record<'static> {
+    call_to("127.0.0.1:80", id, times, |call| call.connection.as_mut().unwrap().stream = stream)
+}
+
+fn served(id: u8, stream: u32, times: (u64, u64)) -> Record<'static> {
+    request_with(id, times, |request| (request.protocol, request.stream) = ((2, 0), stream))
+}
+
+#[test]
+fn a_stream_is_of_one_request() {
+    // All at once, on one connection; a request may come after its call was given up.
+    let calls = [1, 2, 3].map(|id| stream(id, u32::from(id) * 2 - 1, (10, 50)));
+    let requests =
+        [3, 1, 2].map(|id| served(id + 10, u32::from(id) * 2 - 1, (if id == 2 { 60 } else { 20 }, 70)));
+    assert_eq!(links(&[calls, requests].concat()).0, [0, 0, 0, 3, 1, 2]);
+    assert_eq!(links(&[requests, calls].concat()).0, [0, 0, 0, 11, 12, 13]);
+    // Not what came before the call, nor another method, nor what has no stream.
+    assert_eq!(links(&[stream(1, 1, (10, 50)), served(2, 1, (11, 70))]).0, [0, 0]);
+    let posted = request_with(2, (20, 30), |request| {
+        (request.protocol, request.stream, request.method) = ((2, 0), 1, "POST");
+    });
+    assert_eq!(links(&[stream(1, 1, (10, 50)), posted]).0, [0, 0]);
+    assert_eq!(links(&[stream(1, 0, (10, 50)), served(2, 0, (20, 30))]).0, [0, 0]);
+    assert_eq!(links(&[stream(1, 1, (10, 50)), request(2, (20, 30))]).0, [0, 0]);
+    // An address that another connection has had before.
+    assert_eq!(links(&[stream(1, 1, (10, 11)), stream(1, 1, (30, 50)), served(2, 1, (40, 45))]).0, [0, 0, 1]);
+}
+
+#[test]
+fn a_call_of_grpc_is_a_request_of_http2() {
+    let connection = |stream| {
+        let (local, peer) = (LOCAL.parse().unwrap(), "127.0.0.1:80".parse().unwrap());
+        Some(Connection { since: 49, local, peer, stream })
+    };
+    let of = |id, stream, method| {
+        let call = GrpcClient { method, connection: connection(stream), ..GrpcClient::default() };
+        record(id, (10, 50), &Operation::GrpcClient(call))
+    };
+    let at = |id, stream, method| {
+        let request = GrpcServer { method, stream, peer: LOCAL.parse().ok(), ..GrpcServer::default() };
+        record(id, (20, 30), &Operation::GrpcServer(request))
+    };
+    assert_eq!(
+        links(&[of(1, 3, "/a/B"), of(2, 5, "/a/B"), at(3, 5, "/a/B"), at(4, 3, "/a/B")]).0,
+        [0, 0, 2, 1]
+    );
+    assert_eq!(links(&[at(3, 5, "/a/B"), of(2, 5, "/a/B")]).0, [0, 3]);
+    let by_net_http = request_with(2, (20, 30), |request| {
+        (request.protocol, request.stream, request.method, request.target) = ((2, 0), 3, "POST", "/a/B");
+    });
+    assert_eq!(links(&[of(1, 3, "/a/B"), by_net_http]).0, [0, 1]);
+    assert_eq!(links(&[of(1, 3, "/a/B"), at(2, 3, "/a/C")]).0, [0, 0]);
+    assert_eq!(links(&[of(1, 0, "/a/B"), at(2, 0, "/a/B")]), (vec![0, 0], Tally::default()));
 }
 
 #[test]

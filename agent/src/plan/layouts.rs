@@ -55,6 +55,8 @@ pub fn layout(program: &Program) -> Layout {
         grpc: grpc::grpc(program),
         propagation: propagation::propagation(program),
         client_connection: connection::of_client(program),
+        http2_connection: connection::of_http2(program, &[&http2::BUNDLED_SENDER, &http2::INTERNAL_SENDER]),
+        x_http2_connection: connection::of_http2(program, &[&http2::X_SENDER]),
     }
 }
 
@@ -166,6 +168,8 @@ fn http2(program: &Program, writer: &http2::ResponseWriter) -> layout::Http2 {
         status,
         wrote_header,
         wrote_bytes,
+        stream: state.offset("stream"),
+        id: Struct::of(program, writer.stream.name).offset("id"),
     }
 }
 

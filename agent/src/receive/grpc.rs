@@ -9,7 +9,7 @@ use lightfoot_probes_abi::record::{self, http_flags};
 use lightfoot_probes_abi::user::{GrpcTexts, Texts};
 use lightfoot_probes_abi::{Grpc, GrpcText, Text};
 
-use super::text;
+use super::{connection, text};
 use crate::record::{CallError, GrpcClient, GrpcServer};
 
 pub(super) fn server<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) -> GrpcServer<'a> {
@@ -19,6 +19,7 @@ pub(super) fn server<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) ->
         message: text(texts.get(GrpcText::Error), arena),
         peer: peer(call),
         peer_name: text(texts.get(GrpcText::Peer), arena),
+        stream: u32::try_from(call.error_type_or_stream).unwrap_or(0),
         // A unary call looks like a stream without any.
         messages: messages(texts).filter(|messages| *messages != (0, 0)),
         has_panicked: call.flags & grpc_flags::PANICKED != 0,
@@ -49,6 +50,7 @@ pub(super) fn over_net_http<'a>(
         message: text(texts.get(Text::Error), arena),
         peer: peer.parse().ok(),
         peer_name: if peer.starts_with(['/', '@']) { peer } else { "" },
+        stream: u32::try_from(request.error_type_or_stream).unwrap_or(0),
         messages: None,
         has_panicked: request.flags & http_flags::PANICKED != 0,
         cut: ArenaVec::from_iter_in(cut, arena).into_bump_slice(),
@@ -57,18 +59,21 @@ pub(super) fn over_net_http<'a>(
 
 pub(super) fn client<'a>(call: &Grpc, texts: &GrpcTexts<'a>, arena: &'a Bump) -> GrpcClient<'a> {
     let message = text(texts.get(GrpcText::Error), arena);
+    let connection = connection(texts.get(GrpcText::Connection));
     GrpcClient {
         method: text(texts.get(GrpcText::Method), arena),
         target: text(texts.get(GrpcText::Target), arena),
         code: code(call),
         message,
-        error: (call.error_type != 0).then_some(CallError {
-            descriptor: call.error_type,
+        error: (call.error_type_or_stream != 0).then_some(CallError {
+            descriptor: call.error_type_or_stream,
             type_name: None,
             text: message,
         }),
-        peer: peer(call),
+        // With interceptors only the connection tells.
+        peer: peer(call).or(connection.map(|connection| connection.peer)),
         peer_name: text(texts.get(GrpcText::Peer), arena),
+        connection,
         messages: messages(texts),
         ended_by_outer: call.flags & grpc_flags::ENDED_BY_OUTER != 0,
         cut: cut(call, arena),
@@ -106,6 +111,7 @@ fn name(text: GrpcText) -> &'static str {
         GrpcText::Method => "method",
         GrpcText::Target => "target",
         GrpcText::Tracestate => "trace_state",
+        GrpcText::Connection => "connection",
         GrpcText::Peer => "peer_name",
         GrpcText::Error => "message",
         GrpcText::Messages => "messages",

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::CallError;
+use super::{CallError, Connection};
 
 /// A call that was served. Texts are as the client sent them, cut at the limits of `lightfoot-probes-abi`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct GrpcServer<'a> {
     pub peer: Option<SocketAddr>,
     /// The name of the unix socket that it is; `@` or empty if it has none.
     pub peer_name: &'a str,
+    /// The id of the HTTP/2 stream, if it is known; else 0.
+    pub stream: u32,
     /// The messages of a stream, sent and received, if they were counted.
     pub messages: Option<(u64, u64)>,
     /// Whether the handler panicked.
@@ -42,6 +44,8 @@ pub struct GrpcClient<'a> {
     pub peer: Option<SocketAddr>,
     /// The name of the unix socket that it is, if that is known.
     pub peer_name: &'a str,
+    /// The connection that it went over, if that was looked for and found.
+    pub connection: Option<Connection>,
     /// The messages of a stream, sent and received, if they were counted.
     pub messages: Option<(u64, u64)>,
     /// Whether the end is that of a call around this one.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lightfoot_probes_abi::context::HolderKind;
-use lightfoot_probes_abi::layout::{Http2, Propagation, Router};
+use lightfoot_probes_abi::layout::{Http2, NONE, Propagation, Router};
 use lightfoot_probes_abi::{Cookie, Holder, Layout, SiteKind};
 use lightfoot_symbolizer::VirtualAddress;
 use lightfoot_symbolizer::build_info::BuildInfo;
@@ -52,9 +52,9 @@ pub(super) struct Analysis {
     /// Those at which trace contexts are added to what clients send, and why none are added to what some send.
     pub(super) propagation: Probes,
     pub(super) not_propagated: Vec<String>,
-    /// Those that tell by which connections calls go, and why there are none.
+    /// Those that tell by which connections calls go, and why there are none of some.
     pub(super) join: Probes,
-    pub(super) not_joined: Option<String>,
+    pub(super) not_joined: Vec<String>,
     /// How the calls of its clients end, if it has any.
     pub(super) clients: Option<Clients>,
     /// What is left to the program's own instrumentation, and to which.
@@ -152,7 +152,7 @@ impl Analysis {
             propagation: Probes::default(),
             not_propagated: Vec::new(),
             join: Probes::default(),
-            not_joined: None,
+            not_joined: Vec::new(),
             clients: None,
             covered: Vec::new(),
             outlooks: Arc::new([]),
@@ -166,7 +166,7 @@ impl Analysis {
             {
                 analysis.add_propagation(operation);
             }
-            if operation.operation.title == net_http::CONNECTION_1.title {
+            if operation.points.iter().any(|point| point.role == Role::Connected) {
                 analysis.add_connection(operation);
             }
             let Some(add) = Self::adder(operation) else { continue };
@@ -252,9 +252,7 @@ impl Analysis {
     /// Adds those at which a header is written to what clients send of whom there are spans.
     fn add_propagation(&mut self, plan: &OperationPlan) {
         let is_linked = plan.points.iter().any(|point| !point.absent);
-        let is_grpc = |kind| matches!(kind, Some(SiteKind::GrpcClientStart | SiteKind::GrpcStreamStart));
-        let has_grpc_clients = self.probes.places.iter().any(|place| is_grpc(place.cookie.kind()));
-        if !is_linked || plan.operation.title == grpc::PROPAGATION.title && !has_grpc_clients {
+        if !is_linked || plan.operation.title == grpc::PROPAGATION.title && !self.has_grpc_clients() {
             return;
         }
         match propagation(plan, &self.layout) {
@@ -263,18 +261,40 @@ impl Analysis {
         }
     }
 
-    /// Adds that at which the connection of a client's request is known.
+    /// Adds that at which the connection of a client's request or call is known.
     fn add_connection(&mut self, plan: &OperationPlan) {
-        let refusal = plan.refusals.first().cloned();
-        let is_known = self.layout.client_connection.is_known();
-        self.not_joined = refusal.or_else(|| {
+        let title = plan.operation.title;
+        let is_linked = plan.points.iter().any(|point| !point.absent);
+        if !is_linked || title == grpc::CONNECTION.title && !self.has_grpc_clients() {
+            return;
+        }
+        let (layout, is_x) = (&self.layout, title == http2::X_CONNECTION.title);
+        let (kind, is_known) = if title == net_http::CONNECTION_1.title {
+            (SiteKind::HttpClientConnection, layout.client_connection.is_known())
+        } else if title == grpc::CONNECTION.title {
+            (SiteKind::GrpcClientConnection, layout.grpc.knows_connections())
+        } else {
+            let of = if is_x { &layout.x_http2_connection } else { &layout.http2_connection };
+            let is_known = layout.client_connection.knows_addresses() && of.is_known();
+            (SiteKind::Http2ClientConnection, is_known && layout.g.parent_goid != NONE)
+        };
+        let refusal = plan.refusals.first().cloned().or_else(|| {
             (!is_known).then(|| "the layout of its clients' connections is not known".to_owned())
         });
-        if self.not_joined.is_none() {
-            for planned in plan.points.iter().flat_map(|point| &point.chosen).flat_map(|(_, sites)| sites) {
-                self.join.add(planned, with_condition(SiteKind::HttpClientConnection, planned));
-            }
+        if let Some(why) = refusal {
+            self.not_joined.push(format!("{title}: {why}"));
+            return;
         }
+        for planned in plan.points.iter().flat_map(|point| &point.chosen).flat_map(|(_, sites)| sites) {
+            let cookie = with_condition(kind, planned);
+            self.join.add(planned, if is_x { cookie.of_x_net() } else { cookie });
+        }
+    }
+
+    /// Whether it has gRPC clients that are watched.
+    fn has_grpc_clients(&self) -> bool {
+        let is_grpc = |kind| matches!(kind, Some(SiteKind::GrpcClientStart | SiteKind::GrpcStreamStart));
+        self.probes.places.iter().any(|place| is_grpc(place.cookie.kind()))
     }
 
     /// How to add the probes of an operation, if its spans can be had.

@@ -176,7 +176,7 @@ impl Watcher {
         }
         let covered = analysis.covered.join(", ");
         let is_client = self.settings.join && analysis.clients.is_some();
-        let not_joined = analysis.not_joined.clone().filter(|_| is_client);
+        let not_joined = if is_client { analysis.not_joined.join("; ") } else { String::new() };
         let contexts = attachment.holders_left_out.saturating_add(analysis.holders_left_out);
         let has_clients = analysis.clients.is_some();
         if has_clients {
@@ -192,8 +192,8 @@ impl Watcher {
         if !covered.is_empty() {
             self.tell(Event::LeftToItself { executable: executable.into(), covered });
         }
-        if let Some(why) = not_joined {
-            let reason = WatchError::Unproven(why);
+        if !not_joined.is_empty() {
+            let reason = WatchError::Unproven(not_joined);
             self.tell(Event::NotJoined { executable: executable.into(), reason });
         }
         if contexts != 0 {

@@ -153,8 +153,10 @@ pub(super) fn modules(plan: &Plan) -> Modules {
 }
 
 fn is_told(plan: &OperationPlan) -> bool {
-    let asked_for = [net_http::CONNECTION_1.title, net_http::PROPAGATION_1.title, grpc::PROPAGATION.title];
-    Analysis::adder(plan).is_some() || asked_for.contains(&plan.operation.title)
+    let asked_for = [net_http::PROPAGATION_1.title, grpc::PROPAGATION.title];
+    Analysis::adder(plan).is_some()
+        || plan.points.iter().any(|point| point.role == Role::Connected)
+        || asked_for.contains(&plan.operation.title)
 }
 
 impl Outlook {

@@ -43,6 +43,9 @@ pub enum SiteKind {
     /// `net/http.(*persistConn).roundTrip`: a client's request goes over this connection, which speaks HTTP/1. For the programs that join
     /// alone.
     HttpClientConnection = 19,
+    /// `(*clientStream).encodeAndWriteHeaders` of `net/http` or of `golang.org/x/net/http2` ([`Cookie::X_NET`]): a client's request goes
+    /// out as this stream, whose goroutine was created by that of the request. For the programs that join alone.
+    Http2ClientConnection = 20,
     /// The call of `io.WriteString` in `net/http.(*Request).write`, which ends the headers of a request over HTTP/1: a header can be
     /// added before it. [`Cookie::receiver`] tells where the request is. For the programs that write alone.
     HttpClientHead = 24,
@@ -86,12 +89,15 @@ pub enum SiteKind {
     GrpcServerSent = 43,
     /// Behind the call of `recv` in `(*serverStream).RecvMsg`.
     GrpcServerReceived = 44,
+    /// `google.golang.org/grpc.(*csAttempt).finish`: an attempt of a client's call has ended, a unary one's on its own goroutine. For the
+    /// programs that join alone.
+    GrpcClientConnection = 45,
 }
 
 impl SiteKind {
     /// Whether it is for the programs of gRPC.
     pub const fn is_grpc(self) -> bool {
-        self as u8 >= Self::GrpcServerStart as u8
+        self as u8 >= Self::GrpcServerStart as u8 && !self.is_join()
     }
 
     /// Whether it is for the programs that write.
@@ -104,7 +110,7 @@ impl SiteKind {
 
     /// Whether it is for the programs that join.
     pub const fn is_join(self) -> bool {
-        matches!(self, Self::HttpClientConnection)
+        matches!(self, Self::HttpClientConnection | Self::Http2ClientConnection | Self::GrpcClientConnection)
     }
 
     /// The kind of that number.
@@ -122,6 +128,7 @@ impl SiteKind {
             17 => Some(Self::HttpClientStartInner),
             18 => Some(Self::HttpClientEnd),
             19 => Some(Self::HttpClientConnection),
+            20 => Some(Self::Http2ClientConnection),
             24 => Some(Self::HttpClientHead),
             25 => Some(Self::GrpcClientListed),
             26 => Some(Self::GrpcClientHead),
@@ -139,12 +146,13 @@ impl SiteKind {
             42 => Some(Self::GrpcClientReceived),
             43 => Some(Self::GrpcServerSent),
             44 => Some(Self::GrpcServerReceived),
+            45 => Some(Self::GrpcClientConnection),
             _ => None,
         }
     }
 
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::HttpServerStart,
         Self::HttpServerEnd,
         Self::HttpServerEndByDepth,
@@ -157,6 +165,7 @@ impl SiteKind {
         Self::HttpClientStartInner,
         Self::HttpClientEnd,
         Self::HttpClientConnection,
+        Self::Http2ClientConnection,
         Self::HttpClientHead,
         Self::GrpcClientListed,
         Self::GrpcClientHead,
@@ -174,6 +183,7 @@ impl SiteKind {
         Self::GrpcClientReceived,
         Self::GrpcServerSent,
         Self::GrpcServerReceived,
+        Self::GrpcClientConnection,
     ];
 }
 

@@ -118,10 +118,10 @@ counters! {
     PropagationStateDropped,
     /// Served requests whose `tracestate` was dropped for newer ones before they ended: requests on their behalf may have gone without it.
     PropagationStateEvicted,
-    /// Hits of the optional site that tells the connections of clients over HTTP/1, each one trap more.
+    /// Hits of the optional sites that tell the connections of what clients send, each one trap more.
     JoinSite,
-    /// Requests of clients over HTTP/1 that are not joined with the service that is called: their connection is none of TCP or TLS as they
-    /// were proven, or could not be read.
+    /// Requests and calls of clients that are not joined with the service that is called: their connection is none of TCP or TLS as they
+    /// were proven, or could not be read, or was forgotten before their end.
     JoinUnproven,
     /// Hits at which the kernel ran no program, as far as it tells: spans may be missing. The agent reads it from the kernel; in
     /// element 0.

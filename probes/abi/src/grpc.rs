@@ -1,7 +1,7 @@
 //! Records of gRPC calls.
 
 use crate::limits;
-use crate::record::RecordHeader;
+use crate::record::{Connection, RecordHeader};
 
 /// A call that was served, or made by a client; [`RecordHeader::kind`] tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,8 +10,8 @@ pub struct Grpc {
     /// What all records have. Its bits `cut` and `missing` are by [`GrpcText`].
     pub header: RecordHeader,
     /// Client: the descriptor of the type of an error that has no gRPC status, as a virtual address, or
-    /// [`crate::record::UNKNOWN_ERROR`]; else 0.
-    pub error_type: u64,
+    /// [`crate::record::UNKNOWN_ERROR`]; else 0. Server: the id of the call's HTTP/2 stream, or 0 if it could not be read.
+    pub error_type_or_stream: u64,
     /// The code, if [`grpc_flags::HAS_STATUS`].
     pub status: u32,
     /// Bits of [`grpc_flags`].
@@ -23,7 +23,7 @@ pub struct Grpc {
     /// The length of each string in bytes, by [`GrpcText`].
     pub lengths: [u16; GrpcText::COUNT],
     /// Zero.
-    pub reserved: [u16; 2],
+    pub reserved: u16,
 }
 
 const _: () = assert!(size_of::<Grpc>() == 128);
@@ -69,22 +69,31 @@ pub enum GrpcText {
     /// `tracestate`, its values joined by commas; only beside a valid `traceparent`. The number is that of
     /// [`crate::record::Text::Tracestate`].
     Tracestate = 2,
+    /// Client: a [`Connection`], if the programs look for these.
+    Connection = 3,
     /// The name of the unix socket that is the peer; Go calls one without a name `@`.
-    Peer = 3,
+    Peer = 4,
     /// The message of a status that is not OK.
-    Error = 4,
+    Error = 5,
     /// The messages of a stream, if they are counted: a [`Messages`].
-    Messages = 5,
+    Messages = 6,
 }
 
 const _: () = assert!(GrpcText::Tracestate as u32 == crate::record::Text::Tracestate as u32);
 
 impl GrpcText {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
     /// All, in their order in the record.
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Method, Self::Target, Self::Tracestate, Self::Peer, Self::Error, Self::Messages];
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Method,
+        Self::Target,
+        Self::Tracestate,
+        Self::Connection,
+        Self::Peer,
+        Self::Error,
+        Self::Messages,
+    ];
 
     /// The most bytes that are kept.
     pub const fn limit(self) -> usize {
@@ -92,6 +101,7 @@ impl GrpcText {
             Self::Method => limits::GRPC_METHOD,
             Self::Target => limits::GRPC_TARGET,
             Self::Tracestate => limits::TRACESTATE,
+            Self::Connection => size_of::<Connection>(),
             Self::Peer => limits::GRPC_PEER,
             Self::Error => limits::ERROR,
             Self::Messages => size_of::<Messages>(),

@@ -15,7 +15,7 @@ mod grpc;
 mod propagation;
 mod router;
 
-pub use connection::ClientConnection;
+pub use connection::{ClientConnection, Http2Connection};
 pub use grpc::{Grpc, GrpcClient, GrpcInvoke, GrpcMetadata, GrpcStatus, GrpcStream, GrpcTransport};
 pub use propagation::{GrpcPropagation, Http2Propagation, Propagation};
 pub use router::Router;
@@ -69,9 +69,13 @@ pub struct Layout {
     pub propagation: Propagation,
     /// The connections of HTTP/1 clients.
     pub client_connection: ClientConnection,
+    /// The same of an HTTP/2 client of `net/http`.
+    pub http2_connection: Http2Connection,
+    /// And of `golang.org/x/net/http2`.
+    pub x_http2_connection: Http2Connection,
 }
 
-const _: () = assert!(size_of::<Layout>() == (114 + 36 + 32 + 9) * 8);
+const _: () = assert!(size_of::<Layout>() == (114 + 2 + 2 + 36 + 32 + 4 + 9 + 10) * 8);
 
 impl Layout {
     /// Nothing is known.
@@ -133,6 +137,8 @@ impl Layout {
         grpc: Grpc::UNKNOWN,
         propagation: Propagation::UNKNOWN,
         client_connection: ClientConnection::UNKNOWN,
+        http2_connection: Http2Connection::UNKNOWN,
+        x_http2_connection: Http2Connection::UNKNOWN,
     };
 }
 
@@ -352,6 +358,10 @@ pub struct Http2 {
     pub wrote_header: u64,
     /// `wroteBytes`, from `state` on.
     pub wrote_bytes: u64,
+    /// `stream` in `responseWriterState`, a pointer.
+    pub stream: u64,
+    /// `id` in that, 4 bytes.
+    pub id: u64,
 }
 
 impl Http2 {
@@ -364,6 +374,8 @@ impl Http2 {
         status: NONE,
         wrote_header: NONE,
         wrote_bytes: NONE,
+        stream: NONE,
+        id: NONE,
     };
 }
 

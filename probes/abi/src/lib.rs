@@ -22,6 +22,7 @@
 //! | `SITES` | hash | [`Site`] | cookie (`u64`) | agent, only where the kernel has no cookies |
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
+//! | `CONNECTED` | LRU hash | [`ConnectedKey`] | [`Connected`] | BPF; of one element unless programs that join are placed |
 //! | `PENDING` | LRU hash | [`PendingKey`] | [`Pending`] | BPF; only in the object that writes |
 //! | `TRACE_STATES` | LRU hash | [`TraceStateKey`] | [`TraceState`] | BPF; only in the object that writes |
 //! | `EVENTS` | ring buffer | | records | BPF |
@@ -46,6 +47,7 @@
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod connected;
 pub mod context;
 pub mod cookie;
 pub mod counters;
@@ -63,6 +65,7 @@ pub mod trace_state;
 #[cfg(feature = "user")]
 pub mod user;
 
+pub use connected::{Connected, ConnectedKey};
 pub use context::{CONTEXT_WAYS, ContextKey, ContextSet, Holder, HolderKey, SpanContext};
 pub use cookie::{Cookie, Site, SiteKind};
 pub use counters::{Counter, Counters};

@@ -44,7 +44,13 @@ pub const PEER: usize = 64;
 pub const STRINGS: usize = REQUEST_LINE + HOST + USER_AGENT + TRACESTATE + ROUTE + PEER;
 const _: () = assert!(PEER + REQUEST_LINE + HOST + SCHEME + ERROR <= STRINGS);
 const _: () = assert!(
-    GRPC_METHOD + GRPC_TARGET + TRACESTATE + GRPC_PEER + ERROR + size_of::<crate::grpc::Messages>()
+    GRPC_METHOD
+        + GRPC_TARGET
+        + TRACESTATE
+        + size_of::<crate::record::Connection>()
+        + GRPC_PEER
+        + ERROR
+        + size_of::<crate::grpc::Messages>()
         <= STRINGS
 );
 

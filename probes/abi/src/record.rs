@@ -6,7 +6,7 @@
 use crate::limits;
 
 /// Grows with every change to a record. `make bless` makes the recordings of the tests anew then.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 
 /// What a record is about, and so which struct it starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub const CUT_HEADERS: u16 = 1 << 8;
 /// In [`Http::grpc_status`]: grpc-go serves the request, and has written no status yet.
 pub const GRPC_WITHOUT_STATUS: u16 = u16::MAX;
 
-/// In [`Http::error_type`]: there was an error, and its type could not be read.
+/// In [`Http::error_type_or_stream`]: there was an error, and its type could not be read.
 pub const UNKNOWN_ERROR: u64 = u64::MAX;
 
 /// Which evidence gave a span its parent.
@@ -102,8 +102,9 @@ pub struct Http {
     /// Server: bytes of the response's body that the handler has written, before any transfer coding. Client: the response's
     /// `ContentLength`, -1 if unknown.
     pub size: i64,
-    /// Client: the descriptor of the error's type, as a virtual address, or [`UNKNOWN_ERROR`]; 0 without an error.
-    pub error_type: u64,
+    /// Client: the descriptor of the error's type, as a virtual address, or [`UNKNOWN_ERROR`]; 0 without an error. Server: the id of the
+    /// HTTP/2 stream, if the process is joined with others; else 0.
+    pub error_type_or_stream: u64,
     /// The status that was set; 0 for none, which net/http makes a 200 unless the handler panicked or hijacked.
     pub status: u16,
     /// Bits of [`http_flags`].
@@ -168,11 +169,11 @@ pub mod header_flags {
     pub const CUT: u8 = 1 << 1;
 }
 
-/// The connection that a client's request went over, and since when. All zero if it was not found.
+/// The connection that a client's request or call went over, and since when. All zero if it was not found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connection {
-    /// Nanoseconds of `CLOCK_BOOTTIME` when the request had it for its own.
+    /// Nanoseconds of `CLOCK_BOOTTIME` when it was known.
     pub since: u64,
     /// The IP addresses of this end and of the other one, as many bytes as `lengths` says.
     pub addresses: [[u8; 16]; 2],
@@ -180,9 +181,14 @@ pub struct Connection {
     pub ports: [u16; 2],
     /// Bytes of their addresses: 4 or 16.
     pub lengths: [u16; 2],
+    /// The id of the stream of HTTP/2; 0 over HTTP/1.
+    pub stream: u64,
 }
 
-const _: () = assert!(size_of::<Connection>() == 48 && size_of::<Connection>() <= limits::PEER);
+/// Words of a [`Connection`].
+pub const CONNECTION_WORDS: usize = size_of::<Connection>() / 8;
+
+const _: () = assert!(size_of::<Connection>() == 56 && size_of::<Connection>() <= limits::PEER);
 
 /// What the request's `Content-Type` tells of the protocol of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

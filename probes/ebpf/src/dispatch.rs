@@ -107,6 +107,12 @@ pub fn join(registers: Registers, cookie: Cookie) {
         Some(SiteKind::HttpClientConnection) => {
             http_client::note_connection(registers, tgid, process, layout);
         }
+        Some(SiteKind::Http2ClientConnection) => {
+            http_client::note_http2_connection(registers, tgid, process, layout, cookie.0);
+        }
+        Some(SiteKind::GrpcClientConnection) => {
+            grpc::note_connection(registers, tgid, process, layout);
+        }
         _ => count(process.counters, Counter::UnknownSite),
     }
 }

@@ -4,6 +4,7 @@
 //! the call; a stream goes on when it was opened, belongs to no goroutine and ends with the one that watches over it.
 
 mod client;
+mod connection;
 mod messages;
 mod peer;
 mod server;
@@ -14,6 +15,7 @@ mod unary;
 use lightfoot_probes_abi::{Grpc, InFlight};
 
 pub use client::{end as client_end, start as client_start};
+pub use connection::note as note_connection;
 pub use messages::{RECEIVED, SENT, SERVER, count as message};
 pub use server::{end as server_end, gone as server_gone, handler_status, start as server_start};
 pub use stream::{end as stream_end, opened as stream_opened};

@@ -21,7 +21,7 @@ use crate::{
     trace,
 };
 
-pub use connection::note as note_connection;
+pub use connection::{note as note_connection, note_http2 as note_http2_connection};
 
 const KIND: u8 = RecordKind::HttpClient as u8;
 

@@ -25,6 +25,8 @@ mod registers;
 
 mod in_flight;
 
+mod addresses;
+
 mod contexts;
 mod headers;
 mod parents;

@@ -5,8 +5,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use lightfoot_probes_abi::{
-    ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey, Layout, PidNamespace,
-    Process, Settings, Site, WantedHeaders, grpc::Messages,
+    Connected, ConnectedKey, ContextKey, ContextSet, Counters, Holder, HolderKey, InFlight, InFlightKey,
+    Layout, PidNamespace, Process, Settings, Site, WantedHeaders, grpc::Messages,
 };
 
 #[map]
@@ -37,6 +37,9 @@ pub static CALLERS: HashMap<Site, u64> = HashMap::with_max_entries(4096, 0);
 pub static STREAM_ENDS: LruHashMap<ContextKey, u64> = LruHashMap::with_max_entries(1024, 0);
 #[map]
 pub static MESSAGES: LruHashMap<ContextKey, Messages> = LruHashMap::with_max_entries(4096, 0);
+/// Of one element where nobody joins.
+#[map]
+pub static CONNECTED: LruHashMap<ConnectedKey, Connected> = LruHashMap::with_max_entries(4096, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 #[map]
@@ -45,6 +48,9 @@ pub static PROCESS_EVENTS: RingBuf = RingBuf::with_byte_size(16 << 10, 0);
 /// One element of zeros, from which entries of `IN_FLIGHT` are made: they are too large for the stack.
 #[map]
 pub static EMPTY: Array<InFlight> = Array::with_max_entries(1, 0);
+/// The same for those of `CONNECTED`.
+#[map]
+pub static NOT_CONNECTED: Array<Connected> = Array::with_max_entries(1, 0);
 
 #[unsafe(no_mangle)]
 static PID_NAMESPACE: PidNamespace = PidNamespace { device: 0, inode: 0 };

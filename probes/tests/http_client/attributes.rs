@@ -50,7 +50,7 @@ fn assert_equal(span: &HttpSpan, expected: &Expected<'_>, watched: &Watched) {
     assert_eq!((http.status, http.size), (expected.status, expected.size), "{expected:?}");
     assert_eq!((http.protocol_major, http.protocol_minor), expected.protocol, "{expected:?}");
     let error = if expected.error.is_empty() { 0 } else { watched.facts.descriptor(expected.error) };
-    assert_eq!(http.error_type, error, "{expected:?}");
+    assert_eq!(http.error_type_or_stream, error, "{expected:?}");
     assert_eq!(span.text(Text::Error), expected.error_text, "{expected:?}");
     assert_eq!((http.header.cut, http.header.missing), (0, 0), "{expected:?}");
     assert_eq!((span.rule(), http.header.parent_span_id), (ParentRule::Root, 0), "{expected:?}");
@@ -294,7 +294,10 @@ fn what_is_not_there_is_said_to_be_missing() {
     assert_eq!(span.text(Text::Error), "http: nil Request.URL");
     // A transport may return neither a response nor an error.
     let span = watched.span("send GET test://nothing/x");
-    assert_eq!((span.fixed.header.missing, span.fixed.status, span.fixed.error_type), (MISSING_FIELDS, 0, 0));
+    assert_eq!(
+        (span.fixed.header.missing, span.fixed.status, span.fixed.error_type_or_stream),
+        (MISSING_FIELDS, 0, 0)
+    );
     watched.assert_counts(&[
         (Counter::Started, 2),
         (Counter::Ended, 2),

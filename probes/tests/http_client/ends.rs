@@ -68,7 +68,7 @@ fn by_the_return_of_a_call_around() {
     let span = watched.span(&format!("wrapped {origin}/x?status=418"));
     assert_eq!((span.fixed.status, span.has(ENDED_BY_OUTER)), (418, true));
     let span = watched.span("wrapped test://text.3/x");
-    assert_eq!(span.fixed.error_type, watched.facts.descriptor("*fmt.wrapError"));
+    assert_eq!(span.fixed.error_type_or_stream, watched.facts.descriptor("*fmt.wrapError"));
     assert!(span.has(ENDED_BY_OUTER));
     watched.assert_counts(&[(Counter::Started, 2), (Counter::Ended, 2), (Counter::EndedByOuter, 2)]);
 }

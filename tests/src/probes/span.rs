@@ -28,7 +28,7 @@ impl HttpSpan {
         assert_eq!(u32::try_from(bytes.len()), Ok(fixed.header.length));
         assert!(fixed.header.start <= fixed.header.end);
         assert_ne!(fixed.header.span_id, 0);
-        assert_ne!(fixed.error_type, UNKNOWN_ERROR);
+        assert_ne!(fixed.error_type_or_stream, UNKNOWN_ERROR);
         let text = |text| String::from_utf8(texts.get(text).to_vec()).expect("UTF-8");
         Self { fixed, texts: Text::ALL.map(text) }
     }

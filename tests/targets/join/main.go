@@ -4,7 +4,8 @@
 //
 //	load URL COUNT WORKERS FIRST [HOW]  makes COUNT calls, WORKERS at a time, and prints how many failed that should not
 //
-// over HTTP/1, or as HOW says: http2, or wrapped, by connections that are not those of package net. It prints "done" after each. Paths are /KIND/NUMBER with numbers from FIRST on; the kind says how the server behaves.
+// over HTTP/1, or as HOW says: http2; crowd, over HTTP/2, of which none is answered before all have come; or wrapped, by connections that
+// are not those of package net. It prints "done" after each. Paths are /KIND/NUMBER with numbers from FIRST on; the kind says how the server behaves.
 package main
 
 import (
@@ -27,6 +28,13 @@ import (
 
 // Each answers in another order of what the server ends and what the client gets. "late" is given up by the client.
 var kinds = []string{"get", "get", "none", "none", "head", "flushed", "post", "a%20b", "late"}
+
+// How many of a crowd have come and are answered, and whether all have come.
+var (
+	crowd    int64
+	answered int64
+	gathered = make(chan struct{})
+)
 
 func main() {
 	flag.String("truth", "", "there is none: paths have numbers")
@@ -65,6 +73,15 @@ func serve(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		time.Sleep(5 * time.Millisecond)
 		w.Write([]byte("second"))
+	case "crowd":
+		var all int64
+		fmt.Sscan(r.Header.Get("Crowd"), &all)
+		if atomic.AddInt64(&crowd, 1) == all {
+			close(gathered)
+		}
+		<-gathered
+		// Not all at once: an agent prints no more than it can.
+		time.Sleep(time.Duration(atomic.AddInt64(&answered, 1)) * time.Millisecond)
 	case "late":
 		select {
 		case <-r.Context().Done():
@@ -80,7 +97,7 @@ func load(url string, count, workers, first int, how string) int64 {
 		// Fewer than workers: connections are new, idle and waited for.
 		MaxIdleConnsPerHost: workers/2 + 1,
 		TLSClientConfig:     &tls.Config{InsecureSkipVerify: true},
-		ForceAttemptHTTP2:   how == "http2",
+		ForceAttemptHTTP2:   how == "http2" || how == "crowd",
 	}
 	if how == "wrapped" {
 		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -98,7 +115,10 @@ func load(url string, count, workers, first int, how string) int64 {
 			defer all.Done()
 			for number := range numbers {
 				kind := kinds[number%len(kinds)]
-				if err := call(client, kind, fmt.Sprintf("%s/%s/%d", url, kind, number)); err != nil && kind != "late" {
+				if how == "crowd" {
+					kind = how
+				}
+				if err := call(client, kind, fmt.Sprintf("%s/%s/%d", url, kind, number), count); err != nil && kind != "late" {
 					log.Print(err)
 					atomic.AddInt64(&failed, 1)
 				}
@@ -113,7 +133,7 @@ func load(url string, count, workers, first int, how string) int64 {
 	return failed
 }
 
-func call(client *http.Client, kind, url string) error {
+func call(client *http.Client, kind, url string, count int) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	method, body := "GET", io.Reader(nil)
@@ -130,6 +150,9 @@ func call(client *http.Client, kind, url string) error {
 	request, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
 		return err
+	}
+	if kind == "crowd" {
+		request.Header.Set("Crowd", fmt.Sprint(count))
 	}
 	response, err := client.Do(request)
 	if err != nil {

@@ -10,6 +10,7 @@
 )]
 
 mod expected;
+mod join;
 mod load;
 mod messages;
 mod names;

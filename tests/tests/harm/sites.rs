@@ -53,6 +53,12 @@ const NOT_HIT: &[NotHit] = &[
         why: "they call nobody, or over HTTP/1, or by golang.org/x/net up to Go 1.26",
     },
     NotHit {
+        programs: &[Program::Truth, Program::Gin, Program::Cgo, Program::XNet, Program::Rpc, Program::OldRpc],
+        title: "HTTP/2 client connection",
+        roles: &[Role::Connected],
+        why: "as above",
+    },
+    NotHit {
         programs: &[
             Program::Truth,
             Program::Gin,

@@ -5,4 +5,5 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
 mod idle;
+mod join;
 mod rows;

@@ -231,8 +231,8 @@ impl<W: Write> session::Sink for Recording<W> {
 
     fn record(&mut self, bytes: &[u8]) {
         let (header, descriptor) = match Record::parse(bytes) {
-            Ok(Record::HttpClient(http, _)) => (http.header, http.error_type),
-            Ok(Record::GrpcClient(call, _)) => (call.header, call.error_type),
+            Ok(Record::HttpClient(http, _)) => (http.header, http.error_type_or_stream),
+            Ok(Record::GrpcClient(call, _)) => (call.header, call.error_type_or_stream),
             _ => (RecordHeader::default(), 0),
         };
         if descriptor != 0 {

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::command::{self, Program};
 use super::{capabilities, pausing, reload, state, status, supervisor};
-use crate::attach::{Kernel, Method, Sizes};
+use crate::attach::{Kernel, MAX_CONNECTED, Method, Sizes};
 use crate::capabilities::Needs;
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
@@ -88,7 +88,7 @@ pub(in crate::cli) struct WatchingArguments {
     propagate: Option<bool>,
     /// Link spans of calls to those of the services that are called, where both are watched here and no `traceparent` does it
     ///
-    /// The two are told by their connection, which takes one trap more for each request that a client sends over HTTP/1, and nothing is
+    /// The two are told by their connection, which takes one trap more for each request that a client sends or call that it makes by gRPC, and nothing is
     /// written. Where it could be one of several there is no link.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     join: Option<bool>,
@@ -265,6 +265,7 @@ pub(in crate::cli) fn watch<S: Output>(
             contexts: arguments.max_contexts,
             callers: arguments.max_callers,
             processes: arguments.max_processes,
+            connected: if settled.settings.join { MAX_CONNECTED } else { 1 },
             counts_reads: arguments.count_reads,
         };
         memory_limit::check(sizes, delivering.queue_bytes).context("cannot watch anything")?;

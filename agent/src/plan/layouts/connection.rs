@@ -1,9 +1,9 @@
-//! Where HTTP/1 clients keep the connections that their requests go over.
+//! Where HTTP clients keep the connections that their requests go over.
 
-use lightfoot_probes_abi::layout::{ClientConnection, NONE};
+use lightfoot_probes_abi::layout::{ClientConnection, Http2Connection, NONE};
 
 use super::{Struct, sum};
-use crate::catalog::{Layout, grpc, net_http};
+use crate::catalog::{Layout, grpc, http2, net_http};
 use crate::inspect::Program;
 
 /// Nothing unless the two addresses of a connection stand side by side, for they are read at once.
@@ -25,4 +25,17 @@ pub(super) fn of_client(program: &Program) -> ClientConnection {
         ip: address.offset("IP"),
         port: address.offset("Port"),
     }
+}
+
+/// Of the first of these implementations that the program has.
+pub(super) fn of_http2(program: &Program, senders: &[&http2::Sender]) -> Http2Connection {
+    let of = |layout: &Layout| Struct::of(program, layout.name);
+    let found = senders.iter().map(|sender| Http2Connection {
+        stream: of(sender.stream).offset("ID"),
+        connection: of(sender.stream).offset("cc"),
+        held: of(sender.connection).offset("tconn"),
+        header: of(sender.request).offset("Header"),
+        url: of(sender.request).offset("URL"),
+    });
+    found.into_iter().find(Http2Connection::is_known).unwrap_or(Http2Connection::UNKNOWN)
 }

@@ -75,11 +75,18 @@ fn stream(program: &Program) -> GrpcStream {
         _ => 0,
     };
     let (ctx, method) = (sum(start, stream.offset("ctx")), sum(start, stream.offset("method")));
+    // The programs read whole words.
+    let id = sum(start, stream.offset("id"));
+    let ends = [
+        super::end_of([ctx, method], 16, limits::SMALL_STRUCT),
+        super::end_of([id], 8, limits::SMALL_STRUCT),
+    ];
     GrpcStream {
         by_pointer: by_pointer.into(),
-        size: super::end_of([ctx, method], 16, limits::SMALL_STRUCT),
+        size: ends.into_iter().filter(|end| *end != NONE).max().unwrap_or(NONE),
         ctx,
         method,
+        id,
         status_depth: status_depth(program).unwrap_or(NONE),
         of_server: Struct::of(program, grpc::STREAM_OF_SERVER.name).offset("s"),
     }
@@ -139,6 +146,7 @@ fn transport(program: &Program) -> GrpcTransport {
         http2_server: server.pointer_type(),
         peer,
         server: of(&grpc::HTTP2_CLIENT).offset("remoteAddr"),
+        client: of(&grpc::HTTP2_CLIENT).offset("localAddr"),
         unix_addr: unix.pointer_type(),
         name: unix.offset("Name"),
         tcp_addr: tcp.pointer_type(),
@@ -158,6 +166,10 @@ fn client(program: &Program) -> GrpcClient {
         NONE => of(&grpc::STREAM).offset("status"),
         offset => offset,
     };
+    // Embedded since grpc-go 1.69, at first by a pointer.
+    let embedded = of(&grpc::TRANSPORT_STREAM).field("Stream");
+    let pointer = embedded.filter(|field| field.kind == Kind::Pointer);
+    let start = embedded.filter(|_| pointer.is_none()).map_or(0, |field| field.offset);
     GrpcClient {
         target: of(&grpc::CLIENT_CONN).offset("target"),
         stream: stream.pointer_type(),
@@ -166,6 +178,8 @@ fn client(program: &Program) -> GrpcClient {
         transport: of_either("transport", "t"),
         transport_stream: of_either("transportStream", "s"),
         status,
+        embedded: pointer.map_or(NONE, |field| field.offset),
+        id: sum(start, of(&grpc::STREAM).offset("id")),
         invoke: invoke(program).unwrap_or(GrpcInvoke::UNKNOWN),
     }
 }

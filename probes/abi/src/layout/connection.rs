@@ -1,4 +1,4 @@
-//! Where HTTP/1 clients keep the connections that their requests go over.
+//! Where HTTP clients keep the connections that their requests go over.
 
 use super::NONE;
 
@@ -40,14 +40,48 @@ impl ClientConnection {
         port: NONE,
     };
 
-    /// Whether all is known that connections take which are not encrypted.
+    /// Whether all is known that connections of HTTP/1 take which are not encrypted.
     pub const fn is_known(&self) -> bool {
-        self.connection != NONE
-            && self.tcp_type != NONE
+        self.connection != NONE && self.knows_addresses()
+    }
+
+    /// The same of any that hold a `net.Conn`.
+    pub const fn knows_addresses(&self) -> bool {
+        self.tcp_type != NONE
             && self.descriptor != NONE
             && self.addresses != NONE
             && self.address_type != NONE
             && self.ip != NONE
             && self.port != NONE
+    }
+}
+
+/// From an HTTP/2 client's stream to its connection, which a `net.Conn` within holds as [`ClientConnection`] has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Http2Connection {
+    /// `ID` in `clientStream`, 4 bytes.
+    pub stream: u64,
+    /// `cc` in it, which points to a `ClientConn`.
+    pub connection: u64,
+    /// `tconn` in that, an interface.
+    pub held: u64,
+    /// `Header` in the request that the stream is for.
+    pub header: u64,
+    /// `URL` in it.
+    pub url: u64,
+}
+
+impl Http2Connection {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { stream: NONE, connection: NONE, held: NONE, header: NONE, url: NONE };
+
+    /// Whether all of it is known; half of it is of no use.
+    pub const fn is_known(&self) -> bool {
+        self.stream != NONE
+            && self.connection != NONE
+            && self.held != NONE
+            && self.header != NONE
+            && self.url != NONE
     }
 }

@@ -30,6 +30,8 @@ pub struct GrpcStream {
     pub ctx: u64,
     /// `method`, a string.
     pub method: u64,
+    /// `id`, 4 bytes.
+    pub id: u64,
     /// How much deeper than `(*Server).handleStream` a status is written at most, in bytes of stack, when the handler has
     /// returned: `SendMsg` and `RecvMsg` of a stream that fails write one earlier, from further below.
     pub status_depth: u64,
@@ -47,6 +49,8 @@ pub struct GrpcTransport {
     pub peer: u64,
     /// Where `http2Client` has the address of its peer: `remoteAddr`.
     pub server: u64,
+    /// Where that has its own address: `localAddr`.
+    pub client: u64,
     /// The descriptor of `*net.UnixAddr`.
     pub unix_addr: u64,
     /// `Name` in it, a string.
@@ -111,6 +115,10 @@ pub struct GrpcClient {
     pub transport_stream: u64,
     /// `status` in that: a pointer to a status.
     pub status: u64,
+    /// A pointer in it to the struct that has the next one; not known where it is part of it.
+    pub embedded: u64,
+    /// `id`, 4 bytes.
+    pub id: u64,
     /// What a unary call leaves behind.
     pub invoke: GrpcInvoke,
 }
@@ -140,6 +148,7 @@ impl Grpc {
             size: NONE,
             ctx: NONE,
             method: NONE,
+            id: NONE,
             status_depth: NONE,
             of_server: NONE,
         },
@@ -147,6 +156,7 @@ impl Grpc {
             http2_server: NONE,
             peer: NONE,
             server: NONE,
+            client: NONE,
             unix_addr: NONE,
             name: NONE,
             tcp_addr: NONE,
@@ -172,9 +182,25 @@ impl Grpc {
             transport: NONE,
             transport_stream: NONE,
             status: NONE,
+            embedded: NONE,
+            id: NONE,
             invoke: GrpcInvoke::UNKNOWN,
         },
     };
+}
+
+impl Grpc {
+    /// Whether all is known that the connection of a client's call takes.
+    pub const fn knows_connections(&self) -> bool {
+        self.client.transport != NONE
+            && self.client.transport_stream != NONE
+            && self.client.id != NONE
+            && self.transport.server != NONE
+            && self.transport.client != NONE
+            && self.transport.tcp_addr != NONE
+            && self.transport.ip != NONE
+            && self.transport.port != NONE
+    }
 }
 
 impl GrpcInvoke {

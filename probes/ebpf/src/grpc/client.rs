@@ -6,9 +6,10 @@ use lightfoot_probes_abi::{
     grpc::grpc_flags,
     in_flight::{Slice, state},
     layout::NONE,
+    process::process_flags,
 };
 
-use super::{record, status, unary};
+use super::{connection, record, status, unary};
 use crate::{
     calls, contexts,
     counters::count,
@@ -39,6 +40,9 @@ pub fn start(registers: Registers, tgid: u32, process: &Process, layout: &Layout
     trace::sample(entry, &process.sampler);
     if entry.state & state::UNSAMPLED == 0 {
         copy(entry, layout);
+        if process.flags & process_flags::JOIN != 0 {
+            connection::reserve(entry);
+        }
         if is_stream == 0 {
             unary::note_before(entry, layout, stack_pointer);
         }

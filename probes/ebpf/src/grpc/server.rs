@@ -108,6 +108,8 @@ fn read_stream(entry: &mut InFlight, layout: &Layout) -> bool {
         let context = string(stream, SMALL_STRUCT, fields.ctx);
         entry.context = [context.pointer, context.length];
         entry.request_line = string(stream, SMALL_STRUCT, fields.method);
+        let id = word(stream, SMALL_STRUCT, fields.id).unwrap_or_default();
+        record(entry).error_type_or_stream = id & 0xffff_ffff;
     }
     true
 }

@@ -1,7 +1,7 @@
 //! What became of a call.
 
 use lightfoot_probes_abi::{
-    Counter, GrpcText, InFlight, Layout, Process, Text,
+    Counter, GrpcText, InFlight, Layout, Process, RecordKind, Text,
     grpc::grpc_flags,
     in_flight::Slice,
     layout::{ITAB_TYPE, NONE},
@@ -42,7 +42,9 @@ pub fn read(entry: &mut InFlight, layout: &Layout, status: u64) {
     }
     let Some((code, message)) = code_and_message(entry, layout, status) else { return note_missing(entry) };
     note(entry, code);
-    record(entry).error_type = 0;
+    if entry.record.header.kind == RecordKind::GrpcClient as u8 {
+        record(entry).error_type_or_stream = 0;
+    }
     if code != 0 {
         append_grpc(entry, GrpcText::Error, message);
     }
@@ -111,7 +113,7 @@ fn descriptor(entry: &mut InFlight, process: &Process, itab: u64) -> u64 {
 /// Notes the type of the outermost error, which counts if none has a status.
 #[inline(never)]
 fn note_type(entry: &mut InFlight, layout: &Layout, descriptor: u64, data: u64) {
-    record(entry).error_type = descriptor;
+    record(entry).error_type_or_stream = descriptor;
     // It points to a struct that is one string.
     if descriptor == layout.types.error_string
         && layout.types.error_string != NONE

@@ -14,7 +14,7 @@ use lightfoot_probes_abi::{
     process::process_flags,
 };
 
-use super::{client, messages, peer, status};
+use super::{client, connection, messages, peer, status};
 #[cfg(feature = "propagate")]
 use crate::propagate;
 use crate::{
@@ -167,6 +167,9 @@ fn finish(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, d
     let (fields, stream) = (&layout.grpc.client, entry.response);
     let attempt = read_word(entry.counters, stream.wrapping_add(fields.attempt));
     read_peer(entry, process, layout, attempt);
+    if process.flags & process_flags::JOIN != 0 {
+        connection::read(entry, process, layout, attempt);
+    }
     let is_finished = read_word(entry.counters, stream.wrapping_add(fields.finished)) & 0xff != 0;
     if is_finished || itab == 0 {
         let transport_stream = read_word(entry.counters, attempt.wrapping_add(fields.transport_stream));

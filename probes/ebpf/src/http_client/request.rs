@@ -45,10 +45,17 @@ pub fn copy(entry: &mut InFlight, process: &Process, layout: &Layout) {
     }
     let request = large_struct(entry).cast_const();
     // SAFETY: there is room for `LARGE_STRUCT` bytes.
+    entry.target = unsafe {
+        Slice {
+            pointer: word(request, LARGE_STRUCT, layout.request.header).unwrap_or_default(),
+            length: word(request, LARGE_STRUCT, layout.request.url).unwrap_or_default(),
+        }
+    };
+    // SAFETY: there is room for `LARGE_STRUCT` bytes.
     let (url, redirect, get_body) = unsafe {
         entry.request_line = string(request, LARGE_STRUCT, layout.request.method);
         (
-            word(request, LARGE_STRUCT, layout.request.url).unwrap_or_default(),
+            entry.target.length,
             word(request, LARGE_STRUCT, layout.request.response).unwrap_or_default(),
             word(request, LARGE_STRUCT, layout.request.get_body).unwrap_or_default(),
         )

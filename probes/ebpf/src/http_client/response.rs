@@ -6,9 +6,11 @@ use lightfoot_probes_abi::{
     in_flight::{Slice, state},
     layout::{ITAB_TYPE, NONE},
     limits::SMALL_STRUCT,
+    process::process_flags,
     record::{MISSING_FIELDS, UNKNOWN_ERROR},
 };
 
+use super::connection;
 use crate::{
     counters::count,
     memory::{read_string, read_user, read_word, word},
@@ -30,6 +32,9 @@ pub fn finish(registers: Registers, entry: &mut InFlight, process: &Process, lay
         read_response(entry, layout, registers::argument(registers, 0));
     } else {
         read_error(entry, process, layout, itab, registers::argument(registers, 2));
+    }
+    if process.flags & process_flags::JOIN != 0 {
+        connection::take(entry);
     }
     record::send(entry);
 }
@@ -71,13 +76,13 @@ fn read_response(entry: &mut InFlight, layout: &Layout, address: u64) {
 fn read_error(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, data: u64) {
     let descriptor = read_word(entry.counters, itab.wrapping_add(ITAB_TYPE));
     if descriptor == 0 {
-        entry.record.error_type = UNKNOWN_ERROR;
+        entry.record.error_type_or_stream = UNKNOWN_ERROR;
         entry.record.header.missing |= MISSING_FIELDS;
         return;
     }
-    entry.record.error_type = descriptor.wrapping_sub(process.bias);
+    entry.record.error_type_or_stream = descriptor.wrapping_sub(process.bias);
     // It points to a struct that is one string.
-    if entry.record.error_type == layout.types.error_string
+    if entry.record.error_type_or_stream == layout.types.error_string
         && layout.types.error_string != NONE
         && read_string(entry, data)
     {

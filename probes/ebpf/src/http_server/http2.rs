@@ -8,6 +8,7 @@ use lightfoot_probes_abi::{
     in_flight::state,
     layout::{Http2, ITAB_TYPE, NONE},
     limits::HTTP2_STATE,
+    process::process_flags,
     record::http_flags,
 };
 
@@ -37,8 +38,23 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout) 
     {
         entry.record.flags |= http_flags::PANICKED;
     }
+    if process.flags & process_flags::JOIN != 0 {
+        let is_x = entry.state & state::X_NET != 0;
+        note_stream(entry, if is_x { &layout.x_http2 } else { &layout.http2 });
+    }
     response::finish(entry, layout);
     in_flight::forget(entry);
+}
+
+/// Notes the id of the stream that the request came by.
+#[inline(never)]
+fn note_stream(entry: &mut InFlight, fields: &Http2) {
+    if fields.stream != NONE && fields.id != NONE {
+        let state = read_word(entry.counters, entry.response.wrapping_add(fields.rws));
+        let stream = read_word(entry.counters, state.wrapping_add(fields.stream));
+        let id = read_word(entry.counters, stream.wrapping_add(fields.id));
+        entry.record.error_type_or_stream = id & 0xffff_ffff;
+    }
 }
 
 /// Whether a request that came to `serverHandler` with a `ResponseWriter` of this itab is from net/http's own HTTP/2 server.
