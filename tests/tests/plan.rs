@@ -357,8 +357,16 @@ fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
         }
         let connection = &operations["gRPC client connection"];
         assert!(connection.can_be_watched(), "{:?}", connection.refusals);
-        let site = ("google.golang.org/grpc.(*csAttempt).finish", vec![Price::Emulated]);
-        assert_eq!(caught(connection, Role::Connected), site);
+        for (role, function) in [(Role::Connected, "RecvMsg"), (Role::ErrorEnd, "SendMsg.func1")] {
+            let (found, prices) = caught(connection, role);
+            assert_eq!(
+                (found, prices.as_slice()),
+                (
+                    format!("google.golang.org/grpc.(*clientStream).{function}").as_str(),
+                    &[Price::Emulated][..]
+                )
+            );
+        }
         assert!(layout(&facts).grpc.knows_connections(), "{:?}", layout(&facts).grpc);
         for title in ["messages of gRPC server streams", "messages of gRPC client streams"] {
             let operation = &operations[title];

@@ -206,25 +206,20 @@ pub const STREAM_CLIENT: Operation = Operation {
 
 /// The connection and the stream that a call goes over (with `--join`).
 ///
-/// Each attempt to make a call ends with this, a unary call's on the call's own goroutine (`(*clientStream).finish`, stream.go). Those of
-/// streams pass it, too, though what is read of them is read at their own end.
+/// `RecvMsg` finishes a stream when nothing more comes, on the goroutine that receives: that of the call, if it is unary. If its message
+/// cannot be sent `SendMsg` does. Streams pass there, too, though what is read of them is read at their own end.
 pub const CONNECTION: Operation = Operation {
     title: "gRPC client connection",
     only_with: None,
     inlined: None,
-    points: &[Point {
-        role: Role::Connected,
-        ways: &[Way {
-            function: "google.golang.org/grpc.(*csAttempt).finish",
-            place: Place::Entry {
-                // (a *csAttempt) finish(err error)
-                signature: Signature { parameters: &[GoType::Pointer, GoType::Interface], results: &[] },
-                needs: &[0],
-                called_from: Some("google.golang.org/grpc.(*clientStream).finish"),
-            },
-        }],
-    }],
-    layouts: &[&G, &STACK, &ATTEMPT, &STREAM, &TRANSPORT_STREAM, &HTTP2_CLIENT, &TCP_ADDR],
+    points: &[
+        Point { role: Role::Connected, ways: &[finish_in("google.golang.org/grpc.(*clientStream).RecvMsg")] },
+        Point {
+            role: Role::ErrorEnd,
+            ways: &[finish_in("google.golang.org/grpc.(*clientStream).SendMsg.func1")],
+        },
+    ],
+    layouts: &[&G, &STACK, &CLIENT_STREAM, &ATTEMPT, &STREAM, &TRANSPORT_STREAM, &HTTP2_CLIENT, &TCP_ADDR],
     maps: &[],
 };
 
@@ -424,7 +419,7 @@ const fn returns(function: &'static str) -> Way {
     Way { function, place: Place::Returns }
 }
 
-/// The goroutine of a stream finishes it when its context is done, or the connection is closed.
+/// Where a stream is finished: among others in its own goroutine, when its context is done or the connection is closed.
 const fn finish_in(function: &'static str) -> Way {
     Way { function, place: Place::CallsOf("google.golang.org/grpc.(*clientStream).finish") }
 }

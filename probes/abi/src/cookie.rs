@@ -89,8 +89,8 @@ pub enum SiteKind {
     GrpcServerSent = 43,
     /// Behind the call of `recv` in `(*serverStream).RecvMsg`.
     GrpcServerReceived = 44,
-    /// `google.golang.org/grpc.(*csAttempt).finish`: an attempt of a client's call has ended, a unary one's on its own goroutine. For the
-    /// programs that join alone.
+    /// The call of `(*clientStream).finish` in `(*clientStream).RecvMsg`, and in what `SendMsg` defers: nothing more comes, or the message of a
+    /// call could not be sent. A unary call passes one of them on its own goroutine. For the programs that join alone.
     GrpcClientConnection = 45,
 }
 

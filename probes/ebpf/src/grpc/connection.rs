@@ -1,7 +1,7 @@
 //! The connection that a call goes over, and its stream, by which the server's span of the same call is found.
 //!
-//! An attempt to make the call leads to both. That of a stream is known when its span ends; a unary call has left it by then, so the
-//! end of the attempt is a site of its own.
+//! The call's stream leads to the last attempt to make it, and that to both. What is open as a stream is known when its span ends; a unary call
+//! has left it by then, so that it is finished is a site of its own.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use lightfoot_probes_abi::{
@@ -53,9 +53,7 @@ fn put(entry: &mut InFlight, place: u64) -> bool {
     true
 }
 
-/// `(a *csAttempt) finish(err error)`
-///
-/// A transport may try again: the last attempt counts. Streams pass here, too.
+/// `cs.finish(err)`, where a unary call is over. Streams pass here, too.
 #[inline(never)]
 pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
     let slot = process.counters;
@@ -69,7 +67,8 @@ pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout)
         && record(entry).flags & grpc_flags::STREAM == 0
         && in_flight::has_frame(entry, depth, stack_pointer)
     {
-        read(entry, process, layout, registers::argument(registers, 0));
+        let attempt = registers::argument(registers, 0).wrapping_add(layout.grpc.client.attempt);
+        read(entry, process, layout, read_word(slot, attempt));
     }
 }
 
