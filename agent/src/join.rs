@@ -11,6 +11,7 @@
 use std::hash::{BuildHasher as _, BuildHasherDefault};
 use std::net::{IpAddr, SocketAddr};
 
+use lightfoot_probes_abi::segment;
 use rustc_hash::FxHasher;
 use smallvec::SmallVec;
 
@@ -28,10 +29,11 @@ use side::Side;
 pub const MAX_WAITING: usize = 8_192;
 /// Of one connection at most so many of each wait.
 const MAX_ON_CONNECTION: usize = 8;
-/// How long a call waits: a request may go on when its call has its response. In nanoseconds.
-const CALL_WAITS: u64 = 60_000_000_000;
-/// The same of a request, whose call ends when it has the response, but reads it later on a machine that is busy.
-const REQUEST_WAITS: u64 = 5_000_000_000;
+/// How long each waits: a request may go on when its call has its response, and a call of gRPC until it has read all that its server has sent. In
+/// nanoseconds.
+const WAITS: u64 = 60_000_000_000;
+/// How much later than a call was given up its request may begin.
+const LATE: u64 = 5_000_000_000;
 
 /// A span of another process, or at least of another operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +89,11 @@ type Key = (Option<u64>, SocketAddr, u32);
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     link: Link,
+    /// The id that its children have as their parent: that of the first of its pieces, if it was told of in pieces.
+    own_id: SpanId,
     parent: Option<Parent>,
     pid: u32,
-    /// A request: when it began. A call: since when it had the connection.
+    /// A request: when it began. A call: since when it had the connection, or 0 if that is not known of a call in pieces.
     since: u64,
     end: u64,
     /// A call: until when its connection can have been its own.
@@ -107,16 +111,19 @@ enum Until {
     Over,
     /// It has begun by then.
     Begun,
-    /// Whenever it comes: nothing else has its stream.
-    Ever,
+    /// It has begun soon after that: the call was given up, and nothing else has its stream.
+    GivenUp,
 }
 
 /// The method of HTTP that calls of gRPC have.
 const GRPC_METHOD: &str = "POST";
 
 impl Joiner {
-    /// Takes a record of a process in a network namespace. Returns the link of its span, if there is one.
+    /// Takes a record of a process in a network namespace. Returns the link of its span, if there is one. Of a span in pieces the last one may have it.
     pub fn offer(&mut self, record: &Record<'_>, namespace: Option<u64>) -> Option<Link> {
+        if record.segment.is_some_and(|segment| segment.is_open) {
+            return None;
+        }
         let (key, waiting) = match &record.operation {
             Operation::HttpClient(call) => of_call(record, call, namespace)?,
             Operation::HttpServer(request) => of_request(record, request, namespace)?,
@@ -124,8 +131,8 @@ impl Joiner {
             Operation::GrpcServer(request) => of_grpc_request(record, request, namespace)?,
         };
         self.now = self.now.max(record.end);
-        self.tally.unmatched += self.calls.expire(self.now, CALL_WAITS);
-        self.requests.expire(self.now, REQUEST_WAITS);
+        self.tally.unmatched += self.calls.expire(self.now, WAITS);
+        self.requests.expire(self.now, WAITS);
         let is_call = waiting.peer.is_some();
         let others = if is_call { &self.requests } else { &self.calls };
         let found: SmallVec<[_; 2]> = others
@@ -138,7 +145,7 @@ impl Joiner {
                 side.take(key, number);
                 let (call, request) = if is_call { (&waiting, &other) } else { (&other, &waiting) };
                 let is_known = request.link.trace_id == call.link.trace_id
-                    && request.parent.is_some_and(|parent| parent.span_id == call.link.span_id);
+                    && request.parent.is_some_and(|parent| parent.span_id == call.own_id);
                 self.tally.joined += u64::from(!is_known);
                 (!is_known).then_some(other.link)
             }
@@ -175,7 +182,7 @@ impl Waiting {
         let is_in_time = match self.until {
             Until::Over => request.end <= self.end,
             Until::Begun => request.since <= self.end,
-            Until::Ever => true,
+            Until::GivenUp => request.since <= self.end.saturating_add(LATE),
         };
         self.since <= request.since
             && is_in_time
@@ -204,10 +211,10 @@ fn of_call(record: &Record<'_>, call: &HttpClient<'_>, namespace: Option<u64>) -
     let is_over_at_end = call.status.is_some_and(|status| status != 101) && !call.has_body;
     let waiting = Waiting {
         since: connection.since,
-        until: match is_over_at_end {
-            _ if connection.stream != 0 => Until::Ever,
-            true => Until::Over,
-            false => Until::Begun,
+        until: match (connection.stream != 0, is_over_at_end) {
+            (true, _) if call.status.is_none() => Until::GivenUp,
+            (false, true) => Until::Over,
+            _ => Until::Begun,
         },
         peer: Some(connection.peer),
         line: is_whole.then(|| line(method, path, is_decoded)),
@@ -225,7 +232,8 @@ fn of_grpc_call(
     let connection = call.connection.filter(|connection| connection.stream != 0)?;
     let is_whole = !call.cut.contains(&"method");
     let waiting = Waiting {
-        until: Until::Ever,
+        since: if record.segment.is_some() { 0 } else { record.start },
+        until: if call.code == Some(0) { Until::Begun } else { Until::GivenUp },
         peer: Some(connection.peer),
         line: is_whole.then(|| line(GRPC_METHOD, call.method, false)),
         ..waiting(record)
@@ -260,7 +268,9 @@ fn of_grpc_request(
 fn waiting(record: &Record<'_>) -> Waiting {
     let Record { pid, start, end, trace_id, span_id, parent, flags, .. } = *record;
     let link = Link { trace_id, span_id, flags };
-    Waiting { link, parent, pid, since: start, end, until: Until::Begun, peer: None, line: None }
+    let number = record.segment.map_or(1, |segment| segment.number);
+    let own_id = segment::id(u64::from_ne_bytes(span_id), number).to_ne_bytes();
+    Waiting { link, own_id, parent, pid, since: start, end, until: Until::Begun, peer: None, line: None }
 }
 
 /// Nothing if it cannot be told whose loopback address it is.

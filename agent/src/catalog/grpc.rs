@@ -219,7 +219,17 @@ pub const CONNECTION: Operation = Operation {
             ways: &[finish_in("google.golang.org/grpc.(*clientStream).SendMsg.func1")],
         },
     ],
-    layouts: &[&G, &STACK, &CLIENT_STREAM, &ATTEMPT, &STREAM, &TRANSPORT_STREAM, &HTTP2_CLIENT, &TCP_ADDR],
+    layouts: &[
+        &G,
+        &STACK,
+        &CLIENT_STREAM,
+        &STREAM_DESC,
+        &ATTEMPT,
+        &STREAM,
+        &TRANSPORT_STREAM,
+        &HTTP2_CLIENT,
+        &TCP_ADDR,
+    ],
     maps: &[],
 };
 
@@ -559,8 +569,16 @@ pub const CLIENT_CONN: Layout = Layout {
 pub const CLIENT_STREAM: Layout = Layout {
     name: "google.golang.org/grpc.clientStream",
     required: &["attempt", "finished"],
-    optional: &[],
+    optional: &["desc"],
     is_optional: false,
+};
+
+/// Which side of a call sends more than one message.
+pub const STREAM_DESC: Layout = Layout {
+    name: "google.golang.org/grpc.StreamDesc",
+    required: &[],
+    optional: &["ServerStreams", "ClientStreams"],
+    is_optional: true,
 };
 
 /// One of the attempts to make a call.

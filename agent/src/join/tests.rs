@@ -1,6 +1,6 @@
 use super::*;
 use crate::counters::SessionCounter;
-use crate::record::{Connection, GrpcClient, GrpcServer, ParentRule};
+use crate::record::{Connection, GrpcClient, GrpcServer, ParentRule, Segment};
 
 const LOCAL: &str = "127.0.0.1:40000";
 
@@ -194,10 +194,9 @@ fn served(id: u8, stream: u32, times: (u64, u64)) -> Record<'static> {
 
 #[test]
 fn a_stream_is_of_one_request() {
-    // All at once, on one connection; a request may come after its call was given up.
+    // All at once, on one connection.
     let calls = [1, 2, 3].map(|id| stream(id, u32::from(id) * 2 - 1, (10, 50)));
-    let requests =
-        [3, 1, 2].map(|id| served(id + 10, u32::from(id) * 2 - 1, (if id == 2 { 60 } else { 20 }, 70)));
+    let requests = [3, 1, 2].map(|id| served(id + 10, u32::from(id) * 2 - 1, (20, 70)));
     assert_eq!(links(&[calls, requests].concat()).0, [0, 0, 0, 3, 1, 2]);
     assert_eq!(links(&[requests, calls].concat()).0, [0, 0, 0, 11, 12, 13]);
     // Not what came before the call, nor another method, nor what has no stream.
@@ -208,8 +207,58 @@ fn a_stream_is_of_one_request() {
     assert_eq!(links(&[stream(1, 1, (10, 50)), posted]).0, [0, 0]);
     assert_eq!(links(&[stream(1, 0, (10, 50)), served(2, 0, (20, 30))]).0, [0, 0]);
     assert_eq!(links(&[stream(1, 1, (10, 50)), request(2, (20, 30))]).0, [0, 0]);
-    // An address that another connection has had before.
-    assert_eq!(links(&[stream(1, 1, (10, 11)), stream(1, 1, (30, 50)), served(2, 1, (40, 45))]).0, [0, 0, 1]);
+}
+
+#[test]
+fn an_address_may_have_been_that_of_another_connection() {
+    // Whichever comes first: the request of an answered call has begun by its end.
+    let (old, new, request) = (stream(1, 1, (10, 11)), stream(2, 1, (30, 50)), served(3, 1, (40, 45)));
+    assert_eq!(links(&[old, new, request]).0, [0, 0, 2]);
+    assert_eq!(links(&[old, request, new]).0, [0, 0, 3]);
+    // That of one that was given up may come a little later.
+    let given_up = |times| {
+        call_to("127.0.0.1:80", 1, times, |call| {
+            call.status = None;
+            call.connection.as_mut().unwrap().stream = 1;
+        })
+    };
+    assert_eq!(links(&[given_up((10, 11)), served(3, 1, (11 + LATE, 12 + LATE))]).0, [0, 1]);
+    assert_eq!(links(&[given_up((10, 11)), served(3, 1, (12 + LATE, 13 + LATE))]).0, [0, 0]);
+    // Two clients of one address, as of two hosts behind something that hides them.
+    let elsewhere = call_to("10.0.0.9:443", 2, (10, 50), |call| call.connection.as_mut().unwrap().stream = 1);
+    let ambiguous = Tally { ambiguous: 1, ..Tally::default() };
+    assert_eq!(links(&[stream(1, 1, (10, 50)), elsewhere, served(3, 1, (20, 30))]), (vec![0; 3], ambiguous));
+}
+
+/// A stream that is open for long is told of in pieces, of which the last one has the link.
+#[test]
+fn of_a_call_in_pieces_the_last_one_is_linked() {
+    let (local, peer) = (LOCAL.parse().unwrap(), "127.0.0.1:80".parse().unwrap());
+    let connection = Some(Connection { since: 60, local, peer, stream: 3 });
+    let piece = |id, times, number, is_open, parent, operation: &Operation<'static>| Record {
+        segment: Some(Segment { number, is_open, before: None }),
+        parent,
+        ..record(id, times, operation)
+    };
+    let call = GrpcClient { method: "/a/B", code: Some(0), connection, ..GrpcClient::default() };
+    let call = |times, number, is_open| piece(1, times, number, is_open, None, &Operation::GrpcClient(call));
+    let served = GrpcServer { method: "/a/B", stream: 3, peer: LOCAL.parse().ok(), ..GrpcServer::default() };
+    let served = |times, number, is_open, parent| {
+        piece(2, times, number, is_open, parent, &Operation::GrpcServer(served))
+    };
+    // The pieces of both sides need not be cut at the same times.
+    let pieces = [
+        served((12, 20), 1, true, None),
+        call((10, 22), 1, true),
+        served((20, 60), 2, false, None),
+        call((22, 61), 2, false),
+    ];
+    assert_eq!(links(&pieces).0, [0, 0, 0, 2]);
+    let mut own = [0; 8];
+    own.copy_from_slice(&segment::id(u64::from_ne_bytes([1; 8]), 2).to_ne_bytes());
+    let mut child = served((20, 60), 2, false, Some(Parent { span_id: own, rule: ParentRule::Incoming }));
+    child.trace_id = [1; 16];
+    assert_eq!(links(&[child, call((22, 61), 2, false)]), (vec![0, 0], Tally::default()));
 }
 
 #[test]
@@ -268,11 +317,11 @@ fn what_is_ambiguous_or_in_vain_is_counted() {
     ];
     assert_eq!(joiner.tally().counts(), std::array::from_fn(|index| (counters[index], counted[index])));
     // A minute later all are forgotten; the one that comes waits.
-    joiner.offer(&other(1, 1, (60 + CALL_WAITS, 70 + CALL_WAITS)), None);
+    joiner.offer(&other(1, 1, (60 + WAITS, 70 + WAITS)), None);
     assert_eq!((joiner.tally().unmatched, joiner.waiting()), (MAX_WAITING as u64, 1));
     // Of one connection only the last few wait.
     for start in 0..20 {
-        joiner.offer(&other(1, 1, (start + CALL_WAITS, 70 + CALL_WAITS)), None);
+        joiner.offer(&other(1, 1, (start + WAITS, 70 + WAITS)), None);
     }
     assert_eq!((joiner.tally().unmatched, joiner.waiting()), (13, MAX_ON_CONNECTION as u64));
     let (_, tally) =

@@ -16,7 +16,7 @@ pub struct ConnectedKey {
 
 const _: () = assert!(size_of::<ConnectedKey>() == 16);
 
-/// What its request goes over: an element of `CONNECTED`.
+/// What its request goes over: an element of `CONNECTED`, or, while it is put together, of `CONNECTING`, which is a thread's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connected {
@@ -24,7 +24,8 @@ pub struct Connected {
     pub scratch: [u64; SCRATCH],
     /// The words of the [`crate::record::Connection`].
     pub connection: [u64; CONNECTION_WORDS],
-    /// What [`crate::propagation::sum`] comes to over the span's id and these words: elements are used anew while programs look at them.
+    /// What [`crate::propagation::sum`] comes to over the span's id and these words: elements are used anew while programs look at them. 0 if the
+    /// connection could not be read.
     pub sum: u64,
 }
 

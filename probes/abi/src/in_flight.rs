@@ -42,8 +42,8 @@ pub struct InFlight {
     /// HTTP/1: `METHOD target`; `http.conn.lastMethod` keeps it in memory until the connection reads the next request.
     /// HTTP/2: the method alone, good at the start only.
     pub request_line: Slice,
-    /// The target, good at the start only. gRPC client: the stack pointer at the start, then. HTTP client
-    /// to whose request something may be added: its header map and its URL.
+    /// The target, good at the start only. gRPC client: the stack pointer at the start, then. HTTP client: the header map
+    /// and the URL of its request.
     pub target: Slice,
     /// `Request.RemoteAddr` as it came. HTTP/1: `http.conn.remoteAddr`, which the connection keeps in memory.
     pub peer: Slice,
@@ -129,6 +129,10 @@ pub mod state {
     pub const MESSAGES: u32 = 1 << 11;
     /// What the request came with is in `TRACE_STATES`, or was.
     pub const TRACE_STATE: u32 = 1 << 12;
+    /// Client: its last connection could not be read.
+    pub const UNCONNECTED: u32 = 1 << 13;
+    /// gRPC client: it was read.
+    pub const CONNECTED: u32 = 1 << 14;
 }
 
 /// A Go string, or a slice without its capacity.

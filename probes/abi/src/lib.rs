@@ -23,6 +23,7 @@
 //! | `IN_FLIGHT` | hash | [`InFlightKey`] | [`InFlight`] | BPF; the agent removes what an ended process left |
 //! | `COUNTERS` | array per processor | [`Process::counters`] | [`Counters`] | BPF |
 //! | `CONNECTED` | LRU hash | [`ConnectedKey`] | [`Connected`] | BPF; of one element unless programs that join are placed |
+//! | `CONNECTING` | hash | the id of a thread, its process above it (`u64`) | [`Connected`] | BPF, for the time of one program |
 //! | `PENDING` | LRU hash | [`PendingKey`] | [`Pending`] | BPF; only in the object that writes |
 //! | `TRACE_STATES` | LRU hash | [`TraceStateKey`] | [`TraceState`] | BPF; only in the object that writes |
 //! | `EVENTS` | ring buffer | | records | BPF |

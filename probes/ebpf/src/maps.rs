@@ -48,7 +48,10 @@ pub static PROCESS_EVENTS: RingBuf = RingBuf::with_byte_size(16 << 10, 0);
 /// One element of zeros, from which entries of `IN_FLIGHT` are made: they are too large for the stack.
 #[map]
 pub static EMPTY: Array<InFlight> = Array::with_max_entries(1, 0);
-/// The same for those of `CONNECTED`.
+/// As many programs at once put a connection together.
+#[map]
+pub static CONNECTING: HashMap<u64, Connected> = HashMap::with_max_entries(256, 0);
+/// The same as `EMPTY` for what is put together.
 #[map]
 pub static NOT_CONNECTED: Array<Connected> = Array::with_max_entries(1, 0);
 

@@ -170,10 +170,15 @@ fn client(program: &Program) -> GrpcClient {
     let embedded = of(&grpc::TRANSPORT_STREAM).field("Stream");
     let pointer = embedded.filter(|field| field.kind == Kind::Pointer);
     let start = embedded.filter(|_| pointer.is_none()).map_or(0, |field| field.offset);
+    let kind = of(&grpc::STREAM_DESC);
+    let streams = kind.offset("ServerStreams");
+    let are_side_by_side = kind.offset("ClientStreams") == sum(streams, 1);
     GrpcClient {
         target: of(&grpc::CLIENT_CONN).offset("target"),
         stream: stream.pointer_type(),
         finished: stream.offset("finished"),
+        kind: stream.offset("desc"),
+        streams: if are_side_by_side { streams } else { NONE },
         attempt: stream.offset("attempt"),
         transport: of_either("transport", "t"),
         transport_stream: of_either("transportStream", "s"),

@@ -107,6 +107,10 @@ pub struct GrpcClient {
     pub stream: u64,
     /// `finished` in it, one byte.
     pub finished: u64,
+    /// `desc`: a pointer to a `StreamDesc`.
+    pub kind: u64,
+    /// `ServerStreams` in that, a byte; another one, `ClientStreams`, stands right behind it. Both are 0 of a unary call.
+    pub streams: u64,
     /// `attempt`: a pointer to a `csAttempt`.
     pub attempt: u64,
     /// `t` or `transport` in that, an interface.
@@ -178,6 +182,8 @@ impl Grpc {
             target: NONE,
             stream: NONE,
             finished: NONE,
+            kind: NONE,
+            streams: NONE,
             attempt: NONE,
             transport: NONE,
             transport_stream: NONE,
@@ -192,7 +198,9 @@ impl Grpc {
 impl Grpc {
     /// Whether all is known that the connection of a client's call takes.
     pub const fn knows_connections(&self) -> bool {
-        self.client.transport != NONE
+        self.client.kind != NONE
+            && self.client.streams != NONE
+            && self.client.transport != NONE
             && self.client.transport_stream != NONE
             && self.client.id != NONE
             && self.transport.server != NONE

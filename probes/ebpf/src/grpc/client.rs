@@ -92,6 +92,9 @@ pub fn end(registers: Registers, tgid: u32, process: &Process, layout: &Layout, 
             let stack_pointer = registers::stack_pointer(registers).wrapping_sub(stack_words * 8);
             unary::read_peer(entry, process, layout, stack_pointer, itab);
         }
+        if process.flags & process_flags::JOIN != 0 {
+            connection::check(entry, itab);
+        }
         finish(entry, process, layout, itab, data);
         in_flight::forget(entry);
     }

@@ -53,12 +53,14 @@ fn put(entry: &mut InFlight, place: u64) -> bool {
     true
 }
 
-/// `cs.finish(err)`, where a unary call is over. Streams pass here, too.
+/// `cs.finish(err)`, where a unary call is over. Streams pass here, too, and those within a call, as an interceptor may open some, are not the
+/// call's.
 #[inline(never)]
 pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout) {
     let slot = process.counters;
     count(slot, Counter::JoinSite);
     let (g, stack_pointer) = (registers::g(registers), registers::stack_pointer(registers));
+    let stream = registers::argument(registers, 0);
     let found = in_flight::innermost(tgid, in_flight::goid(slot, layout, g));
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { found.as_mut() }) else { return };
@@ -66,18 +68,26 @@ pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout)
     if entry.record.header.kind == client::KIND
         && record(entry).flags & grpc_flags::STREAM == 0
         && in_flight::has_frame(entry, depth, stack_pointer)
+        && in_flight::find_stream(tgid, stream).is_null()
+        && is_unary(slot, layout, stream)
     {
-        let attempt = registers::argument(registers, 0).wrapping_add(layout.grpc.client.attempt);
-        read(entry, process, layout, read_word(slot, attempt));
+        read(entry, process, layout, read_word(slot, stream.wrapping_add(layout.grpc.client.attempt)));
     }
+}
+
+/// Whether grpc-go's own stream is that of a unary call.
+#[inline(never)]
+fn is_unary(slot: u32, layout: &Layout, stream: u64) -> bool {
+    let fields = &layout.grpc.client;
+    let kind = read_word(slot, stream.wrapping_add(fields.kind));
+    kind != 0 && read_word(slot, kind.wrapping_add(fields.streams)) & 0xffff == 0
 }
 
 /// Reads that of an attempt to its place. Overwrites the scratch memory.
 #[inline(never)]
 pub fn read(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u64) {
-    let has_room = record(entry).lengths[GrpcText::Connection as usize] as usize == size_of::<Connection>();
     let fields = &layout.grpc.client;
-    if entry.state & state::UNSAMPLED != 0 || !has_room || attempt == 0 {
+    if !has_room(entry) || attempt == 0 {
         return;
     }
     let mut stream = read_word(entry.counters, attempt.wrapping_add(fields.transport_stream));
@@ -96,10 +106,28 @@ pub fn read(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u
     if read_ends(entry, process, layout, attempt) {
         // SAFETY: without arguments.
         entry.scratch[SCRATCH] = unsafe { bpf_ktime_get_boot_ns() };
-        let lengths = &record(entry).lengths;
-        let place = lengths[GrpcText::Method as usize] + lengths[GrpcText::Target as usize];
-        put(entry, place.into());
+        entry.state = entry.state & !state::UNCONNECTED | state::CONNECTED;
     } else {
+        // SAFETY: as above.
+        unsafe { addresses::clear(entry.scratch.as_mut_ptr()) };
+        entry.state = entry.state & !state::CONNECTED | state::UNCONNECTED;
+    }
+    let lengths = &record(entry).lengths;
+    let place = lengths[GrpcText::Method as usize] + lengths[GrpcText::Target as usize];
+    put(entry, place.into());
+}
+
+#[inline(always)]
+fn has_room(entry: &mut InFlight) -> bool {
+    entry.state & state::UNSAMPLED == 0
+        && record(entry).lengths[GrpcText::Connection as usize] as usize == size_of::<Connection>()
+}
+
+/// Counts if the connection of a call that has ended is not known, though it had one: a call without an error certainly had.
+#[inline(never)]
+pub fn check(entry: &mut InFlight, error: u64) {
+    let is_known = entry.state & state::CONNECTED != 0;
+    if has_room(entry) && (entry.state & state::UNCONNECTED != 0 || error == 0 && !is_known) {
         count(entry.counters, Counter::JoinUnproven);
     }
 }
@@ -107,8 +135,7 @@ pub fn read(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u
 #[inline(always)]
 fn read_ends(entry: &mut InFlight, process: &Process, layout: &Layout, attempt: u64) -> bool {
     let (fields, transports) = (&layout.grpc.client, &layout.grpc.transport);
-    if fields.transport == NONE || fields.id == NONE || transports.client == NONE || transports.server == NONE
-    {
+    if !layout.grpc.knows_connections() {
         return false;
     }
     // The second word of an interface, whose only type in a program is this one.

@@ -169,6 +169,7 @@ fn finish(entry: &mut InFlight, process: &Process, layout: &Layout, itab: u64, d
     read_peer(entry, process, layout, attempt);
     if process.flags & process_flags::JOIN != 0 {
         connection::read(entry, process, layout, attempt);
+        connection::check(entry, itab);
     }
     let is_finished = read_word(entry.counters, stream.wrapping_add(fields.finished)) & 0xff != 0;
     if is_finished || itab == 0 {

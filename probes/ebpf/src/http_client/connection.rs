@@ -2,12 +2,15 @@
 //!
 //! It is known when the transport has got one, new or idle, and has its place in the record from the span's start on.
 
-use aya_ebpf::{bindings::BPF_ANY, helpers::generated::bpf_ktime_get_boot_ns};
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns},
+};
 use lightfoot_probes_abi::{
     Cookie, Counter, InFlight, Layout, Process, Text,
     connected::{Connected, ConnectedKey, SCRATCH},
     in_flight::state,
-    layout::NONE,
+    layout::{Http2Connection, NONE},
     propagation::sum,
     record::{CONNECTION_WORDS, Connection},
 };
@@ -17,7 +20,7 @@ use crate::{
     addresses,
     counters::count,
     in_flight,
-    maps::{CONNECTED, NOT_CONNECTED},
+    maps::{CONNECTED, CONNECTING, NOT_CONNECTED},
     memory::read_word,
     registers::{self, Registers},
 };
@@ -56,9 +59,10 @@ pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout)
         if addresses::of_conn(process, layout, room, from) {
             addresses::copy(room, entry.strings.as_mut_ptr());
             entry.strings[0] = bpf_ktime_get_boot_ns();
+            entry.state &= !state::UNCONNECTED;
         } else {
             addresses::zero(entry.strings.as_mut_ptr());
-            count(process.counters, Counter::JoinUnproven);
+            entry.state |= state::UNCONNECTED;
         }
     }
 }
@@ -70,20 +74,32 @@ pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout)
 #[inline(never)]
 pub fn note_http2(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: u64) {
     count(process.counters, Counter::JoinSite);
-    let of = if cookie & Cookie::X_NET == 0 { &layout.http2_connection } else { &layout.x_http2_connection };
-    let [stream, request] = [0, 1].map(|position| registers::argument(registers, position));
-    let header = read_word(process.counters, request.wrapping_add(of.header));
-    let url = read_word(process.counters, request.wrapping_add(of.url));
-    let goid = creator(registers, process, layout);
-    let span_id = span_of(tgid, goid, header, url);
+    let span_id = span_of(registers, tgid, process, layout, cookie);
     if span_id == 0 {
         return;
     }
-    let connection = read_word(process.counters, stream.wrapping_add(of.connection));
-    let id = read_word(process.counters, stream.wrapping_add(of.stream));
-    if !read_for(process, layout, span_id, id, connection.wrapping_add(of.held)) {
-        count(process.counters, Counter::JoinUnproven);
+    // What is put together is this thread's alone, and then noted as a whole.
+    let thread = bpf_get_current_pid_tgid();
+    let found = begin(thread);
+    if !found.is_null() {
+        read_to(found, process, layout, registers::argument(registers, 0), cookie);
+        publish(found, process.instance, span_id);
+        end(thread);
     }
+}
+
+/// The id of the span whose request the stream is for, or 0.
+#[inline(never)]
+fn span_of(registers: Registers, tgid: u32, process: &Process, layout: &Layout, cookie: u64) -> u64 {
+    let (of, request) = (fields(layout, cookie), registers::argument(registers, 1));
+    let header = read_word(process.counters, request.wrapping_add(of.header));
+    let url = read_word(process.counters, request.wrapping_add(of.url));
+    waiting(tgid, creator(registers, process, layout), header, url)
+}
+
+#[inline(always)]
+fn fields(layout: &Layout, cookie: u64) -> &Http2Connection {
+    if cookie & Cookie::X_NET == 0 { &layout.http2_connection } else { &layout.x_http2_connection }
 }
 
 /// The id of the goroutine that has created this one, or 0.
@@ -98,93 +114,115 @@ fn creator(registers: Registers, process: &Process, layout: &Layout) -> u64 {
 /// The id of the goroutine's innermost open span, if it is that of a request with this header map and this URL, and recorded; else 0.
 /// That goroutine may end it at any time, and another span may have its place then.
 #[inline(never)]
-fn span_of(tgid: u32, goid: u64, header: u64, url: u64) -> u64 {
+fn waiting(tgid: u32, goid: u64, header: u64, url: u64) -> u64 {
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(entry) = (unsafe { in_flight::innermost(tgid, goid).as_ref() }) else { return 0 };
     let span_id = &raw const entry.record.header.span_id;
     // SAFETY: a field of the element. Volatile, for the above.
     let before = unsafe { span_id.read_volatile() };
     let is_its = entry.record.header.kind == KIND
+        && entry.record.header.tgid == tgid
+        && entry.record.header.goid == goid
         && has_room(entry)
-        && header != 0
+        && url != 0
         && entry.target.pointer == header
         && entry.target.length == url;
     // SAFETY: as above.
     if is_its && unsafe { span_id.read_volatile() } == before { before } else { 0 }
 }
 
-/// Reads the `net.Conn` at `from`, and notes for the span that its request goes over it, as this stream.
+/// A thread's element of `CONNECTING`, or null.
 #[inline(never)]
-fn read_for(process: &Process, layout: &Layout, span_id: u64, stream: u64, from: u64) -> bool {
-    let key = ConnectedKey { span_id, instance: process.instance, reserved: 0 };
-    let found = noted_anew(&key);
-    if found.is_null() {
-        return false;
-    }
-    let room = found.cast::<u64>();
-    // SAFETY: the kernel hands out elements that live at least until the program ends; such a one begins with the room.
-    unsafe {
-        addresses::clear(room);
-        addresses::set_stream(room, stream);
-        if !addresses::of_conn(process, layout, room, from) {
-            return false;
-        }
-        *room.add(SCRATCH) = bpf_ktime_get_boot_ns();
-        (*found).sum = summed(found, span_id);
-    }
-    true
-}
-
-/// An element of `CONNECTED` of which nothing counts yet, or null.
-#[inline(never)]
-fn noted_anew(key: &ConnectedKey) -> *mut Connected {
+fn begin(thread: u64) -> *mut Connected {
     let Some(nothing) = NOT_CONNECTED.get(0) else { return core::ptr::null_mut() };
-    if CONNECTED.insert(key, nothing, u64::from(BPF_ANY)).is_err() {
+    if CONNECTING.insert(&thread, nothing, u64::from(BPF_ANY)).is_err() {
         return core::ptr::null_mut();
     }
-    CONNECTED.get_ptr_mut(key).unwrap_or(core::ptr::null_mut())
+    CONNECTING.get_ptr_mut(&thread).unwrap_or(core::ptr::null_mut())
 }
 
-/// What the element must have summed up, if it is the span's.
+#[inline(never)]
+fn end(thread: u64) {
+    let _ = CONNECTING.remove(&thread);
+}
+
+/// Reads what the stream goes over. Without that the element says nothing.
+#[inline(never)]
+fn read_to(element: *mut Connected, process: &Process, layout: &Layout, stream: u64, cookie: u64) {
+    let (of, room) = (fields(layout, cookie), element.cast::<u64>());
+    let connection = read_word(process.counters, stream.wrapping_add(of.connection));
+    let id = read_word(process.counters, stream.wrapping_add(of.stream));
+    // SAFETY: the kernel hands out elements that live at least until the program ends; such a one begins with the room.
+    unsafe {
+        addresses::set_stream(room, id);
+        if addresses::of_conn(process, layout, room, connection.wrapping_add(of.held)) {
+            *room.add(SCRATCH) = bpf_ktime_get_boot_ns();
+        } else {
+            addresses::clear(room);
+        }
+    }
+}
+
+/// Notes the element for the span.
+#[inline(never)]
+fn publish(element: *mut Connected, instance: u32, span_id: u64) {
+    // SAFETY: as above.
+    let element = unsafe { &mut *element };
+    element.sum = if element.connection[0] == 0 { 0 } else { summed(&element.connection, span_id) };
+    // Without room the call is one whose connection is not known.
+    let key = ConnectedKey { span_id, instance, reserved: 0 };
+    let _ = CONNECTED.insert(&key, element, u64::from(BPF_ANY));
+}
+
+/// What an element with this connection must have summed up, if it is the span's.
 #[inline(always)]
-unsafe fn summed(element: *const Connected, span_id: u64) -> u64 {
+fn summed(connection: &[u64; CONNECTION_WORDS], span_id: u64) -> u64 {
     let mut all = span_id;
     let mut word = 0;
     while word < CONNECTION_WORDS {
-        // SAFETY: as the callers vouch. Volatile, as another processor may change it.
-        all = sum(all, unsafe { element.cast::<u64>().add(SCRATCH + word).read_volatile() });
+        all = sum(all, connection[word]);
         word += 1;
     }
     all
 }
 
-/// Takes what was noted for the span, which ends, to its record.
+/// Takes what was noted for the span, which ends, to its record, and counts if its connection is not known.
 #[inline(never)]
 pub fn take(entry: &mut InFlight) {
-    if entry.target.pointer == 0 || !has_room(entry) || entry.record.protocol_major == 1 {
+    if !has_room(entry) {
         return;
     }
+    if entry.record.protocol_major != 1 {
+        take_noted(entry);
+    }
+    if entry.state & state::UNCONNECTED != 0 {
+        count(entry.counters, Counter::JoinUnproven);
+    }
+}
+
+/// That of a request over HTTP/2, or of one that has failed, of which it is not known.
+#[inline(never)]
+fn take_noted(entry: &mut InFlight) {
     let span_id = entry.record.header.span_id;
     let key = ConnectedKey { span_id, instance: entry.instance, reserved: 0 };
+    let to = entry.strings.as_mut_ptr();
     let Some(element) = CONNECTED.get_ptr(&key) else {
-        // The kernel has forgotten it for newer ones, or it was never noted.
+        // The kernel has forgotten it for newer ones, or it was never noted; an earlier attempt over HTTP/1 does not count.
         if entry.record.protocol_major == 2 {
-            count(entry.counters, Counter::JoinUnproven);
+            entry.state |= state::UNCONNECTED;
+            // SAFETY: the strings have more words.
+            unsafe { addresses::zero(to) };
         }
         return;
     };
-    let to = entry.strings.as_mut_ptr();
+    entry.state &= !state::UNCONNECTED;
     // SAFETY: the kernel hands out elements that live at least until the program ends; the strings have more words.
     unsafe {
         addresses::copy(element.cast(), to);
-        let mut all = span_id;
-        let mut word = 0;
-        while word < CONNECTION_WORDS {
-            all = sum(all, *to.add(word));
-            word += 1;
-        }
-        if (&raw const (*element).sum).read_volatile() != all {
+        let connection = &*to.cast::<[u64; CONNECTION_WORDS]>();
+        if (&raw const (*element).sum).read_volatile() != summed(connection, span_id) {
             addresses::zero(to);
+            entry.state |= state::UNCONNECTED;
         }
     }
     let _ = CONNECTED.remove(&key);
