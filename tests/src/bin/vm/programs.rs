@@ -42,6 +42,7 @@ pub(crate) fn of(trial: &Trial, architecture: Architecture) -> Vec<Build> {
             plain(Program::TraceContext, &[26]),
             plain(Program::TraceContextSdk, &[26]),
         ],
+        "join" => vec![plain(Program::Join, &[21, 26, 27])],
         "demo" => vec![of(Program::Demo, &[(26, Mode::Plain)])],
         "headers" => vec![
             plain(Program::Truth, &[21, 26, 27]),
