@@ -8,8 +8,9 @@
 //!
 //! Another processor may use an element of `PENDING` anew at any time, for another process too: what is read there may be anything. So no
 //! address comes from there, and no length but one that fits in any case, and nothing is made part of a request unless the element was the same span's all along
-//! ([`write_payload`]). What passes through its block is compared where it was written to, which nobody else writes ([`are_same`], [`states`]).
+//! ([`write_payload`]). What passes through its block is compared where it was written to, which nobody else writes ([`compared::are_same`], [`states`]).
 
+mod compared;
 pub mod grpc;
 mod hpack;
 pub mod http2;
@@ -32,7 +33,7 @@ use lightfoot_probes_abi::{
 
 use crate::{
     counters, headers, in_flight,
-    memory::{masked, read_present, read_user, read_word},
+    memory::{masked, read_user, read_word},
     registers::{self, Registers},
 };
 
@@ -210,7 +211,7 @@ fn write(slot: u32, layout: &Layout, pending: &mut Pending, span_id: u64, writer
 fn publish(slot: u32, place: u64, word: u64) -> Counter {
     // SAFETY: the word has eight bytes.
     let is_published = unsafe { write_user(place, (&raw const word).cast(), 8) };
-    if is_published && read_back(slot, place) == word {
+    if is_published && compared::read_back(slot, place) == word {
         Counter::Propagated
     } else {
         Counter::PropagationUnproven
@@ -237,9 +238,15 @@ fn write_payload<const LENGTH: usize>(slot: u32, pending: &mut Pending, span_id:
         difference |= (written ^ pending.back[word]) & mask;
         word += 1;
     }
+    (difference | other_span(pending, span_id)) == 0
+}
+
+/// 0 if the element has been that of the span all along, for whoever has looked at it before.
+#[inline(always)]
+fn other_span(pending: &Pending, span_id: u64) -> u64 {
     // SAFETY: a field of the element. Volatile, for another span may just use the element anew.
-    difference |= unsafe { (&raw const pending.span_id_again).read_volatile() } ^ span_id;
-    (difference | self::span_id(pending) ^ span_id) == 0
+    let again = unsafe { (&raw const pending.span_id_again).read_volatile() };
+    again ^ span_id | self::span_id(pending) ^ span_id
 }
 
 /// Writes so many bytes of the element's block. Another program that looks at the element, though it is another span's by now, may
@@ -273,27 +280,6 @@ extern "C" fn write_block_of(
     u64::from(unsafe { write_user(to, pending.block.as_ptr().cast(), length as u32) })
 }
 
-/// Whether the same bytes stand at two places, [`BLOCK`] at most. A global function.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn are_same(one: u64, other: u64, length: u64) -> u64 {
-    let mut difference = u64::from(length == 0 || length > BLOCK as u64);
-    let mut word = 0;
-    while word < BLOCK as u64 / 8 && word * 8 < length {
-        let [one, other] = [one, other].map(|from| read_back(0, from.wrapping_add(word * 8)));
-        // What cannot be read is 0, and so are few words of headers; then they are taken for others.
-        difference |= (one ^ other) & within(length - word * 8) | u64::from(one == 0 || other == 0);
-        word += 1;
-    }
-    u64::from(difference == 0)
-}
-
-/// The bits of a word that belong to what has so many bytes left.
-#[inline(always)]
-fn within(bytes: u64) -> u64 {
-    if bytes < 8 { (1 << (bytes * 8)) - 1 } else { u64::MAX }
-}
-
 /// The word at an address, as [`read_word`] has it; all ones if it cannot be read.
 #[inline(never)]
 fn read_word_or_max(slot: u32, from: u64) -> u64 {
@@ -304,16 +290,6 @@ fn read_word_or_max(slot: u32, from: u64) -> u64 {
     }
     counters::count(slot, Counter::ReadFault);
     u64::MAX
-}
-
-/// The word at an address that was just written to, or 0. A global function. The slot's counters count only in tests; those of 0 are of all
-/// processes.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn read_back(slot: u32, from: u64) -> u64 {
-    let mut word = 0_u64;
-    // SAFETY: the word has eight bytes.
-    if unsafe { read_present(slot, (&raw mut word).cast(), 8, from) } { word } else { 0 }
 }
 
 /// The id of the span whose element it is now.

@@ -11,7 +11,7 @@ use lightfoot_probes_abi::{
 };
 
 use super::{
-    are_same, publish, read_word_or_max,
+    compared::are_same, publish, read_word_or_max,
     states::{self, MAX_FIELD},
     write_block, write_payload,
 };

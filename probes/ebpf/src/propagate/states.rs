@@ -14,7 +14,10 @@ use lightfoot_probes_abi::{
     trace_state::{BUFFER, Walk},
 };
 
-use super::{publish, read_back, within, write_block, write_user};
+use super::{
+    compared::{read_back, within},
+    publish, write_block, write_user,
+};
 use crate::{
     counters::count,
     in_flight,
@@ -242,14 +245,12 @@ pub extern "C" fn is_as_it_came(instance: u64, span_id: u64, from: u64, length: 
     // SAFETY: the kernel hands out elements that live at least until the program ends.
     let Some(state) = (unsafe { find(&key).as_ref() }) else { return 0 };
     let mut found = sum(span_id, length);
-    let mut word = 0;
-    while word < WORDS as u64 {
-        let mut text = 0;
-        if word * 8 < length {
-            text = read_back(0, from.wrapping_add(word * 8)) & within(length - word * 8);
-        }
+    let mut byte = 0;
+    while byte < BUFFER as u64 {
+        let mask = within(byte, length);
+        let text = if mask == 0 { 0 } else { read_back(0, from.wrapping_add(byte)) & mask };
         found = sum(found, text);
-        word += 1;
+        byte += 8;
     }
     u64::from(found == state.sum)
 }
