@@ -351,7 +351,8 @@ fn grpc_is_found_in_the_releases_that_fit_each_go_version() {
         let propagation = &operations["gRPC client propagation"];
         let is_there = build.architecture == Architecture::X86_64;
         assert_eq!(propagation.can_be_watched(), is_there, "{:?}", propagation.refusals);
-        assert!(layout(&facts).propagation.grpc.is_known());
+        let grpc = layout(&facts).propagation.grpc;
+        assert!(grpc.is_known() && grpc.knows_frame(), "{grpc:?}");
         for role in [Role::Listed, Role::Written].iter().filter(|_| is_there) {
             assert_eq!(caught(propagation, *role).1, [Price::Emulated], "{role:?}");
         }

@@ -268,7 +268,17 @@ pub const PROPAGATION: Operation = Operation {
             }],
         },
     ],
-    layouts: &[&G, &STACK, &LOOPY_WRITER, &BUFFER, &FRAMER, &BUF_WRITER, &HTTP2_CLIENT_LIMIT, &HEADER_FIELD],
+    layouts: &[
+        &G,
+        &STACK,
+        &LOOPY_WRITER,
+        &BUFFER,
+        &FRAMER,
+        &HTTP2_FRAMER,
+        &BUF_WRITER,
+        &HTTP2_CLIENT_LIMIT,
+        &HEADER_FIELD,
+    ],
     maps: &[],
 };
 
@@ -288,9 +298,13 @@ pub const BUFFER: Layout =
 pub const FRAMER: Layout = Layout {
     name: "google.golang.org/grpc/internal/transport.framer",
     required: &["writer"],
-    optional: &[],
+    optional: &["fr"],
     is_optional: false,
 };
+
+/// What a frame is put together in before it is written (golang.org/x/net/http2/frame.go).
+pub const HTTP2_FRAMER: Layout =
+    Layout { name: "golang.org/x/net/http2.Framer", required: &[], optional: &["wbuf"], is_optional: true };
 
 /// The buffer that a connection is written through.
 pub const BUF_WRITER: Layout = Layout {

@@ -75,7 +75,7 @@ pub struct Layout {
     pub x_http2_connection: Http2Connection,
 }
 
-const _: () = assert!(size_of::<Layout>() == (114 + 2 + 2 + 36 + 32 + 6 + 9 + 10) * 8);
+const _: () = assert!(size_of::<Layout>() == (114 + 2 + 2 + 36 + 34 + 6 + 9 + 10) * 8);
 
 impl Layout {
     /// Nothing is known.

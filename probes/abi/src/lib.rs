@@ -53,6 +53,7 @@ pub mod context;
 pub mod cookie;
 pub mod counters;
 pub mod grpc;
+pub mod huffman;
 pub mod in_flight;
 pub mod layout;
 pub mod limits;

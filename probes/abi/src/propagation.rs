@@ -35,6 +35,8 @@ pub const FIELD_WORDS: usize = FIELD.div_ceil(8);
 pub const FIELD_LIST_SIZE: u64 = 11 + 55 + 32;
 /// What an entry of HPACK's static table adds to that at most (RFC 7541, appendix A).
 pub const STATIC_ENTRY: u64 = 64;
+/// What a frame begins with, in bytes (RFC 9113, section 4.1).
+pub const FRAME_HEADER: u64 = 9;
 /// The longest frame that each peer takes (RFC 9113, section 4.2).
 pub const MAX_FRAME: u64 = 16384;
 

@@ -11,6 +11,7 @@
 //! ([`write_payload`]). What passes through its block is compared where it was written to, which nobody else writes ([`compared::are_same`], [`states`]).
 
 mod compared;
+mod compressed;
 pub mod grpc;
 mod hpack;
 pub mod http2;

@@ -6,6 +6,7 @@ import (
 	"log"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -20,6 +21,19 @@ var cases = []struct {
 	{"kept", func(to *connection) {
 		for i := 0; i < 4; i++ {
 			to.must(context.Background(), "M")
+		}
+	}},
+	// Encoded they are as short as they get, and what they are encoded into is hardly longer.
+	{"short", func(to *connection) {
+		for i := 0; i < 4; i++ {
+			to.must(context.Background(), "/s/M")
+		}
+	}},
+	{"deadline", func(to *connection) {
+		for i := 0; i < 4; i++ {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			to.must(ctx, "/s/M")
+			cancel()
 		}
 	}},
 	{"stream", func(to *connection) {

@@ -142,7 +142,13 @@ func dial(address, name string, options ...grpc.DialOption) *connection {
 	return &connection{made, name}
 }
 
-func (c *connection) method(name string) string { return "/case." + c.name + "/" + name }
+// method is the path of a method of the case, unless it is one already.
+func (c *connection) method(name string) string {
+	if strings.HasPrefix(name, "/") {
+		return name
+	}
+	return "/case." + c.name + "/" + name
+}
 
 // call makes a unary call.
 func (c *connection) call(ctx context.Context, name string) error {

@@ -2,8 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use lightfoot_probes_abi::huffman::CODES;
 
 /// What a client begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -13,9 +16,13 @@ const HEADERS: u8 = 1;
 /// A dynamic table of 4,096 bytes, as HPACK says it (RFC 7541, section 6.3).
 const TABLE_SIZE: &[u8] = b"\x3f\xe1\x1f";
 
-/// The field as HPACK has it, up to its value, and the length of that.
-const FIELD: &[u8] = b"\x00\x0btraceparent\x37";
-const VALUE: usize = 55;
+/// What the field begins with as HPACK has it: a literal that is not indexed, with a name of its own (RFC 7541, section 6.2.2). It leaves
+/// the dynamic table as it was, so that what follows on the connection must be as without us, too.
+const LITERAL: u8 = 0;
+/// That a string is in the Huffman code: beside its length.
+const IS_CODED: u8 = 0x80;
+/// The shortest field, and the longest: coded, and as it is.
+const LENGTHS: RangeInclusive<usize> = 46..=69;
 
 /// A frame of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +44,11 @@ pub(crate) fn compare(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result
         if frame == bare {
             continue;
         }
-        let rest = frame.payload.strip_prefix(&bare.payload[..]);
-        let value = rest.and_then(|rest| rest.strip_prefix(FIELD)).filter(|value| value.len() == VALUE);
+        let value = frame.payload.strip_prefix(&bare.payload[..]).and_then(value_of);
         let payload = bare.payload.clone();
         match value {
             Some(value) if frame.kind == HEADERS && Frame { payload, ..frame.clone() } == *bare => {
-                added.push(String::from_utf8(value.to_vec()).unwrap());
+                added.push(value);
             }
             _ => return Err(format!("{frame:x?} instead of {bare:x?}")),
         }
@@ -58,11 +64,52 @@ pub(crate) fn ends(bare: &[Vec<Frame>], connections: &[Vec<Frame>]) -> Result<Ve
     if shape(bare) != shape(connections) {
         return Err(format!("{:?}, not {:?}", shape(connections), shape(bare)));
     }
-    let value = |frame: &Frame| {
-        let (before, value) = frame.payload.split_at_checked(frame.payload.len().checked_sub(VALUE)?)?;
-        before.ends_with(FIELD).then(|| String::from_utf8(value.to_vec()).unwrap())
+    Ok(connections.iter().flatten().filter_map(Frame::last_value).collect())
+}
+
+/// How many frames of headers have none, but for the first of each connection.
+pub(crate) fn lacking_behind_first(connections: &[Vec<Frame>]) -> usize {
+    let lacking = |frames: &Vec<Frame>| {
+        let headers = frames.iter().filter(|frame| frame.kind == HEADERS).skip(1);
+        headers.filter(|frame| frame.last_value().is_none()).count()
     };
-    Ok(connections.iter().flatten().filter_map(value).collect())
+    connections.iter().map(lacking).sum()
+}
+
+impl Frame {
+    /// The value of the header that is added, if it is the last.
+    fn last_value(&self) -> Option<String> {
+        let from = |length: usize| self.payload.len().checked_sub(length);
+        LENGTHS.filter_map(from).find_map(|from| value_of(&self.payload[from..]))
+    }
+}
+
+/// The value of the field, of which these are all bytes.
+fn value_of(field: &[u8]) -> Option<String> {
+    let (name, rest) = string(field.strip_prefix(&[LITERAL])?)?;
+    let (value, behind) = string(rest)?;
+    (name == "traceparent" && value.len() == 55 && behind.is_empty()).then_some(value)
+}
+
+/// A string as it is, or in the Huffman code (RFC 7541, section 5.2), and what stands behind it.
+fn string(bytes: &[u8]) -> Option<(String, &[u8])> {
+    let (&length, rest) = bytes.split_first()?;
+    let (text, behind) = rest.split_at_checked(usize::from(length & !IS_CODED))?;
+    if length & IS_CODED == 0 {
+        return Some((String::from_utf8(text.to_vec()).ok()?, behind));
+    }
+    let (mut decoded, mut code, mut bits) = (String::new(), 0, 0);
+    for bit in text.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)) {
+        (code, bits) = (code << 1 | u16::from(bit), bits + 1);
+        if let Some((byte, ..)) = CODES.iter().find(|known| (known.1, known.2) == (code, bits)) {
+            decoded.push(char::from(*byte));
+            (code, bits) = (0, 0);
+        } else if bits > 7 {
+            return None;
+        }
+    }
+    // It ends with ones.
+    (code == (1 << bits) - 1).then_some((decoded, behind))
 }
 
 /// Hands on what comes, byte by byte, and keeps what clients send.

@@ -61,6 +61,8 @@ pub(super) fn propagation(program: &Program) -> GrpcPropagation {
         write_buffer: buffer.min(handle),
         by_pointer: (buffer == NONE).into(),
         used: of(&grpc::BUF_WRITER).offset("offset"),
+        frames: of(&grpc::FRAMER).offset("fr"),
+        frame: of(&grpc::HTTP2_FRAMER).offset("wbuf"),
     }
 }
 

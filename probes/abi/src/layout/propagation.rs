@@ -99,6 +99,10 @@ pub struct GrpcPropagation {
     pub by_pointer: u64,
     /// `offset` in `bufWriter`: how much of it is in use.
     pub used: u64,
+    /// `fr` in grpc-go's `framer`, which points to an `http2.Framer`.
+    pub frames: u64,
+    /// `wbuf` in that, a slice: what each frame is put together in.
+    pub frame: u64,
 }
 
 impl GrpcPropagation {
@@ -112,6 +116,8 @@ impl GrpcPropagation {
         write_buffer: NONE,
         by_pointer: NONE,
         used: NONE,
+        frames: NONE,
+        frame: NONE,
     };
 
     /// Whether all of it is known; half of it is of no use.
@@ -123,6 +129,11 @@ impl GrpcPropagation {
             && self.writer != NONE
             && self.write_buffer != NONE
             && self.used != NONE
+    }
+
+    /// Whether it is known where frames are put together, too.
+    pub const fn knows_frame(&self) -> bool {
+        self.frames != NONE && self.frame != NONE
     }
 }
 

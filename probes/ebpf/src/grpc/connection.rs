@@ -80,7 +80,7 @@ pub fn note(registers: Registers, tgid: u32, process: &Process, layout: &Layout)
 fn is_unary(slot: u32, layout: &Layout, stream: u64) -> bool {
     let fields = &layout.grpc.client;
     let kind = read_word(slot, stream.wrapping_add(fields.kind));
-    kind != 0 && read_word(slot, kind.wrapping_add(fields.streams)) & 0xffff == 0
+    kind != 0 && read_word(slot, kind.wrapping_add(fields.streams)) as u16 == 0
 }
 
 /// Reads that of an attempt to its place. Overwrites the scratch memory.

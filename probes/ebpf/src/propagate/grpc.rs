@@ -5,6 +5,8 @@
 //! room; then the one word that is the slice's length makes it part of the request. The encoder's table does not change, for the
 //! header is a literal that is not indexed (RFC 7541, section 6.2.2).
 
+mod room;
+
 use aya_ebpf::bindings::BPF_ANY;
 use lightfoot_probes_abi::{
     Counter, InFlight, Layout, Pending, PendingKey, PendingState, Process, RecordKind, limits::GRPC_LIST,
@@ -270,41 +272,13 @@ fn add(slot: u32, layout: &Layout, pending: &mut Pending, writer: u64, stack_poi
         return Counter::PropagationNoRoom;
     }
     let place = if states::is_kept(pending) {
-        prepare::<true>(slot, layout, writer, slice, found)
+        room::find::<true>(slot, layout, writer, slice, found)
     } else {
-        prepare::<false>(slot, layout, writer, slice, found)
+        room::find::<false>(slot, layout, writer, slice, found)
     };
-    hpack::add(slot, pending, span_id, slice, place)
-}
-
-/// Looks for where the field goes, and what may go with it if there is something; returns what [`hpack::add`] takes. The call's goroutine
-/// has seen to the length of the list.
-#[inline(never)]
-fn prepare<const HAS_STATE: bool>(slot: u32, layout: &Layout, writer: u64, slice: u64, found: Found) -> u64 {
-    let behind = if found == Found::Fits { hpack::behind(slot, slice, u64::MAX) } else { hpack::NO_ROOM };
-    if found == Found::Fits && (!HAS_STATE || !hpack::is_better_moved(slot, slice, behind, u64::MAX)) {
-        return behind;
+    if place & hpack::COMPRESSED == 0 {
+        hpack::add(slot, pending, span_id, slice, place)
+    } else {
+        hpack::add_compressed(slot, pending, span_id, slice, place)
     }
-    match spare(slot, layout, writer, MAX_FIELD) {
-        0 if found == Found::Fits => behind,
-        0 => hpack::at(spare(slot, layout, writer, 0), 0),
-        to => hpack::at(to, u64::MAX),
-    }
-}
-
-/// Where the connection's buffer has room for [`MOVED`] bytes, and so many more, behind what it holds, or 0. Nobody looks there until the
-/// frame is copied there, which comes after the headers were copied into the frame.
-#[inline(never)]
-fn spare(slot: u32, layout: &Layout, writer: u64, more: u64) -> u64 {
-    let layout = &layout.propagation.grpc;
-    let framer = read_word(slot, writer.wrapping_add(layout.framer));
-    let writer = read_word(slot, framer.wrapping_add(layout.writer));
-    let mut slice = writer.wrapping_add(layout.write_buffer);
-    if layout.by_pointer != 0 {
-        slice = read_word(slot, slice);
-    }
-    if framer == 0 || writer == 0 || slice == 0 {
-        return 0; // it has none at the moment
-    }
-    hpack::spare(slot, slice, writer.wrapping_add(layout.used), more)
 }

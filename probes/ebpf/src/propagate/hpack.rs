@@ -11,7 +11,8 @@ use lightfoot_probes_abi::{
 };
 
 use super::{
-    compared::are_same, publish, read_word_or_max,
+    compared::are_same,
+    compressed, other_span, publish, read_word_or_max,
     states::{self, MAX_FIELD},
     write_block, write_payload,
 };
@@ -61,6 +62,19 @@ pub fn look_at(slot: u32, layout: &Layout, slice: u64, buffer: u64) -> Found {
     if room - length < FIELD as u64 { Found::TooShort } else { Found::Fits }
 }
 
+/// The bytes of room behind a slice.
+#[inline(always)]
+pub fn room(slot: u32, slice: u64) -> u64 {
+    let length = read_word_or_max(slot, slice.wrapping_add(8));
+    read_word(slot, slice.wrapping_add(16)).saturating_sub(length)
+}
+
+/// Whether the headers are not too long to be moved.
+#[inline(always)]
+pub fn may_be_moved(slot: u32, slice: u64) -> bool {
+    read_word_or_max(slot, slice.wrapping_add(8)) <= BLOCK as u64
+}
+
 /// Instead of a place: there is none.
 pub const NO_ROOM: u64 = 1 << 63;
 /// The same: something is not as it must be.
@@ -68,6 +82,10 @@ pub const UNPROVEN: u64 = NO_ROOM | 1;
 /// A place is an address that the headers are moved to, or 0 if they stay, and above that how many bytes there are for what goes with
 /// the field. No address of a program's has so many bits.
 const ROOM: u32 = 48;
+/// The bits of an address.
+pub const ADDRESS: u64 = (1 << ROOM) - 1;
+/// In a place that the field has room in by its shorter form alone. No room is as large.
+pub const COMPRESSED: u64 = 1 << 62;
 
 /// The place behind a slice that [`Found::Fits`]. The list of headers may get so much longer.
 #[inline(always)]
@@ -80,10 +98,10 @@ pub fn behind(slot: u32, slice: u64, list: u64) -> u64 {
 /// Whether headers that have this place could have more room elsewhere.
 #[inline(always)]
 pub fn is_better_moved(slot: u32, slice: u64, place: u64, list: u64) -> bool {
-    place >> ROOM < MAX_FIELD.min(list) && read_word(slot, slice.wrapping_add(8)) <= BLOCK as u64
+    place >> ROOM < MAX_FIELD.min(list) && may_be_moved(slot, slice)
 }
 
-/// The place at an address where [`spare`] has found room for [`MAX_FIELD`], or at 0.
+/// The place at an address where headers and the field have room, and so many bytes more. None at 0.
 #[inline(always)]
 pub fn at(address: u64, list: u64) -> u64 {
     if address == 0 || address >> ROOM != 0 {
@@ -98,7 +116,7 @@ pub fn add(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, place: u6
     if place >= NO_ROOM {
         return if place == NO_ROOM { Counter::PropagationNoRoom } else { Counter::PropagationUnproven };
     }
-    let to = place & ((1 << ROOM) - 1);
+    let to = place & ADDRESS;
     let end = end(slot, pending, span_id, slice, to);
     if end == 0 {
         return Counter::PropagationUnproven;
@@ -107,7 +125,29 @@ pub fn add(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, place: u6
     if !write_payload::<FIELD>(slot, pending, span_id, end.wrapping_add(state)) {
         return Counter::PropagationUnproven;
     }
-    extend(slot, slice, to, state)
+    let outcome = extend(slot, slice, to, state + FIELD as u64);
+    if state != 0 && outcome == Counter::Propagated {
+        counters::count(slot, Counter::PropagatedStates);
+    }
+    outcome
+}
+
+/// The same of the field's shorter form alone, in a place that says [`COMPRESSED`].
+#[inline(never)]
+pub fn add_compressed(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, place: u64) -> Counter {
+    let to = place & ADDRESS;
+    let end = end(slot, pending, span_id, slice, to);
+    if end == 0 {
+        return Counter::PropagationUnproven;
+    }
+    if states::is_kept(pending) {
+        counters::count(slot, Counter::PropagationStateDropped);
+    }
+    let field = compressed::write(slot, pending, end);
+    if field == 0 || other_span(pending, span_id) != 0 {
+        return Counter::PropagationUnproven;
+    }
+    extend(slot, slice, to, field)
 }
 
 /// Where the headers end: those of the slice, or what they are copied to. 0 if that is not proven.
@@ -127,18 +167,14 @@ fn end(slot: u32, pending: &mut Pending, span_id: u64, slice: u64, to: u64) -> u
     to.wrapping_add(length)
 }
 
-/// Sets the slice to where the headers are now, and makes it longer.
+/// Sets the slice to where the headers are now, and makes it so much longer.
 #[inline(never)]
-fn extend(slot: u32, slice: u64, to: u64, state: u64) -> Counter {
+fn extend(slot: u32, slice: u64, to: u64, by: u64) -> Counter {
     let length = read_word(slot, slice.wrapping_add(8));
     if length == 0 || to != 0 && publish(slot, slice, to) != Counter::Propagated {
         return Counter::PropagationUnproven;
     }
-    let outcome = publish(slot, slice.wrapping_add(8), length + state + FIELD as u64);
-    if state != 0 && outcome == Counter::Propagated {
-        counters::count(slot, Counter::PropagatedStates);
-    }
-    outcome
+    publish(slot, slice.wrapping_add(8), length + by)
 }
 
 /// Where the slice at this place has room for [`MOVED`] bytes, and so many more, behind as many as the other place says, or 0.

@@ -90,7 +90,8 @@ fn prepare<const HAS_STATE: bool>(
     }
     let list = (list - FIELD_LIST_SIZE).saturating_sub(IN_LIST);
     let behind = if found == Found::Fits { hpack::behind(slot, slice, list) } else { hpack::NO_ROOM };
-    if found == Found::Fits && (!HAS_STATE || !hpack::is_better_moved(slot, slice, behind, list)) {
+    let may_stay = found == Found::Fits && (!HAS_STATE || !hpack::is_better_moved(slot, slice, behind, list));
+    if may_stay || !hpack::may_be_moved(slot, slice) {
         return behind;
     }
     match spare(slot, layout, of, connection, MAX_FIELD) {
