@@ -132,3 +132,14 @@ pub fn masked<const MASK: u64>(mut index: u64) -> usize {
     unsafe { asm!("{0} &= {1}", inout(reg) index, const MASK, options(pure, nomem, nostack)) };
     index as usize
 }
+
+/// Writes a word anywhere. LLVM would do so byte by byte, of which the verifier follows each; the processors that programs run on need no
+/// alignment, and there the verifier asks for none.
+///
+/// # Safety
+/// `to` must be valid for writes of eight bytes. The verifier proves it again.
+#[inline(always)]
+pub unsafe fn write_unaligned(to: *mut u8, word: u64) {
+    // SAFETY: one instruction that writes where the caller says.
+    unsafe { asm!("*(u64 *)({0} + 0) = {1}", in(reg) to, in(reg) word, options(nostack)) };
+}

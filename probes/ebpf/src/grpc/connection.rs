@@ -19,7 +19,7 @@ use crate::{
     addresses::{self, LOCAL, REMOTE},
     counters::count,
     in_flight,
-    memory::read_word,
+    memory::{read_word, write_unaligned},
     registers::{self, Registers},
 };
 
@@ -46,7 +46,7 @@ fn put(entry: &mut InFlight, place: u64) -> bool {
         // SAFETY: behind a method and a target the strings have more room, and the scratch memory has these words.
         unsafe {
             let to = entry.strings.as_mut_ptr().cast::<u8>().add(place + word * 8);
-            to.cast::<u64>().write_unaligned(entry.scratch[SCRATCH + word]);
+            write_unaligned(to, entry.scratch[SCRATCH + word]);
         }
         word += 1;
     }

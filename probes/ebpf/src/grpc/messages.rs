@@ -12,7 +12,7 @@ use lightfoot_probes_abi::{
 
 use crate::{
     maps::MESSAGES,
-    memory::read_word,
+    memory::{read_word, write_unaligned},
     registers::{self, Registers},
 };
 
@@ -70,8 +70,8 @@ pub fn append(entry: &mut InFlight) {
     // comparison.
     unsafe {
         let to = entry.strings.as_mut_ptr().cast::<u8>().add(end);
-        to.cast::<u64>().write_unaligned((*messages).sent);
-        to.add(offset_of!(Messages, received)).cast::<u64>().write_unaligned((*messages).received);
+        write_unaligned(to, (*messages).sent);
+        write_unaligned(to.add(offset_of!(Messages, received)), (*messages).received);
     }
     entry.strings_length = (end + size_of::<Messages>()) as u64;
     entry.record.lengths[GrpcText::Messages as usize] = size_of::<Messages>() as u16;
