@@ -106,6 +106,12 @@ const NOT_HIT: &[NotHit] = &[
     },
     NotHit {
         programs: &[Program::Grpc],
+        title: "gRPC client connection",
+        roles: &[Role::ErrorEnd],
+        why: "its messages can all be sent; not all of `Rpc` can",
+    },
+    NotHit {
+        programs: &[Program::Grpc],
         title: "gRPC server call over net/http",
         roles: &[Role::Status],
         why: "it serves by grpc-go's own transport; `Rpc` by both",
