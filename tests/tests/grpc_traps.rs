@@ -30,6 +30,22 @@ fn builds() -> Vec<(Program, u32)> {
     extent.some_of(&extent.pick(USUAL.to_vec(), all.collect())).to_vec()
 }
 
+/// Calls a server in each of these ways, and compares the traps that each call takes, once its caller is known.
+fn assert_traps(watched: &mut Watched, server: &Driven, kinds: &[(&str, u64)]) {
+    let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
+    for (kind, _) in kinds {
+        watched.program.ask(&call(10, kind)).unwrap();
+    }
+    thread::sleep(LEARNING);
+    for (kind, traps) in kinds {
+        let Watched { program, agent, .. } = &mut *watched;
+        let runs = runs_of(agent, || {
+            program.ask(&call(CALLS, kind)).unwrap();
+        });
+        assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
+    }
+}
+
 /// Two for each call, whatever comes of it; a stream has to be recognised when it was opened, and takes three.
 #[test]
 fn a_call_takes_two_traps() {
@@ -48,18 +64,7 @@ fn a_call_takes_two_traps() {
             return;
         };
         let server = Driven::start(&watched.build.path().unwrap()).unwrap();
-        let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
-        for (kind, _) in kinds {
-            watched.program.ask(&call(10, kind)).unwrap();
-        }
-        thread::sleep(LEARNING);
-        for (kind, traps) in kinds {
-            let Watched { program, agent, .. } = &mut watched;
-            let runs = runs_of(agent, || {
-                program.ask(&call(CALLS, kind)).unwrap();
-            });
-            assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
-        }
+        assert_traps(&mut watched, &server, &kinds);
         // Nobody listens there any more; the caller is known.
         let address = server.url("grpc").unwrap();
         server.stop().unwrap();
@@ -83,20 +88,9 @@ fn a_message_takes_a_trap_if_it_is_counted() {
         let watched = Watched::start_with(program, minor, Mode::Plain, &setting, |_| Ok(())).unwrap();
         let Some(mut watched) = watched else { return };
         let server = Driven::start(&watched.build.path().unwrap()).unwrap();
-        let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
-        for kind in ["unary", "stream"] {
-            watched.program.ask(&call(10, kind)).unwrap();
-        }
-        thread::sleep(LEARNING);
         // Since 1.85 a unary call receives once more to know that nothing comes.
         let once_more = u64::from(program == Program::Rpc && minor >= 26);
-        for (kind, traps) in [("unary", 4 + once_more), ("stream", 4)] {
-            let Watched { program, agent, .. } = &mut watched;
-            let runs = runs_of(agent, || {
-                program.ask(&call(CALLS, kind)).unwrap();
-            });
-            assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
-        }
+        assert_traps(&mut watched, &server, &[("unary", 4 + once_more), ("stream", 4)]);
         watched.end().unwrap();
     }
 }
@@ -108,19 +102,8 @@ fn a_call_takes_a_trap_more_if_it_is_joined() {
         let watched = Watched::start_with(program, minor, Mode::Plain, &["--join"], |_| Ok(())).unwrap();
         let Some(mut watched) = watched else { return };
         let server = Driven::start(&watched.build.path().unwrap()).unwrap();
-        let call = |count, kind| format!("call {} {count} {kind}", server.url("grpc").unwrap());
         let kinds = [("unary", 3), ("error", 3), ("intercepted", 3), ("retried", 3), ("stream", 4)];
-        for (kind, _) in kinds {
-            watched.program.ask(&call(10, kind)).unwrap();
-        }
-        thread::sleep(LEARNING);
-        for (kind, traps) in kinds {
-            let Watched { program, agent, .. } = &mut watched;
-            let runs = runs_of(agent, || {
-                program.ask(&call(CALLS, kind)).unwrap();
-            });
-            assert_eq!(runs, traps * CALLS, "{kind}, {}", watched.build);
-        }
+        assert_traps(&mut watched, &server, &kinds);
         let mut client = Driven::start(&watched.build.path().unwrap()).unwrap();
         let address = watched.program.url("grpc").unwrap();
         let runs = runs_of(&watched.agent, || {
