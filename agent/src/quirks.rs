@@ -62,7 +62,7 @@ pub const VERIFIER_MEMORY: Quirk = Quirk {
     since: Some(Release(6, 17)),
     until: None,
     machine: None,
-    symptom: "memory that the verifier takes while programs load counts to the cgroup: 64 MiB for a moment, and whoever has no room \
+    symptom: "memory that the verifier takes while programs load counts to the cgroup: 72 MiB for a moment, and whoever has no room \
               for it is killed",
     response: "the cgroup's limit is compared with what loading takes, and one that is too low is refused in words",
 };
