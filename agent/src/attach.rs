@@ -36,6 +36,7 @@ mod headers;
 mod holders;
 mod life;
 mod links;
+mod memory;
 mod method;
 mod misses;
 mod open_spans;
@@ -167,6 +168,8 @@ pub struct Kernel {
     layout_slots: Slots,
     counter_slots: Slots,
     sizes: Sizes,
+    /// What all maps take.
+    map_bytes: u64,
     /// When so many bytes of the ring wait, its reader is woken.
     wake_bytes: u64,
     by_process: StdHashMap<u32, Selected>,
@@ -242,6 +245,7 @@ impl Kernel {
             .map_max_entries("CONNECTED", sizes.connected)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
+        let map_bytes = memory::of_open_maps();
         // First what is refused most often: it may write.
         if has_program(&object, method, Family::Propagation) {
             load_program(&mut object, method, Family::Propagation)?;
@@ -276,6 +280,7 @@ impl Kernel {
             layout_slots: Slots::new(0..MAX_BINARIES),
             counter_slots: Slots::new(1..sizes.processes.min(MAX_PROCESSES) + 1),
             sizes,
+            map_bytes,
             wake_bytes: u64::from(sizes.ring_bytes / 4),
             by_process: StdHashMap::new(),
             addresses,

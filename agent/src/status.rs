@@ -61,6 +61,8 @@ pub struct Status {
     pub ring: Ring,
     /// How full the kernel's maps are that can run full; empty if the agent was too busy to tell.
     pub maps: Vec<MapFill>,
+    /// What the agent takes of memory.
+    pub memory: Memory,
     /// How many spans have a parent by which rule, and how many have `none`, of all processes that ever were.
     pub parents: BTreeMap<String, u64>,
     /// All that was counted, by name, as `lightfoot run` prints it. What is missing is 0.
@@ -187,6 +189,16 @@ pub struct MapFill {
     pub entries: usize,
     /// How many there is room for.
     pub limit: usize,
+}
+
+/// What the agent takes of memory. The ring buffer's data are in both: twice in what is resident, for they are mapped twice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    /// What is resident of its process.
+    pub resident_bytes: Option<u64>,
+    /// What BPF maps take; nothing if the agent was too busy to tell.
+    pub map_bytes: Option<u64>,
 }
 
 /// What a trap is taken to cost, without what the programs do there.

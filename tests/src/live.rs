@@ -59,7 +59,7 @@ pub use crowd::Crowd;
 pub use driven::{Call, Driven, Facts, Served};
 pub use folder::{Folder, binary, text};
 pub use losses::loss_counters;
-pub use maps::hash_map;
+pub use maps::{fill, hash_map, map_bytes};
 pub use observer::{Observation, Observer};
 pub use pod_cgroup::PodCgroup;
 pub use processor::{first_thread_time, processor_time};

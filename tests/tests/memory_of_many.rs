@@ -2,7 +2,6 @@
 //! Alone in its binary: nothing else starts an agent meanwhile.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::process::Command;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
-    Agent, Client, Folder, Sink, Target, lightfoot, resident, slowness, text, wait_within,
+    Agent, Client, Folder, Sink, Target, lightfoot, map_bytes, resident, slowness, text, wait_within,
 };
 
 /// How many processes there are of each program.
@@ -67,7 +66,7 @@ fn many_watched_processes_take_less_than_is_said() {
 
         let parts = resident(agent.pid()).unwrap();
         let (now, peak) = (parts.values().sum::<u64>(), peak(agent.pid()));
-        let maps: u64 = maps(agent.pid()).values().sum();
+        let maps = map_bytes(agent.pid()).unwrap().values().sum::<u64>() / 1024;
         // The ring's data are resident, and among the maps.
         let released =
             |resident: u64| resident + CODE + maps - parts["agent-under-test"] - parts["anon_inode:bpf-map"];
@@ -82,20 +81,6 @@ fn many_watched_processes_take_less_than_is_said() {
         let outcome = agent.stop().unwrap();
         assert_eq!(outcome.losses(), [], "{}", outcome.messages);
     }
-}
-
-/// The KiB that each BPF map takes that a process has open, by number.
-fn maps(pid: u32) -> BTreeMap<u32, u64> {
-    let files = fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
-    let texts = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok());
-    texts
-        .filter_map(|text| {
-            let value = |name: &str| {
-                text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok())
-            };
-            Some((u32::try_from(value("map_id:")?).ok()?, value("memlock:")? / 1024))
-        })
-        .collect()
 }
 
 /// The KiB that were resident at most.

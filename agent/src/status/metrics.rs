@@ -125,6 +125,15 @@ const LEVELS: &[Level] = &[
     ("ring.limit", "By", "Bytes that the ring buffer has room for", |status| {
         Some(wide(status.ring.size_bytes))
     }),
+    (
+        "memory.resident",
+        "By",
+        "Resident memory of the agent, in which the data of the ring buffer count twice",
+        |status| status.memory.resident_bytes.map(wide),
+    ),
+    ("memory.maps", "By", "Memory that BPF maps take, the ring buffer among them", |status| {
+        status.memory.map_bytes.map(wide)
+    }),
     ("trap.price.estimated", "s", "What a trap is taken to cost the program that runs into it", |status| {
         Some(status.trap_price.nanoseconds / 1e9)
     }),
@@ -391,7 +400,7 @@ fn number(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Delivery, Ring, TrapPrice};
+    use crate::status::{Delivery, Memory, Ring, TrapPrice};
 
     #[test]
     fn each_counter_is_told_once() {
@@ -430,6 +439,7 @@ mod tests {
             trap_price: TrapPrice { nanoseconds: 2000.0, ..TrapPrice::default() },
             estimated_traps: 12,
             maps: vec![MapFill { name: "callers".to_owned(), entries: 3, limit: 16 }],
+            memory: Memory { resident_bytes: Some(1 << 20), map_bytes: None },
             delivery: Delivery {
                 endpoint: Some("http://x".to_owned()),
                 down: true,
@@ -466,10 +476,12 @@ mod tests {
             ("lightfoot.map.entries", 3.0),
             ("lightfoot.map.limit", 16.0),
             ("lightfoot.endpoint.up", 0.0),
+            ("lightfoot.memory.resident", 1_048_576.0),
         ] {
             assert_eq!(level(name), Some(value), "{name}");
         }
         assert_eq!(level("lightfoot.counts.age"), None);
+        assert_eq!(level("lightfoot.memory.maps"), None);
         assert_eq!(of("lightfoot.info")[0].attributes, [("version", "1.2.3".to_owned())]);
         assert_eq!(of("lightfoot.spans.started")[0].value, Value::Count(9));
         let lost = |cause: &str| {

@@ -39,6 +39,8 @@ pub struct Report {
     pub unwatched: Option<Counters>,
     /// How full the kernel's maps are, if that was asked for.
     pub maps: Vec<MapFill>,
+    /// The bytes that all of the kernel's maps take.
+    pub map_bytes: u64,
 }
 
 /// Modules of which the catalogue has a library that is linked into a program, with the versions that were compiled.
@@ -109,6 +111,7 @@ impl Watcher {
             processes: self.watched.iter().filter_map(|(key, owner)| self.watched_now(*key, owner)).collect(),
             unwatched: self.kernel.counts(None).ok(),
             maps: if with_maps { self.kernel.fills() } else { Vec::new() },
+            map_bytes: self.kernel.map_bytes(),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::thread;
 
-use lightfoot::status::MapFill;
-use lightfoot_tests::live::{Folder, Target, text, wait_for};
+use lightfoot::status::{MapFill, Memory};
+use lightfoot_tests::live::{Folder, Target, map_bytes, text, wait_for};
 use rustix::process::Signal;
 
 use crate::{command, printed, start, status, until};
@@ -35,6 +35,7 @@ fn the_ring_and_maps_are_as_full_as_they_are() {
         assert_eq!(map(&socket, name), MapFill { name: name.to_owned(), entries, limit }, "{name}");
         assert!(page.contains(&format!("{name} {entries}/{limit}")), "{page}");
     }
+    memory_is_what_the_kernel_says(&socket, agent.pid(), &page);
 
     assert_eq!(target.get("/ring").unwrap(), 200);
     until(&socket, target.pid(), "a span", |one| one.spans == 1);
@@ -63,4 +64,15 @@ fn the_ring_and_maps_are_as_full_as_they_are() {
     let is_left = || map(&socket, "processes").entries == 0 && map(&socket, "open_spans").entries == 0;
     wait_for("the process to be left", || is_left().then_some(())).unwrap();
     agent.stop().unwrap();
+}
+
+fn memory_is_what_the_kernel_says(socket: &Path, pid: u32, page: &str) {
+    let said: Memory = status(socket).memory;
+    let (resident, maps) = (said.resident_bytes.unwrap() / 1024, said.map_bytes.unwrap());
+    let told: u64 = map_bytes(pid).unwrap().values().sum();
+    assert_eq!(maps, told);
+    // It takes a little more or less with each answer.
+    let now: u64 = lightfoot_tests::live::resident(pid).unwrap().values().sum();
+    assert!(resident.abs_diff(now) < 2048, "{resident} {now}");
+    assert!(page.contains(&format!(" KiB resident, {} KiB of BPF maps\n", maps / 1024)), "{page}");
 }

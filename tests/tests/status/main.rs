@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -575,6 +575,14 @@ fn at_a_tcp_port_health_is_for_anybody_and_the_rest_for_who_knows_the_token() {
     assert_eq!(get("/nothing", "a-token-of-this-test").unwrap().status, 404);
     let put = b"PUT /log-level HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a-token-of-this-test\r\nContent-Length: 5\r\n\r\ntrace";
     assert_eq!(Client::tcp(address).exchange(put).unwrap().unwrap().status, 405);
+    let mut slow: Vec<_> = (0..MAX_CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for client in &mut slow {
+        client.write_all(b"GET /hea").unwrap();
+    }
+    // As at the socket, whoever comes now waits until these have had their time.
+    let began = Instant::now();
+    wait_for("an answer", || get("/health/live", "")).unwrap();
+    assert!(began.elapsed() > MAX_TIME / 2, "{:?}", began.elapsed());
     agent.stop().unwrap();
 
     let without = start(&[]);

@@ -30,6 +30,7 @@ mod because;
 mod board;
 mod cost;
 mod exporting;
+mod memory;
 
 use asking::Asker;
 pub(super) use board::Board;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::cli::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use crate::escape::printable;
-use crate::status::{Delivery, MapFill, Operation, Process, Refused, Ring, Status, TrapPrice};
+use crate::status::{Delivery, MapFill, Memory, Operation, Process, Refused, Ring, Status, TrapPrice};
 
 /// Counts of processes that are older, in seconds, are told to be.
 const FRESH: f64 = 1.0;
@@ -30,6 +30,7 @@ pub(super) fn write(status: &Status, page: &mut impl Write) -> io::Result<()> {
     }
     delivery(&status.delivery, &status.counts, page)?;
     fills(status, page)?;
+    memory(&status.memory, page)?;
     if status.processes.is_empty() {
         let because = status.because.as_deref().map(because).unwrap_or_default();
         writeln!(page, "no process is watched{because}")?;
@@ -94,6 +95,15 @@ fn fills(status: &Status, page: &mut impl Write) -> io::Result<()> {
     let maps: Vec<_> = status.maps.iter().map(map).collect();
     let maps = if maps.is_empty() { "nothing is known of them yet".to_owned() } else { maps.join(", ") };
     writeln!(page, "maps: {maps}")
+}
+
+/// What the agent takes of memory, as far as it is known.
+fn memory(memory: &Memory, page: &mut impl Write) -> io::Result<()> {
+    let Memory { resident_bytes, map_bytes } = *memory;
+    let parts = [(resident_bytes, "resident"), (map_bytes, "of BPF maps")];
+    let told = parts.iter().filter_map(|(bytes, of)| Some(format!("{} KiB {of}", (*bytes)? / 1024)));
+    let told: Vec<_> = told.collect();
+    if told.is_empty() { Ok(()) } else { writeln!(page, "memory: {}", told.join(", ")) }
 }
 
 fn process(process: &Process, price: &TrapPrice, page: &mut impl Write) -> io::Result<()> {

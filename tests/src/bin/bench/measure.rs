@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Folder};
+use lightfoot_tests::live::{Agent, Folder, map_bytes};
 
 use crate::load::{Answers, Load};
 use crate::machine;
@@ -204,7 +204,7 @@ pub(crate) fn settled(agent: &Agent) -> Result<service::Programs, Box<dyn Error>
 fn size(agent: &Agent) -> Result<AgentSize, Box<dyn Error>> {
     Ok(AgentSize {
         peak_bytes: service::peak(agent.pid())?,
-        map_bytes: service::map_bytes(agent)?,
+        map_bytes: map_bytes(agent.pid())?.values().sum(),
         verified_instructions: service::programs(agent)?.verified_instructions,
         first_span: Vec::new(),
     })

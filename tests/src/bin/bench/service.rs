@@ -140,15 +140,6 @@ pub(crate) fn programs(agent: &Agent) -> Result<Programs, Box<dyn Error>> {
     })
 }
 
-/// Bytes that the maps of an agent take in the kernel.
-pub(crate) fn map_bytes(agent: &Agent) -> Result<u64, Box<dyn Error>> {
-    let maps: BTreeMap<u64, u64> = descriptors(agent)?
-        .iter()
-        .filter_map(|file| Some((*file.get("map_id")?, *file.get("memlock")?)))
-        .collect();
-    Ok(maps.values().sum())
-}
-
 /// The most memory that a process had, in bytes.
 pub(crate) fn peak(pid: u32) -> Result<u64, Box<dyn Error>> {
     let fields = fields(&PathBuf::from(format!("/proc/{pid}/status")))?;

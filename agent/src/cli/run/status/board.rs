@@ -10,6 +10,7 @@ use lightfoot_probes_abi::{Counter, Counters};
 
 use super::because::{because, nobody, undelivered};
 use super::cost;
+use super::memory::memory;
 use crate::attach::{self, count};
 use crate::cli::counts::Counts;
 use crate::counters::{self, Parents, kernel_name};
@@ -209,6 +210,7 @@ impl Board {
             estimated_traps: cost::traps(|one| counts.get(&kernel_name(one)).copied().unwrap_or(0)),
             ring: self.ring.get().map_or_else(Ring::default, |fill| ring(fill)),
             maps: report.maps.iter().map(map).collect(),
+            memory: memory(told.map(|report| report.map_bytes)),
             parents: self.counts.parents.by_name(),
             counts,
         }
