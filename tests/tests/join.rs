@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lightfoot::attach::MAX_CONNECTED;
+use lightfoot_probes_abi::Connected;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::live::{Agent, Driven, Outcome, Span, is_privileged};
+use lightfoot_tests::live::{Agent, Driven, Outcome, Span, fill, hash_map, is_privileged};
 
 const CLIENT: u64 = 3;
 type Counts = BTreeMap<String, u64>;
@@ -142,6 +143,29 @@ fn connections_beyond_the_limit_are_counted() {
         }
     }
     assert_eq!((linked, outcome.count("joined")), (CROWD - forgotten, CROWD - forgotten));
+}
+
+/// So many threads at once put a connection together: what one more finds is not known, and counted.
+#[test]
+fn threads_beyond_the_limit_are_counted() {
+    const THREADS: u64 = 256;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some((mut client, server, agent)) = scene(26, 26, &ARGUMENTS) else { return };
+    let load = |first| format!("load {} 8 1 {first} http2", server.url("secure").unwrap());
+    // None of them is a thread's.
+    let other = |number| (u64::MAX - number, [0_u64; size_of::<Connected>() / 8]);
+    fill(agent.pid(), "CONNECTING", 0..THREADS, other).unwrap();
+    client.ask(&load(0)).unwrap();
+    agent.wait_for_spans(16, |_| true).unwrap();
+    let mut threads = hash_map::<u64, [u64; size_of::<Connected>() / 8]>(agent.pid(), "CONNECTING").unwrap();
+    assert_eq!(threads.keys().count() as u64, THREADS);
+    threads.remove(&u64::MAX).unwrap();
+    client.ask(&load(8)).unwrap();
+    let outcome = ended(agent, 32);
+    assert_eq!(["join_site", "join_unproven", "joined"].map(|name| outcome.count(name)), [16, 8, 8]);
+    let linked: BTreeSet<_> =
+        outcome.spans.iter().filter(|span| !span.links.is_empty()).map(number).collect();
+    assert_eq!(linked, (8..16).collect());
 }
 
 /// The site adds a dozen reads to a call, and two more where the connection is encrypted. Over HTTP/2 it is 19, of which 3 are the server's.

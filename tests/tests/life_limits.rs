@@ -8,9 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use lightfoot::attach::RESERVED_FILES;
+use lightfoot::attach::{MAX_BINARIES, RESERVED_FILES};
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Folder, Target, is_privileged, lightfoot, wait_for, watching};
+use lightfoot_tests::live::{
+    Agent, Folder, Target, is_privileged, lightfoot, slowness, wait_for, wait_within, watching,
+};
 
 /// Each in a file of its own.
 fn servers(folder: &Folder, count: usize) -> Vec<Target> {
@@ -58,6 +60,31 @@ fn a_process_beyond_the_limit_is_watched_when_another_ends() {
         assert_eq!(outcome.paths(), ["/in-time"]);
         assert_eq!(outcome.messages.matches("not watching").count(), 1, "{}", outcome.messages);
     }
+}
+
+/// As the test above, of programs: each is a file of its own.
+#[test]
+fn a_program_beyond_the_limit_is_watched_when_another_ends() {
+    let Some(folder) = Folder::for_test("a program beyond the limit") else { return };
+    let pattern = format!("{}/*", folder.path().display());
+    let mut targets = servers(&folder, MAX_BINARIES as usize + 1);
+    let agent = Agent::start(["--exe", &pattern], &[]).unwrap();
+    let within = Duration::from_mins(2) * slowness();
+    let is_told = || agent.messages().contains("256 binaries are watched already").then_some(());
+    wait_within(within, "one to be refused", is_told).unwrap();
+    let waiting = targets.iter().position(|target| !is_watched(&agent, target)).unwrap();
+    let waiting = targets.remove(waiting);
+    assert!(targets.iter().all(|target| is_watched(&agent, target)), "{}", agent.messages());
+    assert_eq!(waiting.get("/too-early").unwrap(), 200);
+    drop(targets.pop());
+    agent.watches(waiting.pid()).unwrap();
+    for target in [&waiting, &targets[0], targets.last().unwrap()] {
+        assert_eq!(target.get(&format!("/{}", target.pid())).unwrap(), 200);
+        agent.span(&format!("/{}", target.pid())).unwrap();
+    }
+    let outcome = agent.stop().unwrap();
+    assert_eq!(outcome.spans.len(), 3);
+    assert_eq!(outcome.messages.matches("not watching").count(), 1, "{}", outcome.messages);
 }
 
 #[test]

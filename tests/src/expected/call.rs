@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use lightfoot_probes_abi::limits::REDIRECTS;
 use serde_json::Value as Json;
 
 use crate::live::span::Attributes;
@@ -121,7 +122,7 @@ fn attributes(call: &Call) -> Attributes {
         add("network.protocol.version", call.version.as_str().into());
     }
     if call.resend > 0 {
-        add("http.request.resend_count", call.resend.into());
+        add("http.request.resend_count", call.resend.min(REDIRECTS as u64).into());
     }
     if call.status >= 400 {
         add("error.type", call.status.to_string().into());

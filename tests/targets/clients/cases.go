@@ -181,6 +181,12 @@ func all() []one {
 			first := s.address(name, s.plain+"/#?status=301&to="+url.QueryEscape(second))
 			s.send(name, "GET", s.plain+"/#?status=302&to="+url.QueryEscape(first))
 		}},
+		{name: "redirects-beyond", run: func(s *scene, name string) {
+			client := &http.Client{Transport: s.transport, CheckRedirect: func(*http.Request, []*http.Request) error {
+				return nil
+			}}
+			s.do(client, s.request(name, "GET", s.plain+"/#?hops=22"))
+		}},
 		{name: "redirect-307", run: func(s *scene, name string) {
 			last := s.address(name, s.plain+"/#")
 			s.do(s.client, s.post(name, s.plain+"/#?status=307&to="+url.QueryEscape(last)))

@@ -93,6 +93,10 @@ func (s *scene) reverse(to *url.URL) string {
 // route answers as the first part of the path says: a status, or one of a few ways to behave.
 func route(w http.ResponseWriter, r *http.Request) {
 	name := strings.Split(r.URL.Path, "/")[1]
+	if hops, err := strconv.Atoi(r.URL.Query().Get("hops")); err == nil && hops > 0 {
+		http.Redirect(w, r, fmt.Sprintf("/%s/%d?hops=%d", name, witness.Number(), hops-1), http.StatusFound)
+		return
+	}
 	if status, err := strconv.Atoi(r.URL.Query().Get("status")); err == nil {
 		if to := r.URL.Query().Get("to"); to != "" {
 			w.Header().Set("Location", to)

@@ -1,11 +1,14 @@
 //! Many calls at once: each has its spans, and the spans are true.
 
 use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::live::{Agent, Driven, Facts, Watched, is_privileged, wall_offset};
+use lightfoot_tests::live::{Agent, Driven, Facts, Watched, fill, is_privileged, wall_offset};
 
 use crate::expected::{assert_client, assert_server, is_stream};
 use crate::pairs::{Call, Calls, SERVER};
@@ -47,6 +50,39 @@ fn a_thousand_calls_and_a_thousand_streams_of_one_connection_are_open_at_once() 
         let first_end = facts.handled.iter().map(|handled| handled.end).min();
         assert!(latest_start < first_end, "not all of them were open at once");
     }
+}
+
+/// As many streams end before they are known at once. Where one of these is forgotten it stays open, and is counted so.
+#[test]
+fn streams_that_end_before_they_are_known_may_be_more_than_there_is_room_for() {
+    const ENDS: u64 = 1024;
+    let Some(mut watched) = Watched::start(Program::Rpc, 27, Mode::Plain).unwrap() else { return };
+    let (agent, is_over) = (watched.agent.pid(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let filling = scope.spawn(|| {
+            for turn in 0.. {
+                // The addresses are none of a program's.
+                fill(agent, "STREAM_ENDS", turn * ENDS..(turn + 1) * ENDS, |number| {
+                    ([u64::MAX, number], 1_u64)
+                })?;
+                if turn > 1 && is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        });
+        watched.program.ask_within(Duration::from_mins(2), "load 500 50 0").unwrap();
+        is_over.store(true, Ordering::Relaxed);
+        filling.join().unwrap().unwrap();
+    });
+    watched.catch_up().unwrap();
+    let (facts, outcome) = watched.end().unwrap();
+    let (offset, uncertainty) = wall_offset();
+    let calls = Calls::of(&facts, &outcome.spans, [offset, uncertainty + CLOCK]);
+    let forgotten = calls.all.iter().filter(|call| call.client.is_none()).count();
+    println!("{forgotten} of {} were forgotten", calls.all.len());
+    assert_eq!(outcome.count("spans_open_at_end"), forgotten as u64, "{}", outcome.messages);
+    assert!(calls.all.len() >= 500 && calls.rest.is_empty(), "{:?}", calls.rest);
 }
 
 /// What is kept of an HTTP/1 connection are its own span's place and those of calls, not those of the streams that its handlers

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Span, Watched, wall_offset};
+use lightfoot_tests::live::{Span, Watched, fill, wall_offset};
 use serde_json::Value as Json;
 
-use crate::pairs::Calls;
+use crate::pairs::{Calls, method};
 use crate::{USUAL, all};
 
 const SETTING: [&str; 1] = ["--count-messages"];
@@ -83,4 +83,30 @@ fn without_the_setting_nothing_is_counted() {
     let (_, outcome) = watched.end().unwrap();
     assert_eq!(outcome.spans.len(), 2);
     assert!(outcome.spans.iter().all(|span| messages(span).is_none()));
+}
+
+/// As many streams are counted at once. Of those that were used least nothing is said, and others are as ever.
+#[test]
+fn streams_beyond_the_limit_say_nothing() {
+    const STREAMS: u64 = 4096;
+    let (program, minor, mode) = USUAL[3];
+    let watched = Watched::start_with(program, minor, mode, &SETTING, |_| Ok(())).unwrap();
+    let Some(mut watched) = watched else { return };
+    let said = |watched: &Watched| {
+        watched.catch_up().unwrap();
+        let spans = watched.spans().unwrap();
+        spans.iter().filter(|span| method(span).contains("Stream") && messages(span).is_some()).count()
+    };
+    // Three streams that wait, of which the client says that there was no message, and one after each, told of by both sides.
+    watched.program.ask("hold 3").unwrap();
+    watched.program.ask("release").unwrap();
+    assert_eq!(said(&watched), 3 + 6);
+    watched.program.ask("hold 3").unwrap();
+    // The addresses are none of a program's.
+    let other = |number| ([u64::MAX, number], [1_u64, 1]);
+    fill(watched.agent.pid(), "MESSAGES", 0..3 * STREAMS, other).unwrap();
+    watched.program.ask("release").unwrap();
+    assert_eq!(said(&watched), 3 + 6 + 6);
+    let (_, outcome) = watched.end().unwrap();
+    assert_eq!((outcome.count("read_fault"), outcome.count("spans_open_at_end")), (0, 0));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lightfoot_tests::go::{Mode, Program};
 use lightfoot_tests::live::watched::documented;
-use lightfoot_tests::live::{Call, Driven, Watched};
+use lightfoot_tests::live::{Call, Driven, Watched, fill, hash_map};
 
 use crate::judge::judge;
 
@@ -61,4 +61,31 @@ fn what_began_before_the_agent_is_linked_to_nothing() {
         let linked = facts.calls.iter().filter(|call| !call.rule.is_empty()).count();
         assert_eq!((facts.calls.len(), linked), (20 * 6, 20 * 2));
     }
+}
+
+/// What the program was asked about its types is forgotten where there is no room, and asked again.
+#[test]
+fn types_that_were_forgotten_are_asked_about_again() {
+    const ITABS: u64 = 4096;
+    let Some(mut watched) = Watched::start(Program::Parents, 26, Mode::Plain).unwrap() else { return };
+    let cases = watched.program.ask("list").unwrap();
+    let agent = watched.agent.pid();
+    let known = || -> BTreeSet<[u64; 2]> {
+        hash_map::<[u64; 2], u64>(agent, "ITABS").unwrap().keys().map(Result::unwrap).collect()
+    };
+    let mut run = || {
+        for case in &cases {
+            watched.program.ask(&format!("run {case} {TIMES}")).unwrap();
+        }
+    };
+    run();
+    let before = known();
+    assert!(!before.is_empty());
+    // The addresses are none of a program's.
+    fill(agent, "ITABS", 0..4 * ITABS, |number| ([u64::MAX, number], 0_u64)).unwrap();
+    assert_eq!(known().intersection(&before).count(), 0);
+    run();
+    assert!(known().is_superset(&before));
+    let (facts, outcome) = watched.end().unwrap();
+    judge(&facts, &outcome);
 }
