@@ -110,29 +110,3 @@ fn nothing_stays_attached_when_the_agent_ends_or_is_killed() {
         assert_eq!(target.get("/after").unwrap(), 200);
     }
 }
-
-#[test]
-fn four_capabilities_are_enough() {
-    let Some(folder) = Folder::for_test("giving most capabilities up") else { return };
-    let path = folder.server().unwrap();
-    let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
-    let target = Target::start(&path).unwrap();
-    target.address().unwrap();
-    let start = |capabilities: &str| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-        command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(&program);
-        command.args(["run", "--format", "otlp-json", "--pid", &target.pid().to_string()]);
-        Agent::spawn(command, &[]).unwrap()
-    };
-    let agent = start("-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search");
-    agent.watches(target.pid()).unwrap();
-    assert_eq!(target.get("/four").unwrap(), 200);
-    assert_eq!(agent.span("/four").unwrap().service(), "lifecycle");
-    agent.stop().unwrap();
-    // One less: it is said at once, and of the process too.
-    let agent = start("-all,+bpf,+perfmon,+sys_ptrace");
-    agent.says("missing=CAP_DAC_READ_SEARCH lost=\"the processes of other users").unwrap();
-    agent.says(&format!("not watching  path={} pid={} ", text(&path), target.pid())).unwrap();
-    agent.stop().unwrap();
-}

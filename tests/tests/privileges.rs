@@ -74,6 +74,61 @@ fn the_documented_capabilities_are_enough_for_root_and_for_a_user_of_no_name() {
     stage.serves(as_nobody(DOCUMENTED, &stage.program), "/nobody");
 }
 
+/// As docs/privileges.md says: without one of the first two there is nothing, without the others nothing of other users.
+#[test]
+fn what_is_lost_without_each_is_what_is_documented() {
+    let Some(stage) = Stage::set("capabilities that are missing") else { return };
+    let without = |capability: &str| DOCUMENTED.replace(&format!(",+{capability}"), "");
+    for (capability, name) in [("bpf", "CAP_BPF"), ("perfmon", "CAP_PERFMON")] {
+        for mut command in
+            [as_root(&without(capability), lightfoot()), as_nobody(&without(capability), &stage.program)]
+        {
+            let output = command.args(["run", "--pid", &stage.target.pid().to_string()]).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+            assert!(said.contains(&format!("cannot watch anything without {name}: ")), "{said}");
+        }
+    }
+    let server = fs::read_link(format!("/proc/{}/exe", stage.target.pid())).unwrap();
+    let own = Target::spawn(&mut as_nobody("-all", &server)).unwrap();
+    for (capability, name) in [("sys_ptrace", "CAP_SYS_PTRACE"), ("dac_read_search", "CAP_DAC_READ_SEARCH")] {
+        let start = |pid: u32| {
+            let mut agent = as_nobody(&without(capability), &stage.program);
+            agent.args(["run", "--format", "otlp-json", "--pid", &pid.to_string()]);
+            let agent = Agent::spawn(agent, &[]).unwrap();
+            agent
+                .says(&format!("missing={name} lost=\"the processes of other users cannot be watched\""))
+                .unwrap();
+            agent
+        };
+        let agent = start(own.pid());
+        agent.watches(own.pid()).unwrap();
+        let path = format!("/without-{capability}");
+        assert_eq!(own.get(&path).unwrap(), 200);
+        agent.span(&path).unwrap();
+        agent.stop().unwrap();
+
+        let pid = stage.target.pid();
+        let agent = start(pid);
+        if capability == "sys_ptrace" {
+            let outcome = agent.wait().unwrap();
+            let expected = format!(
+                "lightfoot: --pid {pid}: its program cannot be looked at (it takes CAP_SYS_PTRACE): "
+            );
+            assert_eq!(outcome.status.code(), Some(1));
+            assert!(outcome.messages.contains(&expected), "{}", outcome.messages);
+        } else {
+            agent
+                .says(&format!(
+                    "the memory of process {pid} cannot be read (it takes CAP_SYS_PTRACE, and {name} "
+                ))
+                .unwrap();
+            assert_eq!(stage.target.get("/unseen").unwrap(), 200);
+            assert!(agent.stop().unwrap().spans.is_empty());
+        }
+    }
+}
+
 /// Of each thread, by its name: what it may have, what it has, what it could get, and whether it can get more by executing anything.
 fn rights_of_threads(pid: u32) -> Vec<(String, [u64; 4])> {
     let folders = fs::read_dir(format!("/proc/{pid}/task")).unwrap();

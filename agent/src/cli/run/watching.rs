@@ -1,6 +1,8 @@
 //! Watching, as `run` and `record` do: what is chosen, how, and until when.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -255,6 +257,11 @@ pub(in crate::cli) fn watch<S: Output>(
     let mut selection = arguments.selection(config, peers, delivering.endpoint);
     let processes = Proc::default();
     if let Some(pid) = arguments.pid.iter().find(|pid| processes.process(**pid).is_none()) {
+        if let Err(error) = fs::metadata(processes.executable(*pid))
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            anyhow::bail!("--pid {pid}: its program cannot be looked at (it takes CAP_SYS_PTRACE): {error}");
+        }
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
