@@ -37,7 +37,12 @@ impl Cost {
 
     /// Whether there are no more files open and no more threads than at first.
     pub(crate) fn is_given_back(&self, first: &Self) -> bool {
-        self.descriptors <= first.descriptors + EXPORT && self.threads <= first.threads + NAMES
+        self.descriptors <= first.descriptors + EXPORT && self.has_threads_of(first)
+    }
+
+    /// Whether there are no more threads than at first.
+    pub(crate) fn has_threads_of(&self, first: &Self) -> bool {
+        self.threads <= first.threads + NAMES
     }
 }
 
