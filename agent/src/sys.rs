@@ -2,7 +2,8 @@
 #![expect(
     unsafe_code,
     reason = "the safe interface to wait for a file descriptor that aya owns was found unsound; descriptors are inherited \
-              by number; nobody else asks how a process ended; no safe interface gives memory back, or attaches programs to events of tracefs"
+              by number; nobody else asks how a process ended; no safe interface gives memory back, attaches programs to events of tracefs, or \
+              makes calls that fail"
 )]
 
 use std::io;
@@ -78,4 +79,14 @@ pub(crate) fn exit_status(process: BorrowedFd<'_>) -> Option<i32> {
 pub(crate) fn inherited(descriptor: RawFd) -> OwnedFd {
     // SAFETY: the parent passes the number of a descriptor that nothing else in this process knows of.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Makes a system call whose first argument is this one and whose others are -1: why it fails, if it does. For calls that
+/// fail by that whoever permits them, as no file, process or address is -1.
+#[cfg(test)]
+pub(crate) fn fail_call(number: libc::c_long, first: usize) -> Option<nix::errno::Errno> {
+    const NONE: libc::c_long = -1;
+    // SAFETY: the kernel writes to no address that it cannot, as it cannot to -1, nor to the ends of memory before it.
+    let result = unsafe { libc::syscall(number, first, NONE, NONE, NONE, NONE, NONE) };
+    (result == NONE).then(nix::errno::Errno::last)
 }
