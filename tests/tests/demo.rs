@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Folder, lightfoot, slowness};
+use lightfoot_tests::live::{Folder, lightfoot, lockdown, slowness};
 
 /// How long customers come, in seconds: some twenty requests, of which every fifth is an order; a machine that is slow has more time.
 const SECONDS: u32 = 8;
@@ -30,6 +30,7 @@ fn a_request_goes_through_http_and_grpc_and_http() {
     let [text, messages] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success(), "{}: {messages}", output.status);
     let passes_on = messages.contains("trace contexts can be passed on");
+    assert_eq!(passes_on, lockdown().unwrap() == "none", "{messages}");
     let whole = if passes_on { trees_of_all(&text) } else { traces_of_trees(&text) };
     let whole = whole.unwrap_or_else(|| panic!("a tree has other spans:\n{text}"));
     assert!(whole > 0, "{text}\n{messages}");

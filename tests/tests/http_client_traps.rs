@@ -68,19 +68,31 @@ fn a_call_takes_two_traps(minor: u32) {
 
 #[test]
 fn a_call_over_http2_takes_two_traps() {
+    calls_take(2, "http2", &[]);
+}
+
+/// One more for each request whose connection is told of.
+#[test]
+fn a_call_takes_a_trap_more_if_it_is_joined() {
+    calls_take(3, "client", &["--join"]);
+    calls_take(3, "http2", &["--join"]);
+}
+
+/// What calls by `http.Client` take to a server that is not watched, over HTTP/1 or HTTP/2.
+fn calls_take(traps: u64, kind: &str, arguments: &[&str]) {
     for &minor in Extent::of_environment().some_of(&[21, 26, 27]) {
-        let Some(mut watched) = Watched::start_as_usual(Program::Clients, minor, Mode::Plain).unwrap() else {
-            return;
-        };
+        let watched = Watched::start_with(Program::Clients, minor, Mode::Plain, arguments, |_| Ok(()));
+        let Some(mut watched) = watched.unwrap() else { return };
         let server = Build { program: Program::Bundled, ..watched.build };
         let server = Driven::start(&server.path().unwrap()).unwrap();
-        let call = |count| format!("call {} {count} http2", server.url("tls").unwrap());
+        let url = server.url(if kind == "http2" { "tls" } else { "http1" }).unwrap();
+        let call = |count| format!("call {url} {count} {kind}");
         learn(&mut watched.program, &call(10));
         let Watched { program, agent, .. } = &mut watched;
         let runs = runs_of(agent, || {
             program.ask(&call(CALLS)).unwrap();
         });
-        assert_eq!(runs, 2 * CALLS, "{}", watched.build);
+        assert_eq!(runs, traps * CALLS, "{kind} {arguments:?}, {}", watched.build);
         let (_, outcome) = watched.end().unwrap();
         assert_eq!(outcome.spans.len() as u64, CALLS + 10, "{}", outcome.messages);
     }

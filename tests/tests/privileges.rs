@@ -16,7 +16,8 @@ use lightfoot::seccomp::REFUSED;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
-    Agent, Cgroup, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, text, wait_for,
+    Agent, Cgroup, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, lockdown, text, wait_for,
+    with_securityfs,
 };
 
 /// As README.md says; the last one for the processes of other users.
@@ -278,25 +279,10 @@ fn settings_that_bind_others_do_not_bind_who_has_the_capabilities() {
     println!("unprivileged_bpf_disabled is {}", disabled.before.trim());
 }
 
-/// What the kernel is locked down for: `none`, `integrity` or `confidentiality`.
-fn lockdown() -> String {
-    let text = with_securityfs("cat").arg("/sys/kernel/security/lockdown").output().unwrap().stdout;
-    let text = String::from_utf8(text).unwrap();
-    let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
-    chosen.map_or("none", |(chosen, _)| chosen).to_owned()
-}
-
-fn with_securityfs(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("unshare");
-    let script = "mount -t securityfs none /sys/kernel/security; exec \"$@\"";
-    command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
-    command
-}
-
 #[test]
 fn lockdown_for_integrity_takes_nothing_away() {
     let Some(stage) = Stage::set("lockdown") else { return };
-    let lockdown = lockdown();
+    let lockdown = lockdown().unwrap();
     if lockdown != "integrity" {
         println!("skipped: lockdown here is {lockdown:?}");
         return;
@@ -317,7 +303,7 @@ fn lockdown_for_confidentiality_is_refused_in_a_sentence_where_it_leaves_no_way(
     if !is_privileged("lockdown for confidentiality") {
         return;
     }
-    let (lockdown, release) = (lockdown(), Release::running());
+    let (lockdown, release) = (lockdown().unwrap(), Release::running());
     if lockdown != "confidentiality" || release.is_none_or(|release| release >= Release(6, 6)) {
         println!("skipped: lockdown here is {lockdown:?}, Linux is {release:?}");
         return;

@@ -54,6 +54,9 @@ var cases = []one{
 	{"room", func(s sender) { s.filled(70) }},
 	{"no-room", func(s sender) { s.filled(69) }},
 	{"full", func(s sender) { s.filled(0) }},
+	// The header takes 70 bytes of what is left behind the others, of which there are some 90.
+	{"small-buffer", func(s sender) { s.send(s.buffered(200), s.request("GET", nil)) }},
+	{"tiny-buffer", func(s sender) { s.send(s.buffered(120), s.request("GET", nil)) }},
 	{"shared", shared},
 	{"dumped", dumped},
 	{"by-hand", byHand},
@@ -63,6 +66,11 @@ func (s sender) url() string { return "http://" + s.address + "/" + s.name }
 
 func (s sender) client() *http.Client {
 	return &http.Client{Transport: &http.Transport{}}
+}
+
+// buffered writes to connections by a buffer of that size.
+func (s sender) buffered(size int) *http.Client {
+	return &http.Client{Transport: &http.Transport{WriteBufferSize: size}}
 }
 
 func (s sender) request(method string, body io.Reader) *http.Request {

@@ -76,18 +76,14 @@ var cases = []struct {
 		}
 		both.Wait()
 	}},
-	{"intercepted", func(to *connection) {
-		to.must(context.Background(), "M")
-		inner := dial(to.Target(), to.name, grpc.WithUnaryInterceptor(func(
-			ctx context.Context, method string, in, out interface{}, by *grpc.ClientConn, invoke grpc.UnaryInvoker,
-			options ...grpc.CallOption,
-		) error {
-			return invoke(context.WithValue(ctx, key{}, 1), method, in, out, by, options...)
-		}))
-		defer inner.Close()
-		inner.must(context.Background(), "M")
-		inner.must(context.Background(), "M")
-	}},
+	{"intercepted", with(grpc.WithUnaryInterceptor(func(
+		ctx context.Context, method string, in, out interface{}, by *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		options ...grpc.CallOption,
+	) error {
+		return invoke(context.WithValue(ctx, key{}, 1), method, in, out, by, options...)
+	}))},
+	{"unbuffered", with(grpc.WithWriteBufferSize(0))},
+	{"small-buffer", with(grpc.WithWriteBufferSize(32))},
 }
 
 type key struct{}
@@ -100,6 +96,17 @@ func find(name string) func(*connection) {
 	}
 	log.Fatalf("no case %q", name)
 	return nil
+}
+
+// with is a case of a call, and two over a connection that is made so.
+func with(option grpc.DialOption) func(*connection) {
+	return func(to *connection) {
+		to.must(context.Background(), "M")
+		inner := dial(to.Target(), to.name, option)
+		defer inner.Close()
+		inner.must(context.Background(), "M")
+		inner.must(context.Background(), "M")
+	}
 }
 
 // own is a case of two calls with that metadata.

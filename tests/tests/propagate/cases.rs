@@ -7,6 +7,7 @@ use lightfoot_tests::live::watched::{NO_CALLER_IS_LATE, documented};
 use lightfoot_tests::live::{Driven, Span, Watched};
 
 use super::refusal::is_refused;
+use super::tried;
 use super::wire::Wire;
 
 /// The counters, in the order of the columns below.
@@ -20,7 +21,7 @@ pub(crate) const COUNTERS: [&str; 6] = [
 ];
 
 /// A case with what is counted. A header is in so many messages as the first column says, which are the first.
-const CASES: [(&str, [u64; 6]); 31] = [
+const CASES: [(&str, [u64; 6]); 33] = [
     ("get", [1, 0, 0, 0, 0, 0]),
     ("post", [1, 0, 0, 0, 0, 0]),
     ("chunked", [1, 0, 0, 0, 0, 0]),
@@ -53,18 +54,20 @@ const CASES: [(&str, [u64; 6]); 31] = [
     ("room", [1, 0, 0, 0, 1, 0]),
     ("no-room", [0, 0, 1, 0, 1, 0]),
     ("full", [0, 0, 1, 0, 1, 0]),
+    ("small-buffer", [1, 0, 0, 0, 0, 0]),
+    ("tiny-buffer", [0, 0, 1, 0, 0, 0]),
     ("shared", [0, 0, 0, 2, 0, 0]),
     ("dumped", [1, 0, 0, 0, 0, 1]),
     ("by-hand", [0, 0, 0, 0, 1, 0]),
 ];
 
 const BUILDS: [(u32, Mode); 4] =
-    [(26, Mode::Plain), (21, Mode::Plain), (27, Mode::Plain), (25, Mode::PieStripped)];
+    [(26, Mode::Plain), (21, Mode::Plain), (25, Mode::PieStripped), (27, Mode::Plain)];
 
 #[test]
 fn a_message_differs_from_the_one_without_us_in_the_header_alone() {
-    // What is written to depends on how it was built, so there are never fewer.
-    for (minor, mode) in BUILDS {
+    // What is written to depends on how it was built.
+    for &(minor, mode) in tried(&BUILDS) {
         let wire = Wire::start();
         let address = wire.address;
         let mut bare = BTreeMap::new();

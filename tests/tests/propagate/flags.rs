@@ -1,39 +1,70 @@
 //! The flags that are passed on.
 
+use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
 use lightfoot_tests::live::{Agent, Driven, Watched, is_privileged};
 
+use super::grpc::served;
+use super::http2::{CLIENTS, Served};
 use super::refusal::is_refused;
 use super::states::request;
 use super::wire::Wire;
 
 #[test]
 fn unsampled_requests_carry_the_flag() {
+    let wire = Wire::start();
+    carry_the_flag(Program::Propagation, &format!("run get {}", wire.address), || {
+        let message = String::from_utf8(wire.take().remove(0)).unwrap();
+        message.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap_or_default().to_owned()
+    });
+}
+
+#[test]
+fn unsampled_requests_over_http2_carry_the_flag() {
+    for client in Extent::of_environment().some_of(&CLIENTS) {
+        let mut served = Served::start(26, Mode::Plain);
+        let command = format!("run get {client} {}", served.address(client, false));
+        carry_the_flag(Program::PropagationHttp2, &command, || {
+            let line = served.server.ask("seen").unwrap().remove(0);
+            line.split(' ').find_map(|word| word.strip_prefix("traceparent=")).unwrap_or_default().to_owned()
+        });
+    }
+}
+
+#[test]
+fn unsampled_calls_carry_the_flag() {
+    let (mut server, address) = served(26, Mode::Plain);
+    // The first call of a connection may have none.
+    carry_the_flag(Program::PropagationGrpc, &format!("run kept {address}"), || {
+        let line = server.ask("seen").unwrap().pop().unwrap();
+        line.split_once(' ').map(|(_, context)| context.to_owned()).unwrap_or_default()
+    });
+}
+
+/// `context` is the `traceparent` of the last request that the command has the program send.
+fn carry_the_flag(program: Program, command: &str, mut context: impl FnMut() -> String) {
     if !is_privileged("watching") {
         return;
     }
-    let build = Build::here(Program::Propagation, GoVersion::of_minor(26).unwrap(), Mode::Plain);
+    let build = Build::here(program, GoVersion::of_minor(26).unwrap(), Mode::Plain);
     let mut program = Driven::start(&build.path().unwrap()).unwrap();
-    let wire = Wire::start();
-    for (sampler, flags) in [("always_off", "-00\r\n"), ("always_on", "-01\r\n")] {
+    for (sampler, flags) in [("always_off", "00"), ("always_on", "01")] {
         let pid = program.pid().to_string();
-        let arguments = ["--pid", &pid, "--propagate"];
-        let agent = Agent::start(arguments, &[("OTEL_TRACES_SAMPLER", sampler)]).unwrap();
+        let agent =
+            Agent::start(["--pid", &pid, "--propagate"], &[("OTEL_TRACES_SAMPLER", sampler)]).unwrap();
         agent.watches(program.pid()).unwrap();
-        program.ask(&format!("run get {}", wire.address)).unwrap();
-        let message = String::from_utf8(wire.take().remove(0)).unwrap();
+        program.ask(command).unwrap();
+        let context = context();
         let outcome = agent.stop().unwrap();
         if is_refused(&outcome) {
             println!("skipped: this kernel lets no program write");
             return;
         }
-        let (_, header) = message.split_once("\r\ntraceparent: 00-").unwrap();
-        assert!(header[49..].starts_with(flags), "{message}");
-        assert!(
-            !header.starts_with(&"0".repeat(32)) && !header[33..].starts_with(&"0".repeat(16)),
-            "{message}"
-        );
+        let parts: Vec<_> = context.split('-').collect();
+        let [version, trace, span, sent]: [&str; 4] = parts.try_into().unwrap();
+        assert_eq!((version, trace.len(), span.len(), sent), ("00", 32, 16, flags), "{build}: {context}");
+        assert!(trace.bytes().chain(span.bytes()).any(|digit| digit != b'0'), "{context}");
     }
 }
 

@@ -76,10 +76,18 @@ const LOAD: [(&str, &[&str]); 2] =
 /// write.
 const PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &[]), ("demo", &[])];
 
-/// What each run of the tests has time for of it: thousands of requests of each kind, what goes out with `tracestate`, the standard's
-/// own suite, and the demo.
-const USUAL_PROPAGATION: [(&str, &[&str]); 2] =
-    [("propagate", &["load::", "states::", "suite::"]), ("demo", &[])];
+/// What each run of the tests has time for of it: each row of the document of one build, thousands of requests of each kind, flags,
+/// what goes out with `tracestate`, the standard's own suite, and the demo.
+const USUAL_PROPAGATION: [(&str, &[&str]); 2] = [
+    (
+        "propagate",
+        &["cases::", "http2::", "grpc::", "load::", "flags::", "refusal::", "rules::", "states::", "suite::"],
+    ),
+    ("demo", &[]),
+];
+
+/// What its rows have time for.
+const ONE_BUILD: &str = "LIGHTFOOT_TEST_BUILDS=one";
 
 /// A time of day that is set, for which a machine must be the test's own.
 const FAULTS: [(&str, &[&str]); 1] = [("equation", &["clock::"])];
@@ -153,7 +161,7 @@ pub(crate) fn usual() -> Vec<Boot> {
         Boot::of(
             Machine::X86_64,
             "6.12",
-            "",
+            ONE_BUILD,
             [Trial::tests(&USUAL_PROPAGATION), Trial::tests(&FAULTS)].concat(),
         ),
         Boot::of(Machine::Aarch64, "6.12", "", vec![Trial::Doctor]),
