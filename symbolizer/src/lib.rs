@@ -34,6 +34,9 @@ pub mod site;
 
 pub mod goid;
 
+#[cfg(test)]
+mod forged;
+
 pub use address::{FileOffset, RuntimeAddress, VirtualAddress};
 pub use architecture::Architecture;
 pub use binary::{Binary, Refusal};

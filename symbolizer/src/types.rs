@@ -260,3 +260,6 @@ fn candidates<S: Source>(image: &Image<S>, module: &ModuleData) -> Result<Vec<Vi
     found.dedup();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::source::Source;
 /// At most so many holders are kept, contexts before others; kube-apiserver has 700.
 pub const MAX_CONTEXT_HOLDERS: usize = 4096;
 /// Structs nested by value deeper than this are not looked into.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// A named struct that holds a `context.Context`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,13 +114,14 @@ struct Held {
 struct Search<'a, S> {
     reader: &'a Descriptors<'a, S>,
     context: VirtualAddress,
-    known: FxHashMap<VirtualAddress, Option<Held>>,
+    /// What was found in a struct, and at which depth: 0 if nothing in it was too deep.
+    known: FxHashMap<VirtualAddress, (Option<Held>, usize)>,
 }
 
 impl<S: Source> Search<'_, S> {
     /// The context that the struct embeds, by value or through a pointer, else the first in it.
     fn held_or_pointed_to_by(&mut self, address: VirtualAddress) -> Option<Held> {
-        let held = self.held_by(address, 0);
+        let (held, _) = self.held_by(address, 0);
         if held.is_some_and(|held| held.embedded) {
             return held;
         }
@@ -130,7 +131,7 @@ impl<S: Source> Search<'_, S> {
             if pointer.kind == Kind::Pointer
                 && self.reader.name(field.name).is_ok_and(|(_, is_embedded)| is_embedded)
                 && let Ok(element) = self.reader.element(&pointer)
-                && let Some(inner) = self.held_by(element.address, 1)
+                && let (Some(inner), _) = self.held_by(element.address, 1)
                 && inner.embedded
                 && field.offset < descriptor.size
             {
@@ -140,11 +141,12 @@ impl<S: Source> Search<'_, S> {
         held
     }
 
-    /// The context embedded in the struct by value, else the first.
-    fn held_by(&mut self, address: VirtualAddress, depth: usize) -> Option<Held> {
-        if let Some(known) = self.known.get(&address) {
+    /// The context embedded in the struct by value, else the first; and from which depth on that is all that is found.
+    fn held_by(&mut self, address: VirtualAddress, depth: usize) -> (Option<Held>, usize) {
+        if let Some(known) = self.known.get(&address).filter(|(_, least)| *least <= depth) {
             return *known;
         }
+        let mut is_cut = false;
         let found = (|| {
             let descriptor = self.reader.descriptor(address).ok()?;
             let fields = self.reader.raw_fields(&descriptor).ok()?;
@@ -152,10 +154,11 @@ impl<S: Source> Search<'_, S> {
             for field in fields {
                 let inner = if field.descriptor == self.context {
                     Some(Held { offset: 0, through: None, embedded: true, is_the_only_one: true })
-                } else if depth < MAX_DEPTH
-                    && self.reader.descriptor(field.descriptor).ok()?.kind == Kind::Struct
-                {
-                    self.held_by(field.descriptor, depth + 1)
+                } else if self.reader.descriptor(field.descriptor).ok()?.kind == Kind::Struct {
+                    let (inner, least) =
+                        if depth < MAX_DEPTH { self.held_by(field.descriptor, depth + 1) } else { (None, 1) };
+                    is_cut |= least > 0;
+                    inner
                 } else {
                     None
                 };
@@ -173,7 +176,8 @@ impl<S: Source> Search<'_, S> {
             }
             first
         })();
-        self.known.insert(address, found);
-        found
+        let known = (found, if is_cut { depth } else { 0 });
+        self.known.insert(address, known);
+        known
     }
 }

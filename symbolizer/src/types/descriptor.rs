@@ -12,7 +12,7 @@ const STRUCT: u64 = 80;
 /// The size of `abi.StructField`.
 const FIELD: u64 = 24;
 /// At most so many bytes of a name.
-const MAX_NAME: u64 = 4096;
+pub(super) const MAX_NAME: u64 = 4096;
 
 const FLAG_UNCOMMON: u8 = 1 << 0;
 const FLAG_EXTRA_STAR: u8 = 1 << 1;
