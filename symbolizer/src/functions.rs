@@ -11,7 +11,7 @@ use crate::inline_tree::{self, InlinedCall};
 use crate::moduledata::{ModuleData, Region};
 use crate::source::Source;
 
-/// Names longer than this are not looked for, nor shown whole.
+/// Names that are as long are not looked for, and longer ones not shown whole.
 pub const MAX_NAME: usize = 4096;
 /// The longest function whose code is read: 4 MiB. The longest of kube-apiserver has 200 KiB.
 pub const MAX_CODE: u64 = 4 << 20;
@@ -217,8 +217,15 @@ fn name_offsets<'a, S: Source>(
 }
 
 fn read_name<S: Source>(image: &Image<S>, names: Region, offset: u32) -> Result<String, FunctionError> {
-    let left = names.length.saturating_sub(u64::from(offset)).min(MAX_NAME as u64);
-    let bytes = image.bytes(names.address.past(u64::from(offset)), left, "a function name")?;
-    let end = memchr::memchr(0, &bytes).ok_or(FunctionError::Malformed("a name has no end"))?;
+    let left = names.length.saturating_sub(u64::from(offset));
+    let read = left.min(MAX_NAME as u64);
+    let bytes = image.bytes(names.address.past(u64::from(offset)), read, "a function name")?;
+    let end = match memchr::memchr(0, &bytes) {
+        None if read == left => return Err(FunctionError::Malformed("a name has no end")),
+        end => end.unwrap_or(bytes.len()),
+    };
     Ok(String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned())
 }
+
+#[cfg(test)]
+mod tests;
