@@ -33,6 +33,8 @@ const CALL_PARENT: u64 = 8;
 const MAX_TABLE: u64 = 1 << 20;
 /// At most so many functions are said to have a wanted one inlined.
 pub const MAX_HOSTS: usize = 4096;
+/// At most so many places are taken for calls of wanted functions.
+const MAX_CALLS: usize = 16 * MAX_HOSTS;
 /// Calls inlined into each other deeper than this are taken for a malformed tree.
 const MAX_DEPTH: usize = 256;
 
@@ -69,6 +71,7 @@ pub(crate) fn find<S: Source>(
     let Table { image, module } = table;
     trees.sort_unstable();
     let mut hosts: BTreeMap<u32, (u32, Vec<_>)> = BTreeMap::new();
+    let mut left = MAX_CALLS;
     for (offset, name) in mentions(image, module, names, &trees)? {
         // The tree that the mention may belong to is the last that starts before it; equal trees are shared.
         let Some(start) = offset.checked_sub(CALL_NAME) else { continue };
@@ -78,7 +81,11 @@ pub(crate) fn find<S: Source>(
             continue;
         };
         let first = trees.partition_point(|(other, _)| *other < tree);
-        for &(_, function) in trees.get(first..end).unwrap_or_default() {
+        let sharing = trees.get(first..end).unwrap_or_default();
+        left = left
+            .checked_sub(sharing.len())
+            .ok_or(FunctionError::Malformed("inline trees have more than 65536 calls that matter"))?;
+        for &(_, function) in sharing {
             hosts.entry(function).or_insert_with(|| (tree, Vec::new())).1.push((index / CALL, name));
         }
     }
@@ -141,7 +148,7 @@ fn mentions<'a, S: Source>(
                 found.push((base + 4 * index as u64, *name));
             }
         }
-        if found.len() > 16 * MAX_HOSTS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if found.len() > MAX_CALLS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(found)
 }
@@ -254,3 +261,6 @@ impl<S: Source> Bytes<'_, S> {
         Err(FunctionError::Malformed("a number in a table has no end"))
     }
 }
+
+#[cfg(test)]
+mod tests;
