@@ -50,8 +50,12 @@ pub fn for_each_struct<S: Source>(
 ) -> Result<(), DwarfError> {
     let cache = ReadCache::new(Cursor { source, position: Cell::new(0) });
     let file = object::File::parse(&cache).map_err(DwarfError::Sections)?;
-    let sizes = SECTIONS.iter().filter_map(|name| file.section_by_name(name)).map(|section| section.size());
-    let total = sizes.fold(0, u64::saturating_add);
+    // Each may be a fraction of what it unfolds to, and all of them are in memory at once.
+    let mut total = 0_u64;
+    for section in SECTIONS.iter().filter_map(|name| file.section_by_name(name)) {
+        let range = section.compressed_file_range().map_err(DwarfError::Sections)?;
+        total = total.saturating_add(range.uncompressed_size.max(range.compressed_size));
+    }
     if total > MAX_DEBUG_INFO {
         return Err(DwarfError::TooLong(total));
     }
@@ -238,3 +242,6 @@ impl<S: Source> ReadCacheOps for Cursor<'_, S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
