@@ -50,3 +50,31 @@ impl BuildId {
         ids
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forged::Forged;
+
+    #[test]
+    fn notes_are_read_up_to_a_bound() {
+        let head = |name: usize, content: usize, kind: u32| {
+            [name, content]
+                .map(|size| u32::try_from(size).unwrap())
+                .into_iter()
+                .chain([kind])
+                .flat_map(u32::to_le_bytes)
+        };
+        let own: Vec<_> = head(4, 8, 4).chain(*b"Go\0\0an/ident").collect();
+        for (beyond, id) in [(0, Some("an/ident")), (4, None)] {
+            let filler = usize::try_from(MAX_NOTES).unwrap() - own.len() - 12 - 4 + beyond;
+            let other = head(4, filler, 1).chain(*b"Go\0\0").chain(vec![0; filler]);
+            let notes: Vec<_> = other.chain(own.clone()).collect();
+            let mut program = Forged::new();
+            let at = program.put(&notes);
+            let file = program.file(&[(elf::PT_NOTE.0, at, notes.len() as u64)]);
+            let found = BuildId::read(&Image::parse(file.as_slice()).unwrap());
+            assert_eq!(found, BuildId { go: id.map(str::to_owned), gnu: None });
+        }
+    }
+}

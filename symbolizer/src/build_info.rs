@@ -226,6 +226,39 @@ fn string<S: Source>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forged::Forged;
+
+    /// With what is not read at the head so often, and then this module information.
+    fn read(before: usize, modules: &[u8]) -> Result<BuildInfo, BuildInfoError> {
+        let mut program = Forged::new();
+        for _ in 0..before {
+            program.put(&[MAGIC, &[8, 0]].concat());
+        }
+        let length = u32::try_from(modules.len()).unwrap();
+        let varint = [0, 7, 14].map(|shift| u8::try_from(length >> shift & 0x7f).unwrap());
+        let [low, middle, high] = varint;
+        let lengths = [low | 0x80, middle | 0x80, high];
+        program.put(&[MAGIC, &[8, INLINE_STRINGS], &[0; 16], b"\x08go1.26.8", &lengths, modules].concat());
+        BuildInfo::read(&Image::parse(program.file(&[]).as_slice()).unwrap())
+    }
+
+    #[test]
+    fn module_information_of_so_many_bytes_is_read_and_more_is_refused() {
+        let line = b"path\tx\n";
+        let filler = usize::try_from(MAX_MODULE_INFO).unwrap() - MARK - line.len() - MARK;
+        let of = |filler: usize| {
+            [&[0; MARK][..], &vec![b'-'; filler], b"\n", &line[..line.len() - 1], &[0; MARK]].concat()
+        };
+        assert_eq!(read(0, &of(filler)).unwrap().path.as_deref(), Some("x"));
+        let refused = read(0, &of(filler + 1)).unwrap_err();
+        assert!(matches!(refused, BuildInfoError::Malformed("a string is longer than 1 MiB")), "{refused}");
+    }
+
+    #[test]
+    fn so_many_places_that_look_like_it_are_read_and_no_more() {
+        assert_eq!(read(MAX_CANDIDATES - 1, b"").unwrap().go_version, "go1.26.8");
+        assert!(matches!(read(MAX_CANDIDATES, b""), Err(BuildInfoError::BeforeGo118)));
+    }
 
     #[test]
     fn versions_are_read_from_what_toolchains_write() {

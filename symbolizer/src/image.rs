@@ -363,3 +363,6 @@ impl<S: Source> Image<S> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,3 +218,44 @@ fn find_pointers<S: Source>(
 fn go_on_if(wanted: bool) -> ControlFlow<()> {
     if wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forged::Forged;
+
+    /// Of a program of so many functions, with so many headers before that are none.
+    fn find(functions: u64, before: usize) -> Result<u64, ModuleDataError> {
+        const NAMES: u64 = 72;
+        let head = u64::from_le_bytes([0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8]);
+        let mut program = Forged::new();
+        for _ in 0..before {
+            program.put_words(&[head, 0, 0, 0, 0]);
+        }
+        let header = program.put_words(&[head, 0, 0, 0, NAMES]);
+        let mut words = [0; word::COUNT];
+        words[0] = header.0;
+        words[word::FUNCNAMETAB] = header.0 + NAMES;
+        words[word::FTAB + 1] = functions + 1;
+        (words[word::ETEXT], words[word::TYPES + 1]) = (1, 1);
+        // One section of text.
+        (words[word::TYPES + 5], words[word::TYPES + 6]) = (1, 1);
+        program.put_words(&words);
+        let file = program.file(&[]);
+        ModuleData::find(&Image::parse(file.as_slice()).unwrap()).map(|module| module.function_count)
+    }
+
+    #[test]
+    fn a_program_has_so_many_functions_and_no_more() {
+        assert_eq!(find(MAX_FUNCTIONS, 0).unwrap(), MAX_FUNCTIONS);
+        let refused = find(MAX_FUNCTIONS + 1, 0).unwrap_err();
+        assert!(matches!(refused, ModuleDataError::Unconfirmed(1)), "{refused}");
+    }
+
+    #[test]
+    fn so_many_places_that_look_like_a_header_are_tried_and_no_more() {
+        assert_eq!(find(7, MAX_CANDIDATES - 1).unwrap(), 7);
+        let refused = find(7, MAX_CANDIDATES).unwrap_err();
+        assert!(matches!(refused, ModuleDataError::NoFunctionTable), "{refused}");
+    }
+}

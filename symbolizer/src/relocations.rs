@@ -132,3 +132,6 @@ pub(crate) fn dynamic_entries<S: Source>(
         .take_while(|(tag, _)| *tag != elf::DT_NULL)
         .collect())
 }
+
+#[cfg(test)]
+mod tests;
