@@ -124,7 +124,7 @@ impl Proc {
     /// Whether `ancestor` started the process, or started one that did, and all between them still run.
     pub fn descends(&self, pid: u32, ancestor: u32) -> bool {
         let parents = std::iter::successors(Some(pid), |pid| self.parent(*pid));
-        parents.take(MAX_ANCESTORS).skip(1).any(|parent| parent == ancestor)
+        parents.skip(1).take(MAX_ANCESTORS).any(|parent| parent == ancestor)
     }
 
     fn parent(&self, pid: u32) -> Option<u32> {
@@ -240,6 +240,18 @@ mod tests {
         for other in [1, 5, 8, 9, 77] {
             assert!(!proc.descends(other, 5), "{other}");
         }
+    }
+
+    #[test]
+    fn so_many_ancestors_are_looked_at_and_no_more() {
+        let root = tempfile::tempdir().unwrap();
+        for pid in 2..=MAX_ANCESTORS + 2 {
+            fs::create_dir(root.path().join(pid.to_string())).unwrap();
+            fs::write(root.path().join(format!("{pid}/stat")), format!("{pid} (a) S {} 1 1", pid - 1))
+                .unwrap();
+        }
+        let descends = |pid: usize| Proc::at(root.path()).descends(u32::try_from(pid).unwrap(), 1);
+        assert!(descends(MAX_ANCESTORS + 1) && !descends(MAX_ANCESTORS + 2));
     }
 
     #[test]

@@ -186,4 +186,25 @@ mod tests {
         assert_eq!(Details::read(&proc, 7, &others).pod, None, "nobody asks");
         assert_eq!(Details::read(&proc, 8, &needs), Details::default());
     }
+
+    #[test]
+    fn arguments_and_variables_are_looked_at_up_to_their_bounds() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("7");
+        fs::create_dir(&folder).unwrap();
+        let needs = Needs { command_line: true, variables: ["TIER".to_owned()].into(), ..Needs::default() };
+        for beyond in [0, 1] {
+            let ends_at = |end: &str, most: u64| {
+                let filler = usize::try_from(most).unwrap() - end.len() + beyond;
+                ["x".repeat(filler), end.to_owned()].concat()
+            };
+            fs::write(folder.join("cmdline"), ends_at("end", MAX_COMMAND_LINE)).unwrap();
+            fs::write(folder.join("environ"), ends_at("\0TIER=front", MAX_ENVIRONMENT)).unwrap();
+            let Details { command_line, environment, .. } = Details::read(&Proc::at(root.path()), 7, &needs);
+            let expected = if beyond == 0 { ("end", "front") } else { ("xen", "fron") };
+            assert_eq!(command_line.len() as u64, MAX_COMMAND_LINE);
+            assert!(command_line.ends_with(expected.0));
+            assert_eq!(environment["TIER"], expected.1);
+        }
+    }
 }

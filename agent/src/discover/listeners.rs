@@ -142,8 +142,9 @@ fn own_sockets(descriptors: &Path) -> HashSet<u64> {
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    // Cut in the midst of a line, the line is no socket; what was read before stays.
     fs::File::open(path)?.take(MAX_TABLE).read_to_string(&mut text)?;
+    // A line that is cut could name another socket; those before it stay.
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
     Ok(text)
 }
 
@@ -181,6 +182,35 @@ mod tests {
             assert!(of(address, false), "{address}: a port may be forwarded to it");
         }
         assert!(!of("127.0.0.1:4318", true) && !of("127.0.0.1:4318", false));
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_table_is_read_up_to_its_bound_and_no_line_that_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tcp");
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 0:0 0:0 0 0 0 4242\n";
+        let room = usize::try_from(MAX_TABLE).unwrap() - line.len();
+        for beyond in [0, 1, 2] {
+            let others = format!("{}\n", "x".repeat(room - 1 + beyond));
+            fs::write(&path, [&others, line, line].concat()).unwrap();
+            let found = listening_sockets(&read_bounded(&path).unwrap());
+            let found: Vec<_> = found.iter().map(|socket| socket.inode).collect();
+            assert_eq!(found, [4242][..usize::from(beyond == 0)], "{beyond}");
+        }
+    }
+
+    #[test]
+    fn so_many_files_of_a_process_are_looked_at_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |number: usize| {
+            let socket = format!("socket:[{number}]");
+            std::os::unix::fs::symlink(socket, folder.path().join(number.to_string())).unwrap();
+        };
+        (0..MAX_DESCRIPTORS).for_each(open);
+        assert_eq!(own_sockets(folder.path()).len(), MAX_DESCRIPTORS);
+        open(MAX_DESCRIPTORS);
+        assert_eq!(own_sockets(folder.path()).len(), MAX_DESCRIPTORS);
     }
 
     #[test]
