@@ -71,7 +71,8 @@ pub use watchdog::{Death, SUSPENSION, TRIAL};
 
 /// How often is looked at what nobody tells.
 const TICK: Duration = Duration::from_secs(1);
-/// At most so many binaries are remembered, those that are no Go programs among them; then all that are not watched are forgotten.
+/// At most so many binaries are remembered, those that are no Go programs among them; then all are forgotten that are neither watched nor
+/// suspended, and if there is none, the one whose suspension ends first.
 const MAX_REMEMBERED: usize = 1024;
 
 /// What happened to a process.
@@ -308,6 +309,8 @@ pub struct Watcher {
     claims: Claims,
     /// Those that another agent watches.
     claimed: HashSet<ProcessKey>,
+    /// How many were left alone, by us or to another agent, at the last sweep.
+    left_at_sweep: usize,
     /// When to look whether it still does.
     claimed_due: Instant,
     /// Watched processes that were told to end, and until when that is looked for.
@@ -403,6 +406,7 @@ impl Watcher {
             on_trial: Vec::new(),
             claims: Claims::new(),
             claimed: HashSet::new(),
+            left_at_sweep: 0,
             claimed_due: Instant::now(),
             ending: Vec::new(),
             young: Vec::new(),
@@ -508,6 +512,7 @@ impl Watcher {
         self.pods.retain(&running);
         self.waiting.retain(|key| running.contains(key));
         self.claimed.retain(|key| running.contains(key));
+        self.left_at_sweep = self.left_count();
         let proc = self.proc.clone();
         let mut listeners = Listeners::new(&proc, &self.selection);
         for key in running.iter().filter(|key| self.is_eligible(key)).collect::<Vec<_>>() {
@@ -535,14 +540,6 @@ impl Watcher {
         waits || self.left.contains(key) || self.watched.contains_key(key) || self.claimed.contains(key)
     }
 
-    /// Keeps what became known of a file.
-    fn remember(&mut self, file: FileIdentity, analysis: Known) {
-        if self.binaries.len() >= MAX_REMEMBERED {
-            self.binaries.retain(|_, binary| binary.attachment.is_some() || binary.suspended.is_some());
-        }
-        self.binaries.entry(file).or_insert_with(|| Binary::new(analysis));
-    }
-
     fn stop(&mut self) {
         // With the switch off, nothing more is recorded while links are closed.
         let _ = self.kernel.disable();
@@ -565,9 +562,26 @@ impl Watcher {
     }
 }
 
+/// Keeps what became known of a file.
+fn remember(binaries: &mut HashMap<FileIdentity, Binary>, file: FileIdentity, analysis: Known) {
+    if binaries.len() >= MAX_REMEMBERED {
+        binaries.retain(|_, binary| binary.attachment.is_some() || binary.suspended.is_some());
+    }
+    if binaries.len() >= MAX_REMEMBERED {
+        // Programs that die by the dozen are not to take all memory. Its processes that were left alone stay so.
+        let unwatched = binaries.iter().filter(|(_, binary)| binary.attachment.is_none());
+        let first = unwatched.min_by_key(|(_, binary)| binary.suspended).map(|(file, _)| *file);
+        first.and_then(|file| binaries.remove(&file));
+    }
+    binaries.entry(file).or_insert_with(|| Binary::new(analysis));
+}
+
 /// Nanoseconds since boot, as the programs stamp their records.
 pub(crate) fn boot_time() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests;

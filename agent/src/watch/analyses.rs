@@ -15,7 +15,7 @@ use tracing::debug;
 use super::analysis::Analysis;
 use super::contents::Contents;
 use super::inbox::Waker;
-use super::{Coexistence, WatchError, Watcher};
+use super::{Coexistence, WatchError, Watcher, remember};
 use crate::discover::{FileIdentity, Listeners, ProcessKey};
 use crate::sys;
 
@@ -97,7 +97,7 @@ impl Watcher {
     pub(super) fn take_analyses(&mut self) {
         while let Ok((file, known)) = self.analyses.done.try_recv() {
             let processes = self.analyses.asked.remove(&file).unwrap_or_default();
-            self.remember(file, known);
+            remember(&mut self.binaries, file, known);
             let proc = self.proc.clone();
             let mut listeners = Listeners::new(&proc, &self.selection);
             for key in processes {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::analysis::Analysis;
-use super::{Event, Watcher, boot_time, loaded};
+use super::{Event, Watcher, boot_time, loaded, remember};
 use crate::discover::selection::Rule;
 use crate::discover::{FileIdentity, Listening, ProcessKey};
 use crate::sys;
@@ -43,7 +43,8 @@ impl Watcher {
         let Ok(identity) = FileIdentity::of_open(&file) else { return };
         if !self.binaries.contains_key(&identity) {
             // The command waits for it.
-            self.remember(identity, Analysis::of(&file, self.settings.coexistence).map(Arc::new));
+            let known = Analysis::of(&file, self.settings.coexistence).map(Arc::new);
+            remember(&mut self.binaries, identity, known);
             sys::give_back_memory();
         }
         if self.attach(identity, program, &file).is_err() {

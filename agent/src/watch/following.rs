@@ -21,7 +21,8 @@ pub(super) const ENDING_POLL: Duration = Duration::from_millis(10);
 const YOUNG: Duration = Duration::from_secs(10);
 /// So much more seldom than each tick are the counts of processes looked at for each that there is: idle ones cost next to nothing.
 const WEIGH_FOR_EACH: Duration = Duration::from_millis(10);
-/// When so many processes are left alone, by us or to another agent, those that have ended are forgotten.
+/// When so many processes are left alone, by us or to another agent, those that have ended are forgotten. Where more than half as many live,
+/// that is at twice their number: it would bring little more often, and each time /proc is swept.
 const MAX_LEFT: usize = 65_536;
 
 impl Watcher {
@@ -77,9 +78,12 @@ impl Watcher {
         let proc = self.proc.clone();
         let listening = Listeners::new(&proc, &self.selection).of(pid);
         self.consider(key, &listening);
-        if self.left.len() + self.claimed.len() + self.pods.len() > MAX_LEFT {
-            self.sweep_soon = true;
-        }
+        self.sweep_soon |= are_too_many(self.left_count(), self.left_at_sweep);
+    }
+
+    /// How many processes are left alone, by us or to another agent, or of a pod.
+    pub(super) fn left_count(&self) -> usize {
+        self.left.len() + self.claimed.len() + self.pods.len()
     }
 
     /// Some kernels tell of an end before, some after the process has let its program go.
@@ -142,5 +146,22 @@ impl Watcher {
                 self.leave_alone(key, &listening);
             }
         }
+    }
+}
+
+/// Whether some of so many are to be forgotten, if so many lived at the last sweep.
+fn are_too_many(left: usize, lived: usize) -> bool {
+    left > MAX_LEFT.max(lived.saturating_mul(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_left_alone_are_swept_when_there_are_more_than_may_be_but_not_for_each_that_lives() {
+        assert!(!are_too_many(MAX_LEFT, 0) && are_too_many(MAX_LEFT + 1, 0));
+        assert!(!are_too_many(MAX_LEFT, MAX_LEFT / 2) && are_too_many(MAX_LEFT + 1, MAX_LEFT / 2));
+        assert!(!are_too_many(2 * MAX_LEFT, MAX_LEFT) && are_too_many(2 * MAX_LEFT + 1, MAX_LEFT));
     }
 }

@@ -163,6 +163,22 @@ mod tests {
     }
 
     #[test]
+    fn the_list_of_what_is_loaded_is_read_up_to_its_bound() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("7");
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink("/srv/shop", folder.join("exe")).unwrap();
+        let line = "00400000-0065f000 r-xp 00001000 fe:01 4242 /srv/shop";
+        let room = usize::try_from(MAX_MAPS).unwrap() - line.len();
+        for beyond in [0, 1] {
+            let others = format!("{}\n", "x".repeat(room - 1 + beyond));
+            fs::write(folder.join("maps"), [&others, line, "\n", line].concat()).unwrap();
+            let found = Mapping::of_program(&Proc::at(root.path()), 7).unwrap();
+            assert_eq!(found.len(), usize::from(beyond == 0), "{beyond}");
+        }
+    }
+
+    #[test]
     #[cfg(target_arch = "x86_64")]
     fn a_breakpoint_hides_one_byte_only() {
         assert!(is_breakpoint(&[0xcc, 2, 3], &[1, 2, 3]));

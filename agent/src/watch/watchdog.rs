@@ -61,6 +61,15 @@ pub(super) struct OnTrial {
     process: Option<OwnedFd>,
 }
 
+impl OnTrial {
+    fn beside(others: &[Self], key: ProcessKey, until: Instant) -> Self {
+        let held = others.iter().filter(|one| one.process.is_some()).count();
+        let pid = i32::try_from(key.pid).ok().and_then(Pid::from_raw).filter(|_| held < MAX_HELD);
+        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Self { key, until, process }
+    }
+}
+
 impl Watcher {
     /// Notes a process that has begun to be watched.
     pub(super) fn try_with_probes(&mut self, key: ProcessKey, owner: FileIdentity) {
@@ -71,10 +80,8 @@ impl Watcher {
         let placed = self.binaries.get(&owner).and_then(|binary| binary.placed);
         let until = placed.map(|placed| placed + TRIAL).filter(|until| Instant::now() < *until);
         let Some(until) = until else { return };
-        let held = self.on_trial.iter().filter(|one| one.process.is_some()).count();
-        let pid = i32::try_from(key.pid).ok().and_then(Pid::from_raw).filter(|_| held < MAX_HELD);
-        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        self.on_trial.push(OnTrial { key, until, process });
+        let one = OnTrial::beside(&self.on_trial, key, until);
+        self.on_trial.push(one);
     }
 
     /// How a process died, if that may be our doing.
@@ -129,6 +136,7 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discover::Proc;
 
     #[test]
     fn crashes_are_told_from_other_ends() {
@@ -141,5 +149,18 @@ mod tests {
         let by_exit = |code: i32| Death::of(code << 8);
         assert_eq!(by_exit(2), Some(Death::ExitCode(2)));
         assert_eq!([0, 1, 3, 127].map(by_exit), [None; 4]);
+    }
+
+    #[test]
+    fn of_so_many_on_trial_the_exit_status_is_kept_and_of_the_next_when_one_has_passed() {
+        let key = Proc::default().process(std::process::id()).unwrap();
+        let mut on_trial = Vec::new();
+        for _ in 0..=MAX_HELD {
+            on_trial.push(OnTrial::beside(&on_trial, key, Instant::now()));
+        }
+        let held: Vec<_> = on_trial.iter().map(|one| one.process.is_some()).collect();
+        assert_eq!(held, [vec![true; MAX_HELD], vec![false]].concat());
+        on_trial.remove(0);
+        assert!(OnTrial::beside(&on_trial, key, Instant::now()).process.is_some());
     }
 }
