@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::attach::Method;
+use crate::discover::rules;
 
 fn mistakes(text: &str) -> Vec<(u64, String)> {
     let mistakes = Config::parse(text.as_bytes()).unwrap_err();
@@ -87,6 +88,45 @@ fn hostile_files_are_refused_within_bounds() {
     let many: Vec<_> = (0..1000).map(|number| format!("x{number}: 1")).collect();
     let many = many.join("\n");
     assert_eq!(mistakes(&many).len(), check::MAX_MISTAKES);
+}
+
+#[test]
+fn a_file_of_so_many_bytes_is_read_and_a_larger_one_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let comment = format!("#{}", "x".repeat(usize::try_from(MAX_FILE).unwrap() - 1));
+    fs::write(file.path(), &comment).unwrap();
+    assert_eq!(Config::load(file.path()).unwrap().file, File::default());
+    fs::write(file.path(), comment + "x").unwrap();
+    assert!(matches!(Config::load(file.path()), Err(ConfigError::TooLarge { .. })));
+}
+
+#[test]
+fn lists_and_maps_within_each_other_are_read_up_to_a_depth() {
+    for nested in
+        [|depth| "[".repeat(depth) + &"]".repeat(depth), |depth| "{a: ".repeat(depth) + &"}".repeat(depth)]
+    {
+        assert!(Node::parse(&nested(document::MAX_DEPTH)).is_ok());
+        assert!(Node::parse(&nested(document::MAX_DEPTH + 1)).is_err());
+    }
+    let indented = |depth| (0..depth).map(|level| " ".repeat(level) + "a:\n").collect::<String>();
+    assert!(Node::parse(&indented(document::MAX_DEPTH)).is_ok());
+    assert!(Node::parse(&indented(document::MAX_DEPTH + 1)).is_err());
+}
+
+#[test]
+fn a_file_has_so_many_parts_and_no_more() {
+    // The list, the document and the file begin and end.
+    let parts = |count: usize| Node::parse(&"- a\n".repeat(count - 6));
+    assert!(parts(document::MAX_EVENTS).is_ok() && parts(document::MAX_EVENTS + 1).is_err());
+}
+
+#[test]
+fn a_list_of_patterns_has_so_many_and_no_more() {
+    let patterns = |count: usize| format!("rules:\n- match:\n    exe: [{}]\n", vec!["a"; count].join(", "));
+    let config = Config::parse(patterns(rules::MAX_RULES).as_bytes()).unwrap();
+    assert_eq!(config.file.rules[0].matching.exe.as_ref().map(Vec::len), Some(rules::MAX_RULES));
+    let reason = "rules[0].match.exe has 257 items, and may have 256".to_owned();
+    assert_eq!(mistakes(&patterns(rules::MAX_RULES + 1)), [(3, reason)]);
 }
 
 #[test]

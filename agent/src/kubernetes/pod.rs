@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::Texts;
 
 /// At most so many bytes of names and values of the attributes that a pod's annotations ask for.
-const MAX_ATTRIBUTES: usize = 16 << 10;
+pub(super) const MAX_ATTRIBUTES: usize = 16 << 10;
 /// At most so many containers of a pod.
-const MAX_CONTAINERS: usize = 64;
+pub(super) const MAX_CONTAINERS: usize = 64;
 /// Annotations that ask for an attribute.
 const ATTRIBUTE: &str = "resource.opentelemetry.io/";
 /// By what the kubelet calls a static pod.

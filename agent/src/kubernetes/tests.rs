@@ -176,13 +176,34 @@ fn a_directory_has_so_many_pods_and_no_more() {
 fn attributes_of_annotations_have_their_room() {
     let annotation =
         |name: &str, length: usize| (format!("resource.opentelemetry.io/{name}"), "x".repeat(length));
-    let annotations =
-        [annotation("a", (16 << 10) - 3), annotation("b", 2), annotation("c", 1), annotation("d", 0)];
+    let annotations = [
+        annotation("a", pod::MAX_ATTRIBUTES - 3),
+        annotation("b", 2),
+        annotation("c", 1),
+        annotation("d", 0),
+    ];
     let annotations: HashMap<_, _> = annotations.into_iter().collect();
     let pod = pod(json!({"metadata": {"annotations": annotations}}));
     // 16,382 bytes; 3 more are too many, 2 are not, and then there is room for nothing.
     assert_eq!(pod.attributes.keys().collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(pod.left_out, 2);
+}
+
+#[test]
+fn so_many_containers_of_a_pod_are_known_those_of_its_specification_first() {
+    let named =
+        |count: usize| (0..count).map(|number| json!({"name": number.to_string()})).collect::<Vec<_>>();
+    let of = |count| {
+        let first = [json!({"name": "first"})];
+        pod(json!({"spec": {"containers": named(count), "initContainers": first}})).containers
+    };
+    let last = |count| of(count).last().map(|container| container.name.clone());
+    assert_eq!(
+        (of(pod::MAX_CONTAINERS - 1).len(), of(pod::MAX_CONTAINERS).len()),
+        (pod::MAX_CONTAINERS, pod::MAX_CONTAINERS)
+    );
+    assert_eq!(last(pod::MAX_CONTAINERS - 1).as_deref(), Some("first"));
+    assert_ne!(last(pod::MAX_CONTAINERS).as_deref(), Some("first"));
 }
 
 #[test]

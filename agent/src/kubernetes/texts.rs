@@ -72,4 +72,17 @@ mod tests {
             many.kept.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()));
         assert!(kept.sum::<usize>() <= MAX_TEXTS);
     }
+
+    #[test]
+    fn values_and_all_of_them_are_kept_up_to_their_bounds() {
+        let names: Vec<_> =
+            (0..MAX_TEXTS / (MAX_VALUE + 8)).map(|number| format!("name-{number:03}")).collect();
+        let left = MAX_TEXTS - names.len() * (MAX_VALUE + 8);
+        for beyond in [0, 1] {
+            let all = names.iter().map(|name| (name.clone(), "x".repeat(MAX_VALUE)));
+            let texts = Texts::new(&all.chain([("z".to_owned(), "x".repeat(left - 1 + beyond))]).collect());
+            assert_eq!(texts.is(&names[0], |value| value.len() == MAX_VALUE), Some(true));
+            assert_eq!(texts.has("z"), (beyond == 0).then_some(true));
+        }
+    }
 }

@@ -113,7 +113,10 @@ mod tests {
         }
         assert_eq!(Os::parse("NAME=\"a").name.as_deref(), Some("\"a"));
         let endless = tempfile::NamedTempFile::new().unwrap();
-        fs::write(endless.path(), vec![0xff; 100_000]).unwrap();
-        assert_eq!(bounded(endless.path()).map(|text| text.chars().count()), Some(65_536));
+        let most = usize::try_from(MAX_FILE).unwrap();
+        for (length, kept) in [(most, most), (most + 1, most)] {
+            fs::write(endless.path(), vec![0xff; length]).unwrap();
+            assert_eq!(bounded(endless.path()).map(|text| text.chars().count()), Some(kept));
+        }
     }
 }

@@ -95,6 +95,33 @@ fn marks_that_cannot_be_read_are_removed_with_a_word_and_what_is_no_mark_stays()
 }
 
 #[test]
+fn of_what_an_agent_watches_so_many_characters_are_kept_and_the_mark_can_be_read_whatever_they_are() {
+    let root = tempfile::tempdir().unwrap();
+    // A longer form in JSON than this one has none.
+    let kept = "\u{1}".repeat(MAX_WATCHED);
+    for watched in [kept.clone(), format!("{kept}x")] {
+        kill(Mark::leave(root.path(), &watched).unwrap().0);
+        let found = tell(Mark::leave(root.path(), "").map(|(mark, found)| (mark.clear(), found)).unwrap().1);
+        assert!(matches!(&found[..], [Finding::Unclean { watched, .. }] if *watched == kept), "{found:?}");
+    }
+}
+
+#[test]
+fn a_mark_of_so_many_bytes_is_one_and_a_longer_one_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    for beyond in [0, 1] {
+        let path = kill(leave(root.path()).0);
+        let text = fs::read_to_string(&path).unwrap();
+        let spaces = usize::try_from(MAX_FILE).unwrap() - text.len() + beyond;
+        fs::write(&path, [&text, " ".repeat(spaces).as_str()].concat()).unwrap();
+        let (mark, found) = leave(root.path());
+        mark.clear();
+        assert_eq!(found.len(), 1);
+        assert_eq!(matches!(found[0], Finding::Unclean { .. }), beyond == 0, "{found:?}");
+    }
+}
+
+#[test]
 fn so_many_entries_are_looked_at_and_the_others_by_the_next_one() {
     let root = tempfile::tempdir().unwrap();
     let all = MAX_ENTRIES + 10;

@@ -127,3 +127,21 @@ fn refusing<T>(
         Refused
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_so_many_bytes_is_read_and_a_larger_one_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let most = usize::try_from(MAX_FILE).unwrap();
+        fs::write(path, vec![b'x'; most]).unwrap();
+        assert_eq!(contents(path).unwrap().len(), most);
+        fs::write(path, vec![b'x'; most + 1]).unwrap();
+        assert!(contents(path).unwrap_err().ends_with("has more than 1048576 bytes"));
+    }
+}
