@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::LiveError;
 
@@ -12,21 +13,38 @@ const ROOTS: [&str; 3] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/c
 #[derive(Debug)]
 pub struct PodCgroup {
     /// From the outer to the inner one.
-    folders: Vec<PathBuf>,
+    folders: [PathBuf; 2],
 }
 
 impl PodCgroup {
-    /// Makes that of a container, as containerd names it for the driver of systemd, and puts a process into it.
-    pub fn around(pid: u32, pod_uid: &str, container: &str) -> Result<Self, LiveError> {
+    /// Makes that of a container, as containerd names it for the driver of systemd.
+    pub fn of(pod_uid: &str, container: &str) -> Result<Self, LiveError> {
         let root = ROOTS.iter().map(Path::new).find(|root| root.join("cgroup.procs").is_file());
         let root = root.unwrap_or(Path::new("/sys/fs/cgroup"));
         let slice = root.join(format!("kubepods-burstable-pod{}.slice", pod_uid.replace('-', "_")));
         let scope = slice.join(format!("cri-containerd-{container}.scope"));
         fs::create_dir_all(&scope).map_err(LiveError::io("making", &scope))?;
-        let members = scope.join("cgroup.procs");
-        let cgroup = Self { folders: vec![slice, scope] };
+        Ok(Self { folders: [slice, scope] })
+    }
+
+    /// Makes it, and puts a process into it.
+    pub fn around(pid: u32, pod_uid: &str, container: &str) -> Result<Self, LiveError> {
+        let cgroup = Self::of(pod_uid, container)?;
+        let members = cgroup.members();
         fs::write(&members, pid.to_string()).map_err(LiveError::io("writing", &members))?;
         Ok(cgroup)
+    }
+
+    /// A program as the runtime of containers starts it: by a process that is in the cgroup before it becomes that.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ >\"$0\" && exec \"$1\""]).arg(self.members()).arg(program);
+        command
+    }
+
+    fn members(&self) -> PathBuf {
+        let [_, scope] = &self.folders;
+        scope.join("cgroup.procs")
     }
 }
 

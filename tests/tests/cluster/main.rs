@@ -18,6 +18,7 @@ use lightfoot_tests::cache;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::live::{Folder, skip};
 
+mod coming;
 mod documented;
 mod pods;
 mod server;

@@ -14,21 +14,21 @@ use serde_json::{Map, Value, json};
 use crate::server::Server;
 use crate::{PATIENCE, is_possible, root};
 
-const CONTAINER: &str = "3f1b0d8c5a7e92460d8c5a7e92463f1b8c5a7e9246d03f1b5a7e92463f1b0d8c";
-const NODE: &str = "node-1";
+pub(crate) const CONTAINER: &str = "3f1b0d8c5a7e92460d8c5a7e92463f1b8c5a7e9246d03f1b5a7e92463f1b0d8c";
+pub(crate) const NODE: &str = "node-1";
 /// What the agent has allocated, as `resident` calls it.
 const OWN_MEMORY: [&str; 2] = ["[heap]", "memory"];
 /// KiB of that with 500 pods: 4 MiB without any, and what is kept of labels and annotations.
 const MOST_MEMORY: u64 = 20 << 10;
 
 /// An API server with the chart, and an agent that has the chart's rights and no others.
-struct Stage {
-    server: Server,
+pub(crate) struct Stage {
+    pub(crate) server: Server,
     token: PathBuf,
 }
 
 impl Stage {
-    fn set(test: &str) -> Option<Self> {
+    pub(crate) fn set(test: &str) -> Option<Self> {
         let folder = is_possible(test)?;
         let token = folder.path().join("token");
         let server = Server::start(&root(), folder);
@@ -97,7 +97,7 @@ impl Stage {
         agent
     }
 
-    fn agent_with(&self, flags: &[&str]) -> Agent {
+    pub(crate) fn agent_with(&self, flags: &[&str]) -> Agent {
         let kubeconfig = self.server.kubeconfig(&self.token);
         let mut command = Command::new(lightfoot());
         command.args(["run", "--format", "otlp-json", "--kubernetes", "on"]).args(flags);
@@ -105,13 +105,19 @@ impl Stage {
     }
 
     /// A pod of a node, by its name; its UID.
-    fn pod(&self, name: &str, node: &str, metadata: &Value, containers: &Value) -> String {
+    pub(crate) fn pod(&self, name: &str, node: &str, metadata: &Value, containers: &Value) -> String {
         self.server.apply(name, &pod(name, node, metadata, containers));
         self.uid(name)
     }
 
-    fn uid(&self, name: &str) -> String {
+    pub(crate) fn uid(&self, name: &str) -> String {
         self.server.ask(&["get", "pod", name, "--namespace", "shop", "--output", "jsonpath={.metadata.uid}"])
+    }
+
+    /// It is no more, whether its processes run or not.
+    pub(crate) fn delete(&self, name: &str) {
+        let arguments = ["delete", "pod", name, "--namespace", "shop", "--force", "--grace-period", "0"];
+        self.server.ask(&arguments);
     }
 
     fn patch(&self, name: &str, patch: &Value, more: &[&str]) {
@@ -128,7 +134,7 @@ fn server(folder: &Folder) -> Target {
 }
 
 /// Asks until a span is as it is to be, within the time that news may take.
-fn until(agent: &Agent, target: &Target, what: &str, is: impl Fn(&Span) -> bool) -> Span {
+pub(crate) fn until(agent: &Agent, target: &Target, what: &str, is: impl Fn(&Span) -> bool) -> Span {
     let mut number = 0;
     wait_within(PATIENCE, what, || {
         number += 1;
@@ -139,7 +145,7 @@ fn until(agent: &Agent, target: &Target, what: &str, is: impl Fn(&Span) -> bool)
     .unwrap_or_else(|error| panic!("{error}\n{}", agent.messages()))
 }
 
-fn one() -> Value {
+pub(crate) fn one() -> Value {
     json!([{"name": "cart", "image": "shop/cart:1.4"}])
 }
 
@@ -224,7 +230,7 @@ fn spans_follow_what_becomes_of_a_pod() {
     agent.says("the pods of this node are known again").unwrap();
 
     // The last spans of a pod that is no more still have its names.
-    stage.server.ask(&["delete", "pod", "cart-1", "--namespace", "shop", "--force", "--grace-period", "0"]);
+    stage.delete("cart-1");
     sleep(Duration::from_secs(1));
     target.get("/late").unwrap();
     assert_eq!(agent.span("/late").unwrap().service(), "back");
@@ -358,7 +364,7 @@ fn a_label_has_a_running_process_watched_and_left() {
     agent.span("/again").unwrap();
 
     // What was known of a pod holds when it is no more.
-    stage.server.ask(&["delete", "pod", "cart-1", "--namespace", "shop", "--force", "--grace-period", "0"]);
+    stage.delete("cart-1");
     sleep(Duration::from_secs(3));
     target.get("/late").unwrap();
     agent.span("/late").unwrap();
