@@ -36,3 +36,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.beforeLinux66 }}{{ $capabilities = append $capabilities "SYS_ADMIN" }}{{ end -}}
 {{- $capabilities | toJson -}}
 {{- end }}
+
+{{/* Kinds of volumes that the pod may have. */}}
+{{- define "lightfoot.volumes" -}}
+{{- $kinds := list "configMap" "secret" "projected" "emptyDir" -}}
+{{- if .Values.certificates }}{{ $kinds = append $kinds "hostPath" }}{{ end -}}
+{{- range .Values.extraVolumes }}{{ $kinds = concat $kinds (keys (omit . "name")) }}{{ end -}}
+{{- $kinds | uniq | toJson -}}
+{{- end }}

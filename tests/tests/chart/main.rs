@@ -15,7 +15,8 @@ use lightfoot_tests::extent::Extent;
 use lightfoot_tests::live::{lightfoot, skip};
 use serde_json::{Value, json};
 
-#[path = "common/values.rs"]
+mod each;
+#[path = "../common/values.rs"]
 mod values;
 
 use values::documented;
@@ -271,6 +272,8 @@ fn constraints_of_openshift_allow_what_the_pod_asks_for_and_no_more() {
     for (more, privileged, mounts) in [
         ("", false, false),
         ("certificates: /etc/ssl/certs\n", false, true),
+        ("extraVolumes: [{name: state, hostPath: {path: /run/lightfoot}}]\n", false, true),
+        ("extraVolumes: [{name: certificate, secret: {secretName: otlp}}]\n", false, false),
         ("privileged: true\n", true, false),
         ("beforeLinux66: true\n", false, false),
     ] {
@@ -285,6 +288,8 @@ fn constraints_of_openshift_allow_what_the_pod_asks_for_and_no_more() {
         assert_eq!(constraints["allowHostPID"], json!(true));
         assert_eq!(constraints["allowPrivilegedContainer"], json!(privileged));
         assert_eq!(constraints["allowHostDirVolumePlugin"], json!(mounts));
+        let kinds = constraints["volumes"].as_array().unwrap();
+        assert_eq!(kinds.contains(&json!("hostPath")), mounts, "{kinds:?}");
         assert_eq!(constraints["users"], json!(["system:serviceaccount:lightfoot:lightfoot"]));
     }
 }
