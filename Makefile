@@ -28,7 +28,7 @@ build: ## build target/release/lightfoot
 	@scripts/setup.sh bpf
 	cargo build --release --package lightfoot
 
-dist: ## build dist/lightfoot-x86_64 and dist/lightfoot-aarch64, static and for any Linux
+dist: ## build dist/lightfoot-x86_64 and dist/lightfoot-aarch64, static and for any Linux, with what they are made of
 	@scripts/setup.sh dist
 	@scripts/dist.sh
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bill.sh MACHINE FOLDER: writes of what the static build for that machine is made `bill.cdx.json` (CycloneDX 1.5), and `licences.txt`
-# with the text of each licence, into the folder. The same commit gives the same bytes.
+# bill.sh MACHINE FOLDER: writes of what the static build for that machine is made `lightfoot-MACHINE.cdx.json` (CycloneDX 1.5), and
+# `lightfoot-MACHINE.licences.txt` with the text of each licence, into the folder. The same commit gives the same bytes.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# = 2 ] || fail "usage: scripts/bill.sh MACHINE FOLDER"
 cd "$root"
@@ -18,7 +18,14 @@ list() {
 }
 list agent "$1-unknown-linux-musl"
 list probes/ebpf bpfel-unknown-none
+# Rust's library, with the features that it has in toolchains; its own settings of Cargo say where its crates lie.
+sysroot=$(rustc --print sysroot)
+metadata() {
+    cargo metadata --quiet --format-version 1 --locked --manifest-path "$@"
+}
 {
-    cargo metadata --quiet --format-version 1 --locked --manifest-path "$copy/Cargo.toml"
-    cargo metadata --quiet --format-version 1 --locked --manifest-path "$copy/probes/ebpf/Cargo.toml"
-} | python3 scripts/bill.py "$copy" "$2"
+    metadata "$copy/Cargo.toml"
+    metadata "$copy/probes/ebpf/Cargo.toml"
+    cd "$sysroot/lib/rustlib/src/rust/library"
+    RUSTC_BOOTSTRAP=1 metadata std/Cargo.toml --offline --features backtrace,panic-unwind --filter-platform "$1-unknown-linux-musl"
+} | python3 -B scripts/bill.py "$copy" "$sysroot" "$cache/tools/ziglang-$ZIG_VERSION/ziglang/lib/libc/musl/COPYRIGHT" "$1" "$2"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # dist.sh [MACHINE…]: builds the agent for each machine (x86_64 and aarch64 if none is named) as one static file,
-# `dist/lightfoot-MACHINE`.
+# `dist/lightfoot-MACHINE`, and writes beside it what scripts/bill.sh says of that.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 
@@ -27,4 +27,5 @@ done
 env "${settings[@]}" cargo build --quiet --locked --profile dist --package lightfoot "${targets[@]}"
 for machine in "${machines[@]}"; do
     install "target/$machine-unknown-linux-musl/dist/lightfoot" "dist/lightfoot-$machine"
+    scripts/bill.sh "$machine" dist
 done

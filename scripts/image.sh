@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # image.sh [FILE]: makes a container image, dist/lightfoot-VERSION-oci.tar if not said, of nothing but the static builds that
-# scripts/dist.sh has left in dist/, for all machines, in the layout of OCI (image-spec 1.1). It takes no container engine, and the
+# scripts/dist.sh has left in dist/ and what these are made of, for all machines, in the layout of OCI (image-spec 1.1). It takes no container engine, and the
 # same commit gives the same bytes.
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
@@ -33,9 +33,13 @@ annotations='{"org.opencontainers.image.title":"lightfoot","org.opencontainers.i
 manifests=()
 for machine in $MACHINES; do
     architecture=$(architecture "$machine")
-    mkdir "$stage/$machine"
-    install -m 755 "dist/lightfoot-$machine" "$stage/$machine/lightfoot"
-    archive "$stage/$machine" lightfoot >"$stage/layer"
+    documents=$stage/$machine/usr/share/doc/lightfoot
+    install -D -m 755 "dist/lightfoot-$machine" "$stage/$machine/lightfoot"
+    install -D -m 644 "dist/lightfoot-$machine.cdx.json" "$documents/bill.cdx.json"
+    install -m 644 "dist/lightfoot-$machine.licences.txt" "$documents/licences.txt"
+    install -m 644 LICENSE "$documents/copyright"
+    chmod -R u=rwX,go=rX "$stage/$machine"
+    archive "$stage/$machine" lightfoot usr >"$stage/layer"
     rm -r "${stage:?}/$machine"
     difference=$(sha256sum <"$stage/layer" | cut -d' ' -f1)
     gzip -9n "$stage/layer"

@@ -21,7 +21,6 @@ rm -f "$folder"/*.deb "$folder"/*.rpm
 for machine in $MACHINES; do
     # shellcheck disable=SC2155 # it cannot fail
     export ARCHITECTURE=$(architecture "$machine") PROGRAM=dist/lightfoot-$machine
-    scripts/bill.sh "$machine" "$stage"
     for kind in deb rpm; do
         package=$folder/lightfoot-$VERSION-$machine.$kind
         say "making $package"

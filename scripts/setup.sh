@@ -70,14 +70,13 @@ setup_dist() {
             fail "rustup could not install the target $machine-unknown-linux-musl"
     done
     install_once "$cache/tools/ziglang-$ZIG_VERSION" install_wheel ziglang "$ZIG_VERSION"
+    install_once "$cache/tools/cargo-cyclonedx-$CARGO_CYCLONEDX_VERSION" \
+        cargo_install_fast cargo-cyclonedx "$CARGO_CYCLONEDX_VERSION"
 }
 
 # Makes deb and rpm, of static builds.
 setup_packages() {
-    setup_rust
     install_once "$cache/tools/nfpm-$NFPM_VERSION" install_nfpm
-    install_once "$cache/tools/cargo-cyclonedx-$CARGO_CYCLONEDX_VERSION" \
-        cargo_install_fast cargo-cyclonedx "$CARGO_CYCLONEDX_VERSION"
 }
 
 install_nfpm() {

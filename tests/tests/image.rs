@@ -17,6 +17,14 @@ use tempfile::TempDir;
 const CAPABILITIES: [&str; 4] = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 const MACHINES: [(&str, &str); 2] = [("x86_64", "amd64"), ("aarch64", "arm64")];
 
+/// Its files, and which of `dist/` each is.
+const FILES: [(&str, &str, &str); 4] = [
+    ("-rwxr-xr-x 0/0", "lightfoot", "lightfoot-MACHINE"),
+    ("-rw-r--r-- 0/0", "usr/share/doc/lightfoot/bill.cdx.json", "lightfoot-MACHINE.cdx.json"),
+    ("-rw-r--r-- 0/0", "usr/share/doc/lightfoot/copyright", "../LICENSE"),
+    ("-rw-r--r-- 0/0", "usr/share/doc/lightfoot/licences.txt", "lightfoot-MACHINE.licences.txt"),
+];
+
 fn dist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist")
 }
@@ -83,7 +91,7 @@ fn string<'a>(value: &'a Value, pointer: &str) -> &'a str {
 }
 
 #[test]
-fn it_has_nothing_but_the_static_build_of_each_machine() {
+fn it_has_nothing_but_the_static_build_of_each_machine_and_what_that_is_made_of() {
     let Some(layout) = Layout::unpacked() else { return };
     assert_eq!(layout.json("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}));
     for (machine, architecture) in MACHINES {
@@ -92,16 +100,24 @@ fn it_has_nothing_but_the_static_build_of_each_machine() {
         assert_eq!(layers.len(), 1);
         let layer = layout.blob(&layers[0]);
         let list = run(Command::new("tar").args(["--list", "--verbose", "--gzip", "--file"]).arg(&layer));
-        let [line] = list.lines().collect::<Vec<_>>()[..] else { panic!("{list}") };
-        assert!(line.starts_with("-rwxr-xr-x 0/0 ") && line.ends_with(" lightfoot"), "{line}");
+        let files = list.lines().filter(|line| !line.starts_with("drwxr-xr-x 0/0 "));
+        let files: Vec<_> = files.map(|line| (&line[..14], line.rsplit(' ').next().unwrap())).collect();
+        let expected = FILES.map(|(mode, path, _)| (mode, path));
+        assert_eq!(files, expected, "{list}");
         let folder = tempfile::tempdir().unwrap();
         run(Command::new("tar")
             .args(["--extract", "--gzip", "--file"])
             .arg(&layer)
             .arg("--directory")
             .arg(folder.path()));
-        let built = dist().join(format!("lightfoot-{machine}"));
-        assert!(fs::read(folder.path().join("lightfoot")).unwrap() == fs::read(built).unwrap(), "{machine}");
+        for (_, path, built) in FILES {
+            let built = dist().join(built.replace("MACHINE", machine));
+            assert!(
+                fs::read(folder.path().join(path)).unwrap() == fs::read(&built).unwrap(),
+                "{}",
+                built.display()
+            );
+        }
         let config = layout.json(layout.blob(&manifest["config"]));
         assert_eq!((string(&config, "/architecture"), string(&config, "/os")), (architecture, "linux"));
         assert_eq!(config["config"]["Entrypoint"], json!(["/lightfoot"]));

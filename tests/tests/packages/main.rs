@@ -3,7 +3,6 @@
 //! `make test` makes them first. What cannot be tried says why, and fails where `CI` is `true`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,9 +11,9 @@ use std::process::Command;
 
 use lightfoot::memory_limit::RECOMMENDED;
 use lightfoot_tests::live::skip;
-use serde_json::Value;
 use tempfile::TempDir;
 
+mod bill;
 mod life;
 
 /// The files of both kinds, with their permissions, but for the completions of zsh.
@@ -70,7 +69,7 @@ pub(crate) fn printed(command: &mut Command) -> String {
 }
 
 /// The files of a deb, in a folder of their own.
-fn extracted(deb: &Path) -> TempDir {
+pub(crate) fn extracted(deb: &Path) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     printed(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(folder.path()));
     folder
@@ -186,45 +185,6 @@ fn the_same_commit_makes_the_same_packages() {
         let Some(first) = package(machine, kind) else { return };
         let again = folder.path().join(first.file_name().unwrap());
         assert!(fs::read(&first).unwrap() == fs::read(again).unwrap(), "{}", first.display());
-    }
-}
-
-/// The agent is told of by Cargo itself, the kernel's programs by what nobody else links.
-#[test]
-fn the_bill_lists_all_that_is_linked_with_its_licences() {
-    for machine in ["x86_64", "aarch64"] {
-        let Some(package) = package(machine, "deb") else { continue };
-        if !has("dpkg-deb") {
-            return;
-        }
-        let folder = extracted(&package);
-        let documents = folder.path().join("usr/share/doc/lightfoot");
-        let bill: Value =
-            serde_json::from_slice(&fs::read(documents.join("bill.cdx.json")).unwrap()).unwrap();
-        let components = bill["components"].as_array().unwrap();
-        let listed: BTreeSet<_> = components
-            .iter()
-            .map(|each| format!("{} v{}", each["name"].as_str().unwrap(), each["version"].as_str().unwrap()))
-            .collect();
-        let mut tree = Command::new(env!("CARGO"));
-        // What macros are made of runs in the compiler alone.
-        let edges = "normal,no-proc-macro";
-        tree.args(["tree", "--package", "lightfoot", "--edges", edges, "--prefix", "none"]);
-        tree.args(["--format", "{p}", "--target", &format!("{machine}-unknown-linux-musl")]);
-        let tree = printed(tree.current_dir(root()));
-        let linked = tree.lines().map(|line| line.split(" (").next().unwrap().to_owned());
-        let own = format!("lightfoot v{}", env!("CARGO_PKG_VERSION"));
-        let missing: Vec<_> = linked.filter(|each| *each != own && !listed.contains(each)).collect();
-        assert!(missing.is_empty(), "{machine}: {missing:?}");
-        assert!(listed.iter().any(|each| each.starts_with("aya-ebpf v")), "{listed:?}");
-        let licences = fs::read_to_string(documents.join("licences.txt")).unwrap();
-        for each in listed {
-            let (name, version) = each.split_once(" v").unwrap();
-            assert!(licences.contains(&format!("\n{name} {version}: ")), "{each}");
-        }
-        for text in ["Permission is hereby granted, free of charge", "TERMS AND CONDITIONS FOR USE"] {
-            assert!(licences.contains(text), "{text}");
-        }
     }
 }
 
