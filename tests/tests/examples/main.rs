@@ -1,7 +1,12 @@
 //! The configurations in `deploy/examples/`: real backends start by them, and get spans from an agent that does so too.
 //!
 //! Needs root; elsewhere each test says why it does nothing, and fails where `CI` is `true`.
-#![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation is a failed test"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +14,7 @@ use std::process::Command;
 
 use lightfoot_tests::extent::{Extent, VARIABLE};
 use lightfoot_tests::live::{Folder, lightfoot};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 mod alerts;
 mod metrics;
@@ -86,12 +91,60 @@ fn tempo_finds_by_service_by_traceql_and_by_id() {
     assert_eq!(path.unwrap()["value"]["stringValue"], "/asked/7");
 }
 
-/// A tenth of them, and the check of health not at all.
+/// All spans of a file of the Collector's, each with its resource.
+fn spans(file: &str) -> Vec<(Value, Value)> {
+    let list = |value: &Value, key| value[key].as_array().unwrap().clone();
+    let documents = file.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let of_resources = documents.flat_map(|document| list(&document, "resourceSpans"));
+    let of_scopes = of_resources.flat_map(|one| {
+        list(&one, "scopeSpans").into_iter().map(move |scope| (scope, one["resource"].clone()))
+    });
+    of_scopes
+        .flat_map(|(scope, resource)| {
+            list(&scope, "spans").into_iter().map(move |span| (span, resource.clone()))
+        })
+        .collect()
+}
+
+/// What an attribute of a span or a resource says, whatever its type.
+fn attribute<'a>(of: &'a Value, key: &str) -> &'a str {
+    let attributes = of["attributes"].as_array().unwrap();
+    let found = attributes.iter().find(|attribute| attribute["key"] == key);
+    let value = found.unwrap_or_else(|| panic!("no {key} in {of}"))["value"].as_object().unwrap();
+    value.values().next().unwrap().as_str().unwrap()
+}
+
+/// A tenth of them by their ids, and the check of health not at all; a caller's decision holds.
 #[test]
-fn the_collector_gets_the_share_that_is_asked_for() {
+fn the_collector_gets_the_share_that_is_asked_for_and_a_trace_with_all_that_is_known_of_it() {
     let Some(file) = tried("collector", "otelcol") else { return };
-    let spans = file.matches("\"url.path\",\"value\":{\"stringValue\":\"/asked/").count();
+    let spans = spans(&file);
+    let (called, own): (Vec<_>, Vec<_>) =
+        spans.iter().partition(|(span, _)| span["traceId"] == "0af7651916cd43ddfffffffffffffff1");
+    let [(span, resource)] = called[..] else { panic!("{file}") };
+    for (key, value) in [
+        ("http.request.method", "GET"),
+        ("url.path", "/kept"),
+        ("url.scheme", "http"),
+        ("http.response.status_code", "200"),
+        ("http.route", "/"),
+        ("network.protocol.version", "1.0"),
+        ("client.address", "127.0.0.1"),
+    ] {
+        assert_eq!(attribute(span, key), value, "{key}: {span}");
+    }
+    assert_eq!((&span["name"], &span["parentSpanId"]), (&json!("GET /"), &json!("b7ad6b7169203331")));
+    // SPAN_KIND_SERVER.
+    assert_eq!(span["kind"], 2, "{span}");
+    assert_eq!(attribute(resource, "service.name"), "lifecycle");
+    assert_eq!(attribute(resource, "telemetry.sdk.language"), "go");
+
     // Six standard deviations around 30.
-    assert!((1..62).contains(&spans), "{spans}");
-    assert!(!file.contains("/healthz"), "{file}");
+    assert!((1..62).contains(&own.len()), "{}", own.len());
+    for (span, _) in own {
+        assert!(attribute(span, "url.path").starts_with("/asked/"), "{span}");
+        // As `TraceIDRatioBased` of the Go SDK decides, by 63 bits of the id.
+        let id = u64::from_str_radix(&span["traceId"].as_str().unwrap()[16..], 16).unwrap();
+        assert!(id >> 1 <= (1 << 63) / 10, "{span}");
+    }
 }

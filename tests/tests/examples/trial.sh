@@ -5,10 +5,10 @@
 set -euo pipefail
 backend=$1 folder=$2 lightfoot=$3 server=$4
 ip link set lo up
-# ask ADDRESS PATH: the whole answer.
+# ask ADDRESS PATH HEADER…: the whole answer.
 ask() {
     exec 5<>"/dev/tcp/${1%:*}/${1#*:}"
-    printf 'GET %s HTTP/1.0\r\n\r\n' "$2" >&5
+    printf '%s\r\n' "GET $2 HTTP/1.0" "${@:3}" '' >&5
     cat <&5
 }
 # until_so COMMAND…: waits for it to succeed, for a minute.
@@ -41,6 +41,11 @@ for number in $(seq 300); do
     ask "$address" "/asked/$number" >/dev/null
 done
 ask "$address" /healthz >/dev/null
+if [[ $backend == */otelcol ]]; then
+    # Whoever called has decided already, whatever the ids say: the one to keep its trace, the other not to.
+    ask "$address" /kept 'traceparent: 00-0af7651916cd43ddfffffffffffffff1-b7ad6b7169203331-01' >/dev/null
+    ask "$address" /left 'traceparent: 00-0af7651916cd43dd0000000000000002-b7ad6b7169203332-00' >/dev/null
+fi
 sleep 1
 kill "$agent"
 wait "$agent" || true
