@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lightfoot::memory_limit::RECOMMENDED;
-use lightfoot_tests::live::skip;
+use lightfoot_tests::live::{lightfoot, skip};
 use tempfile::TempDir;
 
 mod bill;
@@ -121,7 +121,7 @@ fn a_deb_contains_the_program_the_unit_and_what_belongs_to_them() {
     }
 }
 
-/// Each of them knows each command.
+/// Each of them knows each command that the help names.
 #[test]
 fn the_man_page_and_the_completions_are_those_of_this_program() {
     let Some(package) = package("x86_64", "deb") else { return };
@@ -137,14 +137,25 @@ fn the_man_page_and_the_completions_are_those_of_this_program() {
         ("usr/share/fish/vendor_completions.d/lightfoot.fish", "complete -c lightfoot"),
         ("usr/share/zsh/vendor-completions/_lightfoot", "#compdef lightfoot"),
     ];
-    let texts = of_shells.map(|(path, says)| {
+    let [bash, fish, zsh] = of_shells.map(|(path, says)| {
         let text = fs::read_to_string(folder.path().join(path)).unwrap();
         assert!(text.contains(says), "{path}: {text}");
         text
     });
-    for command in ["run", "record", "inspect", "doctor", "status", "privileges", "config", "replay"] {
-        for text in texts.iter().chain([&page]) {
-            assert!(text.contains(command), "{command}: {text}");
+    let help = printed(Command::new(lightfoot()).arg("--help"));
+    let (_, commands) = help.split_once("\nCommands:\n").unwrap();
+    let words = commands.lines().map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<_> = words.filter(|word| !["", "help"].contains(word)).collect();
+    assert!(commands.contains(&"log-level") && commands.contains(&"man"), "{help}");
+    for command in commands {
+        let of_page = format!("\nlightfoot {} \\- ", command.replace('-', "\\-"));
+        for (text, says) in [
+            (&page, of_page),
+            (&bash, format!(" lightfoot,{command})\n")),
+            (&fish, format!(" -a \"{command}\" ")),
+            (&zsh, format!("({command})\n")),
+        ] {
+            assert!(text.contains(&says), "{says:?} is not in\n{text}");
         }
     }
 }
