@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -130,16 +131,14 @@ fn what_is_lost_without_each_is_what_is_documented() {
     }
 }
 
-/// Of each thread, by its name: what it may have, what it has, what it could get, and whether it can get more by executing anything.
-fn rights_of_threads(pid: u32) -> Vec<(String, [u64; 4])> {
+/// Of each thread, by its name: what it may have, what it has, what it could get, what it passes on to what it executes, by itself and
+/// in the ambient set, and whether it can get more by that.
+fn rights_of_threads(pid: u32) -> Vec<(String, [u64; 6])> {
     let folders = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let threads = folders.map(|folder| {
         let status = fs::read_to_string(folder.unwrap().path().join("status")).unwrap();
         let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
-        for key in ["CapInh:", "CapAmb:"] {
-            assert_eq!(value(key), "0000000000000000", "{status}");
-        }
-        let sets = ["CapPrm:", "CapEff:", "CapBnd:", "NoNewPrivs:"];
+        let sets = ["CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "CapAmb:", "NoNewPrivs:"];
         (value("Name:").to_owned(), sets.map(|key| u64::from_str_radix(value(key), 16).unwrap()))
     });
     threads.collect()
@@ -147,6 +146,8 @@ fn rights_of_threads(pid: u32) -> Vec<(String, [u64; 4])> {
 
 /// CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
 const USUAL: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 2;
+const SYS_ADMIN: u64 = 1 << 21;
+const DAC_OVERRIDE: u64 = 1 << 1;
 
 #[test]
 fn each_call_that_is_refused_is_documented() {
@@ -158,20 +159,19 @@ fn each_call_that_is_refused_is_documented() {
     }
 }
 
-#[test]
-fn root_keeps_in_each_thread_only_what_is_used() {
-    let Some(folder) = Folder::for_test("rights that are given up") else { return };
+/// Has an agent watch a process of another user by that method, and its threads keep no more than this; what they could get by
+/// executing anything is the same, unless it stays as it was.
+fn keeps_only(folder: &Folder, mut agent: Command, method: &str, kept: u64, stays: Option<u64>) {
     let server = folder.server().unwrap();
-    let configuration = folder.path().join("config.yaml");
+    let [configuration, state] = ["config.yaml", "state"].map(|name| folder.path().join(name));
     let rule = |pattern: &str| {
         let text = format!("rules:\n- match: {{exe: {pattern}}}\n  action: watch\n");
         fs::write(&configuration, text).unwrap();
     };
     rule("/nowhere");
-    let method = ["--attach-method", "uprobe-multi", "--state-dir"];
-    let state = folder.path().join("state");
-    let arguments = [text(&state), "--config", text(&configuration)];
-    let agent = Agent::start(method.into_iter().chain(arguments), &[]).unwrap();
+    agent.args(["run", "--format", "otlp-json", "--attach-method", method, "--state-dir"]);
+    agent.args([&state, Path::new("--config"), &configuration]);
+    let agent = Agent::spawn(agent, &[]).unwrap();
     let threads = wait_for("threads", || {
         let threads = rights_of_threads(agent.pid());
         let has = |name| threads.iter().any(|(own, _)| own == name);
@@ -179,16 +179,18 @@ fn root_keeps_in_each_thread_only_what_is_used() {
         // It is the last step of each.
         (are_there && threads.iter().all(|(_, [.., no_new_privs])| *no_new_privs == 1)).then_some(threads)
     });
-    let check = |threads: Vec<(String, [u64; 4])>| {
-        for (name, [permitted, effective, bounding, no_new_privs]) in threads {
-            let expected = match name.as_str() {
-                "log" | "printer" => [0; 3],
+    let check = |threads: Vec<(String, [u64; 6])>| {
+        assert_eq!(threads.iter().any(|(name, _)| name == "closer"), method != "uprobe-multi");
+        for (name, sets) in threads {
+            let (own, could_get) = match name.as_str() {
+                "log" | "printer" => (0, 0),
                 // It begins when nobody may make the last one smaller any more.
-                "status" => [0, 0, USUAL],
-                _ => [USUAL; 3],
+                "status" => (0, kept),
+                "closer" => (DAC_OVERRIDE, DAC_OVERRIDE),
+                _ => (kept, kept),
             };
-            assert_eq!([permitted, effective, bounding], expected, "{name}");
-            assert_eq!(no_new_privs, 1, "{name}");
+            let could_get = stays.unwrap_or(could_get);
+            assert_eq!(sets, [own, own, could_get, 0, 0, 1], "{method}: {name}");
         }
     };
     check(threads.unwrap());
@@ -204,7 +206,7 @@ fn root_keeps_in_each_thread_only_what_is_used() {
     rule(text(&server));
     agent.says("following the configuration anew").unwrap();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&server);
+    command.args(["--reuid", "65533", "--regid", "65533", "--clear-groups"]).arg(&server);
     let target = Target::spawn(&mut command).unwrap();
     agent.watches(target.pid()).unwrap();
     assert_eq!(target.get("/later").unwrap(), 200);
@@ -213,6 +215,29 @@ fn root_keeps_in_each_thread_only_what_is_used() {
     let outcome = agent.stop().unwrap();
     assert!(!outcome.messages.contains("cannot be given up"), "{}", outcome.messages);
     assert_eq!(fs::read_dir(state).unwrap().count(), 0, "the mark is taken away");
+}
+
+#[test]
+fn root_keeps_in_each_thread_only_what_is_used() {
+    for (method, kept) in [("uprobe-multi", USUAL), ("perf-event", USUAL | SYS_ADMIN)] {
+        let Some(folder) = Folder::for_test("rights that are given up") else { return };
+        keeps_only(&folder, Command::new(lightfoot()), method, kept, None);
+    }
+}
+
+/// Without CAP_SETPCAP it cannot make the bounding set smaller, which is of no use to it.
+#[test]
+fn a_user_of_no_name_keeps_what_is_used_and_nothing_inheritable() {
+    let Some(folder) = Folder::for_test("rights of a user that are given up") else { return };
+    let program = folder.copy(&lightfoot(), "lightfoot").unwrap();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    chown(&state, Some(65534), Some(65534)).unwrap();
+    // One that it gets in vain.
+    let agent = as_nobody(&format!("{DOCUMENTED},+net_raw"), program);
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).unwrap();
+    keeps_only(&folder, agent, "uprobe-multi", USUAL, u64::from_str_radix(bounding.trim(), 16).ok());
 }
 
 /// It may do whatever it could without us: programs that are set-user-ID work.
