@@ -22,6 +22,7 @@ use rustix::process::Signal;
 
 mod fills;
 mod metrics;
+mod operations;
 mod port;
 mod processes;
 mod watch;
