@@ -15,16 +15,18 @@ use crate::metrics::{example, texts};
 /// The series by which each of them fires, and those by which it does not.
 const TRIALS: &str = include_str!("alerts.yml");
 
-static PROMTOOL: LazyLock<PathBuf> = LazyLock::new(|| foreign("promtool"));
+pub(crate) static PROMTOOL: LazyLock<PathBuf> = LazyLock::new(|| foreign("promtool"));
 
 fn promtool(folder: &Path, arguments: &[&str]) -> Output {
     Command::new(&*PROMTOOL).current_dir(folder).args(arguments).output().unwrap()
 }
 
-fn succeeds(folder: &Path, arguments: &[&str]) {
+/// What it prints, if it has nothing to complain about.
+pub(crate) fn succeeds(folder: &Path, arguments: &[&str]) -> String {
     let output = promtool(folder, arguments);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said.into_owned()
 }
 
 /// A folder with these rules, and with what is tried of them.

@@ -17,6 +17,7 @@ use lightfoot_tests::live::{Folder, lightfoot};
 use serde_json::{Value, json};
 
 mod alerts;
+mod exposition;
 mod metrics;
 
 /// As many requests as the trial sends, besides the one for its health.
