@@ -33,6 +33,8 @@ fn it_takes_no_more_after_a_long_time_and_loses_nothing_in_silence() {
     let mut command = Command::new(lightfoot());
     command.args(["run", "--protocol", "http/protobuf", "--endpoint", &sink.endpoint]);
     command.args(["--exe", &format!("{}/**", text(folder.path()))]).args(NO_CALLER_IS_LATE);
+    // What it adds are links, and no span waits for one.
+    command.arg("--join");
     let agent = Agent::spawn(command, &[]).unwrap();
     agent.says("nothing to watch").unwrap();
 
@@ -47,6 +49,7 @@ fn it_takes_no_more_after_a_long_time_and_loses_nothing_in_silence() {
     }
     cost::assert_flat(&costs);
     assert!(costs.iter().all(|cost| cost.has_threads_of(&at_first)), "there are more threads");
+    assert!(costs.iter().all(|cost| cost.has_sockets_of(&at_first)), "there are more sockets");
     // It keeps a file for some seconds after its last process.
     wait_for("all to be given back", || {
         Cost::of(agent.pid()).unwrap().is_given_back(&at_first).then_some(())
@@ -61,5 +64,6 @@ fn it_takes_no_more_after_a_long_time_and_loses_nothing_in_silence() {
     assert_eq!(happened, sink.spans() + lost, "{}", outcome.messages);
     // Requests are under way as programs end.
     assert!(lost <= happened / 1000, "{}", outcome.messages);
+    assert!(outcome.count("joined") > 0, "{}", outcome.messages);
     assert_eq!(outcome.count("spans_exported"), sink.spans(), "{}", outcome.messages);
 }
