@@ -199,9 +199,9 @@ mod tests {
                 ["x".repeat(filler), end.to_owned()].concat()
             };
             fs::write(folder.join("cmdline"), ends_at("end", MAX_COMMAND_LINE)).unwrap();
-            fs::write(folder.join("environ"), ends_at("\0TIER=front", MAX_ENVIRONMENT)).unwrap();
+            fs::write(folder.join("environ"), ends_at("\0TIER=red", MAX_ENVIRONMENT)).unwrap();
             let Details { command_line, environment, .. } = Details::read(&Proc::at(root.path()), 7, &needs);
-            let expected = if beyond == 0 { ("end", "front") } else { ("xen", "fron") };
+            let expected = if beyond == 0 { ("end", "red") } else { ("xen", "re") };
             assert_eq!(command_line.len() as u64, MAX_COMMAND_LINE);
             assert!(command_line.ends_with(expected.0));
             assert_eq!(environment["TIER"], expected.1);
