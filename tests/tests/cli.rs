@@ -202,9 +202,13 @@ fn child(agent: &Agent) -> Pid {
 fn a_command_is_watched_from_its_first_request() {
     let Some(folder) = Folder::for_test("a command under watch") else { return };
     let path = folder.server().unwrap();
+    // Of agents that others kill it knows nothing there.
+    let state = folder.path().join("state");
     for _ in 0..5 {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let agent = under_watch(&[text(&path), "-listen", &address.to_string()], &[]);
+        let command = [text(&path), "-listen", &address.to_string()];
+        let agent =
+            Agent::start(["--state-dir", text(&state), "--"].into_iter().chain(command), &[]).unwrap();
         // The first connection that is taken at all is the first request that is served.
         let deadline = Instant::now() + PATIENCE;
         while get(address, "/first").is_err() {
