@@ -222,7 +222,7 @@ fn a_call_has_no_more_headers_than_its_server_takes() {
     let Some(mut watched) = watched.unwrap() else { return };
     let (mut server, _) = served(21, Mode::Plain);
     let address = watched.program.ask("serve").unwrap().remove(0);
-    let mut sent = |limit: usize| {
+    let mut once = |limit: usize| {
         let to = server.ask(&format!("serve {limit}")).unwrap().remove(0);
         let pairs = format!("to={to} {} tracestate=a=b", PARENT.replace(": ", "="));
         let counted = counted(&watched, || {
@@ -233,6 +233,12 @@ fn a_call_has_no_more_headers_than_its_server_takes() {
             seen.iter().filter(|line| line.starts_with("/case.on/") && line.contains(" 00-")).count();
         let states = server.ask("states").unwrap().iter().filter(|line| *line == "a=b").count();
         (contexts, states, counted)
+    };
+    // The first call of a connection may be made before grpc-go knows of a limit (`http2Client.reader`: onPrefaceReceipt comes before
+    // handleSettings); then it is not as the second one.
+    let mut sent = |limit| {
+        let tries = (0..5).map(|_| once(limit));
+        tries.into_iter().find(|(contexts, states, _)| *contexts != 1 && *states != 1).unwrap()
     };
     // More than the call's own headers take, and less than that with one more.
     let (mut too_few, mut enough) = (400, 400 + CONTEXT);
