@@ -17,26 +17,16 @@ use lightfoot::seccomp::REFUSED;
 use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
-    Agent, Cgroup, Crowd, Driven, Folder, Target, binary, is_privileged, lightfoot, lockdown, text, wait_for,
-    with_securityfs,
+    Agent, Cgroup, Crowd, DOCUMENTED, Driven, Folder, Target, as_nobody, binary, is_privileged, lightfoot,
+    lockdown, text, wait_for, with_securityfs,
 };
 
-/// As README.md says; the last one for the processes of other users.
-const DOCUMENTED: &str = "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
 const MIB: u64 = 1 << 20;
 
 /// Root that can never get more than these capabilities.
 fn as_root(capabilities: &str, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--inh-caps", capabilities, "--bounding-set", capabilities]).arg(program);
-    command
-}
-
-/// A user of no name who has these capabilities.
-fn as_nobody(capabilities: &str, program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]).arg(program);
     command
 }
 

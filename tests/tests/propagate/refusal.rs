@@ -6,7 +6,8 @@ use lightfoot::quirks::Release;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
 use lightfoot_tests::live::agent::Said;
 use lightfoot_tests::live::{
-    Agent, Driven, Folder, Outcome, Watched, is_privileged, lightfoot, lockdown, with_securityfs,
+    Agent, DOCUMENTED, Driven, Folder, Outcome, Watched, as_nobody, is_privileged, lightfoot, lockdown,
+    with_securityfs,
 };
 
 use super::wire::Wire;
@@ -75,11 +76,7 @@ fn without_the_right_to_write_that_is_said() {
         println!("skipped: perf events may take CAP_SYS_ADMIN");
         return;
     }
-    let mut agent = Command::new("setpriv");
-    let capabilities = "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search";
-    agent.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-    agent.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
-    agent.arg(folder.copy(&lightfoot(), "lightfoot").unwrap());
+    let agent = as_nobody(DOCUMENTED, folder.copy(&lightfoot(), "lightfoot").unwrap());
     let said = said_by(agent);
     let reason = "to write to other processes takes CAP_SYS_ADMIN";
     assert!(said.contains(&format!("{REFUSED}  reason=\"{reason}\"")), "{said}");
