@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lightfoot::deliver::Courier;
 use lightfoot::status::metrics::{Kind, table};
 use lightfoot::status::otlp::request;
-use lightfoot::status::{Delivery, MapFill, Process, Status};
+use lightfoot::status::{Delivery, MapFill, Memory, Process, Status};
 use serde_json::{Value, json};
 
 use super::collector::Collector;
@@ -24,6 +24,7 @@ fn status() -> Status {
         },
         processes: vec![Process { go: Some("go1.26.6".to_owned()), ..Process::default() }],
         parents: [("none".to_owned(), 7)].into(),
+        memory: Memory { resident_bytes: Some(1 << 20), map_bytes: Some(1 << 22) },
         maps: vec![MapFill { name: "open_spans".to_owned(), entries: 1, limit: 8 }],
         counts: [("started".to_owned(), 7)].into(),
         ..Status::default()
