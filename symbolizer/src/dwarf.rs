@@ -17,6 +17,9 @@ use crate::types::{Field, Kind, LayoutSource, MAX_FIELDS, StructLayout};
 
 /// At most so many bytes of debug information are loaded; kube-apiserver, unstripped, has 60 MB.
 pub const MAX_DEBUG_INFO: u64 = 256 << 20;
+/// At most so many units are passed in search of those that fields' types are in; Kubernetes' API server, unstripped, has some thousand
+/// units and needs some hundred such searches.
+const MAX_PASSED_UNITS: u64 = 16 << 20;
 /// Typedefs that refer to each other more often than this are taken for a cycle.
 const MAX_TYPEDEFS: usize = 16;
 /// `DW_AT_go_kind` and `DW_AT_go_embedded_field` (cmd/internal/dwarf/dwarf.go).
@@ -34,6 +37,9 @@ pub enum DwarfError {
     /// More debug information than is worth loading.
     #[error("the DWARF has {0:#x} bytes, more than {MAX_DEBUG_INFO:#x}")]
     TooLong(u64),
+    /// Types are in other units more often, or behind more units, than is searched.
+    #[error("types of the DWARF take a search through more than {MAX_PASSED_UNITS} units")]
+    TooScattered,
     /// The section table or a section's compression is damaged.
     #[error("reading the sections of the DWARF")]
     Sections(#[source] object::Error),
@@ -76,6 +82,7 @@ pub fn for_each_struct<S: Source>(
         return Err(DwarfError::Absent);
     }
     let mut seen = FxHashSet::default();
+    let left = Cell::new(MAX_PASSED_UNITS);
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
         let unit = dwarf.unit(header)?;
@@ -92,7 +99,7 @@ pub fn for_each_struct<S: Source>(
                 continue;
             }
             let offset = entry.offset();
-            if let Some(layout) = layout(&dwarf, &unit, offset, name)? {
+            if let Some(layout) = layout(&dwarf, &unit, offset, name, &left)? {
                 visit(layout);
             }
         }
@@ -116,6 +123,7 @@ fn layout(
     unit: &gimli::Unit<Slice<'_>>,
     offset: gimli::UnitOffset,
     name: String,
+    left: &Cell<u64>,
 ) -> Result<Option<StructLayout>, DwarfError> {
     let mut tree = unit.entries_tree(Some(offset))?;
     let root = tree.root()?;
@@ -132,7 +140,7 @@ fn layout(
         let Some(name) = string(dwarf, unit, entry.attr_value(dw::DW_AT_name))? else { continue };
         let offset = entry.attr_value(dw::DW_AT_data_member_location).and_then(|at| at.udata_value());
         let embedded = matches!(entry.attr_value(GO_EMBEDDED), Some(AttributeValue::Flag(true)));
-        let of_type = field_type(dwarf, unit, entry.attr_value(dw::DW_AT_type))?;
+        let of_type = field_type(dwarf, unit, entry.attr_value(dw::DW_AT_type), left)?;
         let (Some(offset), Some((type_name, size, kind))) = (offset, of_type) else { return Ok(None) };
         fields.push(Field { name, offset, size, kind, type_name, embedded, descriptor: None });
     }
@@ -151,6 +159,7 @@ fn field_type(
     dwarf: &gimli::Dwarf<Slice<'_>>,
     unit: &gimli::Unit<Slice<'_>>,
     reference: Option<AttributeValue<Slice<'_>>>,
+    left: &Cell<u64>,
 ) -> Result<Option<(String, u64, Kind)>, DwarfError> {
     let (mut name, mut of_kind, mut reference) = (None, None, reference);
     for _ in 0..MAX_TYPEDEFS {
@@ -159,7 +168,7 @@ fn field_type(
             Some(AttributeValue::UnitRef(offset)) => Some((None, offset)),
             Some(AttributeValue::DebugInfoRef(offset)) => match offset.to_unit_offset(&unit.header) {
                 Some(offset) => Some((None, offset)),
-                None => other_unit(dwarf, offset)?.map(|(unit, offset)| (Some(unit), offset)),
+                None => other_unit(dwarf, offset, left)?.map(|(unit, offset)| (Some(unit), offset)),
             },
             _ => None,
         };
@@ -193,9 +202,11 @@ fn kind(value: Option<AttributeValue<Slice<'_>>>) -> Option<Kind> {
 fn other_unit<'a>(
     dwarf: &gimli::Dwarf<Slice<'a>>,
     offset: gimli::DebugInfoOffset,
+    left: &Cell<u64>,
 ) -> Result<Option<(gimli::Unit<Slice<'a>>, gimli::UnitOffset)>, DwarfError> {
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
+        left.set(left.get().checked_sub(1).ok_or(DwarfError::TooScattered)?);
         if let Some(within) = offset.to_unit_offset(&header) {
             return Ok(Some((dwarf.unit(header)?, within)));
         }

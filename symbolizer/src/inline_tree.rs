@@ -35,6 +35,9 @@ const MAX_TABLE: u64 = 1 << 20;
 pub const MAX_HOSTS: usize = 4096;
 /// At most so many places are taken for calls of wanted functions.
 const MAX_CALLS: usize = 16 * MAX_HOSTS;
+/// At most so many runs of tables and parents of calls are followed for a program. Kubernetes' API server takes a hundred thousand; so
+/// many take seconds.
+const MAX_STEPS: u64 = 16 << 20;
 /// Calls inlined into each other deeper than this are taken for a malformed tree.
 const MAX_DEPTH: usize = 256;
 
@@ -90,11 +93,12 @@ pub(crate) fn find<S: Source>(
         }
     }
     let mut found = Vec::new();
+    let mut steps = Steps(MAX_STEPS);
     for (function, (tree, calls)) in hosts {
-        let runs = Runs::read(table, function)?;
+        let runs = Runs::read(table, function, &mut steps)?;
         let mut inlined = Vec::new();
         for (call, name) in calls {
-            let ranges = runs.ranges_within(table, tree, call)?;
+            let ranges = runs.ranges_within(table, tree, call, &mut steps)?;
             // Funcdata that only looks like a tree has no program counters, and a call optimised away has none left.
             if !ranges.is_empty() {
                 inlined.push(InlinedCall { name: name.to_owned(), ranges });
@@ -153,6 +157,17 @@ fn mentions<'a, S: Source>(
     Ok(found)
 }
 
+/// What is left of [`MAX_STEPS`].
+struct Steps(u64);
+
+impl Steps {
+    fn take(&mut self) -> Result<(), FunctionError> {
+        let left = self.0.checked_sub(1);
+        self.0 = left.ok_or(FunctionError::Malformed("inline trees take more than 16777216 steps"))?;
+        Ok(())
+    }
+}
+
 /// A function's program counters and the tree leaf in effect at each, in runs.
 struct Runs {
     runs: Vec<(VirtualAddress, VirtualAddress, i64)>,
@@ -160,7 +175,11 @@ struct Runs {
 }
 
 impl Runs {
-    fn read<S: Source>(table: &Table<'_, S>, function: u32) -> Result<Self, FunctionError> {
+    fn read<S: Source>(
+        table: &Table<'_, S>,
+        function: u32,
+        steps: &mut Steps,
+    ) -> Result<Self, FunctionError> {
         let Table { image, module } = table;
         let (entry, record) = table.entry(u64::from(function))?;
         let pcdata = image.word32(record.past(PCDATA_COUNT))?;
@@ -189,6 +208,7 @@ impl Runs {
             value += i64::from((delta >> 1).cast_signed() ^ -(delta & 1).cast_signed());
             let length = u64::from(bytes.varint()?) * quantum;
             let end = pc.past(length);
+            steps.take()?;
             runs.push((pc, end, value));
             pc = end;
         }
@@ -206,12 +226,14 @@ impl Runs {
         table: &Table<'_, S>,
         tree: u32,
         wanted: u64,
+        steps: &mut Steps,
     ) -> Result<Vec<(VirtualAddress, VirtualAddress)>, FunctionError> {
         let Table { image, module } = table;
         let wanted = wanted.cast_signed();
         let mut within: FxHashMap<i64, bool> = FxHashMap::default();
         let mut ranges: Vec<(VirtualAddress, VirtualAddress)> = Vec::new();
         for &(start, end, leaf) in &self.runs {
+            steps.take()?;
             let inside = if let Some(known) = within.get(&leaf) {
                 *known
             } else {
@@ -221,6 +243,7 @@ impl Runs {
                     let call = module.funcdata.past(u64::from(tree) + CALL * at.cast_unsigned());
                     let parent = image.word32(call.past(CALL_PARENT))?;
                     index = self.index_at(self.entry.past(u64::from(parent)));
+                    steps.take()?;
                     depth += 1;
                     if depth > MAX_DEPTH {
                         return Err(FunctionError::Malformed("an inline tree is a cycle"));

@@ -68,6 +68,18 @@ fn a_table_of_so_many_bytes_is_read_and_a_longer_one_refused() {
 }
 
 #[test]
+fn so_many_steps_are_taken_for_a_program_and_no_more() {
+    // Each function reads a table, and goes through it, for nothing: no call has a number below 0.
+    let runs = 4096_u32;
+    let table = [&[1, 1, 2, 1].repeat(usize::try_from(runs / 2).unwrap())[..], &[0]].concat();
+    let functions = u32::try_from(MAX_STEPS).unwrap() / (2 * runs);
+    assert_eq!(inlined(functions, 1, 1, &table).map_err(|error| error.to_string()), Ok(0));
+    let refused = inlined(functions + 1, 1, 1, &table).unwrap_err();
+    let expected = format!("inline trees take more than {MAX_STEPS} steps");
+    assert!(matches!(refused, FunctionError::Malformed(why) if why == expected), "{refused}");
+}
+
+#[test]
 fn calls_within_each_other_are_followed_up_to_a_depth() {
     let within = |depth: usize| {
         let runs = [&RUN.repeat(depth + 1)[..], &[0]].concat();
