@@ -344,7 +344,7 @@ struct Binary {
     unused_since: Option<Instant>,
     route: RouteTrial,
     callers: Callers,
-    /// Since when its probes are in place.
+    /// Since when the last of its probes are in place.
     placed: Option<Instant>,
     /// Until when it is left alone.
     suspended: Option<Instant>,

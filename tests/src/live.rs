@@ -11,6 +11,7 @@
 //!   programs.
 //! - [`observer`]: what passes between a client and a server, written down by neither.
 //! - [`scene`]: a server and the agent that watches it; [`watched`]: the same for a driven program.
+//! - [`overlays`]: a program that each process sees by a mount of its own.
 //! - [`client`]: requests, byte by byte.
 //! - [`cgroup`]: a limit of memory; [`pod_cgroup`]: a process that looks like one of a pod.
 //! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory; [`processor`]: what it has
@@ -42,6 +43,7 @@ pub mod losses;
 pub mod maps;
 pub mod nobody;
 pub mod observer;
+pub mod overlays;
 pub mod pod_cgroup;
 pub mod process;
 pub mod processor;
@@ -65,6 +67,7 @@ pub use losses::loss_counters;
 pub use maps::{fill, hash_map, map_bytes};
 pub use nobody::{DOCUMENTED, as_nobody};
 pub use observer::{Observation, Observer};
+pub use overlays::Overlays;
 pub use pod_cgroup::PodCgroup;
 pub use processor::{first_thread_time, processor_time};
 pub use resident::resident;

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{BREAKPOINT, address_in, code_at, probes};
-use lightfoot_tests::live::{Agent, Client, Folder, Said, Target, get, skip, text, wait_for, watching};
+use lightfoot_tests::live::{
+    Agent, Client, Folder, Overlays, Said, Target, get, skip, text, wait_for, watching,
+};
 use rustix::process::Signal;
 
 #[test]
@@ -136,32 +138,12 @@ fn processes_in_other_mount_and_pid_namespaces_are_watched() {
 #[test]
 fn one_file_in_two_overlay_mounts_gives_each_span_once() {
     let Some(folder) = Folder::for_test("overlay mounts") else { return };
-    let make = |name: &str| {
-        let path = folder.path().join(name);
-        fs::create_dir(&path).unwrap();
-        path
-    };
-    let lower = make("lower");
-    folder.copy_of(Program::Lifecycle, "lower/server").unwrap();
-    let start = |name: &str| {
-        let (upper, work, merged) =
-            (make(&format!("{name}-upper")), make(&format!("{name}-work")), make(name));
-        let script = format!(
-            "mount -t overlay overlay -o lowerdir={},upperdir={},workdir={} {} && exec {}/server",
-            text(&lower),
-            text(&upper),
-            text(&work),
-            text(&merged),
-            text(&merged)
-        );
-        // The mount ends with its namespace.
-        Target::spawn(Command::new("unshare").args(["--mount", "sh", "-c", &script])).unwrap()
-    };
-    let targets = ["one", "two"].map(start);
+    let overlays = Overlays::of(folder).unwrap();
+    let targets = ["one", "two"].map(|name| overlays.start(name).unwrap());
     let Ok(addresses) = targets.iter().map(Target::address).collect::<Result<Vec<_>, _>>() else {
         return skip("overlay mounts", "this kernel or file system has none");
     };
-    let agent = Agent::start(["--exe", &format!("{}/*/server", text(folder.path()))], &[]).unwrap();
+    let agent = Agent::start(["--exe", &overlays.pattern()], &[]).unwrap();
     for target in &targets {
         agent.watches(target.pid()).unwrap();
     }

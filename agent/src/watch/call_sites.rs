@@ -227,20 +227,23 @@ impl Watcher {
         has_failed
     }
 
-    /// Places a further group of a watched binary's probes.
+    /// Places a further group of a watched binary's probes, with which it is on trial anew.
     pub(super) fn add(&mut self, file: FileIdentity, group: Group) -> Result<(), WatchError> {
         let Some(binary) = self.binaries.get(&file) else { return Ok(()) };
         let Some(probes) = binary.probes(group).cloned() else { return Ok(()) };
-        self.agree(&self.running(&file)?, &probes)?;
+        let running = self.running(&file)?;
+        self.agree(&running, &probes)?;
         let Some(binary) = self.binaries.get_mut(&file) else { return Ok(()) };
         let (Some(attachment), Some(open)) = (&mut binary.attachment, &binary.open) else { return Ok(()) };
         self.kernel.add(open, attachment, group, &probes.places).map_err(Arc::new)?;
-        for key in &binary.processes {
+        let located = binary.processes.iter().try_for_each(|key| {
             // A process that cannot be looked at any more is about to be left.
-            let Ok(loaded) = loaded::verify(&self.proc, key.pid, &probes) else { continue };
-            let located = self.kernel.locate(key.pid, attachment, &probes.places, &loaded.addresses);
-            located.map_err(Arc::new)?;
-        }
+            let Ok(loaded) = loaded::verify(&self.proc, key.pid, &probes) else { return Ok(()) };
+            self.kernel.locate(key.pid, attachment, &probes.places, &loaded.addresses)
+        });
+        // They stand, also where it could not be said where they are in each process.
+        self.try_further_probes(file, &running);
+        located.map_err(Arc::new)?;
         Ok(())
     }
 

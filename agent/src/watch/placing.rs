@@ -26,10 +26,11 @@ impl Watcher {
         file: &File,
         treatment: Treatment,
     ) -> Result<(), WatchError> {
-        match self.binaries.get(&key.file) {
-            Some(Binary { analysis: Err(reason), .. }) => return Err(reason.clone()),
-            Some(Binary { suspended: Some(_), .. }) => return Err(WatchError::Suspended),
-            _ => {}
+        if let Some(Binary { analysis: Err(reason), .. }) = self.binaries.get(&key.file) {
+            return Err(reason.clone());
+        }
+        if self.is_suspended(key.file) {
+            return Err(WatchError::Suspended);
         }
         self.claims.take(key.pid)?;
         let started = self.record(key, executable, file, treatment);

@@ -3,11 +3,12 @@
 //!
 //! Only deaths of a kind that probes could bring count: a signal of the processor, or the exit code that Go's runtime gives
 //! a program that crashed (`exit(2)` of `dieFromSignal` and `fatalthrow`, runtime/panic.go). What stood for [`TRIAL`] has
-//! passed, also for processes that start later.
+//! passed, also for processes that start later; probes that are added put all processes of their program on trial anew.
 
 use std::fmt;
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -20,6 +21,8 @@ use crate::sys;
 pub const TRIAL: Duration = Duration::from_secs(10);
 /// So long a program is left alone after that.
 pub const SUSPENSION: Duration = Duration::from_mins(10);
+/// So long a process that ends may take until it has its wait status.
+const MOMENT: Duration = Duration::from_millis(100);
 /// Of at most so many processes is the exit status kept beyond their parent's question for it.
 const MAX_HELD: usize = 16;
 
@@ -53,6 +56,32 @@ impl fmt::Display for Death {
     }
 }
 
+/// How far a process is with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It runs.
+    Far,
+    /// It will not run any more.
+    Begun,
+    /// It has this wait status.
+    Over(i32),
+}
+
+impl Ending {
+    /// Of what proc_pid_stat(5) has of it: behind the name the state is the first, flags of the kernel are the seventh, and the wait status is
+    /// the last.
+    fn of(stat: &str) -> Option<Self> {
+        // include/linux/sched.h
+        const PF_EXITING: u64 = 4;
+        let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        if matches!(fields.first(), Some(&("Z" | "X"))) {
+            return Some(Self::Over(fields.last()?.parse().ok()?));
+        }
+        let flags: u64 = fields.get(6)?.parse().ok()?;
+        Some(if flags & PF_EXITING == 0 { Self::Far } else { Self::Begun })
+    }
+}
+
 /// A process whose program's probes are new.
 pub(super) struct OnTrial {
     key: ProcessKey,
@@ -68,10 +97,20 @@ impl OnTrial {
         let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         Self { key, until, process }
     }
+
+    /// Puts a process on trial. One that is keeps its place, and with it what tells its exit status.
+    fn put(on_trial: &mut Vec<Self>, key: ProcessKey, until: Instant) {
+        if let Some(known) = on_trial.iter_mut().find(|one| one.key == key) {
+            known.until = until;
+        } else {
+            let one = Self::beside(on_trial, key, until);
+            on_trial.push(one);
+        }
+    }
 }
 
 impl Watcher {
-    /// Notes a process that has begun to be watched.
+    /// Notes a process that has begun to be watched, or in whose program more probes were placed.
     pub(super) fn try_with_probes(&mut self, key: ProcessKey, owner: FileIdentity) {
         // Who started a command sees for himself how it ends.
         if self.selection.ancestor.is_some() {
@@ -80,8 +119,19 @@ impl Watcher {
         let placed = self.binaries.get(&owner).and_then(|binary| binary.placed);
         let until = placed.map(|placed| placed + TRIAL).filter(|until| Instant::now() < *until);
         let Some(until) = until else { return };
-        let one = OnTrial::beside(&self.on_trial, key, until);
-        self.on_trial.push(one);
+        OnTrial::put(&mut self.on_trial, key, until);
+    }
+
+    /// Notes that further probes were placed in a program. These are the processes that ran it just before: whoever had died by then did
+    /// not die of them.
+    pub(super) fn try_further_probes(&mut self, owner: FileIdentity, running: &[ProcessKey]) {
+        let Some(binary) = self.binaries.get_mut(&owner) else { return };
+        binary.placed = Some(Instant::now());
+        for key in running {
+            if self.watched.get(key) == Some(&owner) {
+                self.try_with_probes(*key, owner);
+            }
+        }
     }
 
     /// How a process died, if that may be our doing.
@@ -95,28 +145,44 @@ impl Watcher {
         Death::of(kept.or_else(|| self.status_of_dead(key))?)
     }
 
-    /// Of a process whose parent has not asked yet; what runs has none.
+    /// Of a process whose parent has not asked yet; what runs has none. The kernel tells of an end before the process is a zombie
+    /// (`do_exit` in kernel/exit.c), which it is a moment later.
     fn status_of_dead(&self, key: ProcessKey) -> Option<i32> {
-        // Its last field, and the state, which is the first behind the name (proc_pid_stat(5)).
-        let stat = fs::read_to_string(self.proc.folder(key.pid).join("stat")).ok()?;
-        let (_, fields) = stat.rsplit_once(')')?;
-        let mut fields = fields.split_whitespace();
-        matches!(fields.next(), Some("Z" | "X")).then_some(())?;
-        fields.next_back()?.parse().ok()
+        let file = self.proc.folder(key.pid).join("stat");
+        let began = Instant::now();
+        loop {
+            match Ending::of(&fs::read_to_string(&file).ok()?)? {
+                Ending::Over(status) => return Some(status),
+                Ending::Begun if began.elapsed() < MOMENT => sleep(MOMENT / 100),
+                Ending::Begun | Ending::Far => return None,
+            }
+        }
     }
 
-    /// Takes the probes of a program away, and leaves it alone for a while.
+    /// Takes the probes of a program away, and leaves it alone for a while, by whatever mount its file is seen.
     pub(super) fn suspend(&mut self, owner: FileIdentity, key: ProcessKey, death: Death) {
-        let now = Instant::now();
+        // Of several that died at once the first has brought it about, and the others are just being left.
+        if self.is_suspended(owner) {
+            return;
+        }
         let Some(binary) = self.binaries.get_mut(&owner) else { return };
-        binary.suspended = Some(now + SUSPENSION);
-        let others: Vec<_> = binary.processes.iter().copied().collect();
+        binary.suspended = Some(Instant::now() + SUSPENSION);
         let executable = binary.path.clone();
+        let others: Vec<_> =
+            self.watched.keys().filter(|other| other.file.is_alike(&owner)).copied().collect();
         for other in others {
             self.leave(other);
         }
-        self.detach_if_unused(owner);
+        let alike: Vec<_> = self.binaries.keys().filter(|file| file.is_alike(&owner)).copied().collect();
+        for file in alike {
+            self.detach_if_unused(file);
+        }
         self.tell(Event::Suspended { key, executable, death });
+    }
+
+    /// Whether a file is left alone, or one that is alike: each container of an image sees the same file by a mount of its own.
+    pub(super) fn is_suspended(&self, file: FileIdentity) -> bool {
+        self.binaries.iter().any(|(other, binary)| binary.suspended.is_some() && other.is_alike(&file))
     }
 
     /// Forgets who has passed, and ends suspensions.
@@ -126,7 +192,7 @@ impl Watcher {
         for (file, binary) in &mut self.binaries {
             if binary.suspended.is_some_and(|until| until <= now) {
                 binary.suspended = None;
-                self.left.retain(|key| key.file != *file);
+                self.left.retain(|key| !key.file.is_alike(file));
                 self.sweep_soon = true;
             }
         }
@@ -135,6 +201,8 @@ impl Watcher {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
     use crate::discover::Proc;
 
@@ -152,6 +220,19 @@ mod tests {
     }
 
     #[test]
+    fn an_end_has_begun_before_it_has_a_status() {
+        let stat = |state: &str, flags: u32, status: i32| {
+            format!("7 (a ) b) {state} 1 7 7 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 1 0 55 0 0 {status}\n")
+        };
+        assert_eq!(Ending::of(&stat("S", 0x40_4000, 0)), Some(Ending::Far));
+        assert_eq!(Ending::of(&stat("R", 0x40_4004, 0)), Some(Ending::Begun));
+        assert_eq!(Ending::of(&stat("Z", 0x40_400c, 512)), Some(Ending::Over(512)));
+        for cut in ["", "7 (a", "7 (a)", "7 (a) S 1", "7 (a) Z x"] {
+            assert_eq!(Ending::of(cut), None, "{cut}");
+        }
+    }
+
+    #[test]
     fn of_so_many_on_trial_the_exit_status_is_kept_and_of_the_next_when_one_has_passed() {
         let key = Proc::default().process(std::process::id()).unwrap();
         let mut on_trial = Vec::new();
@@ -162,5 +243,19 @@ mod tests {
         assert_eq!(held, [vec![true; MAX_HELD], vec![false]].concat());
         on_trial.remove(0);
         assert!(OnTrial::beside(&on_trial, key, Instant::now()).process.is_some());
+    }
+
+    #[test]
+    fn a_process_is_on_trial_once_and_until_the_last_probes_have_passed() {
+        let key = Proc::default().process(std::process::id()).unwrap();
+        let (first, second) = (Instant::now(), Instant::now() + TRIAL);
+        let mut on_trial = Vec::new();
+        OnTrial::put(&mut on_trial, key, first);
+        let status = |on_trial: &[OnTrial]| on_trial[0].process.as_ref().map(AsRawFd::as_raw_fd);
+        let before = status(&on_trial);
+        OnTrial::put(&mut on_trial, key, second);
+        assert_eq!(on_trial.iter().map(|one| one.until).collect::<Vec<_>>(), [second]);
+        assert!(before.is_some());
+        assert_eq!(status(&on_trial), before);
     }
 }
