@@ -195,6 +195,16 @@ pub enum Place {
         /// Which one is or, as an interface, holds the address.
         argument: usize,
     },
+    /// Its one direct call of another function, before it is made, where an argument lies on the stack for want of registers, and may
+    /// be changed there.
+    CallOnStack {
+        /// The function that is called.
+        callee: &'static str,
+        /// Its parameters, receiver first.
+        parameters: &'static [GoType<'static>],
+        /// Which one lies on the stack.
+        argument: usize,
+    },
     /// Behind its direct calls of another function, where some of the results are still in registers.
     AfterCallOf {
         /// The function that is called.

@@ -198,6 +198,7 @@ fn wanted_functions() -> Vec<&'static str> {
             | Place::CallOf(other)
             | Place::CallsOf(other)
             | Place::CallWith { callee: other, .. }
+            | Place::CallOnStack { callee: other, .. }
             | Place::AfterCallOf { callee: other, .. } => {
                 names.insert(other);
             }

@@ -173,7 +173,9 @@ fn plan_operation(program: &Program, operation: &'static Operation) -> Operation
     }
     for point in points.iter().filter(|point| point.role.is_required() && point.chosen.is_none()) {
         // The first way is the usual one; the others stand in for it, and their absence says less.
-        refusals.extend(point.refused.iter().take(1).map(|(_, why)| why.clone()));
+        let is_there = |(function, _): &&(&str, String)| program.functions.get(function).is_ok();
+        let refused = point.refused.iter().find(is_there).or(point.refused.first());
+        refusals.extend(refused.map(|(_, why)| why.clone()));
     }
     for layout in &layouts {
         let required = |field: &&&str| layout.layout.required.contains(*field);
@@ -199,10 +201,6 @@ fn plan_point(program: &Program, role: Role, ways: &'static [Way]) -> PointPlan 
     let returns_are_emulated = program.architecture == Architecture::Aarch64;
     let is_a_place = |way: &&Way| !matches!(way.place, Place::EmulatedReturns) || returns_are_emulated;
     for way in ways.iter().filter(is_a_place) {
-        if role == Role::Written && program.architecture == Architecture::Aarch64 {
-            refused.push((way.function, "nothing is written into programs on arm64".to_owned()));
-            continue;
-        }
         match ways::plan(program, way) {
             Ok(sites) => {
                 chosen = Some((way.function, sites));

@@ -45,7 +45,7 @@ fn caught(operation: &OperationPlan, role: Role) -> (&'static str, Vec<Price>) {
 }
 
 /// A header is written at the call that ends the others, or that puts them into a frame, where the request or the connection stands on
-/// the stack: nowhere else, and on x86-64 alone.
+/// the stack: nowhere else. On arm64 that call has them in registers over HTTP/2.
 fn check_propagation(build: &Build, operations: &BTreeMap<&'static str, OperationPlan>) {
     let framing = if build.version.minor < 27 {
         "net/http.(*http2ClientConn).writeHeaders"
@@ -56,8 +56,11 @@ fn check_propagation(build: &Build, operations: &BTreeMap<&'static str, Operatio
         [("HTTP/1 client propagation", "net/http.(*Request).write"), ("HTTP/2 client propagation", framing)];
     for (title, function) in written {
         let operation = &operations[title];
-        if build.architecture == Architecture::Aarch64 {
-            assert_eq!(operation.refusals, ["nothing is written into programs on arm64"]);
+        if build.architecture == Architecture::Aarch64 && function == framing {
+            assert!(
+                operation.refusals[0]
+                    .ends_with(" takes its headers in registers, where nothing can be written")
+            );
             continue;
         }
         assert!(operation.can_be_watched(), "{title}: {:?}", operation.refusals);

@@ -256,8 +256,7 @@ pub const X_CONNECTION: Operation = Operation {
 /// The header `traceparent` in what a client of `net/http` sends over HTTP/2 (with `--propagate`).
 ///
 /// The goroutine of a stream encodes the headers of its request into the connection's buffer (`ClientConn.hbuf`) and hands all of that on as
-/// a slice within a struct, for which there are not registers enough on x86-64, as in gRPC
-/// ([`PROPAGATION`](super::grpc::PROPAGATION)). The request stands in the frame of the function that has encoded its headers
+/// a slice within a struct ([`write_headers`]), as in gRPC ([`PROPAGATION`](super::grpc::PROPAGATION)). The request stands in the frame of the function that has encoded its headers
 /// ([`Sender`]).
 pub const PROPAGATION: Operation = Operation {
     title: "HTTP/2 client propagation",
@@ -266,10 +265,10 @@ pub const PROPAGATION: Operation = Operation {
     points: &[Point {
         role: Role::Written,
         ways: &[
-            framed_in(BUNDLED_SENDER.function, &Place::CallOf("net/http.(*http2Framer).WriteHeaders")),
+            framed_in(BUNDLED_SENDER.function, &write_headers("net/http.(*http2Framer).WriteHeaders")),
             framed_in(
                 INTERNAL_SENDER.function,
-                &Place::CallOf("net/http/internal/http2.(*Framer).WriteHeaders"),
+                &write_headers("net/http/internal/http2.(*Framer).WriteHeaders"),
             ),
         ],
     }],
@@ -299,7 +298,7 @@ pub const X_PROPAGATION: Operation = Operation {
         role: Role::Written,
         ways: &[framed_in(
             X_SENDER.function,
-            &Place::CallOf("golang.org/x/net/http2.(*Framer).WriteHeaders"),
+            &write_headers("golang.org/x/net/http2.(*Framer).WriteHeaders"),
         )],
     }],
     layouts: &[
@@ -375,6 +374,26 @@ pub const X_SENDER: Sender = Sender {
     encoder: &encoder("golang.org/x/net/http2/hpack.Encoder"),
     table: &table("golang.org/x/net/http2/hpack.dynamicTable"),
 };
+
+/// The call of a method `(f *Framer) WriteHeaders(p HeadersFrameParam) error` (frame.go): x86-64 has not registers enough for the struct,
+/// so it stands on the stack; arm64 has.
+pub const fn write_headers(callee: &'static str) -> Place {
+    // StreamID, BlockFragment, EndStream, EndHeaders, PadLength, and Priority: StreamDep, Exclusive, Weight. Newer releases have more
+    // behind these.
+    const PRIORITY: GoType<'static> = GoType::Struct(&[GoType::Int(4), GoType::Bool, GoType::Int(1)]);
+    const PARAMETERS: &[GoType<'static>] = &[
+        GoType::Pointer,
+        GoType::Struct(&[
+            GoType::Int(4),
+            GoType::Slice,
+            GoType::Bool,
+            GoType::Bool,
+            GoType::Int(1),
+            PRIORITY,
+        ]),
+    ];
+    Place::CallOnStack { callee, parameters: PARAMETERS, argument: 1 }
+}
 
 const fn framed_in(function: &'static str, call: &'static Place) -> Way {
     Way { function, place: Place::WithReceiver(call) }

@@ -100,7 +100,7 @@ impl Target {
             (Decision::Leave(rule), _) => ("leave", rule),
             (Decision::Wait(rule), _) => ("wait", rule),
         };
-        let propagates = decision == "watch" && treatment.propagate.unwrap_or(propagates);
+        let propagates = decision == "watch" && treatment.propagates().unwrap_or(propagates);
         let identity = build_info.as_ref().and_then(|build_info| {
             ProcessIdentity::read(Path::new("/proc"), pid, build_info, treatment.name(), host, clock).ok()
         });

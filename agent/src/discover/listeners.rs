@@ -95,7 +95,11 @@ fn receives(endpoint: &[SocketAddr], listens: SocketAddr, is_here: bool) -> bool
     let ip = listens.ip().to_canonical();
     endpoint.iter().any(|endpoint| {
         listens.port() == endpoint.port()
-            && (!is_here || ip.is_unspecified() || ip == endpoint.ip().to_canonical())
+            && (!is_here
+                || ip.is_unspecified()
+                || ip == endpoint.ip().to_canonical()
+                // What is sent to no address in particular goes to this machine (`ip_route_output_key_hash_rcu` in net/ipv4/route.c).
+                || endpoint.ip().is_unspecified() && ip.is_loopback())
     })
 }
 
@@ -182,6 +186,9 @@ mod tests {
             assert!(of(address, false), "{address}: a port may be forwarded to it");
         }
         assert!(!of("127.0.0.1:4318", true) && !of("127.0.0.1:4318", false));
+        let anywhere: [SocketAddr; 2] = ["0.0.0.0:4317", "[::]:4317"].map(|text| text.parse().unwrap());
+        let of = |address: &str| receives(&anywhere, address.parse().unwrap(), true);
+        assert!(of("127.0.0.1:4317") && of("[::1]:4317") && of("0.0.0.0:4317") && !of("192.0.2.1:4317"));
     }
 
     #[test]

@@ -143,8 +143,7 @@ pub struct Treatment {
     pub headers: Vec<String>,
     /// Whether what proxies have written is believed.
     pub forwarded: bool,
-    /// Whether trace contexts are added to what is sent, if a rule says so or the contrary.
-    pub propagate: Option<bool>,
+    propagate: Option<bool>,
 }
 
 /// How the rules see a process.
@@ -361,6 +360,16 @@ impl Treatment {
     /// What a rule calls the service.
     pub fn name(&self) -> Option<&str> {
         self.service_name.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether trace contexts are added to what is sent, if a rule says so or the contrary. Where spans of clients are left out, whoever is
+    /// called would have a parent that nobody gets.
+    pub fn propagates(&self) -> Option<bool> {
+        let is_left_out = |kind| self.leaves_out(kind, None);
+        if is_left_out(SpanKind::HttpClient) || is_left_out(SpanKind::GrpcClient) {
+            return Some(false);
+        }
+        self.propagate
     }
 
     /// Whether a span is not wanted; `path` is that of a request that was served.

@@ -229,7 +229,7 @@ mod tests {
     use lightfoot_symbolizer::build_info::Module;
 
     use super::*;
-    use crate::discover::rules::{self, Match, Text, executable};
+    use crate::discover::rules::{self, Match, SpanKind, Text, executable};
     use crate::discover::{Details, Listening};
 
     fn decide(selection: &Selection, ports: &[u16]) -> Option<Decision> {
@@ -440,12 +440,20 @@ mod tests {
         let facts = Facts { pid: 42, path, listening, descends: false, details: &Details::default() };
         let treatment = selection.rules.treatment(&facts);
         assert_eq!(treatment.service_name, Some(("shop".into(), "rule 2 of the configuration".into())));
-        assert_eq!(treatment.propagate, Some(false));
-        assert_eq!(ruled(&rules[..3]).rules.treatment(&facts).propagate, None);
+        assert_eq!(treatment.propagates(), Some(false));
+        assert_eq!(ruled(&rules[..3]).rules.treatment(&facts).propagates(), None);
+        for (spans, propagates) in [
+            (vec![SpanKind::HttpClient, SpanKind::GrpcClient], true),
+            (vec![SpanKind::HttpClient], false),
+            (vec![SpanKind::HttpServer], false),
+        ] {
+            let of_kind = rules::Rule { spans: Some(spans), propagate: Some(true), ..rules::Rule::default() };
+            assert_eq!(ruled(&[of_kind]).rules.treatment(&facts).propagates(), Some(propagates));
+        }
         let cases = [("/healthz", true), ("/health/x", false), ("/internal/a/b", true), ("/", false)];
         for (path, left_out) in cases {
-            assert_eq!(treatment.leaves_out(rules::SpanKind::HttpServer, Some(path)), left_out, "{path}");
+            assert_eq!(treatment.leaves_out(SpanKind::HttpServer, Some(path)), left_out, "{path}");
         }
-        assert!(!treatment.leaves_out(rules::SpanKind::HttpClient, None));
+        assert!(!treatment.leaves_out(SpanKind::HttpClient, None));
     }
 }

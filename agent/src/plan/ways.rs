@@ -39,6 +39,14 @@ pub(super) fn plan(program: &Program, way: &Way) -> Result<Vec<PlannedSite>, Str
             kept = places_of(&Signature { parameters, results: &[] }, &[*argument], program.architecture)?;
             vec![the_call(program, way, view, callee)?]
         }
+        Place::CallOnStack { callee, parameters, argument } => {
+            let signature = Signature { parameters, results: &[] };
+            let places = places_of(&signature, &[*argument], program.architecture)?;
+            if !places.iter().all(|place| matches!(place, go_abi::Place::Stack(_))) {
+                return Err(format!("{callee} takes its headers in registers, where nothing can be written"));
+            }
+            vec![the_call(program, way, view, callee)?]
+        }
         Place::AfterCallOf { callee, results, kept: wanted } => {
             let callee = program.functions.get(callee).map_err(|why| why.to_string())?;
             kept = result_places(results, wanted, program.architecture)?;

@@ -26,7 +26,7 @@ impl Propagation {
 impl Settings {
     /// Whether trace contexts are added to what a process sends.
     pub(super) fn propagates_for(&self, treatment: &Treatment) -> bool {
-        self.propagation.is_for(treatment.propagate)
+        self.propagation.is_for(treatment.propagates())
     }
 }
 

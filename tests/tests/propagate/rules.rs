@@ -41,6 +41,28 @@ fn nothing_is_written_to_a_process_for_which_no_rule_asks() {
     assert!(outcome.counts.keys().all(|name| !name.starts_with("propagation_")), "{:?}", outcome.counts);
 }
 
+/// Whoever is called would have a parent that nobody gets.
+#[test]
+fn nothing_is_written_where_spans_of_clients_are_left_out() {
+    let Some(folder) = Folder::for_test("trace contexts without spans") else { return };
+    let build = Build::here(Program::Propagation, GoVersion::of_minor(26).unwrap(), Mode::Plain);
+    let mut program = Driven::start(&build.path().unwrap()).unwrap();
+    let wire = Wire::start();
+    let exe = fs::read_link(format!("/proc/{}/exe", program.pid())).unwrap();
+    let mut had = Vec::new();
+    let mut is_refused_here = false;
+    for spans in ["[http-server, http-client]", "[http-client, grpc-client]"] {
+        let rule = format!("rules:\n- match: {{exe: {}}}\n  propagate: true\n  spans: {spans}\n", text(&exe));
+        let config = folder.say("config.yaml", &rule).unwrap();
+        let words = ["--config", text(&config), "--pid", &program.pid().to_string()];
+        let agent = Agent::start(words, &[]).unwrap();
+        agent.watches(program.pid()).unwrap();
+        had.push(has_header(&mut program, &wire));
+        is_refused_here = is_refused(&agent.stop().unwrap());
+    }
+    assert_eq!(had, [false, !is_refused_here]);
+}
+
 /// Probes stand in a file, so both pass them; whose request is written to is decided by process.
 #[test]
 fn of_two_processes_of_a_file_one_is_written_to() {

@@ -3,14 +3,14 @@
 use lightfoot_symbolizer::go_abi::GoType;
 
 use super::super::go_runtime::{G, STACK};
-use super::super::{Layout, Operation, Place, Point, Role, Way};
+use super::super::{Layout, Operation, Place, Point, Role, Way, http2};
 use super::HTTP2_CLIENT;
 
 /// The header `traceparent` in the calls of clients (with `--propagate`).
 ///
 /// A call's own goroutine lists its headers, and that of the connection encodes them into a buffer (`loopyWriter.hBuf`) and hands all of
-/// that on as a slice within a struct, for which there are not registers enough on x86-64: it stands on the stack, and the encoded
-/// headers are as long as its word says (internal/transport/controlbuf.go). The address of the list tells the call.
+/// that on as a slice within a struct ([`http2::write_headers`]): the encoded headers are as long as its word says
+/// (internal/transport/controlbuf.go). The address of the list tells the call.
 pub const PROPAGATION: Operation = Operation {
     title: "gRPC client propagation",
     only_with: None,
@@ -34,7 +34,7 @@ pub const PROPAGATION: Operation = Operation {
                 // (l *loopyWriter) writeHeader(streamID uint32, endStream bool, hf []hpack.HeaderField, onWrite func()) error
                 function: "google.golang.org/grpc/internal/transport.(*loopyWriter).writeHeader",
                 place: Place::WithArgument {
-                    place: &Place::CallOf("golang.org/x/net/http2.(*Framer).WriteHeaders"),
+                    place: &http2::write_headers("golang.org/x/net/http2.(*Framer).WriteHeaders"),
                     register: 3,
                     home: 24,
                 },

@@ -167,8 +167,8 @@ fn what_is_said_of_spans_by_a_label_that_is_not_known_does_not_hold() {
         rules.treatment(&Facts { pid: 42, path, listening, descends: false, details: &details })
     };
     let (not_known, known) = (treatment(Some(unknown())), treatment(Some(pod(None))));
-    assert_eq!((not_known.name(), not_known.propagate, not_known.headers.len()), (None, None, 0));
+    assert_eq!((not_known.name(), not_known.propagates(), not_known.headers.len()), (None, None, 0));
     assert!(!not_known.leaves_out(SpanKind::HttpServer, Some("/x")));
-    assert_eq!((known.name(), known.propagate, known.headers.len()), (Some("x"), Some(true), 1));
+    assert_eq!((known.name(), known.propagates(), known.headers.len()), (Some("x"), Some(true), 1));
     assert!(known.leaves_out(SpanKind::HttpServer, Some("/x")));
 }

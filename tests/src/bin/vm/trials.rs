@@ -76,6 +76,21 @@ const LOAD: [(&str, &[&str]); 2] =
 /// write.
 const PROPAGATION: [(&str, &[&str]); 2] = [("propagate", &[]), ("demo", &[])];
 
+/// That of HTTP/1 alone, where nothing else has it: docs/propagation.md.
+const PROPAGATION_1: [(&str, &[&str]); 1] = [(
+    "propagate",
+    &[
+        "cases::",
+        "rules::",
+        "no_request_fails_while",
+        "cost::a_request_takes_one_trap_more",
+        "unsampled_requests_carry_the_flag",
+        "whether_an_id_is_random",
+        "what_a_request_came_with_goes_out_with_those",
+        "what_was_dropped_for_newer_ones",
+    ],
+)];
+
 /// What each run of the tests has time for of it: each row of the document of one build, thousands of requests of each kind, flags,
 /// what goes out with `tracestate`, the standard's own suite, and the demo.
 const USUAL_PROPAGATION: [(&str, &[&str]); 2] = [
@@ -131,9 +146,10 @@ pub(crate) fn all() -> Vec<Boot> {
                 (Machine::X86_64, "6.1") => Trial::tests(&TRACEFS),
                 _ => Vec::new(),
             };
-            // Where it is done: docs/propagation.md.
-            let propagates = machine == Machine::X86_64;
-            let propagation = if propagates { Trial::tests(&PROPAGATION) } else { Vec::new() };
+            let propagation = match machine {
+                Machine::X86_64 => Trial::tests(&PROPAGATION),
+                Machine::Aarch64 => Trial::tests(&PROPAGATION_1),
+            };
             Boot::of(machine, version, "", [Trial::and_tests(&CORE), rights, propagation].concat())
         })
     };
