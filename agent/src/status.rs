@@ -47,9 +47,9 @@ pub struct Status {
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
-    /// Those that were to be watched and cannot be, the last ones.
+    /// Those that run, were to be watched and cannot be, the last ones.
     pub refused: Vec<Refused>,
-    /// How many of these are forgotten.
+    /// How many were refused before these and are forgotten, whether they still run or not.
     pub refused_forgotten: u64,
     /// Where spans go.
     pub delivery: Delivery,
@@ -118,8 +118,8 @@ pub struct Operation {
     pub library: String,
     /// What of it.
     pub title: String,
-    /// `watched`, `off` (it can be watched, but was not asked for or is not worth its trap), `left` (to the program's own
-    /// instrumentation) or `cannot`.
+    /// `watched`, `off` (it can be watched, but was not asked for, is not worth its trap or could not be placed), `left` (to the
+    /// program's own instrumentation) or `cannot`.
     pub state: String,
     /// The traps that a span takes, or that it adds to one.
     pub traps: usize,
@@ -148,8 +148,10 @@ pub struct Refused {
 pub struct Delivery {
     /// The endpoint, if there is one.
     pub endpoint: Option<String>,
-    /// Whether the last try to send something to it failed.
+    /// Whether the last try to send something to it failed, for now or for good.
     pub down: bool,
+    /// Whether it was refused for good: then the last failure is what the endpoint said.
+    pub refuses: bool,
     /// What the last failure said, also if it works again.
     pub last_error: Option<String>,
     /// Whether spans are printed.

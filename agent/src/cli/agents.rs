@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::config::ConfigArguments;
 use super::{FAILURE, SUCCESS, report};
-use crate::escape::printable;
+use crate::config::File;
 use crate::state::{default_folders, is_trustworthy, sockets};
 use crate::status::Status;
 use crate::status::client::{self, ClientError};
@@ -38,7 +38,7 @@ impl AgentsArguments {
                 Err(error) if self.socket.is_none() && is_nobody_there(&error) => {}
                 Err(error) => {
                     code = FAILURE;
-                    report::fail(&printable(&format!("{error:#}")));
+                    report::fail(&format!("{error:#}"));
                 }
             }
         }
@@ -48,14 +48,34 @@ impl AgentsArguments {
         Ok(code)
     }
 
+    /// What the file says. An agent goes on by what it has read where its file has mistakes by now: these must not keep anybody, health checks
+    /// among them, from asking it.
+    fn config_file(&self) -> anyhow::Result<File> {
+        match self.config.load() {
+            Ok(config) => Ok(config.file),
+            Err(error) if self.config.is_named() => Err(error.into()),
+            Err(error) => {
+                let reason =
+                    format!("{error}\nagents are looked for where they are without a configuration file");
+                report::fail(&reason);
+                Ok(File::default())
+            }
+        }
+    }
+
     /// The sockets of those who are asked.
     fn places(&self) -> anyhow::Result<Vec<PathBuf>> {
-        let file = self.config.load()?.file;
-        let of_file = file.status_socket.filter(|path| self.state_dir.is_none() && path != Path::new("none"));
-        if let Some(socket) = self.socket.clone().or(of_file) {
-            return Ok(vec![socket]);
+        if let Some(socket) = &self.socket {
+            return Ok(vec![socket.clone()]);
         }
-        let named = self.state_dir.clone().or(file.state_dir);
+        let mut named = self.state_dir.clone();
+        if named.is_none() {
+            let file = self.config_file()?;
+            if let Some(socket) = file.status_socket.filter(|path| path != Path::new("none")) {
+                return Ok(vec![socket]);
+            }
+            named = file.state_dir;
+        }
         let folders = match &named {
             Some(folder) => vec![folder.clone()],
             None => default_folders().into_iter().filter(|folder| is_trustworthy(folder)).collect(),

@@ -84,6 +84,11 @@ pub(super) struct ConfigArguments {
 }
 
 impl ConfigArguments {
+    /// Whether the flag is given.
+    pub(super) fn is_named(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// What the file says; nothing if there is none.
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let place = Config::place(self.config.as_deref(), |name| std::env::var_os(name));

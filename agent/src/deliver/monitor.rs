@@ -22,8 +22,10 @@ pub struct Monitor {
 pub struct Progress {
     /// The endpoint, if there is one.
     pub endpoint: Option<String>,
-    /// Whether the last try to send something to it failed.
+    /// Whether the last try to send something to it failed, for now or for good.
     pub is_down: bool,
+    /// Whether it was refused for good.
+    pub refuses: bool,
     /// What the last failure said.
     pub last_error: Option<String>,
     /// Whether spans are printed.
@@ -50,6 +52,7 @@ impl Monitor {
         Progress {
             endpoint: self.endpoint.clone(),
             is_down: self.notices.is_down(),
+            refuses: self.notices.refuses(),
             last_error: self.notices.last_error(),
             is_printed: self.writing.is_some(),
             spans,

@@ -12,9 +12,12 @@ pub(super) struct Notices {
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is something that was said")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct State {
+    /// When the first try failed since something was taken.
     down_since: Option<Instant>,
+    /// The last answer was a refusal.
+    refuses: bool,
     has_refused: bool,
     has_rejected: bool,
     has_warned: bool,
@@ -31,6 +34,7 @@ impl Notices {
     pub(super) fn failed(&self, error: &str) {
         let mut state = self.state();
         state.last_error = Some(error.to_owned());
+        state.refuses = false;
         if state.down_since.is_none() {
             state.down_since = Some(Instant::now());
             warn!(
@@ -45,6 +49,7 @@ impl Notices {
     /// A batch was taken, but for some of its spans; or for none, and the endpoint has something to say nevertheless.
     pub(super) fn accepted(&self, message: &str, rejected: u64) {
         let mut state = self.state();
+        state.refuses = false;
         if let Some(since) = state.down_since.take() {
             let after = format!("{:.1}s", since.elapsed().as_secs_f32());
             info!(endpoint = self.endpoint, after, "the endpoint takes spans again");
@@ -65,6 +70,7 @@ impl Notices {
     pub(super) fn refused(&self, error: &str) {
         let mut state = self.state();
         state.last_error = Some(error.to_owned());
+        state.refuses = true;
         if !std::mem::replace(&mut state.has_refused, true) {
             error!(
                 endpoint = self.endpoint,
@@ -87,12 +93,45 @@ impl Notices {
         self.state().last_error.clone()
     }
 
-    /// Whether the last try failed.
+    /// Whether the last try failed, for now or for good.
     pub(super) fn is_down(&self) -> bool {
-        self.state().down_since.is_some()
+        let state = self.state();
+        state.down_since.is_some() || state.refuses
+    }
+
+    /// Whether it was refused for good: then [`Notices::last_error`] has the answer.
+    pub(super) fn refuses(&self) -> bool {
+        self.state().refuses
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_the_last_try_is_told() {
+        let notices = Notices::new("http://host".to_owned());
+        let told = || (notices.is_down(), notices.refuses());
+        assert_eq!(told(), (false, false));
+        notices.refused("HTTP 401 Unauthorized");
+        assert_eq!(told(), (true, true));
+        notices.accepted("", 0);
+        assert_eq!(told(), (false, false));
+        notices.failed("no answer");
+        assert_eq!(told(), (true, false));
+        // The outage ends in a refusal, and comes again.
+        notices.refused("HTTP 400 Bad Request");
+        assert_eq!(told(), (true, true));
+        notices.failed("no answer");
+        notices.given_up(3);
+        assert_eq!(told(), (true, false));
+        notices.accepted("too old", 3);
+        assert_eq!(told(), (false, false));
+        assert_eq!(notices.last_error().as_deref(), Some("no answer"));
     }
 }

@@ -94,9 +94,13 @@ const LEVELS: &[Level] = &[
     ("processes.watched", "{process}", "Processes that are watched", |status| {
         Some(number(status.processes.len()))
     }),
-    ("processes.refused", "{process}", "Processes that were to be watched and could not be", |status| {
-        Some(number(status.refused.len()) + wide(status.refused_forgotten))
-    }),
+    // Of those that are forgotten nobody knows whether they still run.
+    (
+        "processes.refused",
+        "{process}",
+        "Processes that run, were to be watched and cannot be, 1,024 at most",
+        |status| Some(number(status.refused.len())),
+    ),
     ("processes.silent", "{process}", "Processes that are watched and have no spans yet", |status| {
         Some(number(status.processes.iter().filter(|process| process.spans == 0).count()))
     }),
@@ -400,7 +404,7 @@ fn number(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{Delivery, Memory, Ring, TrapPrice};
+    use crate::status::{Delivery, Memory, Refused, Ring, TrapPrice};
 
     #[test]
     fn each_counter_is_told_once() {
@@ -433,6 +437,7 @@ mod tests {
             uptime_seconds: 12.5,
             paused: "some programs".to_owned(),
             processes: vec![process(0, 1, 5), process(9, 2, 6)],
+            refused: vec![Refused::default(); 3],
             refused_forgotten: 7,
             parents: [("none".to_owned(), 6)].into(),
             ring: Ring { size_bytes: 4096, last_bytes: 8, most_bytes: 512 },
@@ -466,7 +471,7 @@ mod tests {
             ("lightfoot.ready", 0.0),
             ("lightfoot.processes.watched", 2.0),
             ("lightfoot.processes.silent", 1.0),
-            ("lightfoot.processes.refused", 7.0),
+            ("lightfoot.processes.refused", 3.0),
             ("lightfoot.spans.open", 3.0),
             ("lightfoot.sites", 11.0),
             ("lightfoot.ring.size", 8.0),

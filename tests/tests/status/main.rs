@@ -306,6 +306,32 @@ fn the_log_level_can_be_changed_while_it_runs() {
 }
 
 #[test]
+fn a_file_with_mistakes_keeps_nobody_from_an_agent_that_runs() {
+    let Some(folder) = Folder::for_test("a file with mistakes") else { return };
+    let (state, file) = (folder.path().join("state"), folder.path().join("config.yaml"));
+    fs::write(&file, "others: leave\n").unwrap();
+    let (agent, socket) = start(&state, &["--config", text(&file)]);
+    fs::write(&file, "others: leave\notherz: leave\n").unwrap();
+    let check = |words: &[&str]| {
+        let mut command = Command::new(lightfoot());
+        command.args(["status", "--check", "live"]).args(words).env_clear().env("LIGHTFOOT_CONFIG", &file);
+        command.output().unwrap()
+    };
+    for words in [["--socket", text(&socket)], ["--state-dir", text(&state)]] {
+        let output = check(&words);
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {}", said(&output));
+    }
+    let noted = said(&check(&[]));
+    let expected =
+        [" cannot be followed:", "otherz", "are looked for where they are without a configuration"];
+    assert!(expected.iter().all(|part| noted.contains(part)), "{noted}");
+    let named = check(&["--config", text(&file)]);
+    assert_eq!(named.status.code(), Some(1), "{}", said(&named));
+    assert!(!said(&named).contains(expected[2]), "{}", said(&named));
+    agent.stop().unwrap();
+}
+
+#[test]
 fn commands_pause_and_resume_by_the_file() {
     let Some(folder) = Folder::for_test("commands that pause") else { return };
     let path = folder.server().unwrap();

@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -14,7 +16,7 @@ use lightfoot::status::openmetrics;
 use lightfoot_tests::live::{Agent, Folder, PATIENCE, Target, slowness, text, wait_for};
 use serde_json::Value;
 
-use crate::{get, start, status};
+use crate::{command, get, printed, start, status};
 
 /// The name of a metric in the text, and of its values there.
 fn plain(metric: &Metric) -> (String, String) {
@@ -121,14 +123,16 @@ fn a_running_agent_tells_each_metric_and_no_other() {
     agent.stop().unwrap();
 }
 
-/// The bodies of the requests that are posted to a path of an endpoint of its own.
-fn endpoint() -> (SocketAddr, Receiver<(String, Value)>) {
+/// The bodies of the requests that are posted to a path of an endpoint of its own, which answers with `state`.
+fn endpoint(
+    state: impl Fn() -> &'static str + Clone + Send + 'static,
+) -> (SocketAddr, Receiver<(String, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, told) = channel();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let (tell, mut stream) = (tell.clone(), BufReader::new(stream.unwrap()));
+            let (tell, state, mut stream) = (tell.clone(), state.clone(), BufReader::new(stream.unwrap()));
             thread::spawn(move || {
                 loop {
                     let (mut path, mut length) = (String::new(), 0);
@@ -146,7 +150,8 @@ fn endpoint() -> (SocketAddr, Receiver<(String, Value)>) {
                     }
                     let mut body = vec![0; length];
                     stream.read_exact(&mut body).unwrap();
-                    stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+                    let answer = format!("HTTP/1.1 {}\r\nContent-Length: 2\r\n\r\n{{}}", state());
+                    stream.get_mut().write_all(answer.as_bytes()).unwrap();
                     if tell.send((path, serde_json::from_slice(&body).unwrap())).is_err() {
                         return;
                     }
@@ -158,11 +163,49 @@ fn endpoint() -> (SocketAddr, Receiver<(String, Value)>) {
 }
 
 #[test]
+fn that_an_endpoint_refuses_spans_is_told_until_it_takes_some() {
+    let Some(folder) = Folder::for_test("an endpoint that refuses spans") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let is_token_valid = Arc::new(AtomicBool::new(false));
+    let is_valid = Arc::clone(&is_token_valid);
+    let (address, told) =
+        endpoint(move || if is_valid.load(Ordering::SeqCst) { "200 OK" } else { "401 Unauthorized" });
+    let url = format!("http://{address}");
+    let words = ["--exe", text(&path), "--endpoint", &url, "--protocol", "http/json"];
+    let (agent, socket) = start(&folder.path().join("state"), &words);
+    agent.watches(target.pid()).unwrap();
+    let says = |what: &str, is_down: bool, refuses: bool| {
+        let is_so = || {
+            let delivery = status(&socket).delivery;
+            (delivery.down, delivery.refuses) == (is_down, refuses)
+        };
+        wait_for(what, || is_so().then_some(())).unwrap();
+        let up = if is_down { "lightfoot_endpoint_up 0.0" } else { "lightfoot_endpoint_up 1.0" };
+        let metrics = String::from_utf8(get(&socket, "/metrics").body).unwrap();
+        assert!(metrics.lines().any(|line| line == up), "{up} is not in\n{metrics}");
+        let page = printed(&command(&["--socket", text(&socket)]));
+        assert!(page.contains(&format!("{url}/v1/traces {what}: ")), "{page}");
+    };
+    says("takes spans", false, false);
+    assert_eq!(target.get("/refused").unwrap(), 200);
+    says("refuses what it is sent (HTTP 401 Unauthorized: {})", true, true);
+    let lost = || status(&socket).counts.get("spans_lost_refused").copied();
+    wait_for("the loss", || (lost() == Some(1)).then_some(())).unwrap();
+    is_token_valid.store(true, Ordering::SeqCst);
+    assert_eq!(target.get("/taken").unwrap(), 200);
+    says("takes spans", false, false);
+    agent.stop().unwrap();
+    let paths: Vec<_> = told.try_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["/v1/traces"; 2]);
+}
+
+#[test]
 fn metrics_are_sent_where_that_is_asked_for_and_a_last_time_at_the_end() {
     let Some(folder) = Folder::for_test("metrics by OTLP") else { return };
     let path = folder.server().unwrap();
     let target = Target::start(&path).unwrap();
-    let (address, told) = endpoint();
+    let (address, told) = endpoint(|| "200 OK");
     let base = format!("http://{address}/base");
     let variables = [
         ("OTEL_METRICS_EXPORTER", "otlp"),

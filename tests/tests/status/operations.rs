@@ -6,7 +6,7 @@ use std::path::Path;
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{Client, Folder, Target, text, wait_for};
 
-use crate::{command, get, printed, start, until};
+use crate::{command, get, printed, start, status, until};
 
 /// The state of each operation of a process, and why it is not watched.
 fn states(socket: &Path, pid: u32) -> BTreeMap<String, (String, Vec<String>)> {
@@ -22,7 +22,7 @@ fn each_operation_has_its_state_and_the_reason() {
     let pids = [&half, &plain].map(|target| target.pid().to_string());
     let words = ["--pid", &pids[0], "--pid", &pids[1], "--sdk", "fill-gaps"];
     let state = folder.path().join("state");
-    let off = "it was not asked for, or is not worth its trap now";
+    let off = "it was not asked for, is not worth its trap now, or could not be placed: the log says why";
     let (left, missing) = ("left to otelhttp v0.72.0", "not linked into this program");
     for is_counted in [false, true] {
         let more: &[_] = if is_counted { &["--count-messages"] } else { &[] };
@@ -75,6 +75,30 @@ fn each_operation_has_its_state_and_the_reason() {
 }
 
 #[test]
+fn that_rules_leave_out_all_spans_is_told() {
+    let Some(folder) = Folder::for_test("spans that rules leave out") else { return };
+    let path = folder.server().unwrap();
+    let target = Target::start(&path).unwrap();
+    let file = folder.say("config.yaml", "rules:\n- leave_out_paths: [/health*]\n").unwrap();
+    let words = ["--exe", text(&path), "--config", text(&file)];
+    let (agent, socket) = start(&folder.path().join("state"), &words);
+    agent.watches(target.pid()).unwrap();
+    let because = || status(&socket).delivery.because;
+    assert_eq!(because().as_deref(), Some("no span has come yet; of each process it is said why"));
+    assert_eq!(target.get("/healthz").unwrap(), 200);
+    // The process has no reason to say then.
+    until(&socket, target.pid(), "a span", |one| one.spans == 1 && one.because.is_none());
+    let left_out = "rules leave out all 1 that came";
+    wait_for(left_out, || (because().as_deref() == Some(left_out)).then_some(())).unwrap();
+    let page = printed(&command(&["--socket", text(&socket)]));
+    assert!(page.contains(&format!("spans are printed: 0 so far, because {left_out}\n")), "{page}");
+    assert_eq!(target.get("/seen").unwrap(), 200);
+    wait_for("a span that is printed", || because().is_none().then_some(())).unwrap();
+    let outcome = agent.stop().unwrap();
+    assert_eq!((outcome.count("spans_left_out"), outcome.paths()), (1, vec!["/seen"]));
+}
+
+#[test]
 fn what_is_lost_of_a_process_is_told_by_cause() {
     const CROWD: u64 = 60;
     let Some(folder) = Folder::for_test("what is lost of a process") else { return };
@@ -92,7 +116,9 @@ fn what_is_lost_of_a_process_is_told_by_cause() {
     // A table of the kernel takes a few more than it is made for.
     assert!((16..40).contains(&crowded.open) && crowded.lost > 0, "{crowded:?}");
     assert_eq!((crowded.spans, crowded.counts.get("in_flight_full")), (0, Some(&crowded.lost)));
-    assert_eq!(crowded.because.as_deref(), Some("all were lost; the counts say why"));
+    let [open, lost] = [crowded.open, crowded.lost];
+    let because = format!("{open} are open, and {lost} were lost (the counts say why)");
+    assert_eq!(crowded.because, Some(because));
     drop(clients);
     let served = until(&socket, target.pid(), "the ends", |one| one.spans == crowded.open);
     assert_eq!((served.lost, served.open, served.because), (crowded.lost, 0, None));

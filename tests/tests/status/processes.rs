@@ -1,15 +1,16 @@
 //! What is said of each process beside its counts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use lightfoot::status::Process;
 use lightfoot_tests::go::toolchain::run;
 use lightfoot_tests::go::{GoToolchain, GoVersion, Mode, Program};
 use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
-use lightfoot_tests::live::{Folder, Target, Watched, text};
+use lightfoot_tests::live::{Folder, Target, Watched, text, wait_for};
 
-use crate::{command, printed, start, status, until};
+use crate::{command, get, printed, start, status, until};
 
 /// The toolchain that [`Folder`] has programs of.
 fn go() -> GoToolchain {
@@ -43,6 +44,38 @@ fn versions_are_those_that_go_itself_tells() {
         assert!(page.contains(&format!("\n    {own}, {module} {version}\n    0 spans, ")), "{page}");
     }
     assert_eq!(status(&socket).processes.len(), 2);
+    agent.stop().unwrap();
+}
+
+#[test]
+fn a_refused_process_is_told_of_until_it_ends() {
+    let Some(folder) = Folder::for_test("refused processes that end") else { return };
+    let sleeper = folder.copy(Path::new("/bin/sleep"), "sleeper").unwrap();
+    let [first, second] = [(); 2].map(|()| Target::spawn(Command::new(&sleeper).arg("600")).unwrap());
+    let pids = [&first, &second].map(|one| one.pid().to_string());
+    let (agent, socket) = start(&folder.path().join("state"), &["--pid", &pids[0], "--pid", &pids[1]]);
+    let says = |refused: &[u32], because: &str| {
+        let is_so = || {
+            let told = status(&socket);
+            let mut pids: Vec<_> = told.refused.iter().map(|one| one.pid).collect();
+            pids.sort_unstable();
+            pids == refused && told.because.as_deref() == Some(because)
+        };
+        wait_for(because, || is_so().then_some(())).unwrap();
+        let metrics = String::from_utf8(get(&socket, "/metrics").body).unwrap();
+        let gauge = format!("lightfoot_processes_refused {}.0", refused.len());
+        assert!(metrics.lines().any(|line| line == gauge), "{gauge} is not in\n{metrics}");
+        let page = printed(&command(&["--socket", text(&socket)]));
+        assert_eq!(page.matches("✗ ").count(), refused.len(), "{page}");
+    };
+    let mut both = [first.pid(), second.pid()];
+    both.sort_unstable();
+    says(&both, "what was to be watched cannot be (2 processes)");
+    drop(first);
+    says(&[second.pid()], "what was to be watched cannot be (1 processes)");
+    drop(second);
+    says(&[], "none that runs is to be watched; `lightfoot targets` shows why");
+    assert_eq!(status(&socket).refused_forgotten, 0);
     agent.stop().unwrap();
 }
 

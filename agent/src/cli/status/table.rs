@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use anstyle::Style;
+
 use crate::cli::report::{BAD, DEAR, GOOD, HEADING, QUIET};
 use crate::escape::printable;
 use crate::status::{Delivery, MapFill, Memory, Operation, Process, Refused, Ring, Status, TrapPrice};
@@ -57,7 +59,7 @@ fn delivery(delivery: &Delivery, counts: &BTreeMap<String, u64>, page: &mut impl
     let of = |name: &str| counts.get(name).copied().unwrap_or(0);
     let why = delivery.because.as_deref().map(because).unwrap_or_default();
     if let Some(endpoint) = &delivery.endpoint {
-        let (style, state) = if delivery.down { (BAD, "is down") } else { (GOOD, "takes spans") };
+        let (style, state) = state(delivery);
         let Delivery { waiting_spans, waiting_bytes, max_bytes, .. } = delivery;
         writeln!(
             page,
@@ -73,8 +75,22 @@ fn delivery(delivery: &Delivery, counts: &BTreeMap<String, u64>, page: &mut impl
         writeln!(page, "{DEAR}spans are thrown away, as was asked for: {}{DEAR:#}", of("spans_discarded"))?;
     }
     match &delivery.last_error {
+        // That is said above.
+        Some(_) if delivery.refuses => Ok(()),
         Some(error) => writeln!(page, "  the last failure: {}", printable(error)),
         None => Ok(()),
+    }
+}
+
+/// What the endpoint does with spans.
+fn state(delivery: &Delivery) -> (Style, String) {
+    let said = delivery.last_error.as_deref().map(|error| format!(" ({})", printable(error)));
+    match delivery {
+        Delivery { refuses: true, .. } => {
+            (BAD, format!("refuses what it is sent{}", said.unwrap_or_default()))
+        }
+        Delivery { down: true, .. } => (BAD, "is down".to_owned()),
+        _ => (GOOD, "takes spans".to_owned()),
     }
 }
 
@@ -221,6 +237,27 @@ mod tests {
         assert_eq!(page.matches("u{202e}evil").count(), 31, "{page}");
         assert!(!page.contains('\u{202e}') && page.contains("\\u{1b}[2J"), "{page}");
         assert!(page.contains("3 more that were refused before are forgotten"), "{page}");
+    }
+
+    #[test]
+    fn an_endpoint_is_told_to_do_what_it_does() {
+        let page = |down, refuses, last_error: Option<&str>| {
+            let (endpoint, last_error) = (Some("http://host".to_owned()), last_error.map(str::to_owned));
+            let delivery = Delivery { endpoint, down, refuses, last_error, ..Delivery::default() };
+            let mut page = anstream::StripStream::new(Vec::new());
+            write(&Status { delivery, ..Status::default() }, &mut page).unwrap();
+            String::from_utf8(page.into_inner()).unwrap()
+        };
+        let failed = |page: &str| page.contains("the last failure: ");
+        let takes = page(false, false, Some("no answer"));
+        assert!(takes.contains("http://host takes spans: 0 exported, ") && failed(&takes), "{takes}");
+        let down = page(true, false, Some("no answer"));
+        assert!(down.contains("http://host is down: ") && failed(&down), "{down}");
+        let refuses = page(true, true, Some("HTTP 401: \x1b[2J"));
+        let said = "http://host refuses what it is sent (HTTP 401: \\u{1b}[2J): 0 exported, ";
+        assert!(refuses.contains(said) && !failed(&refuses), "{refuses}");
+        let silent = page(true, true, None);
+        assert!(silent.contains("http://host refuses what it is sent: "), "{silent}");
     }
 
     #[test]

@@ -211,6 +211,30 @@ fn refused_batches_are_counted_by_service_and_said_once() {
 }
 
 #[test]
+fn an_endpoint_that_refuses_is_told_from_one_that_takes_spans() {
+    // The second batch finds an outage, which ends in a refusal.
+    let endpoint = Endpoint::start(|request| {
+        Some(["401 Unauthorized", "503 Busy", "400 Bad Request"].get(request).copied().unwrap_or("200 OK"))
+    });
+    block_on(async {
+        let pipeline = start(&settings(&endpoint.address, |_| ()));
+        let (monitor, shop) = (pipeline.monitor(), process("shop"));
+        let state = || (monitor.progress().is_down, monitor.progress().refuses);
+        assert_eq!(state(), (false, false));
+        for refusal in ["401", "400"] {
+            pipeline.push(&shop, span(1, 1, 0, 0));
+            assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+            assert_eq!(state(), (true, true), "{refusal}");
+            assert!(monitor.progress().last_error.unwrap().contains(refusal), "{refusal}");
+        }
+        assert_eq!(outcome(&pipeline), [0, 2, 1]);
+        pipeline.push(&shop, span(1, 1, 0, 0));
+        assert_eq!(pipeline.flush(Duration::from_secs(10)).await, 0);
+        assert_eq!((state(), outcome(&pipeline)), ((false, false), [1, 2, 1]));
+    });
+}
+
+#[test]
 fn requests_say_what_they_are() {
     let endpoint = Endpoint::start(|_| Some("200 OK"));
     for protocol in ["http/protobuf", "http/json"] {

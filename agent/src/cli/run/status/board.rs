@@ -1,6 +1,7 @@
 //! What is told of an agent to whoever asks: what became of processes, kept here, and what others count.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,7 +16,7 @@ use crate::attach::{self, count};
 use crate::cli::counts::Counts;
 use crate::counters::{self, Parents, kernel_name};
 use crate::deliver::Monitor;
-use crate::discover::{Paused, ProcessKey};
+use crate::discover::{Paused, Proc, ProcessKey};
 use crate::logs;
 use crate::session::RingFill;
 use crate::state::shown;
@@ -24,6 +25,8 @@ use crate::watch::report::{Outlook, Report, Verdict, Watched};
 
 /// So many refused processes are remembered, the last ones.
 pub(super) const MAX_REFUSED: usize = 1_024;
+/// At most so often, when somebody asks, it is looked which of them have ended.
+const LOOK: Duration = Duration::from_secs(1);
 /// More processes are never watched; beyond that nothing is kept of one.
 const MAX_PROCESSES: usize = 4_096;
 /// Characters of a path, a name or a reason, which come from strangers.
@@ -41,6 +44,7 @@ pub(in crate::cli::run) struct Board {
     ring: OnceLock<Arc<RingFill>>,
     /// Nanoseconds of a trap, as measured at the start.
     trap: OnceLock<f64>,
+    proc: Proc,
     known: Mutex<Known>,
 }
 
@@ -49,6 +53,8 @@ struct Known {
     processes: HashMap<ProcessKey, About>,
     refused: VecDeque<(ProcessKey, Refused)>,
     forgotten: u64,
+    /// When it was looked which of the refused ones have ended.
+    looked: Option<Instant>,
     is_over: bool,
 }
 
@@ -70,6 +76,7 @@ impl Board {
             pause_file: OnceLock::new(),
             ring: OnceLock::new(),
             trap: OnceLock::new(),
+            proc: Proc::default(),
             known: Mutex::default(),
         }
     }
@@ -109,7 +116,7 @@ impl Board {
     ) -> Arc<Parents> {
         let parents = Arc::new(Parents::default());
         let mut known = self.known();
-        known.refused.retain(|(refused, _)| *refused != key);
+        known.replaced(key.pid);
         if known.processes.len() < MAX_PROCESSES {
             let executable = cut(&executable.display().to_string());
             let (service, since, parents) = (service.map(cut), now(), Arc::clone(&parents));
@@ -147,7 +154,7 @@ impl Board {
     /// It was to be watched, and cannot be.
     pub(in crate::cli::run) fn refused(&self, key: ProcessKey, executable: &Path, reason: &str) {
         let mut known = self.known();
-        known.refused.retain(|(refused, _)| *refused != key);
+        known.replaced(key.pid);
         if known.refused.len() >= MAX_REFUSED {
             known.refused.pop_front();
             known.forgotten = known.forgotten.saturating_add(1);
@@ -159,6 +166,7 @@ impl Board {
 
     /// All of it, with the counts of a report of that age.
     pub(super) fn status(&self, age: Option<Duration>, report: Option<&Report>) -> Status {
+        self.forget_ended();
         let none = Report::default();
         let (told, report) = (report, report.unwrap_or(&none));
         let snapshot = self.counts.delivery.snapshot();
@@ -216,12 +224,34 @@ impl Board {
         }
     }
 
+    /// Leaves out refused processes that have ended, of which nobody tells.
+    fn forget_ended(&self) {
+        let Some(refused) = self.known().next_look() else { return };
+        // Whoever reads the ring need not wait meanwhile.
+        let ended = ended(&self.proc, refused);
+        self.known().refused.retain(|(refused, _)| !ended.contains(refused));
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Known {
+    /// Whoever had that number and was refused has ended, or has executed another program.
+    fn replaced(&mut self, pid: u32) {
+        self.refused.retain(|(refused, _)| refused.pid != pid);
+    }
+
+    /// The refused processes, if it is time to look whether they still run.
+    fn next_look(&mut self) -> Option<Vec<ProcessKey>> {
+        if self.refused.is_empty() || self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return None;
+        }
+        self.looked = Some(Instant::now());
+        Some(self.refused.iter().map(|(key, _)| *key).collect())
+    }
+
     fn process(&self, watched: &Watched, price: &TrapPrice) -> Option<Process> {
         let Watched { key, rule, counters, build_info, outlooks, modules, groups, sites } = watched;
         let About { executable, service, since, parents } = self.processes.get(key)?;
@@ -234,6 +264,7 @@ impl Known {
                 operation(outlook, stands)
             })
             .collect();
+        let open = settled.into_iter().fold(of(Counter::Started), u64::saturating_sub);
         let (lost, traps) = (lost(counters), cost::traps(of));
         Some(Process {
             pid: key.pid,
@@ -244,10 +275,10 @@ impl Known {
             modules: modules.iter().map(|(path, version)| ((*path).to_owned(), cut(version))).collect(),
             spans: of(Counter::Ended),
             lost,
-            open: settled.into_iter().fold(of(Counter::Started), u64::saturating_sub),
+            open,
             estimated_traps: traps,
             estimated_trap_seconds: cost::seconds(traps, price),
-            because: because(counters, lost, &operations, since),
+            because: because(counters, (lost, open), &operations, since),
             since: since.clone(),
             sites: *sites,
             operations,
@@ -271,8 +302,27 @@ impl About {
     }
 }
 
+/// Those of them that run no more, by what anybody may read: whoever answers has no rights.
+fn ended(proc: &Proc, processes: Vec<ProcessKey>) -> HashSet<ProcessKey> {
+    // Where the processes of others are hidden (proc(5), `hidepid`), the first one is, too, and nobody knows.
+    if started(proc, 1).is_none() {
+        return HashSet::new();
+    }
+    processes.into_iter().filter(|key| started(proc, key.pid) != Some(key.started)).collect()
+}
+
+/// When the process of that number started, unless it is dead and only its parent has not asked yet (proc_pid_stat(5): the fields 3 and 22).
+fn started(proc: &Proc, pid: u32) -> Option<u64> {
+    let stat = fs::read(proc.folder(pid).join("stat")).ok()?;
+    // The name before them may be anything.
+    let fields = std::str::from_utf8(stat.rsplit(|byte| *byte == b')').next()?).ok()?;
+    let mut fields = fields.split_ascii_whitespace();
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    fields.nth(18).filter(|_| !is_dead)?.parse().ok()
+}
+
 /// Why what could be watched is not.
-const OFF: &str = "it was not asked for, or is not worth its trap now";
+const OFF: &str = "it was not asked for, is not worth its trap now, or could not be placed: the log says why";
 
 fn operation(outlook: &Outlook, stands: bool) -> Operation {
     let (state, reasons) = match &outlook.verdict {
@@ -302,6 +352,7 @@ fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot, counts: &BTreeMap<
     let mut delivery = Delivery {
         endpoint: progress.endpoint,
         down: progress.is_down,
+        refuses: progress.refuses,
         last_error: progress.last_error.as_deref().map(cut),
         printed: progress.is_printed,
         waiting_spans: wide(progress.spans),
@@ -352,8 +403,9 @@ mod tests {
         ProcessKey { pid: u32::try_from(pid).unwrap(), started: 1, stack: 1, file }
     }
 
+    /// One to which processes are hidden.
     fn board() -> Board {
-        Board::new(&Arc::new(Counts::default()))
+        Board { proc: Proc::at("/nowhere"), ..Board::new(&Arc::new(Counts::default())) }
     }
 
     #[test]
@@ -372,6 +424,54 @@ mod tests {
         assert_eq!(board.status(None, None).refused.len(), MAX_REFUSED - 1);
         board.settled(key(5));
         assert_eq!(board.status(None, None).refused.len(), MAX_REFUSED - 2);
+    }
+
+    #[test]
+    fn a_refused_process_is_told_of_as_long_as_it_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let is_there = |pid: u32, state: &str, started: u64| {
+            let stat = format!(
+                "{pid} (a) b (\u{e9}) {state} 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 1 2 3\n"
+            );
+            fs::create_dir(root.path().join(pid.to_string())).unwrap();
+            fs::write(root.path().join(format!("{pid}/stat")), stat).unwrap();
+        };
+        let board = Board { proc: Proc::at(root.path()), ..board() };
+        // The first one runs, the number of the second is another's by now, the third is dead, the fourth is gone.
+        for (pid, state, started) in [(2, "S", 1), (3, "R", 700), (4, "Z", 1)] {
+            is_there(pid, state, started);
+        }
+        for pid in 2..=5 {
+            board.refused(key(pid), Path::new("/srv/shop"), "no Go program");
+        }
+        let report = Report { has_looked: true, ..Report::default() };
+        let told = || {
+            board.known().looked = None;
+            let status = board.status(None, Some(&report));
+            (status.refused.iter().map(|one| one.pid).collect::<Vec<_>>(), status.because.unwrap())
+        };
+        let cannot = |count| format!("what was to be watched cannot be ({count} processes)");
+        assert_eq!(told(), (vec![2, 3, 4, 5], cannot(4)), "where not even the first process is seen");
+        is_there(1, "S", 7);
+        assert_eq!(told(), (vec![2], cannot(1)));
+        fs::remove_file(root.path().join("2/stat")).unwrap();
+        // It is not looked for at each question.
+        board.known().looked = Some(Instant::now() + LOOK);
+        assert_eq!(board.status(None, None).refused.len(), 1);
+        let none = "none that runs is to be watched; `lightfoot targets` shows why".to_owned();
+        assert_eq!(told(), (Vec::new(), none));
+    }
+
+    #[test]
+    fn a_refused_process_that_executes_something_else_is_told_of_once() {
+        let board = board();
+        let executed = ProcessKey { stack: 2, ..key(7) };
+        board.refused(key(7), Path::new("/bin/sh"), "no Go program");
+        board.refused(executed, Path::new("/srv/old"), "too old");
+        let refused = board.status(None, None).refused;
+        assert_eq!(refused.iter().map(|one| one.reason.as_str()).collect::<Vec<_>>(), ["too old"]);
+        board.started(ProcessKey { stack: 3, ..key(7) }, Path::new("/srv/shop"), None);
+        assert_eq!(board.status(None, None).refused, []);
     }
 
     /// What has counted `started` so often.
