@@ -168,6 +168,9 @@ pub fn kept(permitted: u64, needs: Needs) -> u64 {
 /// What a thread keeps that closes probes: it removes events of tracefs.
 pub const OF_CLOSER: u64 = 1 << DAC_OVERRIDE;
 
+/// What a thread of the runtime's pool keeps, where hosts are asked for by name and files are read.
+pub const OF_POOL: u64 = 1 << DAC_READ_SEARCH;
+
 /// What this thread may have.
 pub fn permitted() -> io::Result<u64> {
     Ok(capabilities(None)?.permitted.bits())

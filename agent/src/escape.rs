@@ -24,6 +24,11 @@ pub(crate) fn printable(text: &str) -> String {
     escaped
 }
 
+/// The same of a text with lines of its own.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 /// JSON with those of these characters escaped that its encoder leaves as they are: all but the first 32. In JSON they can
 /// only stand inside of strings.
 pub(crate) fn json(text: String) -> String {
@@ -79,6 +84,11 @@ mod tests {
         assert!(is_harmless(&escaped) && is_harmless(&pretty.replace('\n', "")), "{escaped} {pretty}");
         assert_eq!(serde_json::from_str::<String>(&escaped).unwrap(), evil);
         assert_eq!(serde_json::from_str::<[String; 1]>(&pretty).unwrap(), [evil]);
+        let lines = printable_lines(&format!("one\n{evil}"));
+        assert_eq!(
+            lines.split('\n').collect::<Vec<_>>(),
+            ["one", "a\\u{1b}[2J\\u{d}", &printable(&evil[7..])]
+        );
         assert!(is_harmless(&printable(evil)) && printable(evil).ends_with('é'), "{}", printable(evil));
     }
 }

@@ -105,7 +105,9 @@ impl ProcessIdentity {
         let since_boot = u128::from(start_time) * 1_000_000_000 / u128::from(host.ticks_per_second);
         // A clock in nanoseconds ends in 2554, so that RFC 3339 can always write it.
         let (created, _) = clock.times(u64::try_from(since_boot).unwrap_or(u64::MAX), 0);
-        let instance = format!("{}\0{}\0{pid}\0{start_time}", host.name, host.boot_id);
+        // Random, and so enough: the host may have a name for each who looks.
+        let of_host = if host.boot_id.is_empty() { &host.name } else { &host.boot_id };
+        let instance = format!("{of_host}\0{pid}\0{start_time}");
 
         let mut attributes = vec![
             KeyValue::new(

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::TrySendError;
 use std::thread;
 use std::time::Duration;
 
@@ -159,7 +160,17 @@ impl Session {
             }
         }
         let (answer, mut stopped) = oneshot::channel();
-        let is_watched = self.commands.send(Command::Stop(answer)).is_ok();
+        let mut command = Command::Stop(answer);
+        let is_watched = loop {
+            match self.commands.try_send(command) {
+                Ok(()) => break true,
+                Err(TrySendError::Disconnected(_)) => break false,
+                // The watcher has enough to do, and may wait for its events to be heard before it goes on.
+                Err(TrySendError::Full(again)) => command = again,
+            }
+            self.drain(sink);
+            sleep(DRAIN).await;
+        };
         let result = loop {
             // The watcher tells of each process that it leaves, and waits if nobody listens.
             tokio::select! {

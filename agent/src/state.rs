@@ -84,11 +84,13 @@ struct Content {
     watched: String,
 }
 
-/// The mark of this agent. Dropping it leaves the file: only [`Mark::clear`] says that all went well.
+/// The mark of this agent. Dropping it leaves the file once the agent [watches](Mark::watches): only [`Mark::clear`] says then that all
+/// went well. An agent that fails before that has lost nothing.
 #[derive(Debug)]
 pub struct Mark {
     file: File,
     path: PathBuf,
+    watches: bool,
 }
 
 impl Mark {
@@ -161,7 +163,7 @@ impl Mark {
             let _ = fs::remove_file(&draft);
             return Err(error);
         }
-        Ok(Self { file, path })
+        Ok(Self { file, path, watches: false })
     }
 
     /// Says that the agent is alive, and that it has delivered or counted all that had ended so long ago.
@@ -176,10 +178,23 @@ impl Mark {
         fs::metadata(self.folder()).is_ok_and(|folder| folder.uid() != geteuid().as_raw())
     }
 
+    /// From now on spans may be missing if the agent does not end as it should.
+    pub fn watches(&mut self) {
+        self.watches = true;
+    }
+
     /// Takes the mark away, at a clean stop.
-    pub fn clear(self) {
-        // If it stays, the next start says more than it need.
-        let _ = fs::remove_file(&self.path);
+    pub fn clear(mut self) {
+        self.watches = false;
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        if !self.watches {
+            // If it stays, the next start says more than it need.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

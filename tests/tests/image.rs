@@ -171,6 +171,7 @@ impl Container {
             "ociVersion": "1.0.2",
             "process": process,
             "root": {"path": "rootfs", "readonly": true},
+            "hostname": HOSTNAME,
             "mounts": [
                 mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
                 mount("/dev", "tmpfs", &["nosuid", "mode=755", "size=64k"]),
@@ -203,6 +204,9 @@ impl Drop for Container {
         let _ = self.runc().args(["delete", "--force", &self.name()]).output();
     }
 }
+
+/// What a container calls itself, as a pod does by its pod's name.
+const HOSTNAME: &str = "a-container";
 
 /// What an image is started with, by a user with the documented capabilities.
 fn process(user: u32, pid: u32) -> Value {
@@ -260,6 +264,10 @@ fn in_a_container_it_watches_what_is_outside_as_root_and_as_another_user() {
         }
         let outcome = agent.stop().unwrap();
         assert!(outcome.paths().iter().all(|seen| *seen == path), "{:?}", outcome.paths());
+        // A machine that has no such file leaves it at the container's.
+        let of_host = fs::read_to_string("/etc/hostname");
+        let name = of_host.as_ref().map_or(HOSTNAME, |name| name.trim());
+        assert!(outcome.spans.iter().all(|span| span.resource("host.name") == name), "{:?}", outcome.spans);
         assert!(!outcome.messages.contains("WARN"), "{}", outcome.messages);
     }
 }

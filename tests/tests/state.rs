@@ -105,6 +105,21 @@ fn a_folder_that_was_asked_for_and_cannot_be_had_is_refused_by_its_flag() {
     assert!(outcome.messages.starts_with("lightfoot: --state-dir: the folder "), "{}", outcome.messages);
 }
 
+#[test]
+fn an_agent_that_fails_before_it_watches_is_no_killed_one() {
+    let Some(folder) = Folder::for_test("a start that fails") else { return };
+    let state = folder.path().join("state");
+    let nowhere = folder.path().join("none/socket");
+    let words = ["--exe", "nothing", "--state-dir", text(&state), "--status-socket", text(&nowhere)];
+    let failed = Agent::start(words, &[]).unwrap().wait().unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{}", failed.messages);
+    assert!(failed.messages.contains("--status-socket"), "{}", failed.messages);
+    assert_eq!(marks(&state), [""; 0]);
+    let next = start(&state, "nothing");
+    assert!(!next.messages().contains("earlier Lightfoot"), "{}", next.messages());
+    assert_eq!(next.stop().unwrap().count("unclean_stops"), 0);
+}
+
 /// Whether a kill is told by the next start where nothing but `place` can be written, as in a container whose root is
 /// read-only. `words` start what becomes the agent, which watches nothing.
 fn is_told_by_way_of(place: &str, folder: &Folder, words: &[&str]) -> bool {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use super::agents::{AgentsArguments, status_of};
@@ -152,11 +153,18 @@ fn check(socket: &Path, file: &Path) -> anyhow::Result<()> {
 
 /// What is in the file; `None` if there is none.
 fn patterns(file: &Path) -> anyhow::Result<Option<Vec<String>>> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
+    // Neither what a link leads to, which whoever owns the folder may not read himself, nor a pipe that nobody writes to.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let mut text = String::new();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(file);
+    match opened.and_then(|opened| opened.take(MAX_FILE + 1).read_to_string(&mut text)) {
+        Ok(length) if length as u64 > MAX_FILE => {
+            bail!("{} has more than the {MAX_FILE} bytes that a pause file may have", file.display());
+        }
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-    };
+    }
     Ok(Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()))
 }
 
@@ -170,8 +178,11 @@ fn write(file: &Path, patterns: &[String]) -> anyhow::Result<()> {
     // Not into what somebody else has put there. An agent of another user reads it, too.
     let created = OpenOptions::new().write(true).create_new(true).open(&draft);
     let written = created
-        .and_then(|mut created| created.write_all(text.as_bytes()))
-        .and_then(|()| fs::set_permissions(&draft, fs::Permissions::from_mode(0o644)))
+        .and_then(|mut created| {
+            created.write_all(text.as_bytes())?;
+            // By what is open: whoever owns the folder may have put something else there.
+            created.set_permissions(fs::Permissions::from_mode(0o644))
+        })
         .and_then(|()| fs::rename(&draft, file));
     written
         .inspect_err(|_| drop(fs::remove_file(&draft)))
@@ -198,6 +209,19 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
         let error = write(&folder.path().join("nowhere/pause"), &[]).unwrap_err();
         assert!(error.to_string().starts_with("cannot write "), "{error}");
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_a_file_that_is_longer_than_agents_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["pause", "link"].map(|name| folder.path().join(name));
+        let most = usize::try_from(MAX_FILE).unwrap();
+        fs::write(&file, "x".repeat(most)).unwrap();
+        assert_eq!(patterns(&file).unwrap(), Some(vec!["x".repeat(most)]));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(patterns(&link).unwrap_err().to_string().starts_with("cannot read "));
+        fs::write(&file, "x".repeat(most + 1)).unwrap();
+        assert!(patterns(&file).unwrap_err().to_string().contains("has more than the "));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tracing::error;
 
 use crate::catalog::Role;
-use crate::escape::printable;
+use crate::escape::{printable, printable_lines};
 use crate::inspect::Program;
 use crate::logs;
 use crate::plan::{LayoutPlan, OperationPlan, Plan, PlannedSite, PointPlan};
@@ -370,8 +370,9 @@ impl Layout {
     }
 }
 
-/// Says why a command failed.
+/// Says why a command failed. Reasons name files, and quote what was read in them.
 pub(super) fn fail(reason: &str) {
+    let reason = &printable_lines(reason);
     match logs::format() {
         Some(logs::Format::Json) => error!(reason, "failed"),
         // It comes after what was said before.

@@ -31,7 +31,7 @@ const KEYS: &[(&str, To)] = &[
         To::Word("export.format", &[("text", "tree"), ("json", "json"), ("json_indent", "json")]),
     ),
     ("shutdown_timeout", To::Same("export.flush_timeout")),
-    ("otel_traces_export.endpoint", To::Same("export.endpoint")),
+    ("otel_traces_export.endpoint", To::Endpoint),
     ("otel_traces_export.protocol", To::Same("export.protocol")),
     ("otel_traces_export.sampler.name", To::Same("traces.sampler")),
     ("otel_traces_export.sampler.arg", To::Number("traces.ratio")),
@@ -148,6 +148,8 @@ enum To {
     Word(&'static str, &'static [(&'static str, &'static str)]),
     /// One of two words, for false and true.
     Switch(&'static str, (&'static str, &'static str)),
+    /// Where OBI and Beyla send spans: by gRPC if its port is the usual one of that and nothing else is said.
+    Endpoint,
     /// Ports, paths and a name of the rule about what is chosen outside of lists.
     Port,
     Expression,
@@ -185,6 +187,8 @@ pub struct Imported {
     excluded: Vec<Json>,
     watched: Vec<Json>,
     left_out: Vec<Json>,
+    /// Spans went by gRPC there, though nothing says so.
+    guesses_grpc: bool,
     /// What is missing in it.
     pub left: Vec<Left>,
 }
@@ -197,13 +201,27 @@ pub fn read(text: &str) -> Result<Imported, Mistake> {
     let mut imported = Imported::default();
     match variables(text) {
         Some(variables) => {
+            let is_said = |names: &[&str]| variables.iter().any(|(_, name, _)| names.contains(name));
+            let is_of_obi = |name: &str| ["BEYLA_", "OTEL_EBPF_"].iter().any(|of| name.starts_with(of));
+            let may_guess = variables.iter().any(|(_, name, _)| is_of_obi(name)) && !is_said(&PROTOCOLS);
             for (line, name, value) in variables {
+                imported.guesses_grpc |= may_guess && ENDPOINTS.contains(&name) && is_port_of_grpc(value);
                 imported.variable(line, name, value);
             }
         }
         None => imported.section("", Node::parse(text)?.entries()),
     }
+    let says_protocol = imported.file.get("export").is_some_and(|export| export.get("protocol").is_some());
+    if imported.guesses_grpc && !says_protocol {
+        imported.put("export.protocol", "grpc".into());
+    }
     Ok(imported)
+}
+
+/// `guessProtocol` of OBI and Beyla (pkg/export/otel/traces.go) takes 14317 and the like as well.
+fn is_port_of_grpc(endpoint: &str) -> bool {
+    let port = endpoint.parse::<http::Uri>().ok().and_then(|uri| uri.port_u16());
+    port.is_some_and(|port| port % 10_000 == 4317)
 }
 
 /// The variables of a file that has nothing else.
@@ -308,6 +326,10 @@ impl Imported {
         match to {
             To::Nowhere(reason) => self.leave(line, said, reason),
             To::Same(key) => self.put(key, plain),
+            To::Endpoint => {
+                self.guesses_grpc |= is_port_of_grpc(&text);
+                self.put("export.endpoint", plain);
+            }
             To::Lower(key) => self.put(key, text.to_lowercase().into()),
             To::Number(key) => match text.parse::<f64>() {
                 Ok(number) => self.put(key, json!(number)),
@@ -373,6 +395,10 @@ impl Imported {
         }
     }
 }
+
+/// Variables that are followed as they are, and of which a guess is made there.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 
 /// What is asked of pods, there and in `match.kubernetes` here.
 const OF_PODS: &[(&str, &str)] = &[

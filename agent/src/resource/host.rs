@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// At most so many bytes of a file about the host are read.
@@ -10,7 +11,7 @@ const MAX_FILE: u64 = 64 << 10;
 /// The host, and its operating system.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
-    /// The name in the agent's UTS namespace.
+    /// The host's own, also where the agent's container has another.
     pub name: String,
     /// What machine-id(5) says, if anything.
     pub id: Option<String>,
@@ -40,11 +41,15 @@ impl Host {
     pub fn detect(procfs: &Path) -> Self {
         let boot_id = fs::read_to_string(procfs.join("sys/kernel/random/boot_id")).unwrap_or_default();
         // The first process has the host's files where we run in a container, and see the host's processes.
-        let roots = [procfs.join("1/root"), "/".into()];
+        let first = procfs.join("1/root");
+        let roots = [first.clone(), "/".into()];
         let read = |path: &str| roots.iter().find_map(|root| bounded(&root.join(path)));
+        // A container has a name of its own, a pod its pod's. A UTS namespace alone says nothing: systemd's `ProtectHostname=` makes one.
+        let name_of_first = || bounded(&first.join("etc/hostname")).as_deref().and_then(hostname);
+        let name = if is_same_file(&first, Path::new("/")) { None } else { name_of_first() };
         let os = read("etc/os-release").or_else(|| read("usr/lib/os-release"));
         Self {
-            name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            name: name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
             id: read("etc/machine-id").as_deref().and_then(machine_id),
             architecture: match std::env::consts::ARCH {
                 "x86_64" => "amd64",
@@ -76,6 +81,20 @@ fn machine_id(text: &str) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
+/// What hostname(5) says: the first line that is no comment.
+fn hostname(text: &str) -> Option<String> {
+    // As Linux has it: `__NEW_UTS_LEN` (include/uapi/linux/utsname.h).
+    const LONGEST: usize = 64;
+    let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    (name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_graphic())).then(|| name.to_owned())
+}
+
+/// Whether both are there and the same; not if one cannot be looked at.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 fn bounded(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
@@ -94,15 +113,31 @@ mod tests {
         fs::write(etc.join("machine-id"), "0123456789abcdef0123456789ABCDEF\n").unwrap();
         let release = "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME='Debian GNU/Linux'\nVERSION_ID=12\nID=debian\n";
         fs::write(etc.join("os-release"), release).unwrap();
+        fs::write(etc.join("hostname"), "# made by an installer\n\n node-7.example\n").unwrap();
         let host = Host::detect(procfs.path());
         assert_eq!(host.id.as_deref(), Some("0123456789abcdef0123456789ABCDEF"));
+        assert_eq!(host.name, "node-7.example");
         let text = |text: &str| Some(text.to_owned());
         let description = text("Debian GNU/Linux 12 (bookworm)");
         assert_eq!(host.os, Os { name: text("Debian GNU/Linux"), version: text("12"), description });
     }
 
     #[test]
+    fn a_name_is_the_kernels_where_the_first_process_has_none_of_its_own() {
+        let of_kernel = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let procfs = tempfile::tempdir().unwrap();
+        assert_eq!(Host::detect(procfs.path()).name, of_kernel);
+        fs::create_dir(procfs.path().join("1")).unwrap();
+        std::os::unix::fs::symlink("/", procfs.path().join("1/root")).unwrap();
+        assert_eq!(Host::detect(procfs.path()).name, of_kernel);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_left_out() {
+        for text in ["", "\n", "#a\n", "a b", "a\u{1b}[2J", "b\u{e9}", &"a".repeat(65)] {
+            assert_eq!(hostname(text), None, "{text}");
+        }
+        assert_eq!(hostname(&"a".repeat(64)), Some("a".repeat(64)));
         for id in
             ["", "uninitialized", "0123456789abcdef0123456789abcdeg", "0123456789abcdef0123456789abcdef0"]
         {

@@ -14,9 +14,9 @@ fn tell(found: Vec<Left>) -> Vec<Finding> {
 }
 
 /// As the kernel does when it is killed: the lock goes, the file stays.
-fn kill(mark: Mark) -> PathBuf {
-    let Mark { path, .. } = mark;
-    path
+fn kill(mut mark: Mark) -> PathBuf {
+    mark.watches();
+    mark.path.clone()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SendError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -40,14 +40,7 @@ pub fn channel() -> io::Result<(Commands, Inbox)> {
 }
 
 impl Commands {
-    /// Tells, and waits while as many commands as may be wait already. Fails if nobody obeys any more.
-    pub fn send(&self, command: Command) -> Result<(), SendError<Command>> {
-        self.sender.send(command)?;
-        self.waker.wake();
-        Ok(())
-    }
-
-    /// The same without waiting.
+    /// Tells. Fails while as many commands as may be wait already, and if nobody obeys any more.
     pub fn try_send(&self, command: Command) -> Result<(), TrySendError<Command>> {
         self.sender.try_send(command)?;
         self.waker.wake();

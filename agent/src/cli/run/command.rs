@@ -21,7 +21,6 @@ use tokio::sync::oneshot;
 use tracing::info;
 
 use crate::cli::report;
-use crate::escape::printable;
 use crate::sys;
 
 mod user;
@@ -43,7 +42,7 @@ pub(in crate::cli) struct StartError {
 
 /// Says why, and returns the exit code for it.
 pub(in crate::cli) fn complain(error: &StartError) -> u8 {
-    report::fail(&printable(&error.to_string()));
+    report::fail(&error.to_string());
     if error.source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_EXECUTE }
 }
 

@@ -48,13 +48,19 @@ pub(super) fn now(file: Option<&Path>) -> Paused {
     file.filter(|file| file.exists()).map_or(Paused::Nothing, read)
 }
 
-/// Pauses and goes on as the file and signals say, until it is dropped.
-pub(super) async fn follow(file: Option<PathBuf>, mut signals: Signals, orders: Orders, counts: Arc<Counts>) {
+/// Pauses and goes on as the file and signals say, until it is dropped. `is_paused` is whether anything is paused as it begins.
+pub(super) async fn follow(
+    (file, is_paused): (Option<PathBuf>, bool),
+    mut signals: Signals,
+    orders: Orders,
+    counts: Arc<Counts>,
+) {
     // What the file pauses, which one it was, and whether a signal pauses everything.
     let (mut by_file, mut seen, mut is_stopped) = (Paused::Nothing, None, false);
     let mut since: Option<Instant> = None;
     let mut counted = 0;
-    let mut is_to_tell = false;
+    // The file may be gone by the first look.
+    let mut is_to_tell = is_paused;
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

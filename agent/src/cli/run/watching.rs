@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::command::{self, Program};
 use super::{capabilities, pausing, reload, state, status, supervisor};
 use crate::attach::{Kernel, MAX_CONNECTED, Method, Sizes};
-use crate::capabilities::Needs;
+use crate::capabilities::{Needs, OF_POOL, keep_in_thread};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
 use crate::config::peers::Peers;
@@ -264,7 +264,10 @@ pub(in crate::cli) fn watch<S: Output>(
         }
         anyhow::bail!("--pid {pid}: there is no such process, or it runs no program");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // One may be there before rights are given up.
+    builder.on_thread_start(|| keep_in_thread(OF_POOL));
+    let runtime = builder.enable_all().build()?;
     let result = runtime.block_on(async {
         let sizes = Sizes {
             ring_bytes: settled.ring_size_kib * 1024,
@@ -304,11 +307,12 @@ pub(in crate::cli) fn watch<S: Output>(
         let reports_asked = signal(SignalKind::user_defined1())?;
         let signals = command::Signals::new()?;
         let pauses = pausing::Signals::new()?;
-        let Appearance { mark, status, delivery } = appear(&counts, &sink)?;
+        let Appearance { mut mark, status, delivery } = appear(&counts, &sink)?;
         let pause_file = arguments.pause_file.clone().or_else(|| config.file.pause_file.clone());
         let pause_file = pause_file.or_else(|| mark.as_ref().map(|mark| mark.folder().join(pausing::NAME)));
         // An agent that starts while the file is there places nothing.
         selection.paused = pausing::now(pause_file.as_deref());
+        let is_paused = !matches!(selection.paused, Paused::Nothing);
         // Last of what can fail: whoever sees the command run sees it watched.
         let mut child = program.map(Program::start).transpose()?;
         if let Some(child) = &child {
@@ -328,6 +332,9 @@ pub(in crate::cli) fn watch<S: Output>(
         let segments = open_spans.map(|spans| Segments::new(spans, segment_after));
         let watcher = |events, inbox: &_| Watcher::new(processes, selection, settings, kernel, events, inbox);
         let mut session = Session::start((ring, sizes.ring_bytes), segments, watcher)?;
+        if let Some(mark) = &mut mark {
+            mark.watches();
+        }
         if let (Some(child), Some(program)) = (&mut child, program) {
             child.go_when(session.expect(child.pid, program.path.clone()));
         }
@@ -339,7 +346,8 @@ pub(in crate::cli) fn watch<S: Output>(
         let hangups = signal(SignalKind::hangup())?;
         let following =
             tokio::spawn(reload::follow(config.clone(), peers.clone(), is_asked, session.orders(), hangups));
-        let pausing = tokio::spawn(pausing::follow(pause_file, pauses, session.orders(), counts));
+        let pausing =
+            tokio::spawn(pausing::follow((pause_file, is_paused), pauses, session.orders(), counts));
         let reloads = config.path.is_some();
         let mut ended = None;
         let stop = async {

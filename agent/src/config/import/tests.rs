@@ -162,6 +162,35 @@ fn variables_come_to_the_same() {
 }
 
 #[test]
+fn obi_sends_by_grpc_to_its_usual_port_where_nothing_else_is_said() {
+    let protocol = |text: &str| {
+        let text = read(text).unwrap().text();
+        Config::parse(text.as_bytes()).unwrap().file.export.protocol.map(|protocol| format!("{protocol:?}"))
+    };
+    let grpc = protocol("otel_traces_export: {endpoint: 'http://c:4317', protocol: grpc}");
+    assert!(grpc.is_some());
+    for text in [
+        "otel_traces_export: {endpoint: 'http://c:4317'}",
+        "otel_traces_export: {endpoint: 'https://c:14317/x'}",
+        "BEYLA_OPEN_PORT=80\nOTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\n",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4317\nOTEL_EBPF_OPEN_PORT=80\n",
+    ] {
+        assert_eq!(protocol(text), grpc, "{text}");
+    }
+    for text in [
+        "otel_traces_export: {endpoint: 'http://c:4318'}",
+        "otel_traces_export: {endpoint: 'http://c'}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_GO_AUTO_TARGET_EXE=/a\n",
+        "BEYLA_OPEN_PORT=80\nOTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_EXPORTER_OTLP_PROTOCOL=http/json\n",
+        INSTRUMENTATION,
+    ] {
+        assert_eq!(protocol(text), None, "{text}");
+    }
+    let other = protocol("otel_traces_export: {endpoint: 'http://c:4317', protocol: http/protobuf}");
+    assert!(other.is_some() && other != grpc);
+}
+
+#[test]
 fn nothing_that_comes_makes_a_file_that_cannot_be_followed_or_breaks_out_of_a_comment() {
     assert_eq!(read("").unwrap().text(), "");
     assert!(read("a: [").is_err());
