@@ -125,6 +125,9 @@ impl Reader {
                 "as in README.md"
             );
         }
+        // Else the mark of one that was killed would have gone before the next one looks for it.
+        let kept = ["RuntimeDirectory", "RuntimeDirectoryPreserve"].map(values);
+        assert_eq!(kept, [["lightfoot"], ["restart"]]);
     }
 
     fn run(&self, line: &str, expected: &[String]) {

@@ -5,7 +5,7 @@
 
 {{- define "lightfoot.selector" -}}
 app.kubernetes.io/name: lightfoot
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "lightfoot.labels" -}}
@@ -28,6 +28,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- else -}}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
+{{- end }}
+
+{{/*
+What the file says that no agent follows while it runs: where this changes, the pods are made anew. Rules are followed, but the first one
+that asks for it takes BPF programs that were not loaded.
+*/}}
+{{- define "lightfoot.settings" -}}
+{{- $settings := omit .Values.config "rules" "others" -}}
+{{- range .Values.config.rules }}{{ if .propagate }}{{ $_ := set $settings "propagate in rules" true }}{{ end }}{{ end -}}
+{{- $settings | toJson -}}
 {{- end }}
 
 {{/* The capabilities of README.md. */}}

@@ -185,6 +185,13 @@ fn values_that_mean_nothing_are_refused() {
         "seccompProfile: {type: Unconfined, localhostProfile: lightfoot.json}",
         "seLinuxOptions: {kind: spc_t}",
         "terminationGracePeriodSeconds: 0",
+        "env: [{name: A, value: 4317}]",
+        "nodeSelector: {a: 1}",
+        "podAnnotations: {a: true}",
+        "podLabels: {a: 1}",
+        "podLabels: {app.kubernetes.io/name: shop}",
+        "podLabels: {app.kubernetes.io/managed-by: shop}",
+        "serviceAccount: {annotations: {a: true}}",
     ] {
         let Some(mut command) = helm(&["template", "lightfoot", "--values", "-"]) else { return };
         let output = fed(&mut command, values);
@@ -194,6 +201,68 @@ fn values_that_mean_nothing_are_refused() {
             "{values}: {said}"
         );
     }
+}
+
+/// Kubernetes permits names that YAML takes for numbers.
+#[test]
+fn a_name_of_digits_is_a_name() {
+    let Some(mut command) = helm(&["template", "123", "--namespace", "456", "--values", "-"]) else { return };
+    let values = "{namespace: {create: true}, config: {others: ignore}, serviceAccount: {name: '7'}, priorityClassName: '8'}";
+    let output = fed(&mut command, values);
+    assert!(output.status.success(), "{}", said(&output));
+    let manifests = String::from_utf8(output.stdout).unwrap();
+    for kubernetes in KUBERNETES {
+        let Some((good, report)) = validated(&manifests, kubernetes) else { return };
+        assert!(good, "Kubernetes {kubernetes}: {report}\n{manifests}");
+    }
+    let pod = pod(&manifests);
+    assert_eq!((&pod["serviceAccountName"], &pod["priorityClassName"]), (&json!("7"), &json!("8")));
+    let subjects = of_kind(&manifests, "ClusterRoleBinding").unwrap()["subjects"].take();
+    assert_eq!(subjects, json!([{"kind": "ServiceAccount", "name": "7", "namespace": "456"}]));
+}
+
+/// A running agent follows rules, and nothing else of its file.
+#[test]
+fn pods_are_made_anew_for_what_no_agent_follows_while_it_runs_and_for_nothing_else() {
+    let made = |values: &str| {
+        let manifests = templated(values)?;
+        let template = of_kind(&manifests, "DaemonSet").unwrap()["spec"]["template"].take();
+        Some((template, of_kind(&manifests, "ConfigMap")))
+    };
+    let with = |config: &str| made(&format!("config: {config}"));
+    let Some((first, file)) = with("{traces: {ratio: 0.1}, rules: [{action: leave}]}") else { return };
+    for config in [
+        "{traces: {ratio: 0.1}}",
+        "{traces: {ratio: 0.1}, rules: [{action: watch}]}",
+        "{traces: {ratio: 0.1}, rules: [{action: leave}], others: ignore}",
+        "{traces: {ratio: 0.1}, rules: [{propagate: false}]}",
+    ] {
+        let (template, other_file) = with(config).unwrap();
+        assert_eq!(template, first, "{config}");
+        assert_ne!(other_file, file, "{config}");
+    }
+    let checksum = |template: &Value| template["metadata"]["annotations"]["checksum/config"].clone();
+    let mut seen = vec![first];
+    for config in [
+        "{traces: {ratio: 0.2}, rules: [{action: leave}]}",
+        "{traces: {ratio: 0.1}, export: {endpoint: 'http://c:4318'}}",
+        // It takes other programs of BPF.
+        "{traces: {ratio: 0.1}, rules: [{action: leave}, {propagate: true}]}",
+    ] {
+        let (template, _) = with(config).unwrap();
+        assert!(seen.iter().all(|other| checksum(other) != checksum(&template)), "{config}");
+        seen.push(template);
+    }
+    let (template, _) =
+        with("{traces: {ratio: 0.1}, rules: [{propagate: true}, {propagate: true}]}").unwrap();
+    assert_eq!(Some(&template), seen.last());
+
+    let (both, _) = made("{config: {traces: {ratio: 0.1}}, podAnnotations: {a: b}}").unwrap();
+    let expected = json!({"a": "b", "checksum/config": checksum(&seen[0])});
+    assert_eq!(both["metadata"]["annotations"], expected);
+    let (without, _) = made("{}").unwrap();
+    assert_eq!(without["metadata"]["annotations"], Value::Null);
+    assert_eq!(made("{config: null, podAnnotations: null}").unwrap().0, without);
 }
 
 /// What they run is a command, whose exit code `image.rs` has seen in a container.
@@ -279,6 +348,8 @@ fn constraints_of_openshift_allow_what_the_pod_asks_for_and_no_more() {
     ] {
         let Some(manifests) = templated(&format!("{values}{more}")) else { return };
         let constraints = of_kind(&manifests, "SecurityContextConstraints").unwrap();
+        // They are of no namespace: a release of the same name in another one has others.
+        assert_eq!(constraints["metadata"]["name"], "lightfoot-lightfoot");
         // Exactly what the container adds, which has none to add where it is privileged.
         let pod = of_kind(&manifests, "DaemonSet").unwrap();
         let added = pod.pointer("/spec/template/spec/containers/0/securityContext/capabilities/add");
