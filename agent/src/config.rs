@@ -130,6 +130,18 @@ impl Config {
         Ok(Self { path: Some(path.to_owned()), ..config })
     }
 
+    /// What a file that has mistakes still says of where agents are found, its state_dir and status_socket, if that can be read.
+    pub fn places_alone(path: &Path) -> File {
+        let text = read(path).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let document = text.and_then(|text| Node::parse(&text).ok());
+        let said = |name: &str| {
+            let entry = document.as_ref()?.entries().iter().find(|entry| entry.key == name)?;
+            let document::Value::Text(path) = &entry.value.value else { return None };
+            Some(PathBuf::from(path))
+        };
+        File { state_dir: said("state_dir"), status_socket: said("status_socket"), ..File::default() }
+    }
+
     /// Reads what a file holds.
     ///
     /// # Errors

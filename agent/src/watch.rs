@@ -152,6 +152,8 @@ pub enum Event {
     NotPropagated {
         /// The path of the program.
         executable: PathBuf,
+        /// To some of it something is.
+        is_partial: bool,
         /// Why not.
         reason: WatchError,
     },

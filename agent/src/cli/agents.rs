@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::config::ConfigArguments;
 use super::{FAILURE, SUCCESS, report};
-use crate::config::File;
+use crate::config::{Config, ConfigError, File};
 use crate::state::{default_folders, is_trustworthy, sockets};
 use crate::status::Status;
 use crate::status::client::{self, ClientError};
@@ -55,10 +55,12 @@ impl AgentsArguments {
             Ok(config) => Ok(config.file),
             Err(error) if self.config.is_named() => Err(error.into()),
             Err(error) => {
-                let reason =
-                    format!("{error}\nagents are looked for where they are without a configuration file");
-                report::fail(&reason);
-                Ok(File::default())
+                let places = "agents that run are looked for by its state_dir and status_socket alone";
+                report::fail(&format!("{error}\n{places}"));
+                Ok(match &error {
+                    ConfigError::Mistakes { path, .. } => Config::places_alone(path),
+                    _ => File::default(),
+                })
             }
         }
     }

@@ -34,7 +34,10 @@ pub(super) fn say(event: &Event) {
                 Err(reason) => warn!(%path, reason = chain(reason), "not watching routes of copied requests"),
             }
         }
-        Event::NotPropagated { executable, reason } => {
+        Event::NotPropagated { executable, is_partial: true, reason } => {
+            info!(path = %executable.display(), reason = chain(reason), "passing trace contexts on with a part of what is sent");
+        }
+        Event::NotPropagated { executable, reason, .. } => {
             warn!(path = %executable.display(), reason = chain(reason), "not passing trace contexts on");
         }
         Event::NotJoined { executable, reason } => {
@@ -77,10 +80,10 @@ pub(super) fn notice(event: &Event) -> Option<(&'static str, String)> {
                 }
             }
         }
-        Event::NotPropagated { executable, reason } => (
-            "warning",
-            format!("{}: trace contexts are not passed on: {}", executable.display(), chain(reason)),
-        ),
+        Event::NotPropagated { executable, is_partial, reason } => {
+            let what = if *is_partial { "not all trace contexts are" } else { "trace contexts are not" };
+            ("warning", format!("{}: {what} passed on: {}", executable.display(), chain(reason)))
+        }
         Event::NotJoined { executable, reason } => {
             ("warning", format!("{}: calls are not joined: {}", executable.display(), chain(reason)))
         }

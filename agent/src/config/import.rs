@@ -204,8 +204,13 @@ pub fn read(text: &str) -> Result<Imported, Mistake> {
             let is_said = |names: &[&str]| variables.iter().any(|(_, name, _)| names.contains(name));
             let is_of_obi = |name: &str| ["BEYLA_", "OTEL_EBPF_"].iter().any(|of| name.starts_with(of));
             let may_guess = variables.iter().any(|(_, name, _)| is_of_obi(name)) && !is_said(&PROTOCOLS);
+            let last = |of: &str| {
+                let mut said = variables.iter().rev();
+                said.find(|(_, name, value)| *name == of && !value.is_empty()).map(|(.., value)| *value)
+            };
+            imported.guesses_grpc =
+                may_guess && ENDPOINTS.into_iter().find_map(last).is_some_and(is_port_of_grpc);
             for (line, name, value) in variables {
-                imported.guesses_grpc |= may_guess && ENDPOINTS.contains(&name) && is_port_of_grpc(value);
                 imported.variable(line, name, value);
             }
         }
@@ -396,7 +401,7 @@ impl Imported {
     }
 }
 
-/// Variables that are followed as they are, and of which a guess is made there.
+/// Variables that are followed as they are, of which a guess is made there. The first goes before the second.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 

@@ -1,6 +1,6 @@
 //! The limits of the specification on what a span may have (`OTEL_ATTRIBUTE_…`, `OTEL_SPAN_ATTRIBUTE_…`).
 //!
-//! Limits on events and links are understood and have nothing to limit: our spans have neither.
+//! Limits on events and links are understood, and nothing is limited by them: our spans have no events, and two links at most.
 
 use std::borrow::Cow;
 

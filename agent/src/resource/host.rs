@@ -45,8 +45,10 @@ impl Host {
         let roots = [first.clone(), "/".into()];
         let read = |path: &str| roots.iter().find_map(|root| bounded(&root.join(path)));
         // A container has a name of its own, a pod its pod's. A UTS namespace alone says nothing: systemd's `ProtectHostname=` makes one.
+        let [of_first, own] = ["1/ns/uts", "self/ns/uts"].map(|namespace| procfs.join(namespace));
+        let is_hosts = is_same_file(&first, Path::new("/")) || is_same_file(&of_first, &own);
         let name_of_first = || bounded(&first.join("etc/hostname")).as_deref().and_then(hostname);
-        let name = if is_same_file(&first, Path::new("/")) { None } else { name_of_first() };
+        let name = if is_hosts { None } else { name_of_first() };
         let os = read("etc/os-release").or_else(|| read("usr/lib/os-release"));
         Self {
             name: name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
@@ -81,12 +83,14 @@ fn machine_id(text: &str) -> Option<String> {
     (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
-/// What hostname(5) says: the first line that is no comment.
+/// What hostname(5) says: the first line that is no comment, unless that stands for none.
 fn hostname(text: &str) -> Option<String> {
     // As Linux has it: `__NEW_UTS_LEN` (include/uapi/linux/utsname.h).
     const LONGEST: usize = 64;
     let name = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'))?;
-    (name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_graphic())).then(|| name.to_owned())
+    let is_none = matches!(name, "localhost" | "localhost.localdomain");
+    (!is_none && name.len() <= LONGEST && name.bytes().all(|byte| byte.is_ascii_graphic()))
+        .then(|| name.to_owned())
 }
 
 /// Whether both are there and the same; not if one cannot be looked at.
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        for text in ["", "\n", "#a\n", "a b", "a\u{1b}[2J", "b\u{e9}", &"a".repeat(65)] {
+        for text in ["", "\n", "#a\n", "localhost\n", "a b", "a\u{1b}[2J", "b\u{e9}", &"a".repeat(65)] {
             assert_eq!(hostname(text), None, "{text}");
         }
         assert_eq!(hostname(&"a".repeat(64)), Some("a".repeat(64)));

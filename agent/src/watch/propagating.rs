@@ -57,12 +57,13 @@ impl Watcher {
             return;
         }
         let (has_places, why) = (!analysis.propagation.places.is_empty(), analysis.not_propagated.join("; "));
+        let mut is_partial = has_places;
         let mut reason = if why.is_empty() { None } else { Some(WatchError::Unproven(why)) };
         if has_places && let Err(error) = self.add(owner, Group::Propagation) {
-            reason = Some(error);
+            (reason, is_partial) = (Some(error), false);
         }
         if let Some(reason) = reason {
-            self.tell(Event::NotPropagated { executable: executable.into(), reason });
+            self.tell(Event::NotPropagated { executable: executable.into(), is_partial, reason });
         }
     }
 

@@ -323,8 +323,13 @@ fn a_file_with_mistakes_keeps_nobody_from_an_agent_that_runs() {
     }
     let noted = said(&check(&[]));
     let expected =
-        [" cannot be followed:", "otherz", "are looked for where they are without a configuration"];
+        [" cannot be followed:", "otherz", "are looked for by its state_dir and status_socket alone"];
     assert!(expected.iter().all(|part| noted.contains(part)), "{noted}");
+    for place in [format!("status_socket: {}", text(&socket)), format!("state_dir: {}", text(&state))] {
+        fs::write(&file, format!("{place}\notherz: leave\n")).unwrap();
+        let output = check(&[]);
+        assert!(output.status.success(), "{place}: {}", said(&output));
+    }
     let named = check(&["--config", text(&file)]);
     assert_eq!(named.status.code(), Some(1), "{}", said(&named));
     assert!(!said(&named).contains(expected[2]), "{}", said(&named));

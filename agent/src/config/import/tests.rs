@@ -181,6 +181,8 @@ fn obi_sends_by_grpc_to_its_usual_port_where_nothing_else_is_said() {
         "otel_traces_export: {endpoint: 'http://c:4318'}",
         "otel_traces_export: {endpoint: 'http://c'}",
         "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_GO_AUTO_TARGET_EXE=/a\n",
+        "BEYLA_OPEN_PORT=80\nOTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4318\n",
+        "BEYLA_OPEN_PORT=80\nOTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_EXPORTER_OTLP_ENDPOINT=http://c:4318\n",
         "BEYLA_OPEN_PORT=80\nOTEL_EXPORTER_OTLP_ENDPOINT=http://c:4317\nOTEL_EXPORTER_OTLP_PROTOCOL=http/json\n",
         INSTRUMENTATION,
     ] {

@@ -123,7 +123,7 @@ fn has_room(entry: &mut InFlight) -> bool {
         && record(entry).lengths[GrpcText::Connection as usize] as usize == size_of::<Connection>()
 }
 
-/// Counts if the connection of a call that has ended is not known, though it had one: a call without an error certainly had.
+/// Counts if the connection of a call that has ended is not known, though it had one: a call without an error had, unless an interceptor has answered it.
 #[inline(never)]
 pub fn check(entry: &mut InFlight, error: u64) {
     let is_known = entry.state & state::CONNECTED != 0;

@@ -88,6 +88,8 @@ fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
     let at_once = if words == ["usual"] { AT_ONCE } else { 1 };
     let mut is_well = true;
     for boots in boots.chunks(at_once) {
+        // Fetched one after the other: packages of both come by the same lists.
+        boots.iter().try_for_each(|boot| guest::kernel(boot).map(drop))?;
         for (boot, ended) in boots.iter().zip(run_at_once(boots)) {
             let ended = ended?;
             println!("{boot}: {ended}");
@@ -101,7 +103,7 @@ fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
     Ok(is_well)
 }
 
-/// What came of each, in their order.
+/// What came of each, in their order. Their kernels are there.
 fn run_at_once(boots: &[Boot]) -> Vec<Result<Ended, String>> {
     thread::scope(|scope| {
         let run = |boot| scope.spawn(move || machine::run(boot).map_err(|error| format!("{boot}: {error}")));

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use lightfoot_probes_abi::{Counter, Counters};
+use rustix::io::Errno;
 
 use super::because::{because, nobody, undelivered};
 use super::cost;
@@ -227,7 +229,7 @@ impl Board {
     /// Leaves out refused processes that have ended, of which nobody tells.
     fn forget_ended(&self) {
         let Some(refused) = self.known().next_look() else { return };
-        // Whoever reads the ring need not wait meanwhile.
+        // Whoever has more to tell need not wait meanwhile.
         let ended = ended(&self.proc, refused);
         self.known().refused.retain(|(refused, _)| !ended.contains(refused));
     }
@@ -305,20 +307,32 @@ impl About {
 /// Those of them that run no more, by what anybody may read: whoever answers has no rights.
 fn ended(proc: &Proc, processes: Vec<ProcessKey>) -> HashSet<ProcessKey> {
     // Where the processes of others are hidden (proc(5), `hidepid`), the first one is, too, and nobody knows.
-    if started(proc, 1).is_none() {
+    if !matches!(started(proc, 1), Ok(Some(_))) {
         return HashSet::new();
     }
-    processes.into_iter().filter(|key| started(proc, key.pid) != Some(key.started)).collect()
+    let has_ended = |key: &ProcessKey| started(proc, key.pid).is_ok_and(|found| found != Some(key.started));
+    processes.into_iter().filter(has_ended).collect()
 }
 
 /// When the process of that number started, unless it is dead and only its parent has not asked yet (proc_pid_stat(5): the fields 3 and 22).
-fn started(proc: &Proc, pid: u32) -> Option<u64> {
-    let stat = fs::read(proc.folder(pid).join("stat")).ok()?;
+///
+/// # Errors
+/// It cannot be looked at, which says nothing of it.
+fn started(proc: &Proc, pid: u32) -> io::Result<Option<u64>> {
+    let stat = match fs::read(proc.folder(pid).join("stat")) {
+        Ok(stat) => stat,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // It has ended since the file was opened.
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     // The name before them may be anything.
-    let fields = std::str::from_utf8(stat.rsplit(|byte| *byte == b')').next()?).ok()?;
-    let mut fields = fields.split_ascii_whitespace();
-    let is_dead = matches!(fields.next()?, "Z" | "X");
-    fields.nth(18).filter(|_| !is_dead)?.parse().ok()
+    let fields = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    let fields: Vec<_> = str::from_utf8(fields).unwrap_or_default().split_ascii_whitespace().collect();
+    let (Some(state), Some(Ok(started))) = (fields.first(), fields.get(19).map(|field| field.parse())) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    Ok((!matches!(*state, "Z" | "X")).then_some(started))
 }
 
 /// Why what could be watched is not.
