@@ -141,20 +141,22 @@ impl Watcher {
         if Instant::now() >= until {
             return None;
         }
-        let kept = process.and_then(|process| sys::exit_status(process.as_fd()));
-        Death::of(kept.or_else(|| self.status_of_dead(key))?)
+        Death::of(self.status_of_dead(key, process)?)
     }
 
-    /// Of a process whose parent has not asked yet; what runs has none. The kernel tells of an end before the process is a zombie
-    /// (`do_exit` in kernel/exit.c), which it is a moment later.
-    fn status_of_dead(&self, key: ProcessKey) -> Option<i32> {
+    /// Of a process that has ended; what runs has none. The kernel tells of an end before the process is a zombie (`do_exit` in
+    /// kernel/exit.c), which it is a moment later until its parent asks; from then on `process` tells.
+    fn status_of_dead(&self, key: ProcessKey, process: Option<OwnedFd>) -> Option<i32> {
         let file = self.proc.folder(key.pid).join("stat");
+        let kept = || process.as_ref().and_then(|process| sys::exit_status(process.as_fd()));
         let began = Instant::now();
         loop {
-            match Ending::of(&fs::read_to_string(&file).ok()?)? {
-                Ending::Over(status) => return Some(status),
-                Ending::Begun if began.elapsed() < MOMENT => sleep(MOMENT / 100),
-                Ending::Begun | Ending::Far => return None,
+            match fs::read_to_string(&file).ok().as_deref().and_then(Ending::of) {
+                Some(Ending::Over(status)) => return Some(status),
+                Some(Ending::Begun) if began.elapsed() < MOMENT => sleep(MOMENT / 100),
+                Some(Ending::Begun | Ending::Far) => return None,
+                // Its parent has asked.
+                None => return kept(),
             }
         }
     }
