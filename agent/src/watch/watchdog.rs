@@ -141,14 +141,14 @@ impl Watcher {
         if Instant::now() >= until {
             return None;
         }
-        Death::of(self.status_of_dead(key, process)?)
+        Death::of(self.status_of_dead(key, process.as_ref())?)
     }
 
     /// Of a process that has ended; what runs has none. The kernel tells of an end before the process is a zombie (`do_exit` in
     /// kernel/exit.c), which it is a moment later until its parent asks; from then on `process` tells.
-    fn status_of_dead(&self, key: ProcessKey, process: Option<OwnedFd>) -> Option<i32> {
+    fn status_of_dead(&self, key: ProcessKey, process: Option<&OwnedFd>) -> Option<i32> {
         let file = self.proc.folder(key.pid).join("stat");
-        let kept = || process.as_ref().and_then(|process| sys::exit_status(process.as_fd()));
+        let kept = || process.and_then(|process| sys::exit_status(process.as_fd()));
         let began = Instant::now();
         loop {
             match fs::read_to_string(&file).ok().as_deref().and_then(Ending::of) {

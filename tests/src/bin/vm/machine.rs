@@ -80,7 +80,7 @@ fn run_once(command: &mut Command, boot: &Boot, release: &str) -> Result<(Ended,
     let mut methods = Vec::new();
     let mut codes: Vec<_> = boot.trials.iter().map(|trial| (trial.to_string(), None)).collect();
     while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
-        println!("[{} {} {:4}] {line}", boot.machine.name(), boot.version, started.elapsed().as_secs());
+        println!("[{:4}] {line}", started.elapsed().as_secs());
         has_fault |= line.contains(FAULT);
         if let Some((rest, _)) =
             line.split_once(": programs and ring buffer load, a probe is placed, its hits")

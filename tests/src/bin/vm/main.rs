@@ -18,11 +18,9 @@
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
-use std::thread::{self, ScopedJoinHandle};
 
 use lightfoot_tests::kernels::Kernels;
 
-use machine::Ended;
 use trials::{Boot, Trial};
 
 mod executables;
@@ -31,9 +29,6 @@ mod machine;
 mod programs;
 mod suite;
 mod trials;
-
-/// So many machines run at once in each run of the tests: by itself one leaves half of two processors idle, as its tests wait.
-const AT_ONCE: usize = 2;
 
 const USAGE: &str =
     "usage: vm [--write] all | usual | programs | MACHINE VERSION [PARAMETERS [TEST [FILTER]…]]";
@@ -85,30 +80,15 @@ fn run(words: &[&str], is_written: bool) -> Result<bool, Box<dyn Error>> {
     if boots.is_empty() {
         return Err("no such kernel".into());
     }
-    let at_once = if words == ["usual"] { AT_ONCE } else { 1 };
     let mut is_well = true;
-    for boots in boots.chunks(at_once) {
-        // Fetched one after the other: packages of both come by the same lists.
-        boots.iter().try_for_each(|boot| guest::kernel(boot).map(drop))?;
-        for (boot, ended) in boots.iter().zip(run_at_once(boots)) {
-            let ended = ended?;
-            println!("{boot}: {ended}");
-            let row = ended.row(boot);
-            is_well &= row.is_well();
-            if is_written {
-                Kernels::document(row)?;
-            }
+    for boot in &boots {
+        let ended = machine::run(boot)?;
+        println!("{boot}: {ended}");
+        let row = ended.row(boot);
+        is_well &= row.is_well();
+        if is_written {
+            Kernels::document(row)?;
         }
     }
     Ok(is_well)
-}
-
-/// What came of each, in their order. Their kernels are there.
-fn run_at_once(boots: &[Boot]) -> Vec<Result<Ended, String>> {
-    thread::scope(|scope| {
-        let run = |boot| scope.spawn(move || machine::run(boot).map_err(|error| format!("{boot}: {error}")));
-        let threads: Vec<_> = boots.iter().map(run).collect();
-        let ended = threads.into_iter().map(ScopedJoinHandle::join);
-        ended.map(|ended| ended.unwrap_or_else(|_| Err("a thread panicked".to_owned()))).collect()
-    })
 }
