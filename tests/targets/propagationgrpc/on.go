@@ -5,7 +5,9 @@ import (
 	"log"
 	"net/url"
 	"strings"
+	"time"
 
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
 )
 
@@ -17,8 +19,18 @@ func handOn(ctx context.Context, address string, own []string) {
 	}
 	to := dial(address, "on")
 	defer to.Close()
+	to.settle()
 	to.must(ctx, "M")
 	to.must(ctx, "M")
+}
+
+// settle waits until the server has said how many headers it takes. A call may be made before that, for grpc-go has a connection ready before
+// it looks at what the server says (http2Client.reader), and fails if it has more.
+func (c *connection) settle() {
+	for state := c.GetState(); state != connectivity.Ready; state = c.GetState() {
+		c.WaitForStateChange(context.Background(), state)
+	}
+	time.Sleep(200 * time.Millisecond)
 }
 
 // ask makes a call with this metadata.
