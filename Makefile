@@ -57,7 +57,7 @@ test: ## run the tests
 	@scripts/packages.sh
 	@scripts/image.sh
 	cargo test --workspace
-	cargo run --quiet --package lightfoot-tests --bin vm -- usual
+	@scripts/kit.sh vm usual
 	@scripts/fuzz-briefly.sh
 
 test-all: ## run the tests with everything that is too long for each run: hours (as root)
@@ -73,7 +73,7 @@ soak: ## let an agent run for an hour while programs come and go (as root); SECO
 vm: ## boot other kernels and arm64 by emulation, as each run of the tests does; KERNEL='x86_64 6.1' takes that one
 	@scripts/setup.sh dist go-tests vm
 	@scripts/dist.sh
-	cargo run --quiet --package lightfoot-tests --bin vm -- $(if $(KERNEL),--write $(KERNEL),usual)
+	@scripts/kit.sh vm $(if $(KERNEL),--write $(KERNEL),usual)
 
 vm-all: ## boot all kernels (hours), and write docs/kernels.json and the README's table
 	@$(MAKE) vm KERNEL=all

@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
 seconds=${1:-10}
 # Whole files are too much to be guessed within seconds: without these a fuzzer does not get past their first bytes.
-seeds=(cargo run --quiet --package lightfoot-tests --bin fuzz-seeds)
+seeds=(scripts/kit.sh fuzz-seeds)
 quietly "${seeds[@]}" tests/fuzz/corpus/binary
 quietly "${seeds[@]}" tests/fuzz/corpus/recording recording
 for target in source site binary recording config import cgroups; do

@@ -1,10 +1,15 @@
-//! Going through builds two at a time, and failing with the list of all that failed.
+//! Going through many at a time: builds two by two, failing with the list of all that failed, and what mostly waits by four.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 
+use crate::extent::Extent;
 use crate::go::Build;
+
+/// What [`at_once`] does at a time.
+const AT_ONCE: usize = 4;
 
 /// Runs `check` on every build.
 ///
@@ -21,6 +26,27 @@ pub fn each_build(builds: impl Iterator<Item = Build>, check: impl Fn(&Build, &P
     });
     assert!(!builds.is_empty(), "there is nothing to try");
     assert!(failed.is_empty(), "{} of {} builds failed:\n{}", failed.len(), builds.len(), failed.join("\n"));
+}
+
+/// Runs `check` on each of these, four at a time, for what mostly waits. Where the least is tried it is one after the other: a virtual
+/// machine has no room for more.
+///
+/// # Panics
+/// If one of them does, once all have ended.
+pub fn at_once<T: Send>(items: impl IntoIterator<Item = T, IntoIter: Send>, check: impl Fn(T) + Sync) {
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().ok()?.next();
+    let worker = || {
+        while let Some(item) = next() {
+            check(item);
+        }
+    };
+    let workers = if Extent::of_environment() == Extent::Least { 1 } else { AT_ONCE };
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(worker);
+        }
+    });
 }
 
 fn failure(build: &Build, check: &(impl Fn(&Build, &Path) + Sync)) -> Option<String> {

@@ -18,6 +18,7 @@
 //!   run; [`sink`]: an endpoint for spans that nobody looks at.
 
 use std::env;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -142,6 +143,18 @@ pub fn wait_within<T>(
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// What `look` finds becomes that, and stays so for a moment in which more would show: for what a server does a moment after its
+/// client has what it wants.
+///
+/// # Panics
+/// If it does not within [`PATIENCE`], or does not stay.
+#[track_caller]
+pub fn assert_settles<T: PartialEq + fmt::Debug>(expected: &T, mut look: impl FnMut() -> T) {
+    drop(wait_for("what is expected", || (look() == *expected).then_some(())));
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(look(), *expected);
 }
 
 /// Nanoseconds of `CLOCK_BOOTTIME`, the clock of the kernel's probes.

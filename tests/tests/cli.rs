@@ -373,7 +373,7 @@ fn an_agent_that_is_killed_leaves_the_command_alone_and_unprobed() {
     let child = child(&agent);
     let pid = child.as_raw_nonzero().get().cast_unsigned();
     let address = address(&agent);
-    let other = Target::start(&binary(Program::Lifecycle).unwrap()).unwrap();
+    let other = Target::start(&folder.copy_of(Program::Lifecycle, "other").unwrap()).unwrap();
     other.address().unwrap();
     let original = code_at(other.pid(), &offsets).unwrap();
     assert_ne!(code_at(pid, &offsets).unwrap(), original);

@@ -12,6 +12,7 @@ use lightfoot::catalog::connect;
 use lightfoot::inspect::Program as Facts;
 use lightfoot::plan::Plan;
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
+use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
 use lightfoot_tests::live::watched::documented;
 use lightfoot_tests::live::{Span, Watched, wait_for};
 use serde::Deserialize;
@@ -116,7 +117,8 @@ impl Looked {
 fn spans_are_those_of_the_tables(minor: u32, mode: Mode) {
     let Some(own) = Watched::start(Program::Connect, minor, mode).unwrap() else { return };
     let build = Build::here(Program::ConnectGrpc, GoVersion::of_minor(minor).unwrap(), mode);
-    let (mut own, mut other) = (Looked::at(own), Looked::at(Watched::beside_others(build).unwrap()));
+    let other = Watched::beside_others(build, &NO_CALLER_IS_LATE).unwrap().unwrap();
+    let (mut own, mut other) = (Looked::at(own), Looked::at(other));
     let url = own.watched.program.url("server").unwrap();
     let rows: Vec<_> = documented("connect.md").unwrap().into_iter().filter(|row| row.len() == 4).collect();
     assert!(rows.len() > 35);

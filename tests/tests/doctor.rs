@@ -114,7 +114,7 @@ fn with_all_rights_all_is_well_and_both_traps_have_a_price() {
     for kind in ["emulated", "stepped"] {
         assert!(price[kind]["hits"].as_u64().unwrap() >= 100, "{price:#}");
     }
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn an_endpoint_that_never_answers_is_not_waited_for() {
     let began = Instant::now();
     let report = Report::of(doctor(&["--endpoint", &endpoint]), &[]);
     assert!(report.found("endpoint").contains("no answer within"), "{:#}", report.check("endpoint"));
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -23,7 +23,7 @@ const MEMORY: Memory = Memory {
 #[test]
 fn the_harness_sees_broken_promises_and_the_inputs_are_varied() {
     let folder = tempfile::tempdir().unwrap();
-    let limits = Limits { time: Duration::from_millis(500), memory: 1 << 20 };
+    let limits = Limits { time: Duration::from_secs(2), memory: 1 << 20 };
     let harness = Harness { limits, memory: Some(MEMORY), folder: folder.path().to_owned() };
 
     let input = |name: &str, expected| Input { name: name.into(), bytes: vec![1, 2, 3].into(), expected };

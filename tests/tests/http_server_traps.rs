@@ -95,8 +95,8 @@ fn a_third_trap_that_brings_no_route_goes_again_and_does_not_come_back_soon() {
     assert_eq!(traps(&scene), 2);
     let (_, outcome) = scene.end().unwrap();
     let hits = outcome.counts["route_site"];
-    assert_eq!(hits, 2 * CLIENTS * EACH, "{}", outcome.messages);
-    assert!(hits >= ROUTE_TRIAL);
+    // It goes at the first look after a whole trial: behind these requests, or in their midst.
+    assert!((ROUTE_TRIAL..=2 * CLIENTS * EACH).contains(&hits), "{hits}: {}", outcome.messages);
     assert_eq!(outcome.counts.get("route_of_copy"), None);
     assert!(!outcome.messages.contains("watching routes of copied requests"), "{}", outcome.messages);
 }

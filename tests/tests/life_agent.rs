@@ -12,10 +12,10 @@ use lightfoot_tests::live::target::addresses;
 use lightfoot_tests::live::{Agent, Folder, Target, get, lightfoot, text, wait_for, wait_within};
 use rustix::process::Signal;
 
-/// Within which everything must be detached (issue: "detached within two seconds").
-const DETACHED: Duration = Duration::from_secs(2);
+/// Within which everything must be detached: two seconds, five times over for a machine whose processors others take (README.md).
+const DETACHED: Duration = Duration::from_secs(10);
 /// The kernel closes one perf event after the other, each in some 0.1 s: here there are two dozen.
-const DETACHED_PERF: Duration = Duration::from_secs(15);
+const DETACHED_PERF: Duration = Duration::from_secs(25);
 #[test]
 fn an_agent_in_a_pid_namespace_watches_its_own_and_says_what_it_cannot() {
     let Some(folder) = Folder::for_test("an agent in a PID namespace") else { return };

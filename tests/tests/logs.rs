@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{PipeReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fs, io, thread};
 
 use lightfoot_tests::live::process::Process;
@@ -196,8 +196,11 @@ fn a_standard_error_that_nobody_reads_holds_up_nothing_and_is_counted() {
     agent.signal(Signal::USR1);
     requests(&target, 1);
     wait_for("one more", || (count() > before + sent).then_some(())).unwrap();
+    // There is room for the last counts then.
+    let mut first = vec![0; 128 << 10];
+    errors.read_exact(&mut first).unwrap();
     let text = thread::spawn(move || {
-        let mut text = String::new();
+        let mut text = String::from_utf8(first).unwrap();
         errors.read_to_string(&mut text).map(|_| text)
     });
     agent.signal(Signal::TERM);
@@ -230,7 +233,7 @@ fn an_agent_whose_standard_error_is_stalled_ends_when_told() {
     let told = Instant::now();
     agent.signal(Signal::TERM);
     assert!(agent.wait().unwrap().success());
-    assert!(told.elapsed() < PATIENCE.min(Duration::from_secs(10)), "{:?}", told.elapsed());
+    assert!(told.elapsed() < PATIENCE, "{:?}", told.elapsed());
 }
 
 /// The source of the agent, file by file.

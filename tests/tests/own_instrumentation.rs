@@ -202,6 +202,8 @@ fn gaps_are_filled_within_the_spans_of_the_sdk_and_the_rest_is_told_of() {
                 assert_ne!(served.trace_id, trace_id);
             }
         }
+        let is_served = |span: &Span| span.kind == SERVER && span.text("rpc.system.name") == "grpc";
+        agent.wait_for_spans(4, is_served).unwrap();
         let outcome = agent.stop().unwrap();
         let served = |by: &str| {
             let all = outcome.spans.iter().filter(|span| span.kind == SERVER);

@@ -86,7 +86,8 @@ fn what_is_paused_has_no_probe_and_goes_on_afterwards() {
         agent.counts().unwrap();
         serves("/on", [true, true]);
 
-        fs::write(&file, "shop\n").unwrap();
+        // At once, for an empty one pauses all.
+        folder.say("pause", "shop\n").unwrap();
         becomes([false, true]);
         serves("/some", [false, true]);
         fs::write(&file, "").unwrap();

@@ -236,7 +236,8 @@ fn processes_are_chosen_by_all_that_is_known_of_them() {
 #[test]
 fn a_port_that_is_opened_later_decides_anew() {
     let Some(folder) = Folder::for_test("ports that are opened later") else { return };
-    let ports = [0, 0].map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    // Nobody else takes ports of this address meanwhile.
+    let ports = [0, 0].map(|_| TcpListener::bind(("127.0.0.2", 0)).unwrap());
     let ports = ports.map(|listener| listener.local_addr().unwrap().port());
     let file = folder.path().join("config.yaml");
     let [admin, public] = ports;
@@ -253,7 +254,7 @@ fn a_port_that_is_opened_later_decides_anew() {
     let start = |name: &str, port: u16| {
         let program = folder.copy_of(Program::Lifecycle, name).unwrap();
         let mut command = Command::new(program);
-        let target = Target::spawn(command.args(["-delay", "5s", "-listen", &format!("127.0.0.1:{port}")]));
+        let target = Target::spawn(command.args(["-delay", "15s", "-listen", &format!("127.0.0.2:{port}")]));
         target.unwrap()
     };
     let (early, late) = (start("early", admin), start("late", public));

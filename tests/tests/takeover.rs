@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Folder, Outcome, Target, lightfoot};
+use lightfoot_tests::live::{Agent, Folder, Outcome, Target, lightfoot, wait_for, watching};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::process::Signal;
@@ -90,7 +90,10 @@ fn of_agents_that_start_at_once_one_watches() {
     for agent in &agents {
         agent.says(&format!("pid={pid} ")).unwrap();
     }
-    // Those that stood back for each other have tried again.
+    let watches = |agent: &&Agent| agent.messages().contains(&watching(target.pid()));
+    // Those that stood back for each other try again. It tells the kernel before it answers.
+    wait_for("one that watches", || agents.iter().find(watches)).unwrap().counts().unwrap();
+    // Another one that would watch it, too, has had its time.
     thread::sleep(Duration::from_millis(1000));
     assert_eq!(target.get("/once").unwrap(), 200);
     let outcomes = agents.map(|agent| agent.stop().unwrap());

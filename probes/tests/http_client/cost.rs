@@ -1,14 +1,11 @@
 //! What a client's span costs: traps, reads of user memory, time.
 
-use std::thread;
-use std::time::Duration;
-
 use aya::sys::{Stats, enable_stats};
 use lightfoot_probes_abi::layout::{Connect, Layout, Request};
 use lightfoot_probes_abi::process::process_flags::{CHILDREN, CONNECTIONS, INFER_PARENTS};
 use lightfoot_probes_abi::{Counter, Sampler};
 use lightfoot_tests::go::VERSIONS;
-use lightfoot_tests::live::Client;
+use lightfoot_tests::live::{Client, wait_for};
 
 use crate::watch::Options;
 use crate::{ALWAYS_ON, BINARY, Watched, alone, usual_go};
@@ -94,11 +91,14 @@ fn reads_for_parents() {
         let headers = "User-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n";
         let mut send = || assert_eq!(client.status(path, headers).unwrap(), 200);
         send();
-        // The end of the connection before this one takes a read, too.
-        thread::sleep(Duration::from_millis(200));
         let before = watched.watch.counter(Counter::UserReads);
         (0..100).for_each(|_| send());
-        watched.watch.counter(Counter::UserReads) - before
+        let after = watched.watch.counter(Counter::UserReads);
+        drop(client);
+        // The end of the connection takes a read, too, which is not among those of the next one.
+        let is_over = || watched.watch.counter(Counter::UserReads) > after;
+        wait_for("the end of the connection", || is_over().then_some(())).unwrap();
+        after - before
     };
     let none = reads_with(&mut watched, "/x", 0);
     assert_eq!(reads_with(&mut watched, "/x", CHILDREN) - none, 300);

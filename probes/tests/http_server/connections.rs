@@ -1,19 +1,13 @@
 //! What is known of a connection is kept from request to request.
 
-use std::thread;
-use std::time::Duration;
-
 use lightfoot_probes_abi::in_flight::state;
 use lightfoot_probes_abi::{Counter, InFlight, InFlightKey, Process, Text};
-use lightfoot_tests::live::Client;
+use lightfoot_tests::live::{Client, assert_settles};
 use lightfoot_tests::probes::HttpSpan;
 
 use crate::watch::{Options, Watch};
 use crate::{ALWAYS_ON, BINARY, alone, selected, usual_go, watched};
 use crate::{layout::End, send};
-
-/// A server notices the end of a connection a moment later.
-const A_MOMENT: Duration = Duration::from_millis(200);
 
 /// How many connections wait for their next request, and of how many something is kept.
 fn idle_and_kept(watch: &mut Watch) -> (usize, usize) {
@@ -76,11 +70,10 @@ fn a_connection_is_forgotten_when_it_ends() {
         assert_eq!((watch.open_spans(), idle_and_kept(&mut watch)), (0, (5, 5)));
     }
     clients.truncate(2);
-    thread::sleep(A_MOMENT);
-    assert_eq!((watch.open_spans(), idle_and_kept(&mut watch)), (0, (2, 2)));
+    // A server notices the end of a connection a moment later.
+    assert_settles(&(0, (2, 2)), || (watch.open_spans(), idle_and_kept(&mut watch)));
     drop(clients);
-    thread::sleep(A_MOMENT);
-    assert_eq!(idle_and_kept(&mut watch), (0, 0));
+    assert_settles(&(0, 0), || idle_and_kept(&mut watch));
     assert_eq!(watch.counter(Counter::Ended), 15);
     drop(server.stop());
 }
@@ -101,8 +94,7 @@ fn more_connections_than_there_is_room_for() {
     assert_eq!((records.len(), watch.open_spans(), idle_and_kept(&mut watch)), (60, 0, (4, 4)));
     assert_eq!(watch.counters(), [(Counter::Started, 60), (Counter::Ended, 60)]);
     drop(clients);
-    thread::sleep(A_MOMENT);
-    assert_eq!(idle_and_kept(&mut watch), (0, 0));
+    assert_settles(&(0, 0), || idle_and_kept(&mut watch));
     drop(server.stop());
 }
 

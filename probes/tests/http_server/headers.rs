@@ -1,8 +1,5 @@
 //! The values of headers that a process is asked for: what they are, what they cost, and their bounds.
 
-use std::thread;
-use std::time::Duration;
-
 use aya::sys::{Stats, enable_stats};
 use lightfoot::attach::wanted_headers;
 use lightfoot_probes_abi::process::process_flags;
@@ -10,7 +7,7 @@ use lightfoot_probes_abi::record::{CUT_HEADERS, http_flags};
 use lightfoot_probes_abi::user::Record;
 use lightfoot_probes_abi::{Counter, Process, WantedHeaders, limits};
 use lightfoot_tests::go::VERSIONS;
-use lightfoot_tests::live::Client;
+use lightfoot_tests::live::{Client, assert_settles};
 
 use crate::layout::End;
 use crate::watch::{Options, Watch};
@@ -64,8 +61,7 @@ fn what_is_asked_for_is_read_and_nothing_else() {
             let (records, connections) = watch.collect(50, || send(server.address, 1, 50, request));
             assert_eq!(records.len(), 50);
             // A server notices the end of a connection a moment later.
-            thread::sleep(Duration::from_millis(200));
-            assert_eq!(watch.runs().0 - runs, 2 * 50 + connections, "{version}");
+            assert_settles(&(2 * 50 + connections), || watch.runs().0 - runs);
             let reads = watch.counter(Counter::UserReads) - before;
             (reads, records.iter().map(|record| values(record)).collect::<Vec<_>>())
         };

@@ -13,8 +13,6 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
 use lightfoot_probes_abi::layout::Router;
@@ -22,7 +20,7 @@ use lightfoot_probes_abi::limits::ROUTE_PARTS;
 use lightfoot_probes_abi::user::Record;
 use lightfoot_probes_abi::{Counter, Layout, Process, Sampler, SamplerKind, Text};
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
-use lightfoot_tests::live::{Client, Server};
+use lightfoot_tests::live::{Client, Server, wait_for};
 
 use layout::{Facts, inspect};
 use watch::{Options, Watch};
@@ -78,8 +76,9 @@ impl Scene {
         });
         let after = costs(&self.watch);
         drop(client);
-        // A server notices the end of a connection a moment later.
-        thread::sleep(Duration::from_millis(200));
+        // A server notices the end of a connection a moment later, which takes a read.
+        let is_over = || self.watch.counter(Counter::UserReads) > after.1;
+        wait_for("the end of the connection", || is_over().then_some(())).unwrap();
         let route = |record: &Vec<u8>| match Record::parse(record).unwrap() {
             Record::HttpServer(_, texts) => String::from_utf8(texts.get(Text::Route).to_vec()).unwrap(),
             other => panic!("no server's: {other:?}"),

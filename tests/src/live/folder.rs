@@ -2,8 +2,10 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -75,8 +77,13 @@ impl Folder {
     /// A copy of a file under that name.
     pub fn copy(&self, file: &Path, name: &str) -> Result<PathBuf, LiveError> {
         let path = self.path().join(name);
-        fs::copy(file, &path).map_err(FileError::at(file))?;
-        Ok(path)
+        // By a process of its own: what another thread forks meanwhile would have the copy open for writing until it executes
+        // something, and nobody else could execute it.
+        let copied = Command::new("cp").arg(file).arg(&path).status();
+        match copied.map_err(FileError::at(file))? {
+            status if status.success() => Ok(path),
+            status => Err(FileError::at(file)(io::Error::other(status.to_string())).into()),
+        }
     }
 
     /// A copy of a program under that name; folders in the name must be there.

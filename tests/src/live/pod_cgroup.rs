@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::LiveError;
+use super::{LiveError, wait_for};
 
 /// Where version 2 is, alone or beside version 1, and a hierarchy of version 1.
 const ROOTS: [&str; 3] = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup", "/sys/fs/cgroup/pids"];
@@ -29,10 +29,11 @@ impl PodCgroup {
 
     /// Makes it, and puts a process into it.
     pub fn around(pid: u32, pod_uid: &str, container: &str) -> Result<Self, LiveError> {
-        let cgroup = Self::of(pod_uid, container)?;
-        let members = cgroup.members();
-        fs::write(&members, pid.to_string()).map_err(LiveError::io("writing", &members))?;
-        Ok(cgroup)
+        // Another test may just be done with the same one, and take it away.
+        wait_for("a place in a cgroup", || {
+            let cgroup = Self::of(pod_uid, container).ok()?;
+            fs::write(cgroup.members(), pid.to_string()).ok().map(|()| cgroup)
+        })
     }
 
     /// A program as the runtime of containers starts it: by a process that is in the cgroup before it becomes that.

@@ -12,7 +12,11 @@ pub fn processor_time(pid: u32) -> Result<Duration, LiveError> {
     let failed = || LiveError::io("listing", Path::new(&tasks));
     let mut time = Duration::ZERO;
     for thread in fs::read_dir(&tasks).map_err(failed())? {
-        time += run_time(&thread.map_err(failed())?.path())?;
+        let thread = thread.map_err(failed())?.path();
+        match run_time(&thread) {
+            Err(_) if !thread.exists() => {} // It has ended since.
+            run => time += run?,
+        }
     }
     Ok(time)
 }

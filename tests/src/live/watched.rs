@@ -59,23 +59,33 @@ impl Watched {
             return Ok(None);
         }
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        Self::start_all(build, arguments, before, Some(alone)).map(Some)
+        Self::start_all(build, &build.path()?, Folder::new()?, arguments, before, Some(alone)).map(Some)
     }
 
-    /// Starts both, beside whatever else the tests of this program start.
-    pub fn beside_others(build: Build) -> Result<Self, LiveError> {
-        Self::start_all(build, &NO_CALLER_IS_LATE, |_| Ok(()), None)
+    /// Starts both, with these arguments for the agent, beside whatever else the tests of this program start: probes in a file act on
+    /// all of its processes, so that this one has a file of its own. Or says why that is not possible here: [`is_privileged`].
+    ///
+    /// # Panics
+    /// As [`is_privileged`] does.
+    pub fn beside_others(build: Build, arguments: &[&str]) -> Result<Option<Self>, LiveError> {
+        if !is_privileged(&format!("watching {build}")) {
+            return Ok(None);
+        }
+        let folder = Folder::new()?;
+        let copy = folder.copy(&build.path()?, "program")?;
+        Self::start_all(build, &copy, folder, arguments, |_| Ok(()), None).map(Some)
     }
 
     fn start_all(
         build: Build,
+        path: &Path,
+        folder: Folder,
         arguments: &[&str],
         before: impl FnOnce(&mut Driven) -> Result<(), LiveError>,
         alone: Option<MutexGuard<'static, ()>>,
     ) -> Result<Self, LiveError> {
-        let mut program = Driven::start(&build.path()?)?;
+        let mut program = Driven::start(path)?;
         before(&mut program)?;
-        let folder = Folder::new()?;
         let output = folder.path().join("spans");
         let file = File::create(&output).map_err(LiveError::io("making", &output))?;
         let mut command = Command::new(lightfoot());

@@ -7,8 +7,10 @@ use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 use lightfoot_tests::live::{Agent, slowness, wait_for};
 
-/// So long nothing may come before what has come is taken for all.
+/// So long nothing may come before what has come is taken for all, and so often it is looked at: a machine that stands still for
+/// a while does so for whoever would come, too.
 const QUIET: Duration = Duration::from_millis(300);
+const LOOKS: u32 = 40;
 
 /// How often the agent's programs ran for what `work` does. On arm64 those are left out that come of a stack check that has failed at
 /// a site, which are counted; on x86-64 there are none.
@@ -29,12 +31,15 @@ pub(crate) fn runs_of(agent: &Agent, work: impl FnOnce()) -> u64 {
 /// The agent's run count once it does not change any more: a server notices a moment later that a connection has ended.
 fn settled(agent: &Agent) -> u64 {
     let mut last = (run_count(agent), Instant::now());
+    let mut looks = 0;
     wait_for("its last run", || {
         let now = run_count(agent);
+        looks += 1;
         if now != last.0 {
             last = (now, Instant::now());
+            looks = 0;
         }
-        (last.1.elapsed() > QUIET * slowness()).then_some(now)
+        (looks >= LOOKS && last.1.elapsed() > QUIET * slowness()).then_some(now)
     })
     .unwrap()
 }

@@ -72,8 +72,8 @@ const CAUSES: &[Cause] = &[
     },
     Cause {
         name: "a queue of a few bytes",
-        arguments: &["--queue-size", "1"],
-        variables: &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64")],
+        arguments: &["--queue-size", "1", "--flush-timeout", "60"],
+        variables: &[("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")],
         output: slow,
         drive: |scene| {
             send(scene.server.address, 0, 200, |number| format!("/plain/{number}/{}", "p".repeat(1000)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use lightfoot_tests::extent::{Extent, VARIABLE};
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
+use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
 use lightfoot_tests::live::{
     Agent, Driven, Facts, Folder, Span, Watched, is_privileged, lightfoot, text, wall_offset,
 };
@@ -101,7 +102,8 @@ fn check(facts: &Facts, spans: &[Span]) -> usize {
         // Together they are the call.
         let (start, end) = (client[0].start - offset, client[client.len() - 1].end - offset);
         let slack = uncertainty + CLOCK;
-        assert!(start + slack >= called.start && start <= called.start + slack, "{called:?}");
+        // Whoever calls may lose the processor before it comes to the probe; another piece would begin a second later.
+        assert!(start + slack >= called.start && start < called.start + 1_000_000_000, "{called:?}");
         let last = if called.end == 0 { end } else { called.end };
         assert!(end.abs_diff(last) < 5_000_000_000, "{called:?}");
         let handled = facts.handled.iter().find(|handled| handled.number == called.number).unwrap();
@@ -144,10 +146,7 @@ fn an_hour_has_a_piece_for_each_ten_minutes() {
         return;
     }
     let build = Build::here(Program::Rpc, GoVersion::of_minor(27).unwrap(), Mode::Plain);
-    if !is_privileged(&format!("watching {build}")) {
-        return;
-    }
-    let mut watched = Watched::beside_others(build).unwrap();
+    let Some(mut watched) = Watched::beside_others(build, &NO_CALLER_IS_LATE).unwrap() else { return };
     watched.program.ask("hold 1").unwrap();
     thread::sleep(Duration::from_mins(61));
     watched.program.ask("release").unwrap();

@@ -58,7 +58,7 @@ fn memory_that_lies_costs_a_bounded_time_and_no_span() {
         let mut runs = BTreeMap::new();
         for case in scene.cases.clone() {
             let mut time = Duration::MAX;
-            for _ in 0..3 {
+            for _ in 0..10 {
                 time = time.min(scene.time(&agent, case.number));
                 *runs.entry(case.kind.clone()).or_insert(0) += 1;
                 if time < MAX_RUN_TIME * slowness() {
@@ -73,7 +73,7 @@ fn memory_that_lies_costs_a_bounded_time_and_no_span() {
         println!("{program}, Go 1.{version}: {} cases, the slowest {slowest:?}", scene.cases.len());
         assert!(slowest.0 < MAX_RUN_TIME * slowness(), "{slowest:?}");
         let cases = runs.values().sum::<usize>();
-        let spent = processor_time(agent.pid()).unwrap().checked_sub(before).unwrap();
+        let spent = processor_time(agent.pid()).unwrap().saturating_sub(before);
         println!(
             "{program}, Go 1.{version}: the agent took {:?} a case",
             spent / u32::try_from(cases).unwrap()

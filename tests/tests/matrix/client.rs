@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lightfoot_tests::expected::{call, request};
 use lightfoot_tests::go::{Build, Mode, Program};
+use lightfoot_tests::live::watched::NO_CALLER_IS_LATE;
 use lightfoot_tests::live::{Facts, Outcome, Span, Watched, wall_offset};
 use lightfoot_tests::support::Found;
 
@@ -26,7 +27,7 @@ pub(crate) struct Run {
 
 /// Makes calls of all kinds.
 pub(crate) fn run(build: Build) -> Run {
-    let mut watched = Watched::beside_others(build).unwrap();
+    let mut watched = Watched::beside_others(build, &NO_CALLER_IS_LATE).unwrap().unwrap();
     let load = format!("load {CALLS} 50 7");
     watched.program.ask_within(Duration::from_mins(2), &load).unwrap();
     let run = Run::of(watched);

@@ -83,8 +83,15 @@ fn load(program: Program, call: &str, got: impl FnOnce() -> Vec<Got>) {
             counted.fetch_add(CHUNK, Ordering::Relaxed);
         }
     });
-    let mut outcomes = Vec::new();
-    while !load.is_finished() && (sent.load(Ordering::Relaxed) < requests || outcomes.len() < agents) {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    // Where all is slow, little is sent while an agent is there.
+    let has_few = |outcomes: &[Outcome]| {
+        let added = outcomes.iter().map(|outcome| outcome.count("propagated")).sum::<u64>();
+        added <= 100 && outcomes.len() < 10 * agents
+    };
+    while !load.is_finished()
+        && (sent.load(Ordering::Relaxed) < requests || outcomes.len() < agents || has_few(&outcomes))
+    {
         let agent = Agent::start(["--pid", &pid.to_string(), "--propagate"], &[]).unwrap();
         agent.watches(pid).unwrap();
         thread::sleep(Duration::from_secs(1));

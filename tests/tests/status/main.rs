@@ -16,7 +16,7 @@ use lightfoot::state::sockets;
 use lightfoot::status::server::{MAX_BODY, MAX_CONNECTIONS, MAX_HEAD, MAX_TIME};
 use lightfoot::status::{Process, Status};
 use lightfoot_tests::live::{
-    Agent, Client, Folder, PATIENCE, Response, Target, lightfoot, slowness, text, wait_for,
+    self, Agent, Client, Folder, PATIENCE, Response, Target, lightfoot, slowness, text, wait_for,
 };
 use rustix::process::Signal;
 
@@ -72,9 +72,9 @@ fn what_is_said_of_processes_is_the_truth() {
     let path = folder.server().unwrap();
     let target = Target::start(&path).unwrap();
     let sleeper = folder.copy(Path::new("/bin/sleep"), "sleeper").unwrap();
-    let mut sleeper = Command::new(sleeper).arg("600").spawn().unwrap();
+    let sleeper = live::process::Process::spawn(Command::new(sleeper).arg("600")).unwrap();
     let state = folder.path().join("state");
-    let asked = sleeper.id().to_string();
+    let asked = sleeper.pid().to_string();
     let (agent, socket) = start(&state, &["--exe", text(&path), "--pid", &asked]);
     agent.watches(target.pid()).unwrap();
 
@@ -90,7 +90,7 @@ fn what_is_said_of_processes_is_the_truth() {
     assert_eq!((whole.pid, whole.paused.as_str()), (agent.pid(), "nothing"));
     assert!(whole.counts_age_seconds.unwrap() < PATIENCE.as_secs_f64());
     // One may be looked at a moment after the other.
-    let of_sleeper = || status(&socket).refused.into_iter().find(|one| one.pid == sleeper.id());
+    let of_sleeper = || status(&socket).refused.into_iter().find(|one| one.pid == sleeper.pid());
     let refused = wait_for("a process that is refused", of_sleeper).unwrap();
     assert!(refused.reason.contains("Go"), "{refused:?}");
 
@@ -146,8 +146,7 @@ fn what_is_said_of_processes_is_the_truth() {
     let outcome = agent.stop().unwrap();
     assert_eq!(outcome.count("ended"), 7);
     assert!(!socket.exists());
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
+    drop(sleeper);
 }
 
 #[test]

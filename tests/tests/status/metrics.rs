@@ -150,9 +150,11 @@ fn endpoint(
                     }
                     let mut body = vec![0; length];
                     stream.read_exact(&mut body).unwrap();
+                    // Whoever has its answer finds it told.
+                    let is_heard = tell.send((path, serde_json::from_slice(&body).unwrap())).is_ok();
                     let answer = format!("HTTP/1.1 {}\r\nContent-Length: 2\r\n\r\n{{}}", state());
                     stream.get_mut().write_all(answer.as_bytes()).unwrap();
-                    if tell.send((path, serde_json::from_slice(&body).unwrap())).is_err() {
+                    if !is_heard {
                         return;
                     }
                 }

@@ -16,8 +16,8 @@ fn at_a_tcp_port_health_is_for_anybody_and_the_rest_for_who_knows_the_token() {
     let token = folder.path().join("token");
     fs::write(&token, "a-token-of-this-test\n").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
-    // Somebody else may take it meanwhile, which fails and is seen.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Nobody else takes ports of this address meanwhile.
+    let address = TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap();
     let listen = address.to_string();
     let start = |more: &[&str]| {
         let words = ["--exe", "nothing-of-that-name", "--status-socket", "none", "--status-listen", &listen];

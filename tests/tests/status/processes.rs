@@ -111,8 +111,11 @@ fn parents_are_counted_by_the_rules_that_spans_tell() {
     // That is what the program itself knows.
     for rule in ["context", "goroutine", "parent_goroutine"] {
         let known = facts.calls.iter().filter(|call| call.rule == rule).count() as u64;
-        assert!(known != 0 && counted[rule] == known, "{rule}: {known}, {counted:?}");
-        assert!(page.contains(&format!(" {known} {rule}")), "{page}");
+        let found = counted[rule];
+        // What is inferred may be missed (docs/parents.md): a goroutine that has moved to another processor proves nothing by its id.
+        let may_be = if rule == "parent_goroutine" { 1..=known } else { known..=known };
+        assert!(known != 0 && may_be.contains(&found), "{rule}: {known}, {counted:?}");
+        assert!(page.contains(&format!(" {found} {rule}")), "{page}");
     }
     assert!(counted["incoming"] != 0 && counted["none"] != 0, "{counted:?}");
 }

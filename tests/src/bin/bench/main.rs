@@ -51,7 +51,8 @@ const ROUNDS: usize = 7;
 const PLAN: Plan = Plan { rounds: ROUNDS, milliseconds: 800, connections: 16 };
 /// Calls of each way and side in a round.
 const CALLS: u32 = 10_000;
-const QUICK: Plan = Plan { rounds: 1, milliseconds: 50, connections: 4 };
+/// Longer than an agent that was idle leaves its ring alone (`QUIET_DRAIN`, agent/src/session.rs): in less it may do nothing.
+const QUICK: Plan = Plan { rounds: 1, milliseconds: 250, connections: 4 };
 const FEW_CALLS: u32 = 200;
 
 fn main() -> ExitCode {

@@ -126,7 +126,8 @@ impl Run {
                     let connections = self.plan.connections;
                     let Some((watched, expected)) = self.of(index) else { continue };
                     let Some(agent) = &watched.agent else { continue };
-                    let before = service::programs(agent)?;
+                    // Ends of earlier connections come a moment later.
+                    let before = settled(agent)?;
                     let requests = load(watched, scenario, None, FEW, connections)?.latencies.len() as u64;
                     let after = settled(agent)?;
                     *expected += requests * u64::from(scenario.spans);

@@ -11,6 +11,8 @@ use crate::trials::{AGENT, Machine};
 /// A line of `cargo --message-format=json`.
 #[derive(Deserialize)]
 struct Message {
+    /// Ends in `#NAME@VERSION`.
+    package_id: Option<String>,
     executable: Option<PathBuf>,
     target: Option<Target>,
 }
@@ -20,13 +22,13 @@ struct Target {
     name: String,
 }
 
-/// The executables of test programs, in the order of their names. Those for this machine are what `cargo test` runs; for another
-/// they are linked statically, as `scripts/dist.sh` does it.
+/// The executables of test programs, in the order of their names. Those for this machine are what `cargo test --workspace` runs: of
+/// fewer packages most of them would be compiled with other features. For another they are linked statically, as `scripts/dist.sh` does it.
 pub(crate) fn of(machine: Machine, programs: &[&str]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut command = Command::new("cargo");
-    command.args(["test", "--quiet", "--no-run", "--message-format=json", "--package", "lightfoot-tests"]);
+    command.args(["test", "--quiet", "--no-run", "--message-format=json", "--workspace"]);
     if programs.contains(&AGENT) {
-        command.args(["--package", AGENT, "--lib"]);
+        command.arg("--lib");
     }
     command.args(programs.iter().filter(|name| **name != AGENT).flat_map(|program| ["--test", program]));
     if !machine.is_here() {
@@ -44,8 +46,11 @@ pub(crate) fn of(machine: Machine, programs: &[&str]) -> Result<Vec<PathBuf>, Bo
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let messages: Vec<Message> = lines.map(serde_json::from_slice).collect::<Result<_, _>>()?;
     let executable = |program: &&str| {
-        let is_of =
-            |message: &&Message| message.target.as_ref().is_some_and(|target| target.name == **program);
+        let package = format!("#{}@", if *program == AGENT { AGENT } else { env!("CARGO_PKG_NAME") });
+        let is_of = |message: &&Message| {
+            message.target.as_ref().is_some_and(|target| target.name == **program)
+                && message.package_id.as_ref().is_some_and(|id| id.contains(&package))
+        };
         let found = messages.iter().filter(is_of).find_map(|message| message.executable.clone());
         found.ok_or_else(|| format!("Cargo has built no {program}").into())
     };
