@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
         Command::Exec(arguments) => Ok(run::exec(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "lightfoot", &mut script);
+            clap_complete::generate(shell, &mut shown(), "lightfoot", &mut script);
             print(&script)
         }
         Command::Man => manual().and_then(|page| print(&page)),
@@ -117,6 +117,13 @@ pub fn main() -> ExitCode {
     };
     logs::finish();
     code
+}
+
+/// The command line without what is hidden, which would be among the words that the scripts for shells offer.
+fn shown() -> clap::Command {
+    let all = Arguments::command();
+    let shown = all.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
+    clap::Command::new("lightfoot").version(env!("CARGO_PKG_VERSION")).subcommands(shown)
 }
 
 fn print(bytes: &[u8]) -> anyhow::Result<u8> {
@@ -169,6 +176,18 @@ fn page() -> impl io::Write {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_shell_offers_what_is_hidden() {
+        use clap_complete::Shell::{Bash, Elvish, Fish, PowerShell, Zsh};
+        for shell in [Bash, Elvish, Fish, PowerShell, Zsh] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut shown(), "lightfoot", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            let has = |word| script.split(|letter: char| !letter.is_alphanumeric()).any(|one| one == word);
+            assert!(has("record") && has("doctor") && !has("exec"), "{shell}");
+        }
+    }
 
     #[test]
     fn the_command_line_contradicts_itself_nowhere() {

@@ -359,6 +359,8 @@ struct Binary {
     propagating: HashSet<ProcessKey>,
     /// Whether it was tried to place the probes for that, since others were.
     propagation_is_tried: bool,
+    /// Why they could not be placed.
+    propagation_failed: Option<WatchError>,
 }
 
 impl Binary {
@@ -377,6 +379,7 @@ impl Binary {
             type_names: None,
             propagating: HashSet::new(),
             propagation_is_tried: false,
+            propagation_failed: None,
         }
     }
 }

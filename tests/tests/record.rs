@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{self, Command};
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{
@@ -211,7 +211,7 @@ fn a_recording_whose_disk_is_full_says_so_and_holds_what_came_before() {
     assert_eq!(outcome.messages.matches(&told).count(), 1, "{}", outcome.messages);
     // The program has not noticed.
     assert_eq!(client.status("/after", "").unwrap(), 200);
-    let written = format!("/proc/self/fd/{}", recording.as_raw_fd());
+    let written = format!("/proc/{}/fd/{}", process::id(), recording.as_raw_fd());
     let copy = folder.copy(Path::new(&written), "copy").unwrap();
     let output = replay(&copy, &["--to", "otlp-json"]).unwrap();
     let messages = String::from_utf8(output.stderr).unwrap();

@@ -272,7 +272,7 @@ impl Watcher {
             self.kernel.detach(binary.attachment.take().into_iter().collect());
             (binary.open, binary.type_names, binary.unused_since) = (None, None, None);
             binary.placed = None;
-            binary.propagation_is_tried = false;
+            (binary.propagation_is_tried, binary.propagation_failed) = (false, None);
         }
     }
 }

@@ -60,6 +60,9 @@ impl Watcher {
         let mut is_partial = has_places;
         let mut reason = if why.is_empty() { None } else { Some(WatchError::Unproven(why)) };
         if has_places && let Err(error) = self.add(owner, Group::Propagation) {
+            if let Some(binary) = self.binaries.get_mut(&owner) {
+                binary.propagation_failed = Some(error.clone());
+            }
             (reason, is_partial) = (Some(error), false);
         }
         if let Some(reason) = reason {
@@ -71,7 +74,7 @@ impl Watcher {
     pub(super) fn stop_propagating(&mut self, owner: FileIdentity, key: ProcessKey) {
         let Some(binary) = self.binaries.get_mut(&owner) else { return };
         if binary.propagating.remove(&key) && binary.has_others_alone() {
-            binary.propagation_is_tried = false;
+            (binary.propagation_is_tried, binary.propagation_failed) = (false, None);
             self.take_away(owner, &[Group::Propagation]);
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::anyhow;
 use lightfoot_probes_abi::Counters;
 use lightfoot_symbolizer::build_info::BuildInfo;
 use tokio::sync::oneshot;
@@ -65,6 +66,8 @@ pub struct Watched {
     pub groups: Vec<Group>,
     /// How many sites these are.
     pub sites: usize,
+    /// Why the probes that add trace contexts could not be placed, if they were to be.
+    pub not_propagated: Option<String>,
 }
 
 /// What becomes of an operation in a program.
@@ -136,6 +139,9 @@ impl Watcher {
             modules: analysis.map(|analysis| Arc::clone(&analysis.modules)).unwrap_or_default(),
             groups,
             sites,
+            not_propagated: binary
+                .and_then(|binary| binary.propagation_failed.clone())
+                .map(|error| format!("{:#}", anyhow!(error))),
         })
     }
 }

@@ -45,7 +45,8 @@ counters! {
     NoGoroutine,
     /// Lost: the request could not be read at the start of the span.
     NoRequest,
-    /// Lost: found open when something proved it dead; its end was missed.
+    /// Lost: found open when something proved it dead, so that its end was missed; or a stream of gRPC for which there is no room
+    /// beside the call that began it.
     Abandoned,
     /// Ends without a start: it came before the probes, was lost, or there was none (a 417 for an unknown `Expect`, a 431
     /// for HTTP/2 headers that are too large, an answer to the preface of HTTP/2 where that is not served), or a gRPC status

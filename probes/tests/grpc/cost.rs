@@ -4,6 +4,7 @@ use aya::sys::{Stats, enable_stats};
 use lightfoot_probes_abi::process::process_flags::{CHILDREN, INFER_PARENTS};
 use lightfoot_probes_abi::{Counter, Sampler};
 use lightfoot_tests::go::{Build, GoVersion, Mode, Program};
+use lightfoot_tests::live::assert_settles;
 
 use crate::watch::{Options, Watch};
 use crate::{Watched, alone};
@@ -46,6 +47,23 @@ fn traps() {
         }
         assert_eq!(watched.watch.open_spans(), 0);
     }
+}
+
+/// A stream goes on where its call was begun, which takes room for one more. What there is none for is a loss, and not open for ever.
+#[test]
+fn a_stream_for_which_there_is_no_room_is_counted() {
+    let _alone = alone();
+    let build = Build::here(Program::Rpc, GoVersion::of_minor(27).unwrap(), Mode::Plain);
+    let Some(mut watched) = Watched::new(build, Options { in_flight: 1, ..Options::default() }) else {
+        return;
+    };
+    watched.attach(|facts| &facts.client);
+    let Watched { watch, target, other, .. } = &mut watched;
+    let command = format!("call {} 3 stream", other.url("grpc").unwrap());
+    assert!(target.ask(&command).unwrap().is_empty());
+    let expected = vec![(Counter::Started, 3), (Counter::Abandoned, 3), (Counter::EndWithoutStart, 3)];
+    assert_settles(&expected, || watch.counters());
+    assert_eq!(watch.open_spans(), 0);
 }
 
 /// How often the target's memory is read for a call.

@@ -10,7 +10,6 @@
 mod cost;
 mod layout;
 #[path = "../http_server/watch.rs"]
-#[expect(dead_code, reason = "the tests of servers use the rest")]
 mod watch;
 
 use std::path::PathBuf;

@@ -57,8 +57,8 @@ var cases = []one{
 	}},
 	{name: "connection-lost", send: func(c one, server string) {
 		client := dial(server)
-		time.AfterFunc(30*time.Millisecond, func() { client.net.Close() })
-		client.exchange(request{name: c.name, what: "left"})
+		lose := func() { client.net.Close() }
+		client.exchange(request{name: c.name, what: "left", leave: 30 * time.Millisecond, left: lose})
 	}},
 	// Of use only where h2c is served by a handler.
 	{name: "upgrade", send: func(c one, server string) { upgrade(c.name, server) }},

@@ -28,8 +28,10 @@ type request struct {
 	name, method, what, rest, query string
 	headers                         http.Header
 	body                            string
-	// Leave is how long to wait for the answer; 0 is as long as it takes.
+	// Leave is how long to wait for the answer since the request was written; 0 is as long as it takes.
 	leave time.Duration
+	// Left is what leaving is, if it is not to cancel.
+	left func()
 }
 
 func dial(server string) *client {
@@ -76,8 +78,14 @@ func (c *client) exchange(r request) {
 	}}
 	ctx, cancel := context.WithCancel(httptrace.WithClientTrace(context.Background(), trace))
 	defer cancel()
-	if r.leave > 0 {
-		defer time.AfterFunc(r.leave, cancel).Stop()
+	leave := r.left
+	if leave == nil {
+		leave = cancel
+	}
+	trace.WroteRequest = func(httptrace.WroteRequestInfo) {
+		if r.leave > 0 {
+			time.AfterFunc(r.leave, leave)
+		}
 	}
 	if r.method == "" {
 		r.method = http.MethodGet

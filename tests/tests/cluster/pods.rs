@@ -11,7 +11,7 @@ use lightfoot_tests::go::Program;
 use lightfoot_tests::live::{Agent, Folder, PodCgroup, Span, Target, lightfoot, resident, text, wait_within};
 use serde_json::{Map, Value, json};
 
-use crate::server::Server;
+use crate::server::{ACCOUNT, Asked, Server};
 use crate::{PATIENCE, is_possible, root};
 
 pub(crate) const CONTAINER: &str = "3f1b0d8c5a7e92460d8c5a7e92463f1b8c5a7e9246d03f1b5a7e92463f1b0d8c";
@@ -238,6 +238,18 @@ fn spans_follow_what_becomes_of_a_pod() {
     // Its cgroup can be removed then.
     drop(target);
     assert!(outcome.count("kubernetes_failures") >= 1, "{:?}", outcome.counts);
+    // Each right was used, of the own node's pods alone, and nothing else was asked for.
+    let role =
+        stage.server.ask(&["get", "clusterrole", "lightfoot-lightfoot", "--output", "jsonpath={.rules}"]);
+    let rights = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]);
+    assert_eq!(serde_json::from_str::<Value>(&role).unwrap(), rights);
+    let asked = |verb: &str| Asked {
+        verb: verb.to_owned(),
+        group: String::new(),
+        resource: "pods".to_owned(),
+        fields: format!("spec.nodeName%3D{NODE}"),
+    };
+    assert_eq!(stage.server.asked(), ["list", "watch"].map(asked).into());
     assert_eq!((outcome.count("processes_without_pod"), outcome.count("pods_left_out")), (0, 0));
 }
 
@@ -379,10 +391,10 @@ fn a_label_has_a_running_process_watched_and_left() {
 #[test]
 fn the_service_account_may_do_nothing_else() {
     let Some(stage) = Stage::set("the chart's rights") else { return };
-    let account = "--as=system:serviceaccount:lightfoot:lightfoot";
+    let account = format!("--as={ACCOUNT}");
     let may = |verb: &str, what: &str| {
         // It ends with 1 for no.
-        stage.server.answer(&["auth", "can-i", verb, what, "--all-namespaces", account]).trim() == "yes"
+        stage.server.answer(&["auth", "can-i", verb, what, "--all-namespaces", &account]).trim() == "yes"
     };
     assert!(may("list", "pods") && may("watch", "pods"));
     for (verb, what) in [

@@ -1,17 +1,31 @@
 //! An etcd and an API server of Kubernetes on loopback. No controller runs: pods are made here, and what the kubelet says of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use lightfoot_tests::live::{Folder, wait_within};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{PATIENCE, foreign, tools};
 
 /// Who may do anything.
 const ADMIN: &str = "secret";
+
+/// The agent's account, as its name is in requests.
+pub(crate) const ACCOUNT: &str = "system:serviceaccount:lightfoot:lightfoot";
+
+/// What a user asked for: once it was answered, or a watch began.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Asked {
+    pub(crate) verb: String,
+    pub(crate) group: String,
+    pub(crate) resource: String,
+    /// Of what is asked for, in the words of the request.
+    pub(crate) fields: String,
+}
 
 /// Both, killed in the end.
 pub(crate) struct Server {
@@ -60,6 +74,12 @@ impl Server {
         server.arg("--service-account-key-file").arg(&key);
         server.arg("--service-account-signing-key-file").arg(&key);
         server.arg("--token-auth-file").arg(path.join("tokens"));
+        let policy = json!({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "users": [ACCOUNT]}, {"level": "None"}],
+        });
+        server.arg("--audit-policy-file").arg(self.folder.say("audit.json", &policy.to_string()).unwrap());
+        server.arg("--audit-log-path").arg(path.join("audit.log"));
         self.api = Some(server.stdout(Stdio::null()).stderr(log).spawn().unwrap());
         wait_within(PATIENCE, "the API server", || {
             let output = self.kubectl(&["get", "--raw", "/readyz"]).output().unwrap();
@@ -114,6 +134,25 @@ impl Server {
             token.display()
         );
         self.folder.say("kubeconfig", &text).unwrap()
+    }
+
+    /// All that the agent's account has asked for, by the server's audit log.
+    pub(crate) fn asked(&self) -> BTreeSet<Asked> {
+        let log = fs::read_to_string(self.folder.path().join("audit.log")).unwrap();
+        let of = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let word =
+                |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let uri = word("/requestURI");
+            let fields = uri.split(['?', '&']).find_map(|one| one.strip_prefix("fieldSelector="));
+            Asked {
+                verb: word("/verb"),
+                group: word("/objectRef/apiGroup"),
+                resource: word("/objectRef/resource"),
+                fields: fields.unwrap_or_default().to_owned(),
+            }
+        };
+        log.lines().map(of).collect()
     }
 
     /// The port at which the API server listens.

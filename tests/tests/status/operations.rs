@@ -22,7 +22,8 @@ fn each_operation_has_its_state_and_the_reason() {
     let pids = [&half, &plain].map(|target| target.pid().to_string());
     let words = ["--pid", &pids[0], "--pid", &pids[1], "--sdk", "fill-gaps"];
     let state = folder.path().join("state");
-    let off = "it was not asked for, is not worth its trap now, or could not be placed: the log says why";
+    let off = "it was not asked for (--count-messages)";
+    let not_joined = "it was not asked for (--join)";
     let (left, missing) = ("left to otelhttp v0.72.0", "not linked into this program");
     for is_counted in [false, true] {
         let more: &[_] = if is_counted { &["--count-messages"] } else { &[] };
@@ -40,8 +41,8 @@ fn each_operation_has_its_state_and_the_reason() {
             (
                 &of_half,
                 "gRPC client connection",
-                ("off", off),
-                format!("– gRPC client connection: off, for {off}"),
+                ("off", not_joined),
+                format!("– gRPC client connection: off, for {not_joined}"),
             ),
             (
                 &of_half,

@@ -69,7 +69,8 @@ fn keep(entry: &mut InFlight, process: &Process, layout: &Layout) {
         count(entry.counters, Counter::Abandoned);
     }
     if !insert(entry, tgid, stream) {
-        return count(entry.counters, Counter::InFlightFull);
+        // There is no room for it beside the call that began it.
+        return count(entry.counters, Counter::Abandoned);
     }
     #[cfg(feature = "propagate")]
     propagate::grpc::opened(entry, stream);

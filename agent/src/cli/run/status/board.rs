@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::because::{because, nobody, undelivered};
 use super::cost;
 use super::memory::memory;
-use crate::attach::{self, count};
+use crate::attach::{self, Group, count};
 use crate::cli::counts::Counts;
 use crate::counters::{self, Parents, kernel_name};
 use crate::deliver::Monitor;
@@ -255,15 +255,16 @@ impl Known {
     }
 
     fn process(&self, watched: &Watched, price: &TrapPrice) -> Option<Process> {
-        let Watched { key, rule, counters, build_info, outlooks, modules, groups, sites } = watched;
+        let Watched { key, rule, counters, build_info, outlooks, modules, groups, sites, not_propagated } =
+            watched;
         let About { executable, service, since, parents } = self.processes.get(key)?;
         let of = |counter| count(counters, counter);
         let settled = [Counter::Ended, Counter::Unsampled, Counter::RingFull, Counter::Abandoned].map(of);
         let operations: Vec<_> = outlooks
             .iter()
             .map(|outlook| {
-                let stands = outlook.group.is_none_or(|group| groups.contains(&group));
-                operation(outlook, stands)
+                let absent = outlook.group.filter(|group| !groups.contains(group));
+                operation(outlook, absent, not_propagated.as_deref())
             })
             .collect();
         let open = settled.into_iter().fold(of(Counter::Started), u64::saturating_sub);
@@ -335,15 +336,16 @@ fn started(proc: &Proc, pid: u32) -> io::Result<Option<u64>> {
     Ok((!matches!(*state, "Z" | "X")).then_some(started))
 }
 
-/// Why what could be watched is not.
-const OFF: &str = "it was not asked for, is not worth its trap now, or could not be placed: the log says why";
-
-fn operation(outlook: &Outlook, stands: bool) -> Operation {
-    let (state, reasons) = match &outlook.verdict {
-        Verdict::Watched if stands => ("watched", Vec::new()),
-        Verdict::Watched => ("off", vec![OFF.to_owned()]),
-        Verdict::Left(by) => ("left", vec![cut(&format!("left to {by}"))]),
-        Verdict::Cannot(reasons) => ("cannot", reasons.iter().map(|reason| cut(reason)).collect()),
+/// Of an operation whose group of probes may be absent; those that add trace contexts may have failed.
+fn operation(outlook: &Outlook, absent: Option<Group>, not_propagated: Option<&str>) -> Operation {
+    let (state, reasons) = match (&outlook.verdict, absent) {
+        (Verdict::Watched, None) => ("watched", Vec::new()),
+        (Verdict::Watched, Some(group)) => {
+            let (state, reason) = off(group, not_propagated);
+            (state, vec![reason])
+        }
+        (Verdict::Left(by), _) => ("left", vec![cut(&format!("left to {by}"))]),
+        (Verdict::Cannot(reasons), _) => ("cannot", reasons.iter().map(|reason| cut(reason)).collect()),
     };
     Operation {
         library: outlook.library.to_owned(),
@@ -352,6 +354,24 @@ fn operation(outlook: &Outlook, stands: bool) -> Operation {
         traps: outlook.traps,
         reasons,
     }
+}
+
+/// What is said where a group of probes that could be there is not.
+fn off(group: Group, not_propagated: Option<&str>) -> (&'static str, String) {
+    let reason = match (group, not_propagated) {
+        (Group::Propagation, Some(reason)) => {
+            return ("cannot", cut(&format!("its probes could not be placed: {reason}")));
+        }
+        (Group::Propagation, None) => {
+            "it was not asked for (--propagate), or the kernel lets nobody write, as was said at the start"
+        }
+        (Group::Messages, _) => "it was not asked for (--count-messages)",
+        (Group::Join, _) => "it was not asked for (--join)",
+        (Group::Routers, _) => "it is switched off (--no-router-routes)",
+        // These come and go as requests need them.
+        (Group::Base | Group::Routes | Group::Returns(_) | Group::CallSite(_), _) => "nothing needs it now",
+    };
+    ("off", reason.to_owned())
 }
 
 fn delivery(monitor: &Monitor, snapshot: &counters::Snapshot, counts: &BTreeMap<String, u64>) -> Delivery {
@@ -508,6 +528,7 @@ mod tests {
             modules: Arc::new([]),
             groups: Vec::new(),
             sites: 0,
+            not_propagated: None,
         };
         let report = Report { processes: vec![watched], unwatched: Some(counters(1)), ..Report::default() };
         let started = || board.status(None, Some(&report)).counts.get("started").copied();
@@ -519,6 +540,35 @@ mod tests {
         assert_eq!(started(), Some(9));
         board.is_over(|| counts.add_kernel(&counters(2)));
         assert_eq!(started(), Some(10));
+    }
+
+    #[test]
+    fn probes_that_are_not_there_have_a_reason() {
+        let outlook = |group| Outlook {
+            library: "net/http",
+            title: "what is asked for",
+            is_span: false,
+            traps: 1,
+            verdict: Verdict::Watched,
+            group: Some(group),
+        };
+        let said = |group, absent, failed| {
+            let operation = operation(&outlook(group), absent, failed);
+            (operation.state, operation.reasons.join("; "))
+        };
+        for (group, failed, state, reason) in [
+            (Group::Messages, None, "off", "it was not asked for (--count-messages)"),
+            (Group::Join, Some("a reason"), "off", "it was not asked for (--join)"),
+            (Group::Routers, None, "off", "it is switched off (--no-router-routes)"),
+            (Group::Propagation, Some("a reason"), "cannot", "its probes could not be placed: a reason"),
+        ] {
+            assert_eq!(said(group, Some(group), failed), (state.to_owned(), reason.to_owned()));
+            assert_eq!(said(group, None, failed), ("watched".to_owned(), String::new()));
+        }
+        let (state, reason) = said(Group::Propagation, Some(Group::Propagation), None);
+        assert!(state == "off" && reason.starts_with("it was not asked for (--propagate), or "), "{reason}");
+        let long = "x".repeat(2 * MAX_TEXT);
+        assert_eq!(said(Group::Propagation, Some(Group::Propagation), Some(&long)).1.len(), MAX_TEXT);
     }
 
     #[test]
