@@ -6,7 +6,7 @@
 # unsafe code an address sanitizer, which needs a nightly flag, would have nothing to find. Memory per input is bounded
 # to 512 MB and time to 10 s. Inputs that break a promise are left in tests/fuzz/artifacts/TARGET/; the corpus grows in
 # tests/fuzz/corpus/TARGET/. A target that takes whole files starts better with
-# `cargo run -p lightfoot-tests --bin fuzz-seeds tests/fuzz/corpus/TARGET`; for `recording` that takes one more word,
+# `scripts/kit.sh fuzz-seeds tests/fuzz/corpus/TARGET`; for `recording` that takes one more word,
 # `recording`.
 set -euo pipefail
 [ $# -eq 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }

@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
     code
 }
 
-/// The command line without what is hidden, which would be among the words that the scripts for shells offer.
+/// The command line without the commands that are hidden, which would be among the words that the scripts for shells offer.
 fn shown() -> clap::Command {
     let all = Arguments::command();
     let shown = all.get_subcommands().filter(|subcommand| !subcommand.is_hide_set());
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_shell_offers_what_is_hidden() {
+    fn no_shell_offers_a_command_that_is_hidden() {
         use clap_complete::Shell::{Bash, Elvish, Fish, PowerShell, Zsh};
         for shell in [Bash, Elvish, Fish, PowerShell, Zsh] {
             let mut script = Vec::new();

@@ -118,7 +118,8 @@ pub struct Operation {
     pub library: String,
     /// What of it.
     pub title: String,
-    /// `watched`, `off` (it can be watched, but was not asked for), `left` (to the program's own instrumentation) or `cannot`.
+    /// `watched`, `off` (it can be watched, but was not asked for, or the kernel does not permit it), `left` (to the program's own
+    /// instrumentation) or `cannot`.
     pub state: String,
     /// The traps that a span takes, or that it adds to one.
     pub traps: usize,

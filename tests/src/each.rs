@@ -32,7 +32,7 @@ pub fn each_build(builds: impl Iterator<Item = Build>, check: impl Fn(&Build, &P
 /// machine has no room for more.
 ///
 /// # Panics
-/// If one of them does, once all have ended.
+/// If one of them does, once those that were begun have ended.
 pub fn at_once<T: Send>(items: impl IntoIterator<Item = T, IntoIter: Send>, check: impl Fn(T) + Sync) {
     let items = Mutex::new(items.into_iter());
     let next = || items.lock().ok()?.next();

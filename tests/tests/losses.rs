@@ -247,7 +247,7 @@ fn a_resolver_that_never_answers_holds_up_neither_start_nor_end() {
     assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
     scene.requests(3);
     agent.counts_to("spans_pushed", 3).unwrap();
-    // Their batch leaves within half a second, and asks for ten where to go.
+    // Their batch leaves within half a second, and asks for sixty where to go.
     thread::sleep(Duration::from_secs(1));
     let asked = Instant::now();
     let outcome = agent.stop().unwrap();

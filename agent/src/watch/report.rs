@@ -66,7 +66,7 @@ pub struct Watched {
     pub groups: Vec<Group>,
     /// How many sites these are.
     pub sites: usize,
-    /// Why the probes that add trace contexts could not be placed, if they were to be.
+    /// Why the probes that add trace contexts could not be placed, if this one was to have them.
     pub not_propagated: Option<String>,
 }
 
@@ -140,6 +140,7 @@ impl Watcher {
             groups,
             sites,
             not_propagated: binary
+                .filter(|binary| binary.propagating.contains(&key))
                 .and_then(|binary| binary.propagation_failed.clone())
                 .map(|error| format!("{:#}", anyhow!(error))),
         })

@@ -76,8 +76,9 @@ impl Scene {
         });
         let after = costs(&self.watch);
         drop(client);
-        // A server notices the end of a connection a moment later, which takes a read.
-        let is_over = || self.watch.counter(Counter::UserReads) > after.1;
+        // A server notices the end of a connection a moment later, which takes a read, and is a run where these are counted.
+        let is_run = || after.0 == before.0 || self.watch.runs().0 > after.0;
+        let is_over = || is_run() && self.watch.counter(Counter::UserReads) > after.1;
         wait_for("the end of the connection", || is_over().then_some(())).unwrap();
         let route = |record: &Vec<u8>| match Record::parse(record).unwrap() {
             Record::HttpServer(_, texts) => String::from_utf8(texts.get(Text::Route).to_vec()).unwrap(),

@@ -81,7 +81,12 @@ impl Folder {
         // something, and nobody else could execute it.
         let copied = Command::new("cp").arg(file).arg(&path).status();
         match copied.map_err(FileError::at(file))? {
-            status if status.success() => Ok(path),
+            status if status.success() => {
+                // Whatever mask is set for what is made.
+                let mode = fs::metadata(file).map_err(FileError::at(file))?.permissions();
+                fs::set_permissions(&path, mode).map_err(FileError::at(&path))?;
+                Ok(path)
+            }
             status => Err(FileError::at(file)(io::Error::other(status.to_string())).into()),
         }
     }

@@ -30,10 +30,16 @@ impl PodCgroup {
     /// Makes it, and puts a process into it.
     pub fn around(pid: u32, pod_uid: &str, container: &str) -> Result<Self, LiveError> {
         // Another test may just be done with the same one, and take it away.
-        wait_for("a place in a cgroup", || {
-            let cgroup = Self::of(pod_uid, container).ok()?;
-            fs::write(cgroup.members(), pid.to_string()).ok().map(|()| cgroup)
-        })
+        let mut last = None;
+        let placed = wait_for("a place in a cgroup", || {
+            let placed = Self::of(pod_uid, container).and_then(|cgroup| {
+                let members = cgroup.members();
+                fs::write(&members, pid.to_string()).map_err(LiveError::io("writing", &members))?;
+                Ok(cgroup)
+            });
+            placed.map_err(|error| last = Some(error)).ok()
+        });
+        placed.map_err(|late| last.unwrap_or(late))
     }
 
     /// A program as the runtime of containers starts it: by a process that is in the cgroup before it becomes that.

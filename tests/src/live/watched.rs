@@ -41,11 +41,6 @@ impl Watched {
         Self::start_with(program, minor, mode, &NO_CALLER_IS_LATE, |_| Ok(()))
     }
 
-    /// The same without any argument: callers that are late are missed, and the others cost no more than they must.
-    pub fn start_as_usual(program: Program, minor: u32, mode: Mode) -> Result<Option<Self>, LiveError> {
-        Self::start_with(program, minor, mode, &[], |_| Ok(()))
-    }
-
     /// The same with these arguments for the agent, and something for the program to do before it is watched.
     pub fn start_with(
         program: Program,

@@ -26,9 +26,14 @@ struct Target {
 /// fewer packages most of them would be compiled with other features. For another they are linked statically, as `scripts/dist.sh` does it.
 pub(crate) fn of(machine: Machine, programs: &[&str]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut command = Command::new("cargo");
-    command.args(["test", "--quiet", "--no-run", "--message-format=json", "--workspace"]);
+    command.args(["test", "--quiet", "--no-run", "--message-format=json"]);
+    if machine.is_here() {
+        command.arg("--workspace");
+    } else {
+        command.args(["--package", env!("CARGO_PKG_NAME")]);
+    }
     if programs.contains(&AGENT) {
-        command.arg("--lib");
+        command.args(["--package", AGENT, "--lib"]);
     }
     command.args(programs.iter().filter(|name| **name != AGENT).flat_map(|program| ["--test", program]));
     if !machine.is_here() {
