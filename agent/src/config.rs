@@ -17,7 +17,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::discover::Rules;
+use crate::discover::{FileIdentity, Rules};
 use crate::variables::FromFile;
 
 mod check;
@@ -48,6 +48,8 @@ pub const VARIABLE: &str = "LIGHTFOOT_CONFIG";
 pub struct Config {
     /// Where it is; `None` if there is no file.
     pub path: Option<PathBuf>,
+    /// Which file was there just before it was read: another one has come since, if it is not that any more.
+    pub identity: Option<FileIdentity>,
     /// What it says.
     pub file: File,
     /// Each setting that it has, by its key, as `export.endpoint`.
@@ -125,9 +127,10 @@ impl Config {
 
     /// Reads the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let identity = FileIdentity::of(path).ok();
         let config = Self::parse(&read(path)?)
             .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })?;
-        Ok(Self { path: Some(path.to_owned()), ..config })
+        Ok(Self { path: Some(path.to_owned()), identity, ..config })
     }
 
     /// What a file that has mistakes still says of where agents are found, its state_dir and status_socket, if that can be read.
@@ -164,7 +167,7 @@ impl Config {
         let rules = document.entries().iter().find(|entry| entry.key == "rules");
         let rule_lines =
             rules.into_iter().flat_map(|rules| rules.value.items()).map(|rule| rule.line).collect();
-        Ok(Self { path: None, file, said, rule_lines })
+        Ok(Self { path: None, identity: None, file, said, rule_lines })
     }
 
     /// What it says in place of variables, by the name of the weaker one: what is said for all signals.

@@ -91,6 +91,16 @@ fn hostile_files_are_refused_within_bounds() {
 }
 
 #[test]
+fn a_file_that_changes_after_it_was_read_is_another_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = Config::load(file.path()).unwrap();
+    let now = || FileIdentity::of(file.path()).ok();
+    assert!(config.identity.is_some() && config.identity == now());
+    fs::write(file.path(), "log: {level: debug}\n").unwrap();
+    assert_ne!(config.identity, now());
+}
+
+#[test]
 fn a_file_of_so_many_bytes_is_read_and_a_larger_one_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let comment = format!("#{}", "x".repeat(usize::try_from(MAX_FILE).unwrap() - 1));

@@ -28,8 +28,9 @@ pub(super) async fn follow(
     mut hangup: Signal,
 ) {
     let Some(path) = config.path.clone() else { return };
+    // It may have changed since it was read, while all else began.
+    let mut seen = config.identity;
     let mut running = config;
-    let mut seen = FileIdentity::of(&path).ok();
     let mut untold: Option<Rules> = None;
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
