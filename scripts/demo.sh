@@ -17,7 +17,7 @@ demo=${DEMO_SERVICES:-$root/$folder/demo}
 if [ -z "${DEMO_SERVICES:-}" ]; then
     go=$(go_command)
     [ -x "$demo" ] || say "building tests/targets/demo, services of net/http and gRPC, with $("$go" env GOVERSION)"
-    (cd tests/targets/demo && GOTOOLCHAIN=local GOWORK=off "$go" build -o "$demo" .)
+    (cd tests/targets/demo && GOTOOLCHAIN=local GOWORK=off again "$go" build -o "$demo" .)
 fi
 
 if [ "$(id -u)" != 0 ]; then

@@ -28,8 +28,9 @@ build() {
     say "building $name $version (${cost//_/ })"
     (
         cd "$source"
+        # A module that cannot be fetched fails it, and what it has compiled by then is kept.
         GOTOOLCHAIN=local GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false" CGO_ENABLED=0 \
-            quietly nice -n 15 "$go" build -trimpath -ldflags="-s -w $told" -tags="${tags#-}" -o "$1/$name" "$package"
+            again quietly nice -n 15 "$go" build -trimpath -ldflags="-s -w $told" -tags="${tags#-}" -o "$1/$name" "$package"
     )
 }
 

@@ -8,6 +8,7 @@
 # tests/fuzz/corpus/TARGET/. A target that takes whole files starts better with
 # `scripts/kit.sh fuzz-seeds tests/fuzz/corpus/TARGET`; for `recording` that takes one more word,
 # `recording`.
+# It starts anywhere; FUZZ_SEED says from which number on, to go the same way again.
 set -euo pipefail
 [ $# -eq 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 target=$1 seconds=$2
@@ -20,5 +21,6 @@ done
 # An explicit target keeps the flags away from build scripts, which have no fuzzer to link with.
 RUSTFLAGS=$flags cargo build --quiet --locked --release --target "$host" --bin "$target"
 mkdir -p "corpus/$target" "artifacts/$target"
-exec "target/$host/release/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
+exec "target/$host/release/$target" -max_total_time="$seconds" \
+    -seed="${FUZZ_SEED:-0}" -timeout=10 -rss_limit_mb=512 -print_final_stats=1 \
     -artifact_prefix="artifacts/$target/" "corpus/$target"

@@ -27,7 +27,7 @@ Acquire::Languages "none"; Acquire::Retries "3";
 END
     if [ -z "$(find "$apt/state/lists" -name '*Packages' -mmin -1440 -print -quit)" ]; then
         say "fetching Debian's lists of kernels"
-        quietly apt-get update -qq
+        again quietly apt-get update -qq
     fi
 }
 

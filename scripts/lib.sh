@@ -29,6 +29,17 @@ quietly() {
     }
 }
 
+# again COMMAND…: tries what fetches from the network a few times, a little later each.
+again() {
+    local seconds
+    for seconds in 3 10 30; do
+        "$@" && return
+        say "trying again in $seconds s: ${*:1:4} …"
+        sleep "$seconds"
+    done
+    "$@"
+}
+
 # install_once FOLDER COMMAND…: unless FOLDER exists, runs COMMAND with a new folder as its last argument and renames
 # that to FOLDER, so that FOLDER is there as a whole or not at all. A second caller waits for the first.
 install_once() {
@@ -64,7 +75,8 @@ apt_install() {
 }
 
 apt_get_install() {
-    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends -o Acquire::Retries=3 "$1"
+    DEBIAN_FRONTEND=noninteractive quietly apt-get install -qq --no-install-recommends -o Acquire::Retries=3 \
+        -o DPkg::Lock::Timeout=120 "$1"
 }
 
 # All is read: a reader that goes at the first match ends apt-cache by SIGPIPE, which pipefail takes for "no".
@@ -94,9 +106,9 @@ pip_install() {
         apt_install python3-pip || fail "the system's packages have no python3-pip: install pip, then run this again"
         pip="python3 -m pip"
     fi
-    # Through the environment, where old versions ignore what they do not know.
+    # Through the environment, where old versions ignore what they do not know. What an earlier try has left is replaced.
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
-        $pip install --quiet --no-deps --no-compile --target "$2" "$1" >&2
+        again $pip install --quiet --no-deps --no-compile --upgrade --target "$2" "$1" >&2
 }
 
 # go_command: the path of the machine's own `go`, or else of the one in the cache.

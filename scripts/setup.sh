@@ -88,7 +88,8 @@ install_nfpm() {
 go_install() {
     local go
     go=$("$root/scripts/go-toolchain.sh" "$GO_VERSION")
-    GOBIN=$1 GOTOOLCHAIN=local GOWORK=off GOFLAGS=-trimpath CGO_ENABLED=0 quietly "$go" install -ldflags="-s -w" "$2"
+    GOBIN=$1 GOTOOLCHAIN=local GOWORK=off GOFLAGS=-trimpath CGO_ENABLED=0 \
+        again quietly "$go" install -ldflags="-s -w" "$2"
 }
 
 # What tests of packages take besides: rpm reads those of its kind, the others make and boot a Debian, in `make test-all`.

@@ -15,7 +15,7 @@
 //! - [`client`]: requests, byte by byte.
 //! - [`cgroup`]: a limit of memory; [`pod_cgroup`]: a process that looks like one of a pod.
 //! - [`crowd`]: ten processes of three programs; [`mod@resident`]: what a process holds in memory; [`processor`]: what it has
-//!   run; [`sink`]: an endpoint for spans that nobody looks at.
+//!   run; [`sink`]: an endpoint for spans that nobody looks at; [`addresses`]: where nobody listens.
 
 use std::env;
 use std::fmt;
@@ -30,6 +30,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use crate::cache::FileError;
 use crate::go::BuildError;
 
+pub mod addresses;
 pub mod agent;
 pub mod cgroup;
 pub mod client;
@@ -57,6 +58,7 @@ pub mod span;
 pub mod target;
 pub mod watched;
 
+pub use addresses::unused_addresses;
 pub use agent::{Agent, Outcome, Said, lightfoot, watching, with_tracefs};
 pub use cgroup::Cgroup;
 pub use client::{Client, Response, get};

@@ -1,7 +1,7 @@
 //! The command line of `lightfoot run`: what it refuses and how, and `run -- COMMAND`.
 #![expect(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -12,7 +12,8 @@ use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{code_at, probes};
 use lightfoot_tests::live::target::addresses;
 use lightfoot_tests::live::{
-    Agent, Folder, PATIENCE, Said, Target, binary, get, is_privileged, lightfoot, text, wait_for,
+    Agent, Folder, PATIENCE, Said, Target, binary, get, is_privileged, lightfoot, text, unused_addresses,
+    wait_for,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -173,11 +174,6 @@ fn without_privileges_it_says_what_is_missing() {
     assert!(is_one_sentence(&text) && text.contains("without CAP_BPF:"), "{text}");
 }
 
-/// A port that nobody listens on now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// `run -- COMMAND …`
 fn under_watch(words: &[&str], variables: &[(&str, &str)]) -> Agent {
     Agent::start([&["--"], words].concat(), variables).unwrap()
@@ -205,7 +201,7 @@ fn a_command_is_watched_from_its_first_request() {
     // Of agents that others kill it knows nothing there.
     let state = folder.path().join("state");
     for _ in 0..5 {
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let [address] = unused_addresses();
         let command = [text(&path), "-listen", &address.to_string()];
         let agent =
             Agent::start(["--state-dir", text(&state), "--"].into_iter().chain(command), &[]).unwrap();

@@ -6,23 +6,28 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{PoisonError, RwLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::Program;
 use lightfoot_tests::live::code::{BREAKPOINT, code_at, probes};
 use lightfoot_tests::live::{
-    Agent, Client, Folder, PATIENCE, Target, binary, lightfoot, skip, text, wait_for, wait_within, watching,
+    Agent, Client, Folder, PATIENCE, Target, binary, lightfoot, skip, text, unused_addresses, wait_for,
+    wait_within, watching,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process, setpriority_process};
 
 /// Sweeps come every ten seconds: what takes less was told by the kernel. Some milliseconds are meant.
 const WITHOUT_A_SWEEP: Duration = Duration::from_secs(4);
+
+/// The numbers of processes: one test chooses which comes next, while the others start none.
+static NUMBERS: RwLock<()> = RwLock::new(());
 
 /// Waits for a process to be watched, for less time than a sweep takes to come.
 fn watches_soon(agent: &Agent, target: &Target) {
@@ -52,7 +57,7 @@ fn analyses(agent: u32) -> (Pid, i32) {
 
 /// A server that listens where the first request waits for it.
 fn start_and_get_at_once(path: &Path, request: &str) -> Target {
-    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [address] = unused_addresses();
     let target = Target::spawn(Command::new(path).args(["-listen", &address.to_string()])).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(address).is_err() {
@@ -67,8 +72,12 @@ fn start_and_get_at_once(path: &Path, request: &str) -> Target {
 #[test]
 fn a_process_of_a_known_binary_is_watched_before_its_first_request() {
     let Some(folder) = Folder::for_test("the first request of a known binary") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let path = folder.server().unwrap();
-    let agent = Agent::watching(&path).unwrap();
+    // What else the machine does is not to take its turn.
+    let mut command = Command::new("nice");
+    command.args(["-n", "-10"]).arg(lightfoot()).args(["run", "--format", "otlp-json", "--exe", text(&path)]);
+    let agent = Agent::spawn(command, &[]).unwrap();
     let first = Target::start(&path).unwrap();
     agent.watches(first.pid()).unwrap();
     // As a supervisor does, it is started again and again; nobody watches the file in between.
@@ -94,6 +103,7 @@ fn a_process_of_a_known_binary_is_watched_before_its_first_request() {
 #[test]
 fn a_new_binary_is_watched_when_it_is_analysed_and_left_when_it_ends() {
     let Some(folder) = Folder::for_test("a new binary") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     // Nothing of this takes tracefs: it is hidden, wherever it may be.
     let mut command = Command::new("unshare");
     let script = "umount -l /sys/kernel/tracing /sys/kernel/debug/tracing 2>/dev/null; exec \"$@\"";
@@ -126,6 +136,7 @@ fn a_new_binary_is_watched_when_it_is_analysed_and_left_when_it_ends() {
 #[test]
 fn what_is_not_told_in_time_is_counted_and_found_by_a_sweep_at_once() {
     let Some(folder) = Folder::for_test("more processes than can be told of") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let path = folder.server().unwrap();
     let agent = Agent::watching(&path).unwrap();
     let first = Target::start(&path).unwrap();
@@ -149,6 +160,7 @@ fn what_is_not_told_in_time_is_counted_and_found_by_a_sweep_at_once() {
 #[test]
 fn more_new_files_than_wait_for_an_analysis_are_all_looked_at() {
     let Some(folder) = Folder::for_test("many new files") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     // No Go programs: that is found out of each by itself.
     let sleep = fs::canonicalize("/bin/sleep").unwrap();
     let start = |number: usize| {
@@ -168,6 +180,7 @@ fn more_new_files_than_wait_for_an_analysis_are_all_looked_at() {
 #[test]
 fn copies_of_a_file_are_analysed_once_and_watched_each() {
     let Some(folder) = Folder::for_test("copies of a file") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let copy = |name| folder.copy_of(Program::Lifecycle, name).unwrap();
     let (one, two, three, other) = (copy("one"), copy("two"), copy("three"), copy("other"));
     File::options().append(true).open(&other).unwrap().write_all(b"no copy").unwrap();
@@ -194,6 +207,7 @@ fn copies_of_a_file_are_analysed_once_and_watched_each() {
 #[test]
 fn what_nobody_tells_a_sweep_finds() {
     let Some(folder) = Folder::for_test("processes that nobody tells of") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let path = folder.server().unwrap();
     let mut command = Command::new(binary(Program::Untold).unwrap());
     command.arg(lightfoot()).args(["run", "--format", "otlp-json", "--exe", text(&path)]);
@@ -218,10 +232,11 @@ fn what_nobody_tells_a_sweep_finds() {
 #[test]
 fn what_a_supervisor_starts_again_is_watched_again() {
     let Some(folder) = Folder::for_test("a supervisor") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let path = folder.server().unwrap();
     let agent = Agent::watching(&path).unwrap();
-    let address: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let script = "while sleep 0.1; do \"$1\" -listen \"$2\"; done";
+    let [address] = unused_addresses();
+    let script = "while sleep 1; do \"$1\" -listen \"$2\"; done";
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "supervisor", text(&path), &address.to_string()]);
     let supervisor = Target::spawn(&mut shell).unwrap();
@@ -249,6 +264,7 @@ fn what_a_supervisor_starts_again_is_watched_again() {
 #[test]
 fn a_large_program_keeps_no_known_one_waiting() {
     let Some(folder) = Folder::for_test("a large program beside small ones") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let small = folder.server().unwrap();
     // More than 30 MB, which take a while; the small one is known by then.
     let large = folder.copy_of(Program::Datadog, "large").unwrap();
@@ -274,6 +290,7 @@ fn a_large_program_keeps_no_known_one_waiting() {
 #[test]
 fn probes_stay_for_a_while_after_the_last_process_and_go_then() {
     let Some(folder) = Folder::for_test("probes without a process") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let path = folder.server().unwrap();
     let offsets = probes(&path).unwrap();
     let (target, other) = (Target::start(&path).unwrap(), Target::start(&path).unwrap());
@@ -291,6 +308,7 @@ fn probes_stay_for_a_while_after_the_last_process_and_go_then() {
 #[test]
 fn a_program_without_a_file_is_watched() {
     let Some(folder) = Folder::for_test("a program in memory, and a deleted one") else { return };
+    let _numbers = NUMBERS.read().unwrap_or_else(PoisonError::into_inner);
     let path = folder.server().unwrap();
     let mut memory = File::from(memfd_create(c"server", MemfdFlags::empty()).unwrap());
     memory.write_all(&fs::read(&path).unwrap()).unwrap();
@@ -315,6 +333,7 @@ fn a_program_without_a_file_is_watched() {
 #[test]
 fn a_number_that_is_used_again_is_another_process() {
     let Some(folder) = Folder::for_test("a number that is used again") else { return };
+    let _numbers = NUMBERS.write().unwrap_or_else(PoisonError::into_inner);
     let last = Path::new("/proc/sys/kernel/ns_last_pid");
     let (one, two) = (
         folder.copy_of(Program::Lifecycle, "one").unwrap(),

@@ -1,13 +1,12 @@
 //! What is watched with nothing said. Alone in its binary: this agent watches every Go server of the host.
 
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lightfoot_tests::go::toolchain::GoToolchain;
 use lightfoot_tests::go::{GoVersion, Program};
-use lightfoot_tests::live::{Agent, Folder, Target, get, lightfoot};
+use lightfoot_tests::live::{Agent, Folder, Target, get, lightfoot, unused_addresses};
 
 #[test]
 fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets_the_spans() {
@@ -66,9 +65,8 @@ fn go_servers_are_found_and_neither_other_programs_nor_backends_nor_whoever_gets
 fn a_port_selects_whoever_opens_it_and_patterns_select_by_path() {
     let Some(folder) = Folder::for_test("selection by port and path") else { return };
     let path = folder.copy_of(Program::Lifecycle, "port-server").unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let agent = Agent::start(["--port", &port.to_string()], &[]).unwrap();
+    let [address] = unused_addresses();
+    let agent = Agent::start(["--port", &address.port().to_string()], &[]).unwrap();
     let neighbour = Target::start(&path).unwrap();
     // Two sweeps see it before it listens.
     let mut command = Command::new(&path);

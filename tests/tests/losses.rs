@@ -209,7 +209,8 @@ fn a_queue_of_large_spans_is_full_before_it_has_its_number() {
 #[test]
 fn spans_that_no_endpoint_takes_are_counted_with_the_reason() {
     let Some(scene) = Scene::set("a refusing endpoint") else { return };
-    let endpoint = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Of an address of which nobody else takes a port once it is free.
+    let endpoint = TcpListener::bind("127.0.0.5:0").unwrap();
     let timeouts = [("OTEL_BSP_EXPORT_TIMEOUT", "500"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
     let agent = scene.exporting(&endpoint, &[], &timeouts);
     // Nobody listens there any more.

@@ -235,7 +235,7 @@ fn streams_are_what_clients_saw() {
             seen.extend(driver.ask(&format!("at-once {url} 100")).unwrap());
         }
         // Handlers end a moment after their client has left.
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_secs(1));
         let facts = server.stop().unwrap();
         let truth: HashMap<u64, &Truth> =
             facts.requests.iter().map(|truth| (place(&truth.target).1, truth)).collect();

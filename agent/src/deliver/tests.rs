@@ -138,8 +138,8 @@ fn what_can_be_retried_is_and_arrives_once() {
 #[test]
 fn an_endpoint_that_is_down_for_a_while_costs_nothing() {
     for protocol in [Protocol::Grpc, Protocol::HttpProtobuf, Protocol::HttpJson] {
-        // A port that was free a moment ago.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // A port that was free a moment ago, of an address of which no other test takes one.
+        let address = TcpListener::bind("127.0.0.5:0").unwrap().local_addr().unwrap();
         block_on(async {
             let heard = Heard::at(Level::Info, logs::Format::Text);
             let pipeline = start(&settings(&format!("http://{address}/v1/traces"), |settings| {

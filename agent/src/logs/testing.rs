@@ -1,8 +1,10 @@
 //! What tests hear.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use tracing::Dispatch;
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -16,12 +18,18 @@ pub(crate) struct Heard {
     _listening: DefaultGuard,
 }
 
+/// Who hears nothing, and is there: with a single subscriber, tracing takes what the thread that first says something thinks of it for what
+/// all think (`Rebuilder::JustOne`, tracing-core 0.1, callsite.rs).
+static ANOTHER: LazyLock<Dispatch> =
+    LazyLock::new(|| Dispatch::new(Registry::default().with(LevelFilter::OFF)));
+
 #[derive(Clone, Default)]
 struct Text(Arc<Mutex<String>>);
 
 impl Heard {
     /// Listens from now on, to lines as a terminal without colours has them or to JSON.
     pub(crate) fn at(level: Level, format: Format) -> Self {
+        LazyLock::force(&ANOTHER);
         let text = Text::default();
         let style = Style { format, is_coloured: false, has_time: false };
         let writer = text.clone();

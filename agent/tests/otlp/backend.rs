@@ -1,12 +1,15 @@
 //! A real program that receives OTLP, and can be stopped and started again.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,6 +22,24 @@ pub(super) struct Backend {
     program: PathBuf,
     pub(super) folder: TempDir,
     pub(super) ports: Ports,
+    _held: [Held; 4],
+}
+
+/// A port that nobody else is given meanwhile. Who is told of it can listen there, for both may share its address and this one does not
+/// listen (`SO_REUSEADDR`, socket(7)).
+struct Held {
+    port: u16,
+    _socket: OwnedFd,
+}
+
+impl Held {
+    fn new() -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        set_socket_reuseaddr(&socket, true).unwrap();
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+        Self { port: address.port(), _socket: socket }
+    }
 }
 
 /// On loopback.
@@ -38,27 +59,18 @@ impl Backend {
         assert!(output.status.success(), "{name} could not be built, see above");
         let program = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
 
-        // Another process may take a port between our asking for a free one and the program's binding it.
-        let start = |_| {
-            // Held together, so that they differ.
-            let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-            let [grpc, http, others @ ..] = listeners.map(|listener| listener.local_addr().unwrap().port());
-            let (ports, folder) = (Ports { grpc, http, others }, tempfile::tempdir().unwrap());
-            let configuration = configure(ports, folder.path()).to_string();
-            fs::write(folder.path().join("configuration.json"), configuration).unwrap();
-            let mut backend = Self { process: None, program: program.clone(), folder, ports };
-            backend.try_start().then_some(backend)
-        };
-        (0..3).find_map(start).expect("it ended at once three times, see above")
+        let held = [(); 4].map(|()| Held::new());
+        let [grpc, http, others @ ..] = held.each_ref().map(|held| held.port);
+        let (ports, folder) = (Ports { grpc, http, others }, tempfile::tempdir().unwrap());
+        let configuration = configure(ports, folder.path()).to_string();
+        fs::write(folder.path().join("configuration.json"), configuration).unwrap();
+        let mut backend = Self { process: None, program, folder, ports, _held: held };
+        backend.start_again();
+        backend
     }
 
-    /// Starts it again, at the same ports.
+    /// Starts it, always at the same ports.
     pub(super) fn start_again(&mut self) {
-        assert!(self.try_start(), "it ended at once, see above");
-    }
-
-    /// `false` if it ends before it listens.
-    fn try_start(&mut self) -> bool {
         let configuration = self.folder.path().join("configuration.json");
         let mut process = Command::new(&self.program)
             .arg(format!("--config=file:{}", configuration.display()))
@@ -72,14 +84,11 @@ impl Backend {
         let ports = [self.ports.grpc, self.ports.http];
         while ports.iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
             assert!(Instant::now() < deadline, "not up after a minute:\n{}", self.log());
-            if process.try_wait().unwrap().is_some() {
-                eprintln!("{}", self.log());
-                return false;
-            }
+            let has_ended = process.try_wait().unwrap().is_some();
+            assert!(!has_ended, "it ended at once:\n{}", self.log());
             sleep(Duration::from_millis(20));
         }
         self.process = Some(process);
-        true
     }
 
     /// Ends it as an operator would. It waits for its clients, so they must not wait.

@@ -13,6 +13,12 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// How often a program is built that has dependencies: Go asks for each module once, and a network may fail once.
+const TRIES: u32 = 4;
+const BETWEEN_TRIES: Duration = Duration::from_secs(5);
 
 /// One binary: what is built, by which Go, how and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +99,8 @@ impl Build {
         if self.mode == Mode::ProfileGuided {
             command.arg(format!("-pgo={}", self.profile().display()));
         }
-        if self.committed_module_file().with_extension("sum").exists() {
+        let has_dependencies = self.committed_module_file().with_extension("sum").exists();
+        if has_dependencies {
             // It has dependencies. go.sum is committed, so the checksum database has nothing to add.
             match env::var_os("GOPROXY") {
                 Some(proxy) => command.env("GOPROXY", proxy),
@@ -101,7 +108,16 @@ impl Build {
             };
             command.env("GONOSUMDB", "*");
         }
-        run(command.arg("-o").arg(to).arg("."))?;
+        command.arg("-o").arg(to).arg(".");
+        let mut built = run(&mut command);
+        for _ in 1..if has_dependencies { TRIES } else { 1 } {
+            if built.is_ok() {
+                break;
+            }
+            thread::sleep(BETWEEN_TRIES);
+            built = run(&mut command);
+        }
+        built?;
         Ok(())
     }
 

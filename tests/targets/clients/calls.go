@@ -88,7 +88,7 @@ func (s *scene) elsewhere(name, pattern, server string) {
 
 func (s *scene) cancelled(name string, client *http.Client, server string) {
 	ctx, cancel := context.WithCancel(context.Background())
-	timer := time.AfterFunc(20*time.Millisecond, cancel)
+	timer := time.AfterFunc(givenUp, cancel)
 	defer timer.Stop()
 	s.do(client, s.request(name, "GET", server+"/#").WithContext(ctx))
 }

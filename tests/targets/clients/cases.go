@@ -13,6 +13,9 @@ import (
 	"lightfoot.example/witness"
 )
 
+// givenUp is when calls are given up that are not answered: after the server has seen them, on a slow machine, too.
+const givenUp = 100 * time.Millisecond
+
 // one is a case: a way to call.
 type one struct {
 	name string
@@ -108,20 +111,20 @@ func all() []one {
 		{name: "http2-cancelled", run: func(s *scene, name string) { s.cancelled(name, s.client2, s.secure) }},
 
 		{name: "client-timeout", run: func(s *scene, name string) {
-			client := &http.Client{Transport: s.transport, Timeout: 20 * time.Millisecond}
+			client := &http.Client{Transport: s.transport, Timeout: givenUp}
 			s.do(client, s.request(name, "GET", s.plain+"/#"))
 		}},
 		{name: "client-timeout-wrapped", run: func(s *scene, name string) {
-			client := &http.Client{Transport: s.outside(s.transport), Timeout: 20 * time.Millisecond}
+			client := &http.Client{Transport: s.outside(s.transport), Timeout: givenUp}
 			sendOnly(client, s.request(name, "GET", s.plain+"/#"))
 		}},
 		{name: "deadline", run: func(s *scene, name string) {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), givenUp)
 			defer cancel()
 			s.do(s.client, s.request(name, "GET", s.plain+"/#").WithContext(ctx))
 		}},
 		{name: "header-timeout", run: func(s *scene, name string) {
-			client, end := own(&http.Transport{ResponseHeaderTimeout: 20 * time.Millisecond})
+			client, end := own(&http.Transport{ResponseHeaderTimeout: givenUp})
 			defer end()
 			s.do(client, s.request(name, "GET", s.plain+"/#"))
 		}},

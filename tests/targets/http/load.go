@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -39,7 +40,24 @@ func load(plainURL, secureURL string, pool *x509.CertPool, requests int) error {
 	}
 	group.Wait()
 	close(failed)
-	return <-failed
+	if err := <-failed; err != nil {
+		return err
+	}
+	return ended(plainURL)
+}
+
+// ended has a connection end while the server still runs: its end comes from within what serves the connection.
+func ended(plainURL string) error {
+	connection, err := net.Dial("tcp", strings.TrimPrefix(plainURL, "http://"))
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	if _, err := io.WriteString(connection, "GET /items/1 HTTP/1.1\r\nHost: host.test\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, connection)
+	return err
 }
 
 func one(client *http.Client, base string, number int) error {

@@ -88,7 +88,7 @@ func otherGoroutines(handlers map[string]func(*program, *http.Request, *incoming
 		p.lazy.offer(kept)
 		select {
 		case <-kept.used:
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(time.Duration(p.lazyWait.Load())):
 		}
 	}
 	handlers["lazy-pool"] = func(p *program, r *http.Request, in *incoming) {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lightfoot.example/witness"
@@ -39,6 +40,8 @@ type program struct {
 	// kept are goroutines that a handler has started and that wait for work.
 	kept, lazy market[*keptGoroutine]
 	lent       market[*lentContext]
+	// lazyWait is for how long the request that has started a goroutine of the lazy pool stays open, in nanoseconds.
+	lazyWait atomic.Int64
 
 	// answered has a channel for each request that the driver has sent, closed when its whole response has come.
 	answered sync.Map
@@ -46,6 +49,9 @@ type program struct {
 	pending sync.WaitGroup
 	held    heldRequests
 }
+
+// lazyWait is long enough for requests that come at random to meet the goroutine sometimes.
+const lazyWait = 5 * time.Millisecond
 
 // served is what one request was.
 type served struct {
@@ -61,6 +67,7 @@ type served struct {
 
 func newProgram(truth *witness.Log) *program {
 	p := &program{truth: truth, pool: make(chan func())}
+	p.lazyWait.Store(int64(lazyWait))
 	p.transport = &http.Transport{MaxIdleConnsPerHost: 2000}
 	p.clients = []*http.Client{
 		{Transport: p.transport},

@@ -88,7 +88,7 @@ func rows() []row {
 		{"wrapped-status", asks("wrapped"), true},
 		{"long-message", asks("long"), true},
 		{"panic-recovered", to(func(s *scene) *remote { return s.guarded }, "panic"), true},
-		{"goexit", func(s *scene, name string) { s.within(100*time.Millisecond, name, call{do: "goexit"}) }, false},
+		{"goexit", func(s *scene, name string) { s.within(300*time.Millisecond, name, call{do: "goexit"}) }, false},
 		{"undecodable", func(s *scene, name string) {
 			s.unary(name, s.plain, call{options: []grpc.CallOption{grpc.ForceCodec(raw{})}})
 		}, true},
@@ -116,10 +116,10 @@ func rows() []row {
 			s.unary(name, s.plain, call{method: "/truth.Long/%" + strings.Repeat("Long", 500)})
 		}, true},
 
-		{"deadline", func(s *scene, name string) { s.within(50*time.Millisecond, name, call{do: "wait"}) }, false},
+		{"deadline", func(s *scene, name string) { s.within(200*time.Millisecond, name, call{do: "wait"}) }, false},
 		{"deadline-over", func(s *scene, name string) { s.within(-time.Second, name, call{}) }, true},
 		{"deadline-ignored", func(s *scene, name string) {
-			s.within(50*time.Millisecond, name, call{do: "wait-and-answer"})
+			s.within(200*time.Millisecond, name, call{do: "wait-and-answer"})
 			time.Sleep(50 * time.Millisecond) // the handler is a little later
 		}, false},
 		{"cancelled", func(s *scene, name string) { s.cancelled(name, s.plain, "wait") }, false},

@@ -32,11 +32,12 @@ func failures() []row {
 		}, true},
 		{"waited-for-ready", func(s *scene, name string) {
 			// Who serves comes later than the call.
-			address, started := refused(), make(chan *grpc.Server)
+			address, socket := refused()
+			started := make(chan *grpc.Server)
 			go func() {
 				time.Sleep(50 * time.Millisecond)
 				server := s.register(grpc.NewServer())
-				serve(server, listen("tcp", address))
+				serve(server, accepted(socket))
 				started <- server
 			}()
 			quickly := grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{

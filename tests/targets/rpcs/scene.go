@@ -3,6 +3,8 @@ package rpcs
 import (
 	"context"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/h2c"
@@ -81,6 +84,11 @@ func newScene(truth *witness.Log) *scene {
 			}
 		}()
 	}
+	// No name server is asked, which may be slow; names of this machine come from its files. Clients have copied this pointer.
+	net.DefaultResolver.PreferGo = true
+	net.DefaultResolver.Dial = func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("there is no name server")
+	}
 	s.serveAll()
 	s.serveByHTTP()
 	s.serveWeb()
@@ -133,7 +141,7 @@ func (s *scene) serveAll() {
 	s.balanced = dial("both:///servers", grpc.WithResolvers(both),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
 	s.retrying = dial(address, retries)
-	s.refused = refused()
+	s.refused, _ = refused()
 	s.nosy = dial(address, grpc.WithChainUnaryInterceptor(s.callInside), grpc.WithChainStreamInterceptor(wrapping))
 	s.nosyStreams = dial(address, grpc.WithStreamInterceptor(s.callInsideStream))
 	s.insisting = dial(address, grpc.WithUnaryInterceptor(insisting))
@@ -223,11 +231,34 @@ func serve(server *grpc.Server, listener net.Listener) string {
 	return listener.Addr().String()
 }
 
-// refused is an address at which a connection is refused: somebody listens there no more.
-func refused() string {
-	listener := listen("tcp", "127.0.0.1:0")
-	defer listener.Close()
-	return listener.Addr().String()
+// refused is an address at which a connection is refused, for its socket listens to nobody: nobody else is given it meanwhile.
+func refused() (address string, socket int) {
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		log.Fatal(err)
+	}
+	name, err := syscall.Getsockname(socket)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port), socket
+}
+
+// accepted has such a socket listen at last.
+func accepted(socket int) net.Listener {
+	if err := syscall.Listen(socket, 128); err != nil {
+		log.Fatal(err)
+	}
+	file := os.NewFile(uintptr(socket), "listener")
+	defer file.Close() // the listener has a copy
+	listener, err := net.FileListener(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return listener
 }
 
 func recovering(

@@ -44,7 +44,7 @@ func streams() []row {
 			stream.finish(err)
 		}, true},
 		{"stream-deadline", func(s *scene, name string) {
-			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			s.waiting(name, s.plain, call{ctx: ctx}, func() {})
 		}, false},

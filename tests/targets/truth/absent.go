@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -46,12 +47,30 @@ func init() {
 		look(page)
 		advise(page, advisePageOut)
 		// What the kernel has not sorted in yet, on another processor, is not paged out by this. Once nobody has it mapped, the
-		// page of a file can be taken from wherever it is. Files in memory alone stay there.
-		advise(page, syscall.MADV_DONTNEED)
-		if _, _, failed := syscall.Syscall6(syscall.SYS_FADVISE64, file.Fd(), 0, 0, forgetFile, 0, 0); failed != 0 {
-			log.Fatal(failed)
+		// page of a file can be taken from wherever it is, but for the moment in which the kernel itself looks at it. Files in
+		// memory alone stay there.
+		for tries := 0; tries < 100; tries++ {
+			advise(page, syscall.MADV_DONTNEED)
+			if _, _, failed := syscall.Syscall6(syscall.SYS_FADVISE64, file.Fd(), 0, 0, forgetFile, 0, 0); failed != 0 {
+				log.Fatal(failed)
+			}
+			if !isPresent(page) {
+				break
+			}
+			time.Sleep(time.Millisecond)
 		}
 	})
+}
+
+// isPresent is whether a page is in memory, mapped or not.
+func isPresent(page []byte) bool {
+	var present [1]byte
+	address := uintptr(unsafe.Pointer(&page[0]))
+	_, _, failed := syscall.Syscall(syscall.SYS_MINCORE, address, 1, uintptr(unsafe.Pointer(&present[0])))
+	if failed != 0 {
+		log.Fatal(failed)
+	}
+	return present[0]&1 != 0
 }
 
 // look has a page present.

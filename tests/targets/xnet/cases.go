@@ -63,7 +63,7 @@ var cases = []struct {
 	{"x-status-404", func(s *scene, name string) { s.get(name, cleartext(), s.bare+"/#") }},
 	{"x-stream-reset", func(s *scene, name string) { s.get(name, cleartext(), s.bare+"/#") }},
 	{"x-cancelled", func(s *scene, name string) {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
 		s.doOnce(cleartext(), s.request(name, s.bare+"/#").WithContext(ctx))
 	}},

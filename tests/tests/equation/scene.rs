@@ -1,10 +1,11 @@
 //! A server that writes down the truth, the agent that watches it, and where its spans go.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use lightfoot_tests::go::Program;
-use lightfoot_tests::live::{Agent, Outcome, Server, Span, Truth as Request, binary, lightfoot};
+use lightfoot_tests::live::{
+    Agent, Outcome, Server, Span, Truth as Request, binary, lightfoot, unused_addresses,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span as Exported;
@@ -38,8 +39,8 @@ impl Scene {
             Output::Printed => None,
             Output::Sent(endpoint, _) => Some(endpoint.address.clone()),
             Output::Nowhere => {
-                let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-                Some(format!("http://{}", listener.local_addr().unwrap()))
+                let [nowhere] = unused_addresses();
+                Some(format!("http://{nowhere}"))
             }
             Output::At(url) => Some(url.clone()),
         };

@@ -24,14 +24,9 @@ pub(crate) const SEAWEEDFS: Service = Service {
 fn prepare(place: &Place, command: &mut Command) {
     // Its sockets.
     command.env("TMPDIR", place.path(""));
-    command.args([
-        "server",
-        "-master.telemetry=false",
-        "-ip=127.0.0.1",
-        "-ip.bind=127.0.0.1",
-        "-filer",
-        "-s3",
-    ]);
+    command.args(["server", "-master.telemetry=false", "-filer", "-s3"]);
+    let ip = place.address(S3).ip();
+    command.args([format!("-ip={ip}"), format!("-ip.bind={ip}")]);
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-dir", text(&place.path(""))]);
     let servers = ["s3", "master", "volume", "filer"];
     for (number, server) in servers.iter().enumerate() {

@@ -1,11 +1,11 @@
 //! What there is to say of a service, and where it runs.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use lightfoot_tests::live::{Folder, text};
+use lightfoot_tests::live::{Folder, text, unused_addresses};
 
 use crate::driver::Driver;
 
@@ -51,7 +51,7 @@ pub(crate) struct Place {
     folder: Folder,
     program: PathBuf,
     /// Free on loopback; the first are those of the fronts.
-    pub(crate) ports: [u16; 8],
+    addresses: [SocketAddr; 8],
     /// Who is behind it.
     pub(crate) behind: Option<SocketAddr>,
 }
@@ -66,10 +66,7 @@ impl Place {
         let folder = Folder::new().unwrap();
         // A copy that nothing else runs.
         let program = folder.copy(&built, service.name).unwrap();
-        // Held together, so that they differ.
-        let listeners = [(); 8].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
-        Self { folder, program, ports, behind }
+        Self { folder, program, addresses: unused_addresses(), behind }
     }
 
     /// Empties it and says how the service is started there.
@@ -105,9 +102,9 @@ impl Place {
         text(&path).to_owned()
     }
 
-    /// Where a port is.
+    /// Where a port is; all are of one address.
     pub(crate) fn address(&self, port: usize) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports[port]).into()
+        self.addresses[port]
     }
 
     /// What the service has said.

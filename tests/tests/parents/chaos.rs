@@ -2,6 +2,7 @@
 //!
 //! `LIGHTFOOT_CHAOS` is how many requests each test sends.
 
+use lightfoot_tests::extent::Extent;
 use lightfoot_tests::go::{Mode, Program};
 use lightfoot_tests::live::Watched;
 
@@ -58,7 +59,7 @@ fn nothing_is_linked_wrongly(minor: u32, mode: Mode) {
     let build = watched.build;
     let wanted = std::env::var("LIGHTFOOT_CHAOS").ok().and_then(|text| text.parse().ok());
     let requests: u64 = wanted.unwrap_or(REQUESTS);
-    let seed = fastrand::u32(..);
+    let seed = Extent::of_environment().pick(1, fastrand::u32(..));
     println!("{build}: seed {seed}");
     chaos(&mut watched, requests, seed);
     let (facts, outcome) = watched.end().unwrap();

@@ -15,12 +15,15 @@ use crate::trials::{Boot, Machine};
 
 /// How long one may take, trials included, before it is given up.
 const PATIENCE: Duration = Duration::from_mins(40);
+/// How long one may say nothing. It is given up then as well: all trials speak once a minute or two, and some faults of the emulator
+/// leave a machine that does nothing more.
+const SILENCE: Duration = Duration::from_mins(10);
 /// What a virtual machine has to work with, in megabytes.
 const MEMORY: u64 = 768;
 /// QEMU runs each processor on a thread of its own. A kernel that patches its text (`smp_text_poke_batch_process`) has one meet the
 /// breakpoint that another has just taken away, which is the emulator's fault: seen before the first process ran, too. And once, beside
 /// another emulator, one fell over the instruction behind a `cmpxchg16b`, with the low half of an address in its flags. It is started anew
-/// then, so often at most.
+/// then, and where a trial has not come to an end of its own, so often at most.
 const FAULTS: [&str; 2] = ["Oops: int3", "Oops: double fault"];
 const TRIES: u32 = 3;
 
@@ -57,7 +60,8 @@ pub(crate) fn run(boot: &Boot) -> Result<Ended, Box<dyn Error>> {
     loop {
         let (ended, has_fault) = run_once(&mut command, boot, &release)?;
         tries += 1;
-        if !has_fault || tries == TRIES {
+        let is_whole = ended.codes.iter().all(|(_, code)| code.is_some());
+        if (!has_fault && is_whole) || tries == TRIES {
             return Ok(ended);
         }
         println!("vm: the emulator had {boot} fail; once more");
@@ -80,7 +84,7 @@ fn run_once(command: &mut Command, boot: &Boot, release: &str) -> Result<(Ended,
     let mut has_fault = false;
     let mut methods = Vec::new();
     let mut codes: Vec<_> = boot.trials.iter().map(|trial| (trial.to_string(), None)).collect();
-    while let Ok(line) = lines.recv_timeout(PATIENCE.saturating_sub(started.elapsed())) {
+    while let Ok(line) = lines.recv_timeout(SILENCE.min(PATIENCE.saturating_sub(started.elapsed()))) {
         println!("[{:4}] {line}", started.elapsed().as_secs());
         has_fault |= FAULTS.iter().any(|fault| line.contains(fault));
         if let Some((rest, _)) =
