@@ -97,18 +97,18 @@ mirror() {
 pip_install() {
     local pip
     if python3 -m pip --version >/dev/null 2>&1; then
-        pip="python3 -m pip"
+        pip=(python3 -m pip)
     elif command -v pip3 >/dev/null; then
-        pip=pip3
+        pip=(pip3)
     elif command -v pip >/dev/null; then
-        pip=pip
+        pip=(pip)
     else
         apt_install python3-pip || fail "the system's packages have no python3-pip: install pip, then run this again"
-        pip="python3 -m pip"
+        pip=(python3 -m pip)
     fi
     # Through the environment, where old versions ignore what they do not know. What an earlier try has left is replaced.
     PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
-        again $pip install --quiet --no-deps --no-compile --upgrade --target "$2" "$1" >&2
+        again "${pip[@]}" install --quiet --no-deps --no-compile --upgrade --target "$2" "$1" >&2
 }
 
 # go_command: the path of the machine's own `go`, or else of the one in the cache.

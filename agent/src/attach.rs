@@ -75,6 +75,9 @@ pub const MAX_SITES: usize = 4096;
 /// The kernel forgets the oldest for newer ones, and sooner on machines with many processors.
 pub const MAX_CONNECTED: u32 = 4096;
 
+/// The most gRPC streams whose messages are counted at once, with `--count-messages`; the least used go.
+pub const MAX_COUNTED_STREAMS: u32 = 4096;
+
 /// The sizes of what the kernel is given, and what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -91,6 +94,8 @@ pub struct Sizes {
     /// The connections of at most so many requests of HTTP/2 clients are known before their spans end, up to [`MAX_CONNECTED`]; 1 where none
     /// is looked for.
     pub connected: u32,
+    /// The messages of at most so many gRPC streams are counted at once, up to [`MAX_COUNTED_STREAMS`]; 1 where none are counted.
+    pub counted_streams: u32,
     /// Whether reads of user memory are counted, which costs more than some of them.
     pub counts_reads: bool,
 }
@@ -99,11 +104,12 @@ impl Sizes {
     /// What `run` and `record` take if nothing else is said.
     pub const USUAL: Self = Self {
         ring_bytes: 4 << 20,
-        open_spans: 8192,
-        contexts: 16384,
+        open_spans: 4096,
+        contexts: 8192,
         callers: 4096,
         processes: MAX_PROCESSES,
         connected: 1,
+        counted_streams: 1,
         counts_reads: false,
     };
 
@@ -228,6 +234,7 @@ impl Kernel {
         sizes: Sizes,
     ) -> Result<(Self, RingBuf<MapData>), AttachError> {
         let context_sets = ContextSet::number_for(sizes.contexts);
+        let sites = if method.is_by_address() { u32::try_from(MAX_SITES).unwrap_or(u32::MAX) } else { 1 };
         let tracefs = method.is_by_tracefs().then(Tracefs::open).transpose()?;
         let mut object = EbpfLoader::new()
             // The log costs time at each start and fills a screen when a program is refused.
@@ -243,6 +250,8 @@ impl Kernel {
             .map_max_entries("CONTEXTS", context_sets)
             .map_max_entries("CALLERS", sizes.callers)
             .map_max_entries("CONNECTED", sizes.connected)
+            .map_max_entries("MESSAGES", sizes.counted_streams)
+            .map_max_entries("SITES", sites)
             .load(object)
             .map_err(|error| AttachError::Load(Box::new(error)))?;
         let map_bytes = memory::of_open_maps();

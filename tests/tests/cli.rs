@@ -40,7 +40,7 @@ fn help_names_every_flag_and_no_hidden_one() {
     {
         assert!(text.contains(flag), "{flag} is not in\n{text}");
     }
-    assert!(!text.contains("--max-open-spans"), "{text}");
+    assert!(!text.contains("--max-contexts"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     let commands = run(&["--help"], &[]).stdout;
     assert!(!String::from_utf8(commands).unwrap().contains("exec"));

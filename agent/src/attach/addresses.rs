@@ -70,6 +70,7 @@ mod tests {
             callers: 1,
             processes: 1,
             connected: 1,
+            counted_streams: 1,
             counts_reads: false,
         };
         let loaded = lightfoot_probes::OBJECT.map_err(|absent| absent.to_string()).and_then(|object| {

@@ -199,6 +199,9 @@ pub struct Watching {
         "enum" = [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131_072, 262_144, 524_288,
             1_048_576]))]
     pub ring_size_kib: Option<u32>,
+    /// At most so many spans are open at once, of all processes; each takes 3 KiB of memory, open or not
+    #[schemars(range(min = 1, max = 1_048_576), extend("x-flag" = "--max-open-spans", "default" = 4096))]
+    pub max_open_spans: Option<u32>,
     /// How probes are placed: the first of these that works, or of all
     #[schemars(extend("x-flag" = "--attach-method", "maxItems" = 5, "x-example" = ["uprobe-multi"]))]
     pub attach_methods: Option<Vec<Method>>,

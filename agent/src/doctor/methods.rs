@@ -19,6 +19,7 @@ pub(crate) const SIZES: Sizes = Sizes {
     contexts: 1,
     callers: 1,
     connected: 1,
+    counted_streams: 1,
     counts_reads: false,
 };
 /// So often the function is called to see its probe at work.

@@ -9,6 +9,10 @@ const FIRST: u8 = 64;
 
 /// So many addresses at which nobody listens now, or does before whoever is told of them: they are all of one loopback address that no
 /// other process of the tests asks for, where one of 127.0.0.1 is the next that any program may be given.
+///
+/// # Panics
+/// If loopback has none left.
+#[expect(clippy::expect_used, reason = "no test works then")]
 pub fn unused_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
     static CALLS: AtomicU8 = AtomicU8::new(0);
     let second = FIRST + CALLS.fetch_add(1, Ordering::Relaxed) % FIRST;

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use super::command::{self, Program};
 use super::{capabilities, pausing, reload, state, status, supervisor};
-use crate::attach::{Kernel, MAX_CONNECTED, Method, Sizes};
+use crate::attach::{Kernel, MAX_CONNECTED, MAX_COUNTED_STREAMS, Method, Sizes};
 use crate::capabilities::{Needs, OF_POOL, keep_in_thread};
 use crate::cli::SUCCESS;
 use crate::cli::counts::Counts;
@@ -109,9 +109,9 @@ pub(in crate::cli) struct WatchingArguments {
     /// Size of the ring buffer between kernel and agent, in KiB; a power of two, 4096 if nothing else is said
     #[arg(long, value_name = "KIB", value_parser = ring_size)]
     ring_size: Option<u32>,
-    /// At most so many spans are open at once
-    #[arg(long, hide = true, value_name = "SPANS", default_value_t = Sizes::USUAL.open_spans, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
-    max_open_spans: u32,
+    /// At most so many spans are open at once, of all processes; 4096 if nothing else is said. Each takes 3 KiB of memory, open or not
+    #[arg(long, value_name = "SPANS", value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_open_spans: Option<u32>,
     /// So many contexts are known to belong to spans; rounded up to four times a power of two
     #[arg(long, hide = true, value_name = "CONTEXTS", default_value_t = Sizes::USUAL.contexts, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_contexts: u32,
@@ -140,6 +140,7 @@ pub(in crate::cli) struct WatchingArguments {
 /// What flags and file come to.
 struct Settled {
     ring_size_kib: u32,
+    open_spans: u32,
     attach_methods: Vec<Method>,
     segment_after: Duration,
     settings: watch::Settings,
@@ -187,6 +188,7 @@ impl WatchingArguments {
         let methods = Some(&self.attach_method).filter(|methods| !methods.is_empty());
         Settled {
             ring_size_kib: self.ring_size.or(file.ring_size_kib).unwrap_or(Sizes::USUAL.ring_bytes / 1024),
+            open_spans: self.max_open_spans.or(file.max_open_spans).unwrap_or(Sizes::USUAL.open_spans),
             attach_methods: methods.or(file.attach_methods.as_ref()).cloned().unwrap_or_default(),
             segment_after: seconds.or(file.segment_after.map(|time| time.0)).unwrap_or(SEGMENT_AFTER),
             settings: watch::Settings {
@@ -271,11 +273,12 @@ pub(in crate::cli) fn watch<S: Output>(
     let result = runtime.block_on(async {
         let sizes = Sizes {
             ring_bytes: settled.ring_size_kib * 1024,
-            open_spans: arguments.max_open_spans,
+            open_spans: settled.open_spans,
             contexts: arguments.max_contexts,
             callers: arguments.max_callers,
             processes: arguments.max_processes,
             connected: if settled.settings.join { MAX_CONNECTED } else { 1 },
+            counted_streams: if settled.settings.messages { MAX_COUNTED_STREAMS } else { 1 },
             counts_reads: arguments.count_reads,
         };
         memory_limit::check(sizes, delivering.queue_bytes).context("cannot watch anything")?;
