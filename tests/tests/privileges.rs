@@ -369,7 +369,7 @@ fn an_agent_works_within_the_recommended_memory() {
 
 /// With how many MiB it does not start, and with how many it does, as README.md says.
 fn bounds() -> (&'static [u64], u64) {
-    if VERIFIER_MEMORY.holds_on(Release::running()) { (&[8, 40, 80, 116], 120) } else { (&[8, 40, 52], 56) }
+    if VERIFIER_MEMORY.holds_on(Release::running()) { (&[8, 40, 80, 104], 108) } else { (&[8, 40, 48], 52) }
 }
 
 /// What is refused is what would not do: with little more than that all programs load, those of gRPC too.
