@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"lightfoot.example/witness"
@@ -38,7 +37,8 @@ type scene struct {
 }
 
 func newScene(truth *witness.Log) *scene {
-	s := &scene{truth: truth, refused: refused()}
+	s := &scene{truth: truth}
+	s.refused, _ = witness.Refused()
 	routes := witness.Handler(truth, http.HandlerFunc(route))
 	s.plain = start(httptest.NewUnstartedServer(routes), false)
 	if listener, err := net.Listen("tcp6", "[::1]:0"); err == nil {
@@ -161,20 +161,4 @@ func (s *scene) proxy(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.Write([]byte("from the proxy"))
 	}
-}
-
-// refused is an address at which a connection is refused: somebody has it, so that nobody else gets it, and does not listen.
-func refused() string {
-	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		log.Fatal(err)
-	}
-	name, err := syscall.Getsockname(socket)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver/manual"
+	"lightfoot.example/witness"
 )
 
 // failures are the cases of connections that fail, of servers that end, and of calls that are tried again.
@@ -32,7 +33,7 @@ func failures() []row {
 		}, true},
 		{"waited-for-ready", func(s *scene, name string) {
 			// Who serves comes later than the call.
-			address, socket := refused()
+			address, socket := witness.Refused()
 			started := make(chan *grpc.Server)
 			go func() {
 				time.Sleep(50 * time.Millisecond)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net"
@@ -141,7 +140,7 @@ func (s *scene) serveAll() {
 	s.balanced = dial("both:///servers", grpc.WithResolvers(both),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
 	s.retrying = dial(address, retries)
-	s.refused, _ = refused()
+	s.refused, _ = witness.Refused()
 	s.nosy = dial(address, grpc.WithChainUnaryInterceptor(s.callInside), grpc.WithChainStreamInterceptor(wrapping))
 	s.nosyStreams = dial(address, grpc.WithStreamInterceptor(s.callInsideStream))
 	s.insisting = dial(address, grpc.WithUnaryInterceptor(insisting))
@@ -229,22 +228,6 @@ func listen(network, address string) net.Listener {
 func serve(server *grpc.Server, listener net.Listener) string {
 	go server.Serve(listener)
 	return listener.Addr().String()
-}
-
-// refused is an address at which a connection is refused, for its socket listens to nobody: nobody else is given it meanwhile.
-func refused() (address string, socket int) {
-	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		log.Fatal(err)
-	}
-	name, err := syscall.Getsockname(socket)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port), socket
 }
 
 // accepted has such a socket listen at last.

@@ -19,9 +19,10 @@ fn the_ring_and_maps_are_as_full_as_they_are() {
     let Some(folder) = Folder::for_test("how full ring and maps are") else { return };
     let path = folder.server().unwrap();
     let target = Target::start(&path).unwrap();
+    let config = folder.say("config.yaml", "watching:\n  max_open_spans: 32\n").unwrap();
     let (agent, socket) = start(
         &folder.path().join("state"),
-        &["--exe", text(&path), "--ring-size", "64", "--max-open-spans", "32", "--max-processes", "9"],
+        &["--exe", text(&path), "--config", text(&config), "--ring-size", "64", "--max-processes", "9"],
     );
     agent.watches(target.pid()).unwrap();
     let ring = status(&socket).ring;
